@@ -1,0 +1,1 @@
+"""Runs on a server: takes in every agent's records exactly once, and answers what operators ask."""

@@ -1,0 +1,3 @@
+"""The words that the agent and the collector both speak: records, batches, codes, topics, clocks."""
+
+__version__ = "0.1.0"

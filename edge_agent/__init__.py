@@ -1,0 +1,1 @@
+"""Runs on the Raspberry Pi: counts, buffers every observation, and syncs it to the collector."""

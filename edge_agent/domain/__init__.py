@@ -1,0 +1,1 @@
+"""Pure code: no I/O and no clock reads. `now` is an argument."""
