@@ -1,0 +1,49 @@
+"""What all tests share: servers, real data, and a loud word at the end on what was not tested."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.servers.databases", "tests.servers.proxy"]
+
+CHECKOUT = Path(__file__).parents[1]
+DATA_VARIABLE = "STOPLINE_TEST_DATA"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "timescaledb: needs TimescaleDB; tests/servers/timescaledb.sh makes one")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real clips and models. It is not part of Stopline; without it, tests are left out."""
+    named = os.environ.get(DATA_VARIABLE)
+    folder = Path(named) if named else CHECKOUT.parent / "shared/data"
+    if named and not folder.is_dir():
+        pytest.fail(f"{DATA_VARIABLE}={named} is not a folder")
+    if not folder.is_dir():
+        pytest.skip(f"no real clips and models: {folder} is not there, and {DATA_VARIABLE} is not set")
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped, and why, where nobody can overlook it."""
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for report in terminalreporter.stats.get("skipped", []):
+        by_reason[_skip_reason(report)].append(report.nodeid)
+    if not by_reason:
+        return
+    n_skipped = sum(len(tests) for tests in by_reason.values())
+    terminalreporter.section(f"NOT TESTED: {n_skipped} skipped", "!", red=True, bold=True)
+    for reason, tests in sorted(by_reason.items()):
+        terminalreporter.write_line(f"{len(tests)} x {reason}", yellow=True)
+        for test in sorted(tests):
+            terminalreporter.write_line(f"    {test}")
+
+
+def _skip_reason(report: pytest.TestReport) -> str:
+    if isinstance(report.longrepr, tuple):
+        return report.longrepr[2].removeprefix("Skipped: ")
+    return str(report.longrepr)

@@ -1,0 +1,1 @@
+"""Real servers for the tests: PostgreSQL with and without TimescaleDB, a broker, and a link that can be cut."""

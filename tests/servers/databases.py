@@ -1,0 +1,111 @@
+"""Fixtures: a migrated database of its own for each test, on each edition of the store that this machine can run.
+
+`dsn` runs a test once on plain PostgreSQL and once on TimescaleDB, `plain_dsn` and `timescaledb_dsn` on the one.
+`pg_server` is a plain server of the test's own that keeps its promises through a crash: kill it, start it again.
+"""
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.servers.postgres import (
+    Installation,
+    PgServer,
+    ServerUnavailable,
+    plain_installation,
+    timescaledb_installation,
+)
+
+EDITIONS: dict[str, Callable[[], Installation]] = {
+    "plain": plain_installation,
+    "timescaledb": timescaledb_installation,
+}
+TEMPLATE = "stopline_template"
+REQUIRE_TIMESCALE = "STOPLINE_REQUIRE_TIMESCALE"
+
+
+@contextmanager
+def running_server(edition: str, *, durable: bool) -> Iterator[PgServer]:
+    """A server of `edition` with an empty, migrated database named `TEMPLATE` to copy.
+
+    Raises:
+        ServerUnavailable: this machine cannot run it.
+    """
+    from collector.migrate import migrate
+
+    installation = EDITIONS[edition]()
+    try:
+        server = PgServer(installation, durable=durable)
+        try:
+            server.start()
+            migrate(server.create_database(TEMPLATE))
+            yield server
+        finally:
+            server.destroy()
+    finally:
+        installation.remove_scratch()
+
+
+@contextmanager
+def cloned_database(server: PgServer, name: str) -> Iterator[str]:
+    """A copy of the migrated database; gives its connection string, and drops it in the end."""
+    yield server.create_database(name, template=TEMPLATE)
+    if server.running:
+        server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def plain_server() -> Iterator[PgServer]:
+    """The session's plain PostgreSQL. Shared: do not stop it; `pg_server` is there for that."""
+    with running_server("plain", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def timescaledb_server() -> Iterator[PgServer]:
+    """The session's TimescaleDB. Shared: do not stop it."""
+    try:
+        timescaledb_installation()
+    except ServerUnavailable as reason:
+        if os.environ.get(REQUIRE_TIMESCALE) == "1":
+            pytest.fail(f"{REQUIRE_TIMESCALE}=1, and {reason}")
+        pytest.skip(str(reason))
+    with running_server("timescaledb", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_names() -> Iterator[str]:
+    """Names that no other test of this process has."""
+    return (f"test_{number}" for number in itertools.count(1))
+
+
+@pytest.fixture
+def plain_dsn(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[str]:
+    """A fresh migrated database on plain PostgreSQL."""
+    with cloned_database(plain_server, next(database_names)) as dsn:
+        yield dsn
+
+
+@pytest.fixture
+def timescaledb_dsn(timescaledb_server: PgServer, database_names: Iterator[str]) -> Iterator[str]:
+    """A fresh migrated database on TimescaleDB."""
+    with cloned_database(timescaledb_server, next(database_names)) as dsn:
+        yield dsn
+
+
+@pytest.fixture(params=["plain", pytest.param("timescaledb", marks=pytest.mark.timescaledb)])
+def dsn(request: pytest.FixtureRequest) -> str:
+    """A fresh migrated database, once per edition."""
+    found: str = request.getfixturevalue(f"{request.param}_dsn")
+    return found
+
+
+@pytest.fixture
+def pg_server() -> Iterator[PgServer]:
+    """A durable plain server of the test's own; `pg_server.dsn(TEMPLATE)` is its migrated database."""
+    with running_server("plain", durable=True) as server:
+        yield server
