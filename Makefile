@@ -1,0 +1,90 @@
+# Stopline: what there is to do in a checkout. Needs make and git; all else is found or installed.
+#
+#   make demo     count a simulated road (or SOURCE=a.mp4, a folder, a camera, an RTSP URL; MODEL=a.onnx) and watch
+#   make setup    .venv with everything, for development
+#   make test     setup, the tests' servers, lint, all tests
+#   make bench    the benchmarks, one after the other; BENCH=outbox runs one
+#   make lint     ruff and mypy
+#   make clean    remove .venv and caches; the data of the demo stays
+#
+# PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest.
+
+.PHONY: help setup demo test bench lint clean servers test-tools
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# An installation belongs to its folder: when the checkout was moved or the interpreter went away, it is made again.
+STAMP_RUN := $(VENV)/.installed-to-run
+STAMP_DEV := $(VENV)/.installed-to-develop
+$(shell [ "$$(cat $(VENV)/.checkout 2>/dev/null)" = "$$(pwd -P)" ] && $(BIN)/python -c '' 2>/dev/null || \
+	rm -f $(STAMP_RUN) $(STAMP_DEV) $(VENV)/.checkout)
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+setup: $(STAMP_DEV)
+
+demo: $(STAMP_RUN)
+	@$(BIN)/stopline-collector demo $${SOURCE:+--source "$$SOURCE"} $${MODEL:+--model "$$MODEL"}
+
+test: $(STAMP_DEV) servers test-tools lint
+	@$(BIN)/pytest -n 2 --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS)
+
+bench: $(STAMP_DEV) servers
+	@failed=; \
+	for file in tests/bench/bench_$(or $(BENCH),*).py; do \
+		name=$$(basename "$$file" .py); \
+		printf '\n%s\n' "$$name"; \
+		$(BIN)/python -m "tests.bench.$$name" || failed="$$failed $$name"; \
+	done; \
+	[ -z "$$failed" ] || { echo "did not finish:$$failed" >&2; exit 1; }
+
+lint: $(STAMP_DEV)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "The tests' TimescaleDB, if any, stays for the next run: tests/servers/timescaledb.sh remove"
+
+# What cannot be had is no failure here: the tests that need it say so in the end.
+servers:
+	@tests/servers/timescaledb.sh prepare >/dev/null || [ "$$STOPLINE_REQUIRE_TIMESCALE" != 1 ]
+
+test-tools:
+	@missing=; \
+	PATH="$$PATH:/usr/sbin"; \
+	command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
+	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	[ -z "$$missing" ] || .ci/packages $$missing || true
+
+$(STAMP_RUN): pyproject.toml | $(VENV)/.checkout
+	@echo "Installing Stopline into $(VENV) (about 400 MB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,vision,collector]'
+	@touch $@
+
+$(STAMP_DEV): pyproject.toml | $(VENV)/.checkout
+	@echo "Installing Stopline and its development tools into $(VENV) (about 500 MB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(STAMP_RUN) $@
+
+# Debian ships python3 without venv and pip; python3-venv has them.
+FIND_PYTHON = for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do \
+		"$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+		python=; \
+	done
+
+$(VENV)/.checkout:
+	@$(FIND_PYTHON); \
+	if [ -z "$$python" ]; then .ci/packages python3 python3-venv || exit 1; $(FIND_PYTHON); fi; \
+	if [ -z "$$python" ]; then \
+		echo "Stopline needs Python 3.11 or newer. Found: $$(python3 --version 2>&1). Name one with PYTHON=..." >&2; \
+		exit 1; \
+	fi; \
+	rm -rf $(VENV); \
+	"$$python" -m venv $(VENV)
+	@pwd -P >$@
