@@ -1,0 +1,128 @@
+"""How the collector reaches PostgreSQL: the pool, and the SQL it runs.
+
+Nothing here or in any query relies on the state of a session (prepared statements apart, see `Settings`), so that
+PgBouncer in transaction mode can stand in between: no `SET`, no session locks, no temporary tables, no LISTEN.
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from psycopg import AsyncConnection, AsyncTransaction, conninfo
+from psycopg_pool import AsyncConnectionPool
+
+from collector.errors import CollectorError
+
+Pool = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
+
+
+class SqlError(CollectorError):
+    """A .sql file of the collector is not what it should be: a defect of the product, not of its use."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a pool is made."""
+
+    dsn: str
+    min_size: int = 2
+    max_size: int = 10
+    statement_timeout_s: float = 30.0
+    """No statement of a request may take longer."""
+    connect_timeout_s: int = 5
+    acquire_timeout_s: float = 10.0
+    """How long a request waits for a free connection."""
+    prepare_threshold: int | None = 5
+    """None for PgBouncer below 1.22, or one with `max_prepared_statements = 0`: nothing is prepared."""
+    application: str = "stopline-collector"
+
+
+def make_pool(settings: Settings) -> Pool:
+    """A pool, not yet open. Use it as `async with make_pool(...) as pool`.
+
+    A connection is checked when it is handed out, so that a restarted server costs a reconnection and no error.
+    """
+    return AsyncConnectionPool(
+        conninfo.make_conninfo(
+            settings.dsn,
+            connect_timeout=settings.connect_timeout_s,
+            application_name=settings.application,
+            # A peer that vanished without a word is noticed within a minute.
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+        ),
+        kwargs={"prepare_threshold": settings.prepare_threshold},
+        min_size=settings.min_size,
+        max_size=settings.max_size,
+        timeout=settings.acquire_timeout_s,
+        max_idle=300.0,
+        reconnect_timeout=60.0,
+        check=AsyncConnectionPool.check_connection,
+        name=settings.application,
+        open=False,
+    )
+
+
+@asynccontextmanager
+async def transaction(
+    connection: AsyncConnection[Any], *, statement_timeout_s: float | None = None
+) -> AsyncIterator[AsyncTransaction]:
+    """A transaction whose statements may each take `statement_timeout_s`; None: the server's own limit.
+
+    The limit is local to the transaction, which is what PgBouncer in transaction mode lets through.
+    """
+    async with connection.transaction() as opened:
+        if statement_timeout_s is not None:
+            await connection.execute(
+                "SELECT set_config('statement_timeout', %s, true)", (f"{int(statement_timeout_s * 1000)}ms",)
+            )
+        yield opened
+
+
+class Queries(Mapping[str, bytes]):
+    """The named statements of one .sql file: `queries["name"]` goes straight into `execute`."""
+
+    def __init__(self, area: str, statements: dict[str, bytes]) -> None:
+        self._area = area
+        self._statements = statements
+
+    def __getitem__(self, name: str) -> bytes:
+        try:
+            return self._statements[name]
+        except KeyError:
+            raise SqlError(f"sql/{self._area}.sql has no block `-- name: {name}`") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._statements)
+
+    def __len__(self) -> int:
+        return len(self._statements)
+
+
+_NAME = re.compile(r"^-- name: *(\S*) *$", re.MULTILINE)
+
+
+def load_queries(area: str) -> Queries:
+    """Reads `collector/sql/<area>.sql`: blocks that begin with `-- name: x`, one statement each."""
+    text = (files("collector") / "sql" / f"{area}.sql").read_text(encoding="utf-8")
+    return parse_queries(area, text)
+
+
+def parse_queries(area: str, text: str) -> Queries:
+    """Splits the text of a .sql file into its named statements. What stands before the first name is comment."""
+    pieces = _NAME.split(text)[1:]
+    statements: dict[str, bytes] = {}
+    for name, body in zip(pieces[::2], pieces[1::2], strict=True):
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise SqlError(f"sql/{area}.sql: {name!r} is no name for a block; use small letters, digits and _")
+        if name in statements:
+            raise SqlError(f"sql/{area}.sql: the block {name} is there twice")
+        statement = body.strip().removesuffix(";")
+        if not re.sub(r"--[^\n]*", "", statement).strip():
+            raise SqlError(f"sql/{area}.sql: the block {name} is empty")
+        statements[name] = statement.encode()
+    return Queries(area, statements)

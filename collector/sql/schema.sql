@@ -1,0 +1,419 @@
+-- The schema of today. `migrations/` builds the same, step by step; a test compares the two.
+--
+-- How it is laid out
+-- * Entities (junctions, devices, cameras, sources) have a UUID, and a small integer `no` that the hot tables carry.
+-- * Measurements are append-only. `(stream_no, seq)` names one record of the wire, and the stream's row in
+--   `ingest_streams` is what keeps it from being stored twice: no unique index slows the hot tables down.
+--   They have no foreign keys for the same reason, and because history never goes away with an entity.
+-- * Times are UTC instants. `at_error_ms` tells by how much `at` may be off; 0: the clock was synchronised.
+-- * A table given to `make_timeseries` is a hypertable where TimescaleDB is there, and range-partitioned by UTC day
+--   or month where it is not. In both cases rows of any time can be inserted at any time.
+
+CREATE SCHEMA IF NOT EXISTS parts;
+COMMENT ON SCHEMA parts IS 'Partitions of the time series, where TimescaleDB does not keep them.';
+
+-- Which tables are time series, and up to when their rows were dropped by retention.
+CREATE TABLE timeseries (
+    table_name     text PRIMARY KEY,
+    time_column    text NOT NULL,
+    span           text NOT NULL CHECK (span IN ('day', 'month')),
+    -- Rows before this were dropped. Rows that come later for an earlier time are counted, then dropped too.
+    dropped_before timestamptz NOT NULL DEFAULT 'epoch'
+);
+
+-- Turns an empty table into a time series. Make its indexes afterwards.
+CREATE FUNCTION make_timeseries(table_name text, time_column text, span text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+        EXECUTE format(
+            'SELECT create_hypertable(%L, %L, chunk_time_interval => %L::interval, create_default_indexes => false)',
+            table_name, time_column, CASE span WHEN 'day' THEN '1 day' ELSE '30 days' END);
+    ELSE
+        EXECUTE format('ALTER TABLE %I RENAME TO %I', table_name, table_name || '_shape');
+        EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL) PARTITION BY RANGE (%I)',
+            table_name, table_name || '_shape', time_column);
+        EXECUTE format('DROP TABLE %I', table_name || '_shape');
+        -- Takes in what no partition was made for yet, so that no row is ever refused; maintenance empties it.
+        EXECUTE format('CREATE TABLE parts.%I PARTITION OF %I DEFAULT', table_name || '_default', table_name);
+    END IF;
+    INSERT INTO timeseries VALUES (table_name, time_column, span);
+END $$;
+
+
+-- Entities -------------------------------------------------------------------------------------------------------
+
+CREATE TABLE locations (
+    id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name       text NOT NULL,
+    latitude   double precision CHECK (latitude BETWEEN -90 AND 90),
+    longitude  double precision CHECK (longitude BETWEEN -180 AND 180),
+    address    text,
+    metadata   jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX locations_metadata ON locations USING gin (metadata);
+
+CREATE TABLE junctions (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    no          integer GENERATED ALWAYS AS IDENTITY UNIQUE,
+    name        text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 100),
+    -- IANA name. Hours and days of its counts begin when they begin there. An unknown zone fails the check.
+    timezone    text NOT NULL DEFAULT 'UTC' CHECK (timezone(timezone, timestamptz 'epoch') IS NOT NULL),
+    location_id uuid REFERENCES locations,
+    metadata    jsonb NOT NULL DEFAULT '{}',
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX junctions_location ON junctions (location_id);
+CREATE INDEX junctions_metadata ON junctions USING gin (metadata);
+
+-- The Pis. A device proves who it is with the private half of `public_key` (Ed25519, 32 bytes).
+CREATE TABLE edge_devices (
+    id          uuid PRIMARY KEY,
+    no          integer GENERATED ALWAYS AS IDENTITY UNIQUE,
+    junction_id uuid REFERENCES junctions,
+    name        text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    public_key  bytea NOT NULL CHECK (octet_length(public_key) = 32),
+    status      text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'revoked')),
+    metadata    jsonb NOT NULL DEFAULT '{}',
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    revoked_at  timestamptz,
+    CHECK ((status = 'revoked') = (revoked_at IS NOT NULL))
+);
+CREATE INDEX edge_devices_junction ON edge_devices (junction_id);
+CREATE INDEX edge_devices_metadata ON edge_devices USING gin (metadata);
+
+-- Cameras come into being with the first record that names them.
+CREATE TABLE cameras (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    no          integer GENERATED ALWAYS AS IDENTITY UNIQUE,
+    device_id   uuid NOT NULL REFERENCES edge_devices,
+    name        text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    status      text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'inactive', 'maintenance')),
+    location_id uuid REFERENCES locations,
+    metadata    jsonb NOT NULL DEFAULT '{}',
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (device_id, name)
+);
+CREATE INDEX cameras_status ON cameras (status, name);
+CREATE INDEX cameras_location ON cameras (location_id);
+CREATE INDEX cameras_metadata ON cameras USING gin (metadata);
+
+-- What counts: a line, a zone or a reader. It comes into being with the first record that names it.
+CREATE TABLE counting_zones (
+    id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    no         integer GENERATED ALWAYS AS IDENTITY UNIQUE,
+    device_id  uuid NOT NULL REFERENCES edge_devices,
+    -- The sensor's name belongs to the identity: a line drawn anew on another camera is another source, so that
+    -- what was counted before keeps the camera that saw it.
+    sensor     text NOT NULL CHECK (length(sensor) BETWEEN 1 AND 100),
+    name       text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    via        text NOT NULL CHECK (via IN ('camera', 'rfid', 'truth')),
+    -- The camera whose frames prove when it measured. NULL for readers.
+    camera_id  uuid REFERENCES cameras,
+    kind       text NOT NULL CHECK (kind IN ('line', 'zone', 'reader')),
+    metadata   jsonb NOT NULL DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (device_id, sensor, name, via)
+);
+CREATE INDEX counting_zones_camera ON counting_zones (camera_id);
+CREATE INDEX counting_zones_name ON counting_zones (name);
+
+
+-- Ingest ---------------------------------------------------------------------------------------------------------
+
+-- One row per stream of a device and epoch: the watermark, and the proof that all its records are accounted for.
+-- The row is locked while a batch of the stream is stored. Retention never touches it.
+CREATE TABLE ingest_streams (
+    no                integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    device_id         uuid NOT NULL REFERENCES edge_devices,
+    stream            text NOT NULL CHECK (length(stream) BETWEEN 1 AND 100),
+    epoch             uuid NOT NULL,
+    last_seq          bigint NOT NULL DEFAULT 0 CHECK (last_seq >= 0),
+    stored            bigint NOT NULL DEFAULT 0 CHECK (stored >= 0),
+    rejected          bigint NOT NULL DEFAULT 0 CHECK (rejected >= 0),
+    -- Made and then lost on the way; each is covered by a row of `ingest_gaps` with `from_seq`.
+    lost              bigint NOT NULL DEFAULT 0 CHECK (lost >= 0),
+    first_received_at timestamptz NOT NULL DEFAULT now(),
+    last_received_at  timestamptz NOT NULL DEFAULT now(),
+    -- `at` of the latest record.
+    last_at           timestamptz,
+    UNIQUE (device_id, stream, epoch),
+    CONSTRAINT adds_up CHECK (last_seq = stored + rejected + lost)
+) WITH (fillfactor = 50);
+
+-- Records that were put aside, with their raw text. Kept until someone deals with them.
+CREATE TABLE ingest_rejects (
+    received_at timestamptz NOT NULL DEFAULT now(),
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL REFERENCES ingest_streams,
+    code        text NOT NULL,
+    detail      text NOT NULL,
+    raw         text NOT NULL
+);
+CREATE INDEX ingest_rejects_stream ON ingest_rejects (stream_no, seq);
+CREATE INDEX ingest_rejects_time ON ingest_rejects (received_at);
+
+-- What is missing, and why: the `duration_ms` that end at `at`. With `from_seq` it stands in the place of the
+-- records `from_seq..seq` of its stream. Kept for ever: it is part of the proof.
+CREATE TABLE ingest_gaps (
+    at          timestamptz NOT NULL,
+    at_error_ms bigint NOT NULL,
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL REFERENCES ingest_streams,
+    reason      text NOT NULL,
+    duration_ms bigint NOT NULL,
+    sensor      text,
+    from_seq    bigint CHECK (from_seq <= seq),
+    dropped     jsonb NOT NULL DEFAULT '{}',
+    detail      text
+);
+CREATE INDEX ingest_gaps_stream ON ingest_gaps (stream_no, seq);
+CREATE INDEX ingest_gaps_time ON ingest_gaps (at);
+
+-- How many rows of a stream retention dropped from a table, so that the audit still adds up afterwards.
+CREATE TABLE expired_rows (
+    stream_no  integer NOT NULL REFERENCES ingest_streams,
+    table_name text NOT NULL REFERENCES timeseries,
+    n          bigint NOT NULL,
+    PRIMARY KEY (stream_no, table_name)
+);
+
+
+-- Measurements ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE count_events (
+    at          timestamptz NOT NULL,
+    at_error_ms bigint NOT NULL,
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL,
+    source_no   integer NOT NULL,
+    cls         text NOT NULL,
+    direction   text NOT NULL,
+    confidence  real,
+    track       text,
+    inferred    boolean NOT NULL,
+    speed_mps   real
+);
+SELECT make_timeseries('count_events', 'at', 'day');
+CREATE INDEX count_events_source ON count_events (source_no, at);
+
+CREATE TABLE zone_occupancy (
+    at           timestamptz NOT NULL,
+    at_error_ms  bigint NOT NULL,
+    seq          bigint NOT NULL,
+    stream_no    integer NOT NULL,
+    source_no    integer NOT NULL,
+    span_ms      bigint NOT NULL,
+    n_mean       real NOT NULL,
+    n_max        integer NOT NULL,
+    n_end        integer NOT NULL,
+    entries      integer NOT NULL,
+    exits        integer NOT NULL,
+    dwell_mean_s real
+);
+SELECT make_timeseries('zone_occupancy', 'at', 'day');
+CREATE INDEX zone_occupancy_source ON zone_occupancy (source_no, at);
+
+-- Packed blocks of frames, and so the proof of what was measured: `measured_ms` of the `span_ms` that end at `at`.
+CREATE TABLE frame_metadata (
+    at             timestamptz NOT NULL,
+    at_error_ms    bigint NOT NULL,
+    seq            bigint NOT NULL,
+    stream_no      integer NOT NULL,
+    camera_no      integer NOT NULL,
+    span_ms        bigint NOT NULL,
+    measured_ms    bigint NOT NULL,
+    n              integer NOT NULL,
+    dropped        integer NOT NULL,
+    width_px       integer,
+    height_px      integer,
+    latency_p50_ms real,
+    latency_p95_ms real,
+    -- class -> [least, mean, most] objects in a frame
+    classes        jsonb NOT NULL
+);
+SELECT make_timeseries('frame_metadata', 'at', 'day');
+CREATE INDEX frame_metadata_camera ON frame_metadata (camera_no, at);
+
+-- Boxes of sampled frames: [[class, score, x1_px, y1_px, x2_px, y2_px, track], ...]
+CREATE TABLE detections (
+    at          timestamptz NOT NULL,
+    at_error_ms bigint NOT NULL,
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL,
+    camera_no   integer NOT NULL,
+    boxes       jsonb NOT NULL
+);
+SELECT make_timeseries('detections', 'at', 'day');
+CREATE INDEX detections_camera ON detections (camera_no, at);
+
+-- A signal cycle, the `length_s` that end at `at`. `junction` is as the device tells it.
+CREATE TABLE traffic_cycles (
+    at          timestamptz NOT NULL,
+    at_error_ms bigint NOT NULL,
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL,
+    length_s    real NOT NULL,
+    junction    text NOT NULL,
+    mode        text NOT NULL,
+    algorithm   text NOT NULL,
+    plan        text
+);
+SELECT make_timeseries('traffic_cycles', 'at', 'month');
+CREATE INDEX traffic_cycles_stream ON traffic_cycles (stream_no, at);
+
+-- The lanes of a cycle; (stream_no, seq) is the cycle. `vehicles` NULL: not measured.
+CREATE TABLE lane_cycle_data (
+    at         timestamptz NOT NULL,
+    seq        bigint NOT NULL,
+    stream_no  integer NOT NULL,
+    vehicles   integer,
+    green_s    real NOT NULL,
+    yellow_s   real NOT NULL,
+    red_s      real NOT NULL,
+    saturation real,
+    lane       text NOT NULL,
+    epc_ids    text[] NOT NULL
+);
+SELECT make_timeseries('lane_cycle_data', 'at', 'month');
+CREATE INDEX lane_cycle_data_stream ON lane_cycle_data (stream_no, at);
+
+-- High-resolution signal events in the standard (Indiana) enumerations.
+CREATE TABLE signal_events (
+    at          timestamptz NOT NULL,
+    at_error_ms bigint NOT NULL,
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL,
+    code        smallint NOT NULL,
+    parameter   smallint NOT NULL,
+    junction    text NOT NULL
+);
+SELECT make_timeseries('signal_events', 'at', 'day');
+CREATE INDEX signal_events_stream ON signal_events (stream_no, at);
+
+-- NULL: the machine cannot tell.
+CREATE TABLE device_health (
+    at             timestamptz NOT NULL,
+    at_error_ms    bigint NOT NULL,
+    seq            bigint NOT NULL,
+    stream_no      integer NOT NULL,
+    outbox_records integer NOT NULL,
+    outbox_bytes   bigint NOT NULL,
+    outbox_dropped bigint NOT NULL,
+    clock_error_ms bigint,
+    uptime_s       double precision NOT NULL,
+    cpu_percent    real,
+    memory_percent real,
+    rss_mb         real,
+    temperature_c  real,
+    disk_free_mb   real,
+    clock_synced   boolean NOT NULL,
+    version        text NOT NULL,
+    throttled      text,
+    -- [[sensor, state, fps, dropped, latency_ms, restarts], ...]
+    sensors        jsonb NOT NULL
+);
+SELECT make_timeseries('device_health', 'at', 'month');
+CREATE INDEX device_health_stream ON device_health (stream_no, at);
+
+CREATE TABLE stream_quality_metrics (
+    at          timestamptz NOT NULL,
+    at_error_ms bigint NOT NULL,
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL,
+    reconnects  integer NOT NULL,
+    span_ms     bigint NOT NULL,
+    fps         real,
+    width_px    integer,
+    height_px   integer,
+    sensor      text NOT NULL,
+    state       text NOT NULL,
+    detail      text
+);
+SELECT make_timeseries('stream_quality_metrics', 'at', 'month');
+CREATE INDEX stream_quality_metrics_stream ON stream_quality_metrics (stream_no, at);
+
+CREATE TABLE system_logs (
+    at          timestamptz NOT NULL,
+    at_error_ms bigint NOT NULL,
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL,
+    level       text NOT NULL,
+    action      text NOT NULL,
+    message     text NOT NULL,
+    context     jsonb NOT NULL
+);
+SELECT make_timeseries('system_logs', 'at', 'month');
+CREATE INDEX system_logs_stream ON system_logs (stream_no, at);
+
+CREATE TABLE command_results (
+    at          timestamptz NOT NULL,
+    at_error_ms bigint NOT NULL,
+    seq         bigint NOT NULL,
+    stream_no   integer NOT NULL,
+    command     text NOT NULL,
+    status      text NOT NULL,
+    detail      text
+);
+SELECT make_timeseries('command_results', 'at', 'month');
+CREATE INDEX command_results_stream ON command_results (stream_no, at);
+
+
+-- Rollups --------------------------------------------------------------------------------------------------------
+
+-- "This minute has changed": written in the transaction that stored the rows, taken by the one rollup worker.
+-- Append-only, and repeated marks are right: a mark that another transaction had found to be there already might
+-- be taken before that transaction's rows can be seen, and its change would be missed for ever.
+CREATE TABLE rollup_marks (
+    id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    minute timestamptz NOT NULL,
+    -- count_events of a source (`counting_zones.no`), or frame_metadata of a camera (`cameras.no`)
+    ref_no integer NOT NULL,
+    kind   text NOT NULL CHECK (kind IN ('count', 'coverage'))
+) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000);
+
+-- Counts per minute, quarter of an hour, hour and day. A bucket with no row had no counts; whether it was measured
+-- is told by `coverage_rollups`. Buckets of an hour and a day begin in the junction's own time zone.
+CREATE TABLE count_rollups (
+    bucket     timestamptz NOT NULL,
+    source_no  integer NOT NULL,
+    step_s     integer NOT NULL,
+    n          bigint NOT NULL,
+    n_inferred bigint NOT NULL,
+    cls        text NOT NULL,
+    direction  text NOT NULL,
+    CHECK (step_s IN (60, 900, 3600, 86400)),
+    CHECK (n >= n_inferred AND n_inferred >= 0)
+);
+SELECT make_timeseries('count_rollups', 'bucket', 'month');
+CREATE UNIQUE INDEX count_rollups_key ON count_rollups (source_no, step_s, bucket, cls, direction);
+
+-- For how long a camera watched within a bucket.
+CREATE TABLE coverage_rollups (
+    bucket      timestamptz NOT NULL,
+    camera_no   integer NOT NULL,
+    step_s      integer NOT NULL,
+    measured_ms bigint NOT NULL,
+    CHECK (step_s IN (60, 900, 3600, 86400)),
+    CHECK (measured_ms >= 0)
+);
+SELECT make_timeseries('coverage_rollups', 'bucket', 'month');
+CREATE UNIQUE INDEX coverage_rollups_key ON coverage_rollups (camera_no, step_s, bucket);
+
+-- The start of the bucket of `step_s` that `at` lies in, in a zone.
+-- An hour that happens twice when the clocks go back is two buckets; a day may have 23 or 25 hours.
+CREATE FUNCTION bucket_start(at timestamptz, step_s integer, zone text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE step_s
+        WHEN 60 THEN date_bin('1 minute', at, 'epoch')
+        WHEN 86400 THEN CASE
+            -- Midnight happened twice: the day begins with the first one.
+            WHEN (date_trunc('day', at, zone) - interval '1 hour') AT TIME ZONE zone
+                 >= date_trunc('day', at AT TIME ZONE zone)
+            THEN date_trunc('day', at, zone) - interval '1 hour'
+            ELSE date_trunc('day', at, zone)
+        END
+        ELSE at - ((at AT TIME ZONE zone) - date_bin(make_interval(secs => step_s), at AT TIME ZONE zone, 'epoch'))
+    END
+$$;
