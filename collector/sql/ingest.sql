@@ -1,0 +1,73 @@
+-- Taking in batches. All of these run behind PgBouncer in transaction mode.
+
+-- name: device_key
+SELECT public_key FROM edge_devices WHERE id = %(device)s
+
+-- Device and watermark of each stream asked for, in the order asked. A device or stream that is not there: NULL.
+-- What can be read here is durable: a commit becomes visible only after its log was flushed.
+-- name: read_streams
+SELECT d.status, d.public_key, d.junction_id, s.no, coalesce(s.last_seq, 0)
+FROM unnest(%(devices)s::uuid[], %(streams)s::text[], %(epochs)s::uuid[]) WITH ORDINALITY
+    AS asked (device_id, stream, epoch, place)
+LEFT JOIN edge_devices d ON d.id = asked.device_id
+LEFT JOIN ingest_streams s ON (s.device_id, s.stream, s.epoch) = (asked.device_id, asked.stream, asked.epoch)
+ORDER BY asked.place
+
+-- In a fixed order, so that two collectors that meet the same new streams cannot deadlock.
+-- name: create_streams
+INSERT INTO ingest_streams (device_id, stream, epoch)
+SELECT device_id, stream, epoch
+FROM unnest(%(devices)s::uuid[], %(streams)s::text[], %(epochs)s::uuid[]) AS new (device_id, stream, epoch)
+ORDER BY device_id, stream, epoch
+ON CONFLICT (device_id, stream, epoch) DO NOTHING
+
+-- Moves watermarks from where they were read to where the transaction's rows bring them. Touches fewer rows than it
+-- was given if one of them has moved meanwhile, or if its device was revoked: then nothing of this may be committed.
+-- Locks in a fixed order, for the sake of transactions that touch the same streams.
+-- name: advance_streams
+WITH step AS (
+    SELECT * FROM unnest(
+        %(nos)s::int[], %(from_seqs)s::bigint[], %(to_seqs)s::bigint[],
+        %(stored)s::bigint[], %(rejected)s::bigint[], %(lost)s::bigint[], %(last_ats)s::timestamptz[]
+    ) AS step (no, from_seq, to_seq, stored, rejected, lost, last_at)
+), locked AS (
+    SELECT s.no
+    FROM ingest_streams s
+    JOIN edge_devices d ON d.id = s.device_id AND d.status = 'active'
+    WHERE s.no = ANY (%(nos)s::int[])
+    ORDER BY s.no
+    FOR NO KEY UPDATE OF s
+)
+UPDATE ingest_streams s
+SET last_seq = step.to_seq,
+    stored = s.stored + step.stored,
+    rejected = s.rejected + step.rejected,
+    lost = s.lost + step.lost,
+    last_at = greatest(s.last_at, step.last_at),
+    last_received_at = now()
+FROM step JOIN locked USING (no)
+WHERE s.no = step.no AND s.last_seq = step.from_seq
+
+-- name: names_of_devices
+SELECT device_id, 'camera', name, NULL, NULL, no, id
+FROM cameras WHERE device_id = ANY (%(devices)s::uuid[])
+UNION ALL
+SELECT device_id, 'source', sensor, name, via, no, id
+FROM counting_zones WHERE device_id = ANY (%(devices)s::uuid[])
+
+-- name: create_cameras
+INSERT INTO cameras (device_id, name)
+SELECT device_id, name
+FROM unnest(%(devices)s::uuid[], %(names)s::text[]) AS new (device_id, name)
+ORDER BY device_id, name
+ON CONFLICT (device_id, name) DO NOTHING
+
+-- name: create_sources
+INSERT INTO counting_zones (device_id, sensor, name, via, kind, camera_id)
+SELECT new.device_id, new.sensor, new.name, new.via, new.kind, c.id
+FROM unnest(
+    %(devices)s::uuid[], %(sensors)s::text[], %(names)s::text[], %(vias)s::text[], %(kinds)s::text[]
+) AS new (device_id, sensor, name, via, kind)
+LEFT JOIN cameras c ON c.device_id = new.device_id AND c.name = new.sensor AND new.via <> 'rfid'
+ORDER BY new.device_id, new.sensor, new.name, new.via
+ON CONFLICT (device_id, sensor, name, via) DO NOTHING
