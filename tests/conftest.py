@@ -5,6 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["tests.servers.databases", "tests.servers.proxy"]
 
@@ -13,6 +14,9 @@ DATA_VARIABLE = "STOPLINE_TEST_DATA"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A slow or busy machine is no failure: pytest's own timeout is there for what hangs.
+    settings.register_profile("stopline", deadline=None, print_blob=True)
+    settings.load_profile("stopline")
     config.addinivalue_line("markers", "timescaledb: needs TimescaleDB; tests/servers/timescaledb.sh makes one")
 
 
