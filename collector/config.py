@@ -1,0 +1,143 @@
+"""The collector's settings: a TOML file, over it `STOPLINE_*` from the environment, over both the command line.
+
+They are checked whole before anything is opened. Every error names where the value came from, its key, the value,
+and what is allowed.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from collector.errors import SettingError
+
+DEFAULT_PORT = 8080
+PREFIX = "STOPLINE_"
+
+Days = Annotated[int, Field(ge=1, le=36500)] | Literal["forever"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Pool(_Section):
+    """Connections to the database."""
+
+    min_size: Annotated[int, Field(ge=1, le=1000)] = 2
+    max_size: Annotated[int, Field(ge=1, le=1000)] = 10
+    prepare_statements: bool = True
+    """False behind PgBouncer below 1.22, or one with `max_prepared_statements = 0`."""
+    statement_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+
+
+class Retention(_Section):
+    """How many days raw rows are kept, by table. Counts stay in the rollups, and completeness stays provable."""
+
+    count_events: Days = 90
+    zone_occupancy: Days = 90
+    frame_metadata: Days = 30
+    detections: Days = 14
+    traffic_cycles: Days = 400
+    lane_cycle_data: Days = 400
+    signal_events: Days = 90
+    device_health: Days = 90
+    stream_quality_metrics: Days = 90
+    system_logs: Days = 30
+    command_results: Days = 400
+    minute_rollups: Days = 400
+    """Counts and coverage per minute. Those per quarter of an hour, hour and day are kept for ever."""
+
+
+class CollectorConfig(_Section):
+    """All settings of a collector."""
+
+    dsn: str | None = None
+    """A PostgreSQL of your own. None: the embedded one, in `state_dir`."""
+    state_dir: Path = Field(default_factory=lambda: default_state_dir(os.environ))
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_PORT
+    open_reading: bool = False
+    """Answer readers on any address. There are no users yet: whoever reaches the port can read."""
+    pool: Pool = Pool()
+    retention: Retention = Retention()
+
+
+def default_state_dir(environ: Mapping[str, str]) -> Path:
+    """systemd's state directory; else /var/lib/stopline for root, and the user's own state folder for others."""
+    if given := environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    if os.geteuid() == 0:
+        return Path("/var/lib/stopline")
+    return Path(environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "stopline"
+
+
+def load_config(
+    file: Path | None, environ: Mapping[str, str], arguments: Mapping[str, Any] | None = None
+) -> CollectorConfig:
+    """The settings from `file`, `environ` and the command line's `arguments` (None: not given there).
+
+    Raises:
+        SettingError: the file cannot be read, or a value is not allowed.
+    """
+    origins: dict[str, str] = {}
+    values = _read(file) if file is not None else {}
+    for name, value in _from_environment(environ).items():
+        _set(values, name, value)
+        origins[name] = PREFIX + name.upper().replace(".", "_")
+    for name, value in (arguments or {}).items():
+        if value is not None:
+            _set(values, name, value)
+            origins[name] = "--" + name.replace("_", "-")
+    try:
+        return CollectorConfig.model_validate(values)
+    except ValidationError as error:
+        raise SettingError("\n".join(_tell(detail, file, origins) for detail in error.errors())) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{file} is not TOML: {error}") from error
+
+
+def keys() -> tuple[str, ...]:
+    """Every key there is, sections as `section.key`."""
+    found = []
+    for name, field in CollectorConfig.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section):
+            found += [f"{name}.{inner}" for inner in field.annotation.model_fields]
+        else:
+            found.append(name)
+    return tuple(found)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    variables = {PREFIX + key.upper().replace(".", "_"): key for key in keys()}
+    return {variables[name]: value for name, value in environ.items() if name in variables}
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    section, _, inner = key.rpartition(".")
+    if section:
+        values = values.setdefault(section, {})
+    values[inner] = value
+
+
+def _tell(detail: Any, file: Path | None, origins: Mapping[str, str]) -> str:
+    known = keys()
+    parts = [str(part) for part in detail["loc"]]
+    key = ".".join(parts)
+    while key not in known and "." in key:  # pydantic names the member of a union too
+        key = key.rpartition(".")[0]
+    if detail["type"] == "extra_forbidden":
+        near = ", ".join(name for name in known if name.rpartition(".")[0] == ".".join(parts[:-1]))
+        return f"{file}: {'.'.join(parts)}: there is no such key; there are {near}"
+    value = "" if isinstance(detail["input"], dict) else f" = {detail['input']!r}"
+    return f"{origins.get(key, file)}: {key}{value}: {detail['msg']}"
