@@ -79,3 +79,25 @@ class ProblemCode(StrEnum):
     DEVICE_MISMATCH = "device_mismatch"
     OVERLOADED = "overloaded"
     STORE_UNAVAILABLE = "store_unavailable"
+
+
+class SignalMode(StrEnum):
+    """Who decides what the lights of a junction show."""
+
+    AUTOMATIC = "automatic"
+    MANUAL_OVERRIDE = "manual_override"
+    FIXED = "fixed"
+    FLASH = "flash"
+    PREEMPT = "preempt"
+    OFF = "off"
+
+
+class Aspect(StrEnum):
+    """What a signal head shows. Outside flash and dark it is exactly one steady colour."""
+
+    RED = "red"
+    YELLOW = "yellow"
+    GREEN = "green"
+    FLASHING_RED = "flashing_red"
+    FLASHING_YELLOW = "flashing_yellow"
+    DARK = "dark"

@@ -1,0 +1,260 @@
+"""What the Pis of one junction say to each other over MQTT: topics, payloads, and how each is to be sent.
+
+===========================================  ===  ========  ==========================  =========================
+topic below `stopline/{junction}/`           QoS  retained  from -> to                  last will
+===========================================  ===  ========  ==========================  =========================
+`lanes/{lane}/car-counts`                    1    no        lane's Pi -> coordinator
+`lanes/{lane}/green-time`                    1    no        coordinator -> lane's Pi
+`lanes/{lane}/lease/ask`                     0    no        lane's Pi -> coordinator
+`lanes/{lane}/lease`                         0    no        coordinator -> lane's Pi
+`lanes/{lane}/state`                         1    yes       lane's Pi -> all            `online` false
+`status`                                     1    yes       coordinator -> all          `online` false
+===========================================  ===  ========  ==========================  =========================
+
+Only what informs is retained. Nothing that opens a lane ever is, nor is it kept for a client that is away: a
+green that comes late is a stale green. A last will informs too; it comes late or not at all, and no light may rest
+on it.
+
+Payloads are JSON objects. They grow as the records do: members are added, with a default, and a reader ignores
+those that it does not know. In a topic, a name has `%`, `/`, `+`, `#` and control characters percent-encoded.
+
+::
+
+    MessageError               what came over MQTT is not for us
+    ├── UnknownTopic           no channel has such a topic
+    └── BadPayload             the payload is not what its topic promises; says where and why
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Annotated, Literal
+from urllib.parse import quote, unquote
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from common.codes import Aspect, SignalMode
+
+ROOT = "stopline"
+MAX_NAME_LENGTH = 100
+_ANY = "+"
+_ENCODED = re.compile(r"[%/+#\x00-\x1f\x7f-\x9f]")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+class MessageError(Exception):
+    """What came over MQTT cannot be used."""
+
+
+class UnknownTopic(MessageError):
+    """No channel has this topic."""
+
+
+class BadPayload(MessageError):
+    """The payload is not what the topic promises."""
+
+
+class Qos(IntEnum):
+    """MQTT's delivery promises that are in use here."""
+
+    AT_MOST_ONCE = 0
+    """For what is worth nothing when late: it is asked for again."""
+    AT_LEAST_ONCE = 1
+    """May come twice; `seq` tells."""
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
+Seconds = Annotated[float, Field(ge=0.0, le=86_400.0, allow_inf_nan=False)]
+Tally = Annotated[int, Field(ge=0, le=2**53)]
+
+
+class Message(BaseModel):
+    """What every message tells of itself.
+
+    `(device, boot_id, epoch, seq)` is its identity: a receiver drops what it has seen, and what is older.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    v: Literal[1] = 1
+    junction: Name
+    device: UUID
+    boot_id: UUID
+    """Of the sending machine: new after each start."""
+    epoch: Annotated[int, Field(ge=0, le=2**53)]
+    """The coordinator's term, as far as the sender knows. Heads obey one epoch, and only a newer one after it."""
+    seq: Annotated[int, Field(ge=1, le=2**53)]
+    nonce: Annotated[str, Field(min_length=8, max_length=64)]
+    at: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    """UTC, ms since 1970, by the sender's clock. For people and logs; no light is timed by it."""
+
+
+class LaneMessage(Message):
+    """A message of one lane, or to it."""
+
+    lane: Name
+
+
+class CarCounts(LaneMessage):
+    """What came over a lane's stop line in the `span_ms` until it was sent."""
+
+    span_ms: Milliseconds
+    n: Tally | None
+    """None: not measured."""
+    by_class: dict[Name, Tally] = {}
+    n_since_boot: Tally = 0
+    """Counts up, so that a message that was lost loses no vehicle."""
+
+
+class GreenTime(LaneMessage):
+    """How a lane's next cycle is planned. It tells; the lease is what permits."""
+
+    cycle_s: Seconds
+    green_s: Seconds
+    yellow_s: Seconds
+    red_s: Seconds
+    mode: SignalMode
+    algorithm: Name
+
+
+class LeaseAsk(LaneMessage):
+    """A lane asks for green. Its nonce is new each time; the lease counts from the moment of asking."""
+
+    wanted_ms: Milliseconds
+
+
+class Lease(LaneMessage):
+    """The answer to one `LeaseAsk`, and to no other.
+
+    The lane may show green until `granted_ms` after *it asked*, by its own monotonic clock, less the drift bound.
+    """
+
+    answers: Annotated[str, Field(min_length=8, max_length=64)]
+    """The nonce of the ask."""
+    granted_ms: Milliseconds
+    """0: refused."""
+
+
+class LaneState(LaneMessage):
+    """What a lane shows. Retained, so it may be old; for people, never a ground for a green elsewhere."""
+
+    online: bool
+    aspect: Aspect | None = None
+    """None: unknown."""
+    aspect_since_ms: Milliseconds | None = None
+    """How long it has been shown."""
+    mode: SignalMode | None = None
+
+
+class JunctionStatus(Message):
+    """How the junction is, by its coordinator."""
+
+    online: bool
+    mode: SignalMode | None = None
+    fault: Annotated[str, Field(max_length=1000)] | None = None
+    version: Annotated[str, Field(max_length=100)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One kind of message: where it goes, what it is, and how it is sent.
+
+    Attributes:
+        pattern: the topic, with `{junction}` and perhaps `{lane}`.
+        has_will: the sender leaves a last will here: the same payload with `online` false.
+        flat_topic: the topic without a junction that older set-ups listen to, or None. Used only where it is
+            switched on; the payload is the same.
+    """
+
+    pattern: str
+    payload: type[Message]
+    qos: Qos
+    retain: bool
+    has_will: bool = False
+    flat_topic: str | None = None
+
+    def topic(self, junction: str, lane: str | None = None) -> str:
+        """The topic for these names.
+
+        Raises:
+            ValueError: a name is empty, too long or cannot be encoded, or a lane is given where none belongs.
+        """
+        return self._fill({"junction": junction} | ({} if lane is None else {"lane": lane}))
+
+    def subscription(self, junction: str | None = None) -> str:
+        """The filter that gets this channel from all lanes, of one junction or of all."""
+        names: dict[str, str | None] = dict.fromkeys(_PLACEHOLDER.findall(self.pattern))
+        return self._fill(names | ({} if junction is None else {"junction": junction}))
+
+    def names(self, topic: str) -> dict[str, str] | None:
+        """The names in `topic`, or None where it is not of this channel."""
+        expression = _PLACEHOLDER.sub(r"(?P<\1>[^/]+)", self.pattern)
+        match = re.fullmatch(expression, topic)
+        return {name: unquote(text) for name, text in match.groupdict().items()} if match else None
+
+    def _fill(self, names: Mapping[str, str | None]) -> str:
+        wanted = set(_PLACEHOLDER.findall(self.pattern))
+        if wanted != names.keys():
+            raise ValueError(f"the topic {self.pattern} needs {sorted(wanted)}, and was given {sorted(names)}")
+        return self.pattern.format_map(
+            {name: _ANY if text is None else encode(text) for name, text in names.items()}
+        )
+
+
+CAR_COUNTS = Channel(
+    f"{ROOT}/{{junction}}/lanes/{{lane}}/car-counts", CarCounts, Qos.AT_LEAST_ONCE, False, flat_topic="car-counts"
+)
+GREEN_TIME = Channel(
+    f"{ROOT}/{{junction}}/lanes/{{lane}}/green-time", GreenTime, Qos.AT_LEAST_ONCE, False, flat_topic="green-time"
+)
+LEASE_ASK = Channel(f"{ROOT}/{{junction}}/lanes/{{lane}}/lease/ask", LeaseAsk, Qos.AT_MOST_ONCE, False)
+LEASE = Channel(f"{ROOT}/{{junction}}/lanes/{{lane}}/lease", Lease, Qos.AT_MOST_ONCE, False)
+LANE_STATE = Channel(
+    f"{ROOT}/{{junction}}/lanes/{{lane}}/state", LaneState, Qos.AT_LEAST_ONCE, True, has_will=True
+)
+JUNCTION_STATUS = Channel(f"{ROOT}/{{junction}}/status", JunctionStatus, Qos.AT_LEAST_ONCE, True, has_will=True)
+
+CHANNELS = (CAR_COUNTS, GREEN_TIME, LEASE_ASK, LEASE, LANE_STATE, JUNCTION_STATUS)
+
+
+def encode(name: str) -> str:
+    """`name` as one level of a topic.
+
+    Raises:
+        ValueError: it is empty, longer than `MAX_NAME_LENGTH`, or not text that UTF-8 can carry.
+    """
+    if not 0 < len(name) <= MAX_NAME_LENGTH:
+        raise ValueError(f"the name {name!r} must have 1 to {MAX_NAME_LENGTH} characters to be part of a topic")
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise ValueError(f"the name {name!r} holds half a character (a lone surrogate)")
+    return _ENCODED.sub(lambda match: quote(match[0], safe=""), name)
+
+
+def read(topic: str, payload: bytes) -> Message:
+    """The message that came on `topic`, in its own type. The names inside agree with those of the topic.
+
+    Raises:
+        UnknownTopic: no channel has such a topic.
+        BadPayload: the payload does not parse, or speaks of another junction or lane.
+    """
+    for channel in CHANNELS:
+        names = channel.names(topic)
+        if names is None and topic != channel.flat_topic:
+            continue
+        try:
+            message = channel.payload.model_validate_json(payload)
+        except ValidationError as error:
+            raise BadPayload(f"{topic}: {_in_words(error)}") from error
+        for key, name in (names or {}).items():
+            if getattr(message, key) != name:
+                raise BadPayload(f"{topic}: {key} is {getattr(message, key)!r}, but the topic says {name!r}")
+        return message
+    raise UnknownTopic(f"{topic} is none of Stopline's topics")
+
+
+def _in_words(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'payload'}: {one['msg']}" for one in found)
