@@ -156,7 +156,7 @@ INGEST_REJECTS = Table(
 ROLLUP_MARKS = Table("rollup_marks", {"minute": _TIME, "ref_no": "int4", "kind": "text"})
 
 Mark = tuple[int, int, str]
-"""A minute to roll up again: when it begins (`pg_time`), the source's or camera's `no`, and `count` or `coverage`."""
+"""A minute to roll up again: when it begins (`pg_time`), the source's or camera's `no`, its kind."""
 
 
 def pg_time(unix_ms: int) -> int:

@@ -13,14 +13,15 @@ Live delivery is a convenience. The truth is in the store, which counts reach be
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 import msgspec
 
+from collector.errors import CollectorError
 from common.codes import Direction, Via
-from common.records import UnixMs
+from common.records import Count, UnixMs
 
 RING_EVENTS = 10_000
 QUEUE_EVENTS = 2_000
@@ -45,17 +46,49 @@ class LiveCount(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Delivery:
+    """Counts of one device that were committed together. They are made into `LiveCount` only for who listens."""
+
+    device: UUID
+    junction: UUID | None
+    counts: Sequence[Count]
+    source_ids: Sequence[UUID]
+    """The sources of `counts`, one by one."""
+
+    def live(self, index: int) -> LiveCount:
+        """The count at `index`."""
+        c = self.counts[index]
+        return LiveCount(
+            c.at,
+            c.at_error_ms,
+            self.junction,
+            self.device,
+            c.sensor,
+            c.source,
+            self.source_ids[index],
+            c.via,
+            c.cls,
+            c.direction,
+            c.confidence,
+            c.inferred,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which counts a listener wants; None: all. `source` is the name or the id of a line, zone or reader."""
 
     junction: UUID | None = None
     source: str | None = None
 
-    def wants(self, count: LiveCount) -> bool:
-        """Whether `count` passes."""
-        if self.junction is not None and count.junction != self.junction:
-            return False
-        return self.source is None or self.source in (count.source, str(count.source_id))
+    def select(self, delivery: Delivery, start: int = 0) -> Sequence[int]:
+        """The places in `delivery`, from `start` on, of the counts that pass."""
+        if self.junction is not None and delivery.junction != self.junction:
+            return ()
+        places = range(start, len(delivery.counts))
+        if self.source is None:
+            return places
+        return [i for i in places if self.source in (delivery.counts[i].source, str(delivery.source_ids[i]))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,35 +100,44 @@ class Event:
     count: LiveCount | None = None
 
 
-class TooManyListeners(Exception):
+class TooManyListeners(CollectorError):
     """The hub takes no more listeners."""
 
 
 class Subscription:
     """One listener's bounded queue. Made by `Hub.subscribe`; used by one task of the hub's event loop."""
 
-    def __init__(self, hub: "Hub", wanted: Filter, capacity: int) -> None:
-        self._hub = hub
+    def __init__(self, run: str, wanted: Filter, capacity: int) -> None:
+        self._run = run
         self._wanted = wanted
         self._capacity = capacity
-        self._events: deque[Event] = deque()
+        self._waiting: deque[tuple[int, Delivery, Sequence[int]]] = deque()
+        """Number of the delivery's first event, the delivery, the places in it that are wanted."""
+        self._n_waiting = 0
+        self._reset_at: int | None = None
+        self._last_n = 0
         self._arrived = asyncio.Event()
         self.dropped = False
 
-    def offer(self, events: Sequence[Event]) -> bool:
-        """Queue the wanted ones; False: the listener is too slow and was dropped."""
-        wanted = [e for e in events if e.count is not None and self._wanted.wants(e.count)]
-        if len(self._events) + len(wanted) > self._capacity:
+    def offer(self, first_n: int, delivery: Delivery, start: int = 0) -> bool:
+        """Queue what is wanted of a delivery; False: the listener is too slow and is dropped."""
+        places = self._wanted.select(delivery, start)
+        if not places:
+            return True
+        if self._n_waiting + len(places) > self._capacity:
             self.dropped = True
         else:
-            self._events.extend(wanted)
-        if wanted or self.dropped:
-            self._arrived.set()
+            self._waiting.append((first_n, delivery, places))
+            self._n_waiting += len(places)
+        self._arrived.set()
         return not self.dropped
 
-    def push(self, event: Event) -> None:
-        """Queue one event whatever the filter and the capacity say."""
-        self._events.append(event)
+    def reset(self, last_n: int) -> None:
+        """Tell the listener first that it missed events; it goes on after `last_n`."""
+        self._waiting.clear()
+        self._n_waiting = 0
+        self.dropped = False
+        self._reset_at = last_n
         self._arrived.set()
 
     async def read(self, timeout_s: float) -> list[Event]:
@@ -103,22 +145,27 @@ class Subscription:
 
         After a drop the last event is `dropped`, and nothing follows.
         """
-        if not self._events and not self.dropped:
+        if not self._arrived.is_set():
             try:
                 async with asyncio.timeout(timeout_s):
                     await self._arrived.wait()
             except TimeoutError:
                 return []
-        events = list(self._events)
-        self._events.clear()
         self._arrived.clear()
-        if self.dropped:
-            events.append(Event(events[-1].id if events else self._hub.last_id, "dropped"))
-        return events
+        return list(self._take())
 
-    def close(self) -> None:
-        """Stop listening. May be called twice."""
-        self._hub.unsubscribe(self)
+    def _take(self) -> Iterator[Event]:
+        if self._reset_at is not None:
+            self._last_n, self._reset_at = self._reset_at, None
+            yield Event(f"{self._run}-{self._last_n}", "reset")
+        for first_n, delivery, places in self._waiting:
+            for place in places:
+                self._last_n = first_n + place
+                yield Event(f"{self._run}-{self._last_n}", "count", delivery.live(place))
+        self._waiting.clear()
+        self._n_waiting = 0
+        if self.dropped:
+            yield Event(f"{self._run}-{self._last_n}", "dropped")
 
 
 class Hub:
@@ -132,7 +179,9 @@ class Hub:
         max_subscribers: int = MAX_SUBSCRIBERS,
     ) -> None:
         self._run = uuid.uuid4().hex[:12]
-        self._ring: deque[Event] = deque(maxlen=ring_events)
+        self._ring: deque[tuple[int, Delivery]] = deque()
+        self._ring_events = ring_events
+        self._n_in_ring = 0
         self._queue_events = queue_events
         self._max_subscribers = max_subscribers
         self._subscriptions: set[Subscription] = set()
@@ -149,14 +198,15 @@ class Hub:
         """The id of the newest event; `<run>-0` before the first."""
         return f"{self._run}-{self._n}"
 
-    def publish(self, counts: Sequence[LiveCount]) -> None:
-        """Give `counts`, which are committed, to all who want them."""
-        events = []
-        for count in counts:
-            self._n += 1
-            events.append(Event(f"{self._run}-{self._n}", "count", count))
-        self._ring.extend(events)
-        for subscription in [s for s in self._subscriptions if not s.offer(events)]:
+    def publish(self, delivery: Delivery) -> None:
+        """Give counts, which are committed, to all who want them."""
+        first_n = self._n + 1
+        self._n += len(delivery.counts)
+        self._ring.append((first_n, delivery))
+        self._n_in_ring += len(delivery.counts)
+        while self._n_in_ring > self._ring_events and len(self._ring) > 1:
+            self._n_in_ring -= len(self._ring.popleft()[1].counts)
+        for subscription in [s for s in self._subscriptions if not s.offer(first_n, delivery)]:
             self.n_dropped += 1
             self.unsubscribe(subscription)
 
@@ -168,7 +218,7 @@ class Hub:
         """
         if len(self._subscriptions) >= self._max_subscribers:
             raise TooManyListeners(f"{self._max_subscribers} listeners are connected; no more are taken")
-        subscription = Subscription(self, wanted, self._queue_events)
+        subscription = Subscription(self._run, wanted, self._queue_events)
         if last_id is not None:
             self._resume(subscription, last_id)
         self._subscriptions.add(subscription)
@@ -181,11 +231,10 @@ class Hub:
     def _resume(self, subscription: Subscription, last_id: str) -> None:
         run, _, number = last_id.partition("-")
         seen = int(number) if number.isascii() and number.isdigit() and len(number) < 20 else -1
-        oldest = self._n - len(self._ring)
-        if run != self._run or not oldest <= seen <= self._n:
-            subscription.push(Event(self.last_id, "reset"))
+        if run != self._run or not self._n - self._n_in_ring <= seen <= self._n:
+            subscription.reset(self._n)
             return
-        missed = [event for _, event in zip(range(self._n - seen), reversed(self._ring), strict=False)]
-        if not subscription.offer(missed[::-1]):
-            subscription.dropped = False
-            subscription.push(Event(self.last_id, "reset"))
+        for first_n, delivery in self._ring:
+            if not subscription.offer(first_n, delivery, max(0, seen + 1 - first_n)):
+                subscription.reset(self._n)
+                return

@@ -1,0 +1,240 @@
+"""Storing one group of batches with one commit, on a connection that the writer holds.
+
+Two ways lead back to the beginning without a trace: StreamMoved (do it again) and psycopg's errors (do it again on
+a new connection). A row that the database refuses is no such way: it is found, and put aside.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from collector.db import Queries
+from collector.errors import ApiProblem
+from collector.ingest.names import MAX_NAMES_PER_DEVICE, Names, Unknown
+from collector.ingest.queue import Request, StreamKey
+from collector.ingest.settling import Advance, Settled, StreamState, check_device, is_resend, refuse, settle
+from collector.ingest.store import Connection, RecordRefused, Store
+from collector.ingest.tables import Rows, build_rows
+from collector.ops.metrics import Metrics
+from collector.realtime.hub import Delivery, Hub
+from common.batch import Ack, Pace, Rejection
+
+_BREATHER_RECORDS = 2_000
+"""After so many records the event loop gets its turn."""
+_PACE_RECORDS = 1_000
+_PACE_BYTES = 512 * 1024
+_PACE_FROM_LOAD = 0.25
+_PACE_FULL_MS = 10_000
+"""Mean pause that is asked for when the queue is full."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A batch with something new in it."""
+
+    request: Request
+    stream_no: int
+    junction: UUID | None
+    settled: Settled
+    rows: Rows
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What a group becomes: what to store, and what to answer once that is committed."""
+
+    works: list[_Work] = field(default_factory=list)
+    watermarks: list[tuple[Request, int, list[Rejection]]] = field(default_factory=list)
+    problems: list[tuple[Request, ApiProblem]] = field(default_factory=list)
+    n_duplicates: int = 0
+
+
+class GroupStore:
+    """Stores groups and answers them. Several writers may use one, each with its own connection."""
+
+    def __init__(
+        self,
+        queries: Queries,
+        hub: Hub,
+        metrics: Metrics,
+        marks_written: asyncio.Event,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._store = Store(queries)
+        self._names = Names(queries)
+        self._hub = hub
+        self._metrics = metrics
+        self._marks_written = marks_written
+        self._now_ms = now_ms
+
+    def forget(self) -> None:
+        """A connection broke: what was known of the database may hold no longer with the next one."""
+        self._names.forget()
+
+    async def watermark(self, connection: Connection, key: StreamKey) -> StreamState:
+        """Where one stream stands."""
+        return (await self._store.read_streams(connection, [key]))[key]
+
+    async def store(self, connection: Connection, group: list[Request], load: float) -> None:
+        """Store a group and answer all of it. `load` (0..1) is how full the queue is.
+
+        Raises:
+            StreamMoved, psycopg.Error: nothing was stored, and nobody answered; or all was, but this is not known.
+        """
+        plan = await self._plan(connection, group)
+        try:
+            if plan.works:
+                await self._commit(connection, plan.works)
+        except RecordRefused:
+            self._metrics.replays.inc()
+            if len(plan.works) > 1:
+                middle = len(group) // 2
+                await self.store(connection, group[:middle], load)
+                await self.store(connection, group[middle:], load)
+                return
+            await self._put_bad_aside(connection, plan.works[0])
+            await self._commit(connection, plan.works)
+        self._finish(plan, load)
+
+    async def _plan(self, connection: Connection, group: list[Request]) -> _Plan:
+        """Sort the batches by what is to be done. A stream's later batches go on from its earlier ones."""
+        states = await self._read_streams(connection, group)
+        plan = _Plan()
+        watermarks = {stream: state.watermark for stream, state in states.items()}
+        n_records = 0
+        for request in group:
+            state = states[request.stream]
+            try:
+                check_device(request.device, state)
+                watermarks[request.stream] = self._settle(plan, request, state, watermarks[request.stream])
+            except ApiProblem as problem:
+                plan.problems.append((request, problem.with_traceback(None)))
+            n_records += len(request.batch.records)
+            if n_records >= _BREATHER_RECORDS:
+                n_records = 0
+                await asyncio.sleep(0)
+        await self._learn_names(connection, plan.works)
+        return plan
+
+    def _settle(self, plan: _Plan, request: Request, state: StreamState, watermark: int) -> int:
+        """Put one batch into the plan; the stream's watermark after it."""
+        batch = request.batch
+        if is_resend(batch, watermark):
+            plan.n_duplicates += len(batch.records)
+            plan.watermarks.append((request, watermark, []))
+            return watermark
+        settled = settle(batch, watermark, self._now_ms())
+        plan.n_duplicates += settled.n_duplicates
+        plan.watermarks.append((request, settled.to_seq, settled.rejections))
+        if settled.items:
+            assert state.no is not None
+            rows = build_rows(settled.items, settled.raws, state.no, self._names.of(request.device.id))
+            plan.works.append(_Work(request, state.no, state.junction, settled, rows))
+        return settled.to_seq
+
+    async def _read_streams(self, connection: Connection, group: list[Request]) -> dict[StreamKey, StreamState]:
+        """Where the group's streams stand; those that begin with this group are made."""
+        streams = list(dict.fromkeys(request.stream for request in group))
+        states = await self._store.read_streams(connection, streams)
+        beginning = {r.stream for r in group if r.batch.first_seq == 1}
+        new = [s for s in streams if s in beginning and states[s].no is None and states[s].status == "active"]
+        if new:
+            await self._store.create_streams(connection, new)
+            states |= await self._store.read_streams(connection, new)
+        return states
+
+    async def _learn_names(self, connection: Connection, works: list[_Work]) -> None:
+        """Complete the rows in which names were not known."""
+        incomplete = [work for work in works if work.rows.unknown]
+        if not incomplete:
+            return
+        unknown: defaultdict[UUID, Unknown] = defaultdict(Unknown)
+        for work in incomplete:
+            unknown[work.request.device.id].update(work.rows.unknown)
+        await self._names.learn(connection, unknown)
+        for work in incomplete:
+            work.rows = self._build(work)
+            if work.rows.unknown:
+                self._refuse_nameless(work)
+
+    def _build(self, work: _Work) -> Rows:
+        names = self._names.of(work.request.device.id)
+        return build_rows(work.settled.items, work.settled.raws, work.stream_no, names)
+
+    def _refuse_nameless(self, work: _Work) -> None:
+        """Put the records aside whose names the device may not bring into being any more."""
+        names = self._names.of(work.request.device.id)
+        refusals = {}
+        for index, item in enumerate(work.settled.items):
+            if build_rows([item], [work.settled.raws[index]], work.stream_no, names).unknown:
+                refusals[index] = (
+                    f"the device has {MAX_NAMES_PER_DEVICE} sources or cameras already; this is one more"
+                )
+        self._replace(work, refusals)
+
+    def _replace(self, work: _Work, refusals: dict[int, str]) -> None:
+        """Put the items at these places aside, for these reasons."""
+        for index, detail in refusals.items():
+            work.settled.items[index] = refuse(work.settled.items[index], detail)
+        work.settled.account()
+        work.rows = self._build(work)
+
+    async def _commit(self, connection: Connection, works: list[_Work]) -> None:
+        by_stream: dict[int, Advance] = {}
+        for work in works:
+            step = work.settled.advance(work.stream_no)
+            before = by_stream.get(work.stream_no)
+            by_stream[work.stream_no] = before.then(step) if before else step
+        await self._store.commit(connection, [work.rows for work in works], list(by_stream.values()))
+
+    async def _put_bad_aside(self, connection: Connection, work: _Work) -> None:
+        """Find the records that the database refuses, by halving, in a transaction that is rolled back."""
+        refusals: dict[int, str] = {}
+        names = self._names.of(work.request.device.id)
+        async with connection.transaction(force_rollback=True):
+            pieces = [range(len(work.settled.items))]
+            while pieces:
+                piece = pieces.pop()
+                part = slice(piece.start, piece.stop)
+                rows = build_rows(work.settled.items[part], work.settled.raws[part], work.stream_no, names)
+                try:
+                    async with connection.transaction():
+                        await self._store.copy(connection, [rows])
+                except RecordRefused as refused:
+                    if len(piece) == 1:
+                        refusals[piece.start] = str(refused)
+                    else:
+                        middle = len(piece) // 2
+                        pieces += [piece[:middle], piece[middle:]]
+        self._replace(work, refusals)
+
+    def _finish(self, plan: _Plan, load: float) -> None:
+        """It is committed: say so to all. Nothing here waits, so nothing can come in between."""
+        for request, watermark, rejections in plan.watermarks:
+            request.settle(make_ack(request.batch.epoch, watermark, self._now_ms(), load, rejections))
+        for request, problem in plan.problems:
+            request.settle(problem)
+        self._metrics.group(
+            n_batches=len(plan.watermarks) + len(plan.problems),
+            stored=sum(work.settled.stored for work in plan.works),
+            rejected=sum(work.settled.rejected for work in plan.works),
+            lost=sum(work.settled.lost for work in plan.works),
+            duplicate=plan.n_duplicates,
+        )
+        for work in plan.works:
+            if work.rows.counts:
+                device = work.request.device.id
+                self._hub.publish(Delivery(device, work.junction, work.rows.counts, work.rows.source_ids))
+        if any(work.rows.marks for work in plan.works):
+            self._marks_written.set()
+
+
+def make_ack(epoch: UUID, watermark: int, now_ms: int, load: float, rejected: list[Rejection]) -> Ack:
+    """The acknowledgement, with the pace that fits the collector's load (0..1)."""
+    pause_ms = 0
+    if load > _PACE_FROM_LOAD:
+        pause_ms = int(load * _PACE_FULL_MS * random.uniform(0.5, 1.5))
+    return Ack(epoch, watermark, now_ms, Pace(_PACE_RECORDS, _PACE_BYTES, pause_ms), rejected)

@@ -1,0 +1,1 @@
+"""How the collector itself is doing: health, metrics, logs, and word to systemd."""

@@ -1,0 +1,69 @@
+"""What the collector counts about itself, for Prometheus. One object per application; nothing is global."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_GROUP_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_COMMIT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """The figures. Hot paths add to them once per request or group, never per record."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self.requests = Counter(
+            "stopline_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
+        )
+        self.records = Counter(
+            "stopline_ingest_records",
+            "Records by what became of them: stored, rejected, lost (told by a gap), duplicate (skipped).",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self.group_requests = Histogram(
+            "stopline_ingest_group_requests",
+            "Batches stored by one commit.",
+            buckets=_GROUP_SIZES,
+            registry=self.registry,
+        )
+        self.commit_s = Histogram(
+            "stopline_ingest_commit_seconds",
+            "From taking a group off the queue until it is committed.",
+            buckets=_COMMIT_S,
+            registry=self.registry,
+        )
+        self.store_failures = Counter(
+            "stopline_ingest_store_failures",
+            "Groups that were not stored because the database could not.",
+            registry=self.registry,
+        )
+        self.replays = Counter(
+            "stopline_ingest_replays", "Groups stored one by one, for a bad record in one.", registry=self.registry
+        )
+        self.bodies_refused = Counter(
+            "stopline_ingest_bodies_refused",
+            "Batches refused before they were read: too large, also when decompressed, or of no known encoding.",
+            ("code",),
+            registry=self.registry,
+        )
+        for outcome in ("stored", "rejected", "lost", "duplicate"):
+            self.records.labels(outcome)
+
+    def group(self, *, n_batches: int, stored: int, rejected: int, lost: int, duplicate: int) -> None:
+        """A group of batches was committed; the others count records."""
+        self.group_requests.observe(n_batches)
+        outcomes = {"stored": stored, "rejected": rejected, "lost": lost, "duplicate": duplicate}
+        for outcome, n in outcomes.items():
+            if n:
+                self.records.labels(outcome).inc(n)
+
+    def watch(self, name: str, what: str, read: Callable[[], float]) -> None:
+        """A gauge that is read when the figures are asked for."""
+        Gauge(name, what, registry=self.registry).set_function(read)
+
+    def render(self) -> bytes:
+        """All figures in Prometheus' text format."""
+        return generate_latest(self.registry)
