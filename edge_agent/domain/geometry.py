@@ -44,12 +44,13 @@ def signed_distance_px(line: Line, points_px: Floats) -> Floats:
         (n,). NaN where a point is NaN.
     """
     corners = np.asarray(line.points_px, np.float64)
-    starts, spans = corners[:-1], np.diff(corners, axis=0)
+    starts = corners[:-1]
+    spans: Floats = np.diff(corners, axis=0)
     lengths = np.hypot(spans[:, 0], spans[:, 1])
     offsets = points_px[:, None, :] - starts
     heights = (spans[:, 0] * offsets[..., 1] - spans[:, 1] * offsets[..., 0]) / lengths
     if len(spans) == 1:
-        return np.asarray(heights[:, 0])
+        return heights[:, 0]
     return _nearest_piece_distance(heights, (offsets * spans).sum(-1) / lengths, lengths)
 
 
@@ -65,7 +66,7 @@ def _nearest_piece_distance(heights: Floats, alongs: Floats, lengths: Floats) ->
     # At a convex bend both pieces are equally near, and the side is that of the bend's own normal.
     neighbour = np.clip(nearest + np.sign(beyond[rows, nearest]).astype(np.intp), 0, len(lengths) - 1)
     sides = heights[rows, nearest] + np.where(neighbour == nearest, 0.0, heights[rows, neighbour])
-    return np.where(sides < 0, -1.0, 1.0) * distances[rows, nearest]
+    return np.asarray(np.where(sides < 0, -1.0, 1.0) * distances[rows, nearest])
 
 
 def path_cut(line: Line, start_px: Point, end_px: Point, *, slack_px: float = 0.0) -> float | None:
@@ -122,4 +123,4 @@ def inside_distance_px(zone: Zone, points_px: Floats) -> Floats:
     straddles = (starts[:, 1] <= y) != (ends[:, 1] <= y)
     crosses = spans[:, 0] * offsets[..., 1] - spans[:, 1] * offsets[..., 0]
     met = straddles & ((crosses < 0) == (spans[:, 1] > 0))
-    return np.where(met.sum(axis=1) % 2 == 1, distances, -distances)
+    return np.asarray(np.where(met.sum(axis=1) % 2 == 1, distances, -distances))

@@ -1,13 +1,34 @@
 """Tracks: which box of this frame is the same vehicle as which box before."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.domain.association import (
+    AssociationParams,
+    Floats,
+    Ints,
+    best_pairs,
+    pair_costs,
+    parts_of_others,
+    without_doubles,
+)
 from edge_agent.domain.frames import Detections
+from edge_agent.domain.motion_model import (
+    POSITION,
+    VELOCITY,
+    MotionModel,
+    MotionParams,
+    to_centre_and_size,
+    to_corners,
+)
+from edge_agent.domain.timeline import Step, Timeline
+
+_FAR_PX = 1e6
+"""No picture is this large; a box beyond it is a fault of the detector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +108,220 @@ class Tracks(Sequence[Track]):
 
 @dataclass(frozen=True, slots=True)
 class TrackerParams:
-    """How boxes become tracks. The defaults suit road users at 3 to 30 frames a second."""
+    """How boxes become tracks. The defaults suit road users at 3 to 30 frames a second.
+
+    Attributes:
+        birth_score: a box that no track explains begins a new track from this score on.
+        keep_score: a box of at least this score may continue a track, but not begin one.
+        same_overlap: two boxes that overlap more than this (IoU) are one object seen twice.
+        confirm_s: a track is confirmed when it was seen twice or more, over at least this time.
+        tentative_s: how long an unconfirmed track lives without being seen.
+        lost_s: how long a confirmed track lives without being seen.
+        parked_s: the same for one that stood still when it was lost: something hides it, it will be there again.
+        parked_speed: slower than this many box sizes per second is standing still.
+        low_score_error: how much worse than others a box below `birth_score` is placed.
+        max_tracks: bound of memory and time; beyond it, boxes with the lowest scores are left out.
+    """
 
     birth_score: float = 0.25
     keep_score: float = 0.1
+    same_overlap: float = 0.7
     confirm_s: float = 0.15
+    tentative_s: float = 0.7
     lost_s: float = 1.5
+    parked_s: float = 60.0
+    parked_speed: float = 0.25
+    low_score_error: float = 2.0
+    max_tracks: int = 1000
+    motion: MotionParams = field(default_factory=MotionParams)
+    association: AssociationParams = field(default_factory=AssociationParams)
 
 
 class Tracker:
-    """Follows objects from frame to frame. Pure: time is an argument."""
+    """Follows objects from frame to frame. Pure: time is an argument.
+
+    All tracks are rows of a few arrays, in the order of their ids, so that an update costs a fixed number of array
+    operations whatever the number of tracks.
+    """
 
     def __init__(self, params: TrackerParams | None = None) -> None:
         self._params = params or TrackerParams()
+        self._model = MotionModel(self._params.motion)
+        self._timeline = Timeline()
+        self._class_names: Sequence[str] = ()
+        self._next_id = 1
+        self._forget_all()
+
+    def _forget_all(self) -> None:
+        self._states = np.zeros((5, 0, 4))
+        self._ids = np.zeros(0, np.int64)
+        self._votes = np.zeros((0, len(self._class_names)))
+        self._hits = np.zeros(0)
+        self._born_s = np.zeros(0)
+        self._seen_s = np.zeros(0)
 
     def update(self, detections: Detections, t_s: float) -> Tracks:
-        """Take in one frame; returns all tracks that live, seen or not, confirmed or not."""
-        raise NotImplementedError
+        """Take in one frame; returns all tracks that live, seen or not, confirmed or not.
+
+        Boxes without a place or an area (NaN, infinite, turned inside out) and classes out of range are left out.
+
+        Raises:
+            ValueError: `t_s` is not finite, or the detector's classes are not those of the updates before.
+        """
+        step = self._timeline.advance(t_s)
+        self._check_classes(detections.class_names)
+        if step.restarted:
+            self._forget_all()
+        boxes = _Boxes.usable(detections, self._params)
+        self._predict(step)
+        taken = self._match(boxes, step)
+        self._begin(boxes, taken, step)
+        self._bury(step)
+        return self._snapshot(step)
+
+    def _check_classes(self, class_names: Sequence[str]) -> None:
+        if class_names is self._class_names:
+            return
+        if self._next_id > 1 and list(class_names) != list(self._class_names):
+            raise ValueError("the detector's classes changed; a tracker votes over one set: make a new one")
+        self._class_names = class_names
+        if not len(self._ids):
+            self._forget_all()
+
+    def _predict(self, step: Step) -> None:
+        if not len(self._ids) or not step.dt_s:
+            return
+        waiting = self._parked(step) & (step.now_s - self._seen_s > self._params.tentative_s)
+        held = self._states[:, waiting].copy()
+        self._model.predict(self._states, step.dt_s)
+        if held.size:
+            held[VELOCITY] = 0.0
+            self._states[:, waiting] = held
+
+    def _parked(self, step: Step) -> NDArray[np.bool_]:
+        """Those that stand still, or stood still when they were lost."""
+        velocity, sizes = self._states[VELOCITY], self._states[POSITION, :, 2:]
+        slow = self._params.parked_speed**2 * sizes[:, 0] * sizes[:, 1]
+        return np.asarray(np.square(velocity[:, 0]) + np.square(velocity[:, 1]) < slow)
+
+    def _match(self, boxes: "_Boxes", step: Step) -> NDArray[np.bool_]:
+        """Give boxes to the tracks that live: first the good boxes, then the poor ones to whom got none.
+
+        Returns:
+            Mask of the boxes that were given away.
+        """
+        taken = np.zeros(len(boxes.scores), np.bool_)
+        if not len(self._ids) or not len(taken):
+            return taken
+        classes = np.argmax(self._votes, axis=1)
+        costs = pair_costs(self._states, classes, boxes.measured_px, boxes.class_ids, self._params.association)
+        good = boxes.scores >= self._params.birth_score
+        tracks, columns = _pairs_among(costs, None, np.flatnonzero(good), self._params)
+        if not good.all():
+            rest = np.ones(len(self._ids), np.bool_)
+            rest[tracks] = False
+            more = _pairs_among(costs, np.flatnonzero(rest), np.flatnonzero(~good), self._params)
+            tracks, columns = np.concatenate([tracks, more[0]]), np.concatenate([columns, more[1]])
+        taken[columns] = True
+        self._take_in(tracks, boxes, columns, step)
+        return taken
+
+    def _take_in(self, tracks: Ints, boxes: "_Boxes", columns: Ints, step: Step) -> None:
+        scores = boxes.scores[columns]
+        error = np.where(scores >= self._params.birth_score, 1.0, self._params.low_score_error)
+        self._states[:, tracks] = self._model.correct(self._states[:, tracks], boxes.measured_px[columns], error)
+        self._votes[tracks, boxes.class_ids[columns]] += scores
+        self._hits[tracks] += 1.0
+        self._seen_s[tracks] = step.now_s
+
+    def _begin(self, boxes: "_Boxes", taken: NDArray[np.bool_], step: Step) -> None:
+        """A new track for each good box that no track explains."""
+        new = np.flatnonzero(~taken & (boxes.scores >= self._params.birth_score))
+        if not len(new):
+            return
+        new = new[~parts_of_others(boxes.corners_px, boxes.scores, new, self._params.association)]
+        room = max(0, self._params.max_tracks - len(self._ids))
+        new = new[:room]
+        n = len(new)
+        votes = np.zeros((n, self._votes.shape[1]))
+        votes[np.arange(n), boxes.class_ids[new]] = boxes.scores[new]
+        self._states = np.concatenate([self._states, self._model.begin(boxes.measured_px[new])], axis=1)
+        self._ids = np.concatenate([self._ids, np.arange(self._next_id, self._next_id + n)])
+        self._votes = np.concatenate([self._votes, votes])
+        self._hits = np.concatenate([self._hits, np.ones(n)])
+        self._born_s = np.concatenate([self._born_s, np.full(n, step.now_s)])
+        self._seen_s = np.concatenate([self._seen_s, np.full(n, step.now_s)])
+        self._next_id += n
+
+    def _bury(self, step: Step) -> None:
+        """Forget those that were not seen for too long."""
+        unseen_s = step.now_s - self._seen_s
+        if not (unseen_s > 0).any():
+            return
+        params = self._params
+        patience_s = np.where(self._parked(step), params.parked_s, params.lost_s)
+        patience_s[~self._confirmed()] = params.tentative_s
+        alive = unseen_s <= patience_s
+        if alive.all():
+            return
+        self._states = self._states[:, alive]
+        self._ids, self._votes, self._hits = self._ids[alive], self._votes[alive], self._hits[alive]
+        self._born_s, self._seen_s = self._born_s[alive], self._seen_s[alive]
+
+    def _confirmed(self) -> NDArray[np.bool_]:
+        return (self._hits >= 2) & (self._seen_s - self._born_s >= self._params.confirm_s)
+
+    def _snapshot(self, step: Step) -> Tracks:
+        if len(self._ids):
+            classes = np.argmax(self._votes, axis=1)
+            confidences = self._votes[np.arange(len(classes)), classes] / self._hits
+        else:
+            classes, confidences = np.zeros(0, np.int64), np.zeros(0)
+        return Tracks(
+            ids=self._ids,
+            boxes_px=to_corners(self._states[POSITION]),
+            velocities_px_s=to_corners(self._states[VELOCITY]),
+            class_ids=classes,
+            confidences=confidences,
+            seen=self._seen_s == step.now_s,
+            confirmed=self._confirmed(),
+            born_s=self._born_s,
+            seen_s=self._seen_s.copy(),
+            class_names=self._class_names,
+        )
+
+
+def _pairs_among(costs: Floats, tracks: Ints | None, boxes: Ints, params: TrackerParams) -> tuple[Ints, Ints]:
+    """Best pairs among some tracks (None: all) and some boxes, as rows and columns of `costs`."""
+    some = costs[:, boxes] if tracks is None else costs[np.ix_(tracks, boxes)]
+    rows, columns = best_pairs(some, params.association.unlikely)
+    return (rows if tracks is None else tracks[rows]), boxes[columns]
+
+
+@dataclass(frozen=True, slots=True)
+class _Boxes:
+    """One frame's boxes that can be used, best score first."""
+
+    corners_px: Floats
+    """(n, 4)."""
+    measured_px: Floats
+    """(n, 4), centre and size."""
+    scores: Floats
+    class_ids: NDArray[np.int64]
+
+    @staticmethod
+    def usable(detections: Detections, params: TrackerParams) -> "_Boxes":
+        corners = np.asarray(detections.boxes_px, np.float64).reshape(-1, 4)
+        scores = np.asarray(detections.scores, np.float64)
+        class_ids = np.asarray(detections.class_ids, np.int64)
+        with np.errstate(invalid="ignore"):
+            sizes = corners[:, 2:] - corners[:, :2]
+            sound = (sizes > 0).all(axis=1) & (np.abs(corners) < _FAR_PX).all(axis=1)
+        sound &= (scores >= params.keep_score) & (class_ids >= 0)
+        sound &= class_ids < len(detections.class_names)
+        order = np.flatnonzero(sound)
+        order = order[np.argsort(-scores[order], kind="stable")][: params.max_tracks]
+        corners, scores = corners[order], np.minimum(scores[order], 1.0)
+        single = without_doubles(corners, scores, params.same_overlap)
+        corners = corners[single]
+        return _Boxes(corners, to_centre_and_size(corners), scores[single], class_ids[order][single])

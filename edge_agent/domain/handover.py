@@ -1,0 +1,147 @@
+"""The guard across ids: one vehicle whose track broke is still one vehicle.
+
+Detectors lose a vehicle behind a pole, and find it again as a new one. What a track knew when it was last seen (on
+which side of each line it was, what of it was counted) is handed to the new track that begins where the old one
+must be by now. A vehicle that stood still is waited for much longer: what stands on the stop line stays there.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class HandoverParams:
+    """How near in place and time a new track must begin. Distances in box sizes (square root of the area).
+
+    Attributes:
+        moving_s: how long a moving vehicle is waited for.
+        standing_s: how long one that stood still is.
+        standing_speed: slower than this many sizes per second is standing still.
+        reach: how far from the expected place the new track may begin.
+        reach_per_s: how much further for each second that passed, of a moving vehicle.
+        size_ratio: by what factor the width or height may differ.
+        remembered: how many tracks that ended are remembered.
+    """
+
+    moving_s: float = 2.0
+    standing_s: float = 600.0
+    standing_speed: float = 0.25
+    reach: float = 0.6
+    reach_per_s: float = 0.6
+    size_ratio: float = 1.8
+    remembered: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Departed:
+    """A track as it was last seen.
+
+    Attributes:
+        box_px, velocity_px_s: (4,) corners, and how fast each of them moved.
+        facts: what the counter knew about it, per line; the counter's own layout.
+        points_px: (lines, 2) its reference points.
+    """
+
+    track: int
+    seen_s: float
+    box_px: Floats
+    velocity_px_s: Floats
+    facts: Floats
+    points_px: Floats
+
+
+class Departures:
+    """Tracks that ended and may come back under another id. Bounded."""
+
+    def __init__(self, params: HandoverParams) -> None:
+        self._params = params
+        self._departed: deque[Departed] = deque(maxlen=params.remembered)
+
+    def __len__(self) -> int:
+        return len(self._departed)
+
+    def add(self, departed: Departed) -> None:
+        """Remember a track that ended."""
+        self._departed.append(departed)
+
+    def forget_old(self, now_s: float) -> None:
+        """Drop those that nothing can continue any more."""
+        self._departed = deque(
+            (one for one in self._departed if now_s - one.seen_s <= _patience_s(one, self._params)),
+            maxlen=self._params.remembered,
+        )
+
+    def take(
+        self,
+        box_px: Floats,
+        velocity_px_s: Floats,
+        born_s: float,
+        unseen: Sequence[Departed],
+    ) -> Departed | None:
+        """The track that a new one continues, if any. What was remembered is handed over once.
+
+        Args:
+            box_px: (4,) where the new track was first seen.
+            velocity_px_s: (4,) how it moves.
+            unseen: tracks that still live but were not seen of late; they may hand over as well.
+        """
+        best, best_strain = None, 1.0
+        for one in (*self._departed, *unseen):
+            strain = _strain(one, box_px, velocity_px_s, born_s, self._params)
+            if strain < best_strain:
+                best, best_strain = one, strain
+        if best is not None:
+            rest = (one for one in self._departed if one.track != best.track)
+            self._departed = deque(rest, maxlen=self._params.remembered)
+        return best
+
+
+def _strain(one: Departed, box_px: Floats, velocity_px_s: Floats, born_s: float, params: HandoverParams) -> float:
+    """How badly the new track continues the old one: below 1 it may."""
+    gap_s = born_s - one.seen_s
+    if gap_s < 0:
+        return math.inf
+    x, y, width_px, height_px = _centre_and_size(one.box_px)
+    new_x, new_y, new_width_px, new_height_px = _centre_and_size(box_px)
+    size_px = math.sqrt(width_px * height_px)
+    vx, vy, _, _ = _centre_and_size(one.velocity_px_s)
+    standing = math.hypot(vx, vy) < params.standing_speed * size_px
+    reach = params.reach
+    if not standing:
+        if gap_s > params.moving_s or _turned_back((vx, vy), velocity_px_s):
+            return math.inf
+        x, y, reach = x + vx * gap_s, y + vy * gap_s, reach + params.reach_per_s * gap_s
+    elif gap_s > params.standing_s:
+        return math.inf
+    ratio = max(_ratio(width_px, new_width_px), _ratio(height_px, new_height_px))
+    if ratio > params.size_ratio:
+        return math.inf
+    return math.hypot(new_x - x, new_y - y) / (reach * size_px)
+
+
+def _patience_s(one: Departed, params: HandoverParams) -> float:
+    _, _, width_px, height_px = _centre_and_size(one.box_px)
+    vx, vy, _, _ = _centre_and_size(one.velocity_px_s)
+    standing = math.hypot(vx, vy) < params.standing_speed * math.sqrt(width_px * height_px)
+    return params.standing_s if standing else params.moving_s
+
+
+def _turned_back(velocity_px_s: tuple[float, float], new_px_s: Floats) -> bool:
+    vx, vy, _, _ = _centre_and_size(new_px_s)
+    return velocity_px_s[0] * vx + velocity_px_s[1] * vy < 0
+
+
+def _ratio(a: float, b: float) -> float:
+    return max(a, b) / max(min(a, b), 1e-6)
+
+
+def _centre_and_size(corners: Floats) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = corners.tolist()
+    return (x1 + x2) * 0.5, (y1 + y2) * 0.5, x2 - x1, y2 - y1

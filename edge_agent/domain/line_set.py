@@ -1,0 +1,41 @@
+"""Many lines and many points at once: what the counter asks of geometry in every frame."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.domain.geometry import signed_distance_px
+from edge_agent.domain.shapes import Anchor, Line
+
+Floats = NDArray[np.float64]
+
+
+class LineSet:
+    """Lines as arrays. Results have a row per line and a column per point."""
+
+    def __init__(self, lines: Sequence[Line], frame_size_px: tuple[int, int]) -> None:
+        self.lines = tuple(lines)
+        starts = np.array([line.points_px[0] for line in lines], np.float64).reshape(-1, 2)
+        spans = np.array([line.points_px[1] for line in lines], np.float64).reshape(-1, 2) - starts
+        lengths = np.hypot(spans[:, 0], spans[:, 1])
+        self._normals = np.stack([-spans[:, 1] / lengths, spans[:, 0] / lengths])[..., None]
+        self._starts = starts.T[..., None]
+        self._bent = [i for i, line in enumerate(lines) if len(line.points_px) > 2]
+        width_px, height_px = frame_size_px
+        corners = np.array([(0, 0), (width_px, 0), (width_px, height_px), (0, height_px)], np.float64)
+        distances = self.distances_px(np.repeat(corners[None], len(self.lines), axis=0))
+        self.room_px = np.maximum(np.stack([-distances.min(axis=1), distances.max(axis=1)]), 1.0)[..., None]
+        """(2, lines, 1): how far the picture reaches on the negative and on the positive side of each line."""
+
+    def pick(self, points_px: Mapping[Anchor, Floats]) -> Floats:
+        """For each line the points of its anchor, (lines, n, 2)."""
+        return np.stack([points_px[line.anchor] for line in self.lines])
+
+    def distances_px(self, points_px: Floats) -> Floats:
+        """Signed distance of each point from its line, (lines, n), of points (lines, n, 2)."""
+        result: Floats = (points_px[..., 0] - self._starts[0]) * self._normals[0]
+        result += (points_px[..., 1] - self._starts[1]) * self._normals[1]
+        for i in self._bent:
+            result[i] = signed_distance_px(self.lines[i], points_px[i])
+        return result

@@ -1,0 +1,82 @@
+"""Which point of a box stands for the vehicle, and where it is when the box does not show all of it.
+
+A vehicle stands where its box ends below. But a box ends early where the picture ends or where a nearer vehicle
+hides the rest, and its end then jumps about while the vehicle drives on. So each track remembers the size it had
+when it was last seen whole, and while it is not, the hidden end is where that size puts it: a car that leaves the
+picture goes on below its lower edge, and a line close to the edge is crossed as any other.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_agent.domain.association import shared_areas_px2
+from edge_agent.domain.shapes import Anchor
+from edge_agent.domain.tracking import Tracks
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+EDGE_PX = 2.5
+"""A box that ends this close to the picture's edge is cut by it."""
+_WHOLE_SIZE_HOLDS_S = 3.0
+_HIDDEN_SHARE = 0.15
+"""A box is hidden below when a nearer one covers this share of it, its lower end among it."""
+
+_WIDTH, _HEIGHT, _SINCE = range(3)
+
+
+class ReferencePoints:
+    """Reference points of tracks. Rows are those of `Tracks`; `align` is told when they change."""
+
+    def __init__(self, frame_size_px: tuple[int, int]) -> None:
+        self._frame_size_px = frame_size_px
+        self._whole = np.full((3, 0), -np.inf)
+
+    def align(self, kept: NDArray[np.intp], n_new: int) -> None:
+        """Keep these rows, in this order, and add new ones at the end."""
+        self._whole = np.concatenate([self._whole[:, kept], np.full((3, n_new), -np.inf)], axis=1)
+
+    def points_px(self, tracks: Tracks, now_s: float) -> dict[Anchor, Floats]:
+        """For each anchor the point of each track, (n, 2)."""
+        x1, y1, x2, y2 = tracks.boxes_px.T
+        width_px, height_px = self._frame_size_px
+        left, right = x1 <= EDGE_PX, x2 >= width_px - EDGE_PX
+        top, bottom = y1 <= EDGE_PX, y2 >= height_px - EDGE_PX
+        covered = hidden_below(tracks.boxes_px, tracks.seen)
+        widths, heights = self._whole_sizes(tracks, left | right, top | bottom | covered, now_s)
+        centre_x = (x1 + x2) * 0.5
+        centre_x = np.where(left & ~right, x2 - widths * 0.5, centre_x)
+        centre_x = np.where(right & ~left, x1 + widths * 0.5, centre_x)
+        lower = np.where((bottom | covered) & ~top, y1 + heights, y2)
+        middle = (y1 + y2) * 0.5
+        return {
+            Anchor.AUTO: np.stack([centre_x, lower], axis=1),
+            Anchor.BOTTOM: np.stack([centre_x, y2], axis=1),
+            Anchor.CENTRE: np.stack([(x1 + x2) * 0.5, middle], axis=1),
+        }
+
+    def _whole_sizes(self, tracks: Tracks, cut_x: Mask, cut_y: Mask, now_s: float) -> tuple[Floats, Floats]:
+        """Width and height that each vehicle has when nothing of it is hidden, as well as it is known."""
+        boxes, whole = tracks.boxes_px, self._whole
+        widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+        shown = tracks.seen & ~cut_x & ~cut_y
+        whole[_WIDTH] = np.where(shown, widths, whole[_WIDTH])
+        whole[_HEIGHT] = np.where(shown, heights, whole[_HEIGHT])
+        whole[_SINCE] = np.where(shown, now_s, whole[_SINCE])
+        fresh = now_s - whole[_SINCE] <= _WHOLE_SIZE_HOLDS_S
+        return (
+            np.where(fresh, np.maximum(whole[_WIDTH], widths), widths),
+            np.where(fresh, np.maximum(whole[_HEIGHT], heights), heights),
+        )
+
+
+def hidden_below(boxes_px: Floats, seen: Mask) -> Mask:
+    """Mask, (n,), of boxes whose lower end lies behind a nearer one: one that reaches further down."""
+    n = len(boxes_px)
+    if n < 2:
+        return np.zeros(n, np.bool_)
+    areas = (boxes_px[:, 2] - boxes_px[:, 0]) * (boxes_px[:, 3] - boxes_px[:, 1])
+    covered = shared_areas_px2(boxes_px, boxes_px) > (_HIDDEN_SHARE * areas)[:, None]
+    covered &= boxes_px[:, 3, None] < boxes_px[:, 3]
+    covered &= seen
+    return np.asarray(covered.any(axis=1))
