@@ -35,6 +35,8 @@ class GapReason(StrEnum):
     DISK_ERROR = "disk_error"
     COLLECTOR_LOST = "collector_lost"
     """The collector asks for records that it had acknowledged: its database was put back to an older state."""
+    TOO_LARGE = "too_large"
+    """One record alone was larger than the collector takes in. The agent keeps it in its quarantine."""
 
 
 class DropClass(StrEnum):

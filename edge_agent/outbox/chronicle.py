@@ -1,0 +1,70 @@
+"""The boots and anchors that an outbox knows, and the times that follow from them."""
+
+from collections.abc import Iterable
+
+from common.clock import UNKNOWN_ERROR_MS, Anchor, Boot, Resolved, Stamp, Timeline, best_now, is_news
+
+_ANCHORS_PER_BOOT = 32
+
+
+class Chronicle:
+    """Numbers boots in the order in which they happened, collects anchors, and dates stamps by them."""
+
+    def __init__(self, boots: Iterable[tuple[int, Boot]], anchors: Iterable[Anchor]) -> None:
+        self._boots = {boot.boot_id: (no, boot.last_boottime_ns) for no, boot in boots}
+        self._ids = {no: boot_id for boot_id, (no, _) in self._boots.items()}
+        self._anchors = list(anchors)
+        self._timeline: Timeline | None = None
+        self.anchors_changed = False
+
+    def see(self, stamp: Stamp) -> int:
+        """The number of the stamp's boot, which is new if it was not known; notes how far the boot has run."""
+        known = self._boots.get(stamp.boot_id)
+        if known is None:
+            no, last_ns = max(self._ids, default=0) + 1, 0
+            self._ids[no] = stamp.boot_id
+            self._timeline = None
+        else:
+            no, last_ns = known
+        self._boots[stamp.boot_id] = (no, max(last_ns, stamp.boottime_ns))
+        return no
+
+    def boot_id(self, no: int) -> str:
+        """The boot's id; a number that nothing is known about, after a salvage, names a boot of its own."""
+        return self._ids.get(no, f"unknown-{no}")
+
+    def add_anchor(self, anchor: Anchor) -> None:
+        """Keep an anchor if it tells something new."""
+        if not is_news(anchor, self._anchors):
+            return
+        self._anchors.append(anchor)
+        own = [a for a in self._anchors if a.boot_id == anchor.boot_id]
+        if len(own) > _ANCHORS_PER_BOOT:
+            self._anchors.remove(own[len(own) // 2])
+        self._timeline = None
+        self.anchors_changed = True
+
+    def now(self, stamp: Stamp) -> Resolved:
+        """The best known time at `stamp`, which is of the present boot."""
+        return best_now(stamp, self._anchors)
+
+    def resolve(self, stamp: Stamp, now: Stamp) -> Resolved:
+        """When `stamp` was, as far as is known at `now`."""
+        here = self.now(now)
+        slack_ms = here.at_error_ms if here.at_error_ms < UNKNOWN_ERROR_MS else 0
+        ceiling_ms = here.at_ms + slack_ms
+        if self._timeline is None:
+            self.see(now)
+            self._timeline = Timeline([boot for _, boot in self.boots()], self._anchors, ceiling_ms)
+        return self._timeline.resolve(stamp, ceiling_ms=ceiling_ms)
+
+    def boots(self) -> list[tuple[int, Boot]]:
+        """All boots with their numbers, oldest first."""
+        return [(no, Boot(self._ids[no], self._boots[self._ids[no]][1])) for no in sorted(self._ids)]
+
+    def anchors(self) -> list[tuple[int, Anchor]]:
+        """All anchors, each with its boot's number."""
+        for anchor in self._anchors:
+            if anchor.boot_id not in self._boots:
+                self.see(Stamp(anchor.boot_id, anchor.boottime_ns, anchor.wall_ms, False))
+        return [(self._boots[anchor.boot_id][0], anchor) for anchor in self._anchors]

@@ -1,0 +1,570 @@
+"""The outbox: every record from when it is made until the collector is known to have it.
+
+What it promises:
+
+* **Accepted is durable.** After `commit()` returned True, everything appended before is on the disk.
+* **Exactly once.** A stream numbers its records from 1 without a hole; a record keeps its number, and its epoch,
+  until the collector's watermark has passed it. Where a number could be given out twice (the file was put back to
+  an older state, was copied to another machine, or was salvaged), a new epoch begins.
+* **Never silent.** What has to be dropped leaves a tombstone in its place, which is delivered like a record.
+* **It always works.** A damaged file is moved aside and salvaged; where the disk cannot be used the outbox lives
+  in memory. The one error at opening is `OutboxBusy`.
+
+One thread calls everything. Records wait in memory from `append` to `commit`; where the disk refuses a commit they
+go on waiting there, up to `Limits.memory_bytes`, and can be sent from there. That is safe: after a crash the
+collector's watermark is then ahead of the file, which is handled as a file that was put back to an older state.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID, uuid4
+
+from common.batch import Rejection
+from common.clock import Anchor, Resolved, Stamp
+from common.codes import DropClass, GapReason
+from common.records import Gap, Record
+from edge_agent.outbox.chronicle import Chronicle
+from edge_agent.outbox.codec import (
+    Damaged,
+    encode_lost,
+    text_of,
+    to_entry,
+    to_item,
+    to_item_or_tombstone,
+    tombstone,
+)
+from edge_agent.outbox.entries import Item, Lost, Row, covered, encode_row, lose, squeeze, to_row
+from edge_agent.outbox.errors import OutboxUnavailable
+from edge_agent.outbox.file import EntryRow, is_corrupt, key_of, position_of
+from edge_agent.outbox.model import (
+    STREAM,
+    Contact,
+    Generation,
+    Limits,
+    OutboxStats,
+    OutgoingBatch,
+    QuarantinedRecord,
+)
+from edge_agent.outbox.opening import Opened, open_file
+from edge_agent.outbox.salvage import Known
+
+logger = logging.getLogger(__name__)
+
+_SHRINK_ROWS = 1000
+_QUARANTINE_CHARS = 4000
+
+
+class Outbox:
+    """See the module's text. Made by `Outbox.open`."""
+
+    def __init__(self, path: Path, now: Stamp, limits: Limits, host: str | None) -> None:
+        """Use `Outbox.open`."""
+        self._limits = limits
+        self._path = path
+        self._host = host
+        self._pending: dict[str, list[Item]] = {}
+        self._pending_bytes = 0
+        self._aside: list[tuple[str, int, str, str, str]] = []
+        self._trouble: str | None = None
+        self._dropped = 0
+        self._now = now
+        self._adopt(open_file(path, limits, now, host))
+
+    @classmethod
+    def open(cls, path: Path, now: Stamp, limits: Limits | None = None, host: str | None = None) -> "Outbox":
+        """Open the outbox at `path`, or make it.
+
+        Args:
+            now: the present moment.
+            host: what tells this machine from others (a serial number). Where it differs from the one that the
+                file was made on, the file was copied, and new records get a new epoch.
+
+        Raises:
+            OutboxBusy: another process has it open.
+        """
+        return cls(path, now, limits or Limits(), host)
+
+    def _adopt(self, opened: Opened) -> None:
+        """Take over a file that was just opened, and tell in a gap what was lost before."""
+        self._file = opened.file
+        self._trouble = opened.trouble
+        self._chronicle = Chronicle(opened.file.boots(), opened.file.anchors())
+        self._boots_saved = 0
+        self._generations = [Generation.of(row) for row in opened.file.generations()]
+        self._dropped = max(self._dropped, int(opened.file.note("dropped") or 0))
+        self._dropped_saved = self._dropped
+        if opened.gap is not None:
+            self.append(Gap(1, 0, 0, opened.gap, 0, detail=opened.detail), self._now)
+
+    # Records come in
+
+    def append(self, record: Record, stamp: Stamp, stream: str = STREAM) -> None:
+        """Take in a record, to be made durable by the next `commit`. Its seq and times are placeholders.
+
+        Raises:
+            RecordRefused: it could never be delivered.
+        """
+        self.append_items(stream, [to_row(record, stamp)])
+
+    def append_items(self, stream: str, items: Iterable[Item]) -> None:
+        """Take in items, oldest first."""
+        pending = self._pending.setdefault(stream, [])
+        for item in items:
+            pending.append(item)
+            self._pending_bytes += item.size_bytes
+        if self._pending_bytes > self._limits.memory_bytes:
+            self._squeeze_pending()
+
+    def add_anchor(self, anchor: Anchor) -> None:
+        """Somebody told the time. It is kept, with the next commit, if it is news."""
+        self._chronicle.add_anchor(anchor)
+
+    def now(self, stamp: Stamp) -> Resolved:
+        """What time it is at `stamp`, as well as the outbox knows."""
+        return self._chronicle.now(stamp)
+
+    def commit(self) -> bool:
+        """Make everything durable: records, acknowledgements, anchors.
+
+        Returns:
+            False where the disk refuses. Nothing is lost by that, only not durable; `stats().trouble` tells why.
+            Try again later.
+        """
+        for _ in range(2):
+            try:
+                if not self._is_dirty():
+                    return self._file.path is not None
+                with self._file.transaction():
+                    write = self._write()
+            except sqlite3.Error as error:
+                if not self._recovered(error):
+                    return False
+            else:
+                self._written(write)
+                self._shrink()
+                return self._file.path is not None
+        return False
+
+    def _is_dirty(self) -> bool:
+        return bool(
+            any(self._pending.values())
+            or self._aside
+            or self._chronicle.anchors_changed
+            or self._dropped != self._dropped_saved
+            or any(g.acked != g.stored_acked for g in self._generations)
+        )
+
+    def _write(self) -> list[Generation]:
+        """Everything that is not on the disk yet; gives the generations as they will then be."""
+        file, after = self._file, [replace(g) for g in self._generations]
+        acked = any(g.acked != g.stored_acked for g in after)
+        for generation in after:
+            if generation.acked != generation.stored_acked:
+                file.delete(key_of(generation.no, 0), key_of(generation.no, generation.acked))
+                file.set_generation(generation.no, generation.acked, generation.opened)
+                generation.stored_acked = generation.acked
+        for stream, items in self._pending.items():
+            if items:
+                newest = _newest(after, stream) or self._begin(stream, after)
+                file.insert(self._numbered(newest, items))
+                newest.last += covered(items)
+        for done in [g for g in after if g.acked == g.last and g is not _newest(after, g.stream)]:
+            file.delete_generation(done.no)
+            after.remove(done)
+        boots = self._chronicle.boots()
+        if acked or len(boots) != self._boots_saved:
+            file.put_boots(boots)
+        if self._chronicle.anchors_changed:
+            file.replace_anchors(self._chronicle.anchors())
+        if self._aside:
+            file.put_aside(self._aside, self._limits.quarantine_records)
+        if self._dropped != self._dropped_saved:
+            file.set_note("dropped", str(self._dropped))
+        return after
+
+    def _written(self, after: list[Generation]) -> None:
+        """A transaction of `_write` is on the disk."""
+        self._generations = after
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._aside.clear()
+        self._boots_saved = len(self._chronicle.boots())
+        self._chronicle.anchors_changed = False
+        self._dropped_saved = self._dropped
+        if self._trouble and self._file.path is not None:
+            logger.warning("the outbox can be written again", extra={"action": "outbox_writable"})
+            self._trouble = None
+
+    def _begin(self, stream: str, generations: list[Generation]) -> Generation:
+        """A new generation of `stream`, at the end of `generations`."""
+        epoch = uuid4()
+        no = self._file.add_generation(stream, epoch, 0, 0, 0)
+        generations.append(Generation(no, stream, epoch, opened=0))
+        return generations[-1]
+
+    def _numbered(self, generation: Generation, items: Iterable[Item]) -> Iterable[EntryRow]:
+        position = generation.last
+        for item in items:
+            position += item.covers
+            yield to_entry(key_of(generation.no, position), item, self._chronicle)
+
+    # Records go out
+
+    def contact_due(self, stream: str = STREAM) -> UUID | None:
+        """The epoch whose watermark must be asked for before more of `stream` can be sent; None: none."""
+        generation = self._sending(stream)
+        return generation.epoch if generation is not None and generation.opened is not None else None
+
+    def reconcile(self, epoch: UUID, watermark: int, now: Stamp) -> Contact:
+        """The collector says how far it has an epoch: at first contact, and when it asks for another number.
+
+        Raises:
+            OutboxUnavailable: the disk refuses; nothing of this epoch may be sent yet.
+        """
+        self._now = now
+        generation = self._find(epoch)
+        if generation is None:
+            return Contact.AS_EXPECTED
+        reached = generation.base + watermark
+        try:
+            if reached > max(
+                generation.sent if generation.opened is None else generation.opened, generation.acked
+            ):
+                self._new_epoch(generation)
+                return Contact.COLLECTOR_AHEAD
+            if reached < generation.stored_acked:
+                self._tell_lost(generation, reached)
+                return Contact.COLLECTOR_BEHIND
+            self._in_contact(generation)
+        except sqlite3.Error as error:
+            raise OutboxUnavailable(f"the outbox cannot be written: {error}") from error
+        self._advance(generation, reached)
+        return Contact.AS_EXPECTED
+
+    def next_batch(
+        self, max_records: int, max_bytes: int, now: Stamp, stream: str = STREAM
+    ) -> OutgoingBatch | None:
+        """The oldest run of `stream` that is not acknowledged, dated as well as is known at `now`.
+
+        Args:
+            max_bytes: of the encoded records together. At least one record is given, however large.
+
+        Returns:
+            None: there is nothing to send, or `contact_due` says what to ask first.
+
+        Raises:
+            OutboxUnavailable: the disk cannot be read.
+        """
+        self._now = now
+        generation = self._sending(stream)
+        if generation is None or generation.opened is not None:
+            return None
+        try:
+            items = self._next_items(generation, max_records)
+        except sqlite3.Error as error:
+            if self._recovered(error):
+                return None
+            raise OutboxUnavailable(f"the outbox cannot be read: {error}") from error
+        return self._encode(generation, items, max_bytes)
+
+    def ack(self, epoch: UUID, watermark: int, rejected: Sequence[Rejection] = ()) -> Contact:
+        """The collector has everything of an epoch up to `watermark`. Durable with the next commit.
+
+        Raises:
+            OutboxUnavailable: only where the watermark is ahead of all that was sent.
+        """
+        generation = self._find(epoch)
+        if generation is None:
+            return Contact.AS_EXPECTED
+        reached = generation.base + watermark
+        if reached > generation.sent:
+            return self.reconcile(epoch, watermark, self._now)
+        for rejection in rejected:
+            position = generation.base + rejection.seq
+            if generation.acked < position <= reached:
+                self._put_aside(generation, position, rejection.code.value, rejection.detail)
+        self._advance(generation, reached)
+        return Contact.AS_EXPECTED
+
+    def give_up_on(self, epoch: UUID, seq: int, reason: GapReason, detail: str) -> None:
+        """The record `seq` can never be delivered: it goes to the quarantine, and a tombstone takes its place.
+
+        Raises:
+            OutboxUnavailable: the disk refuses.
+        """
+        generation = self._find(epoch)
+        if generation is None:
+            return
+        position = generation.base + seq
+        self._put_aside(generation, position, reason.value, detail)
+        index = position - generation.last - 1
+        pending = self._pending.get(generation.stream, [])
+        if index >= 0:
+            # From memory only the front can have been sent, and a batch of one record is its first.
+            if index == 0 and pending and isinstance(pending[0], Row):
+                pending[0] = lose(pending[0], reason)
+            return
+        key = key_of(generation.no, position)
+        try:
+            with self._file.transaction():
+                for row in self._file.read(key, key, 1):
+                    self._bury(row, reason)
+        except sqlite3.Error as error:
+            raise OutboxUnavailable(f"the outbox cannot be written: {error}") from error
+        self._dropped += 1
+
+    def stats(self) -> OutboxStats:
+        """How it stands."""
+        uncommitted = sum(covered(items) for items in self._pending.values())
+        return OutboxStats(
+            durable=self._file.path is not None and self._trouble is None,
+            trouble=self._trouble,
+            waiting=uncommitted + sum(g.last - g.acked for g in self._generations),
+            uncommitted=uncommitted,
+            size_bytes=self._file.size_bytes(),
+            dropped=self._dropped,
+        )
+
+    def quarantine(self) -> list[QuarantinedRecord]:
+        """The newest records that were put aside, newest first."""
+        return [QuarantinedRecord(*row) for row in [*reversed(self._aside), *self._file.quarantine()]]
+
+    def close(self) -> None:
+        """Commit what can be committed, and close. May be called twice."""
+        if self._file.closed:
+            return
+        if not self.commit() and any(self._pending.values()):
+            logger.error("closed with records that the disk refused", extra={"action": "outbox_close"})
+        self._file.close()
+
+    def _sending(self, stream: str) -> Generation | None:
+        """The oldest generation of `stream` that has something to send, or else the newest."""
+        own = [g for g in self._generations if g.stream == stream]
+        return next((g for g in own if g.acked < g.last), own[-1] if own else None)
+
+    def _find(self, epoch: UUID) -> Generation | None:
+        return next((g for g in self._generations if g.epoch == epoch), None)
+
+    def _next_items(self, generation: Generation, max_records: int) -> list[tuple[int, Item]]:
+        """Items from the disk, each with the position that it ends at; where the disk refuses also from memory."""
+        keys = key_of(generation.no, generation.acked + 1), key_of(generation.no, generation.last)
+        items = [self._checked(generation, row) for row in self._file.read(*keys, max_records)]
+        if self._trouble and generation is _newest(self._generations, generation.stream):
+            position = generation.last
+            for item in self._pending.get(generation.stream, ())[: max_records - len(items)]:
+                position += item.covers
+                items.append((position, item))
+        return items
+
+    def _checked(self, generation: Generation, row: EntryRow) -> tuple[int, Item]:
+        """The item of a row; one that is damaged is put aside and buried."""
+        position = position_of(row.key)
+        try:
+            return position, to_item(row, self._chronicle)
+        except Damaged as error:
+            with self._file.transaction():
+                lost = self._bury(row, GapReason.OUTBOX_CORRUPT)
+            self._dropped += 1
+            self._aside.append(
+                (str(generation.epoch), position - generation.base, "damaged", str(error), text_of(row))
+            )
+            return position, lost
+
+    def _bury(self, row: EntryRow, reason: GapReason) -> Lost:
+        """Put a tombstone in the place of a row; within a transaction."""
+        lost = tombstone(row, reason, self._chronicle, self._now)
+        self._file.delete(row.key, row.key)
+        self._file.insert([to_entry(row.key, lost, self._chronicle)])
+        return lost
+
+    def _put_aside(self, generation: Generation, position: int, code: str, detail: str) -> None:
+        """Note one record for the quarantine; it is written with the next commit."""
+        key = key_of(generation.no, position)
+        rows = self._file.read(key, key, 1)
+        index = position - generation.last - 1
+        pending = self._pending.get(generation.stream, [])
+        if rows:
+            text = text_of(rows[0])
+        elif 0 <= index < len(pending) and isinstance(pending[index], Row):
+            text = text_of(to_entry(key, pending[index], self._chronicle))
+        else:
+            text = ""
+        seq = position - generation.base
+        self._aside.append(
+            (str(generation.epoch), seq, code, detail[:_QUARANTINE_CHARS], text[:_QUARANTINE_CHARS])
+        )
+        del self._aside[: -self._limits.quarantine_records]
+
+    def _encode(
+        self, generation: Generation, items: list[tuple[int, Item]], max_bytes: int
+    ) -> OutgoingBatch | None:
+        """As many items as fit, each accounting for the numbers after the one before."""
+        records: list[bytes] = []
+        base, reached, size_bytes = generation.base, generation.acked, 0
+        for position, item in items:
+            encoded = self._encode_item(item, reached - base + 1, position - base)
+            size_bytes += sum(map(len, encoded)) + len(encoded)
+            if records and size_bytes > max_bytes:
+                break
+            records += encoded
+            reached = position
+        if not records:
+            return None
+        generation.sent = max(generation.sent, reached)
+        first = generation.acked - base + 1
+        return OutgoingBatch(generation.stream, generation.epoch, first, reached - base, records)
+
+    def _encode_item(self, item: Item, from_seq: int, seq: int) -> list[bytes]:
+        """The record for an item that must account for `from_seq..seq`; a hole before it, which only damage can
+        make, becomes a gap of its own."""
+        until = self._chronicle.resolve(item.stamp if isinstance(item, Row) else item.until, self._now)
+        if isinstance(item, Lost):
+            since = self._chronicle.resolve(item.since, self._now)
+            return [encode_lost(item, from_seq, seq, since, until)]
+        record = encode_row(item.kind, seq, until.at_ms, until.at_error_ms, item.tail)
+        if from_seq == seq:
+            return [record]
+        hole = Lost(seq - from_seq, GapReason.OUTBOX_CORRUPT, item.stamp, item.stamp, {})
+        return [encode_lost(hole, from_seq, seq - 1, until, until), record]
+
+    # What the collector's watermark changes
+
+    def _advance(self, generation: Generation, reached: int) -> None:
+        """Everything up to a position is delivered. What was sent from memory leaves it."""
+        n = reached - generation.last
+        pending = self._pending.get(generation.stream, [])
+        while pending and n > 0:
+            n -= pending[0].covers
+            self._pending_bytes -= pending.pop(0).size_bytes
+        generation.last = max(generation.last, reached)
+        generation.acked = max(generation.acked, reached)
+        generation.sent = max(generation.sent, generation.acked)
+
+    def _in_contact(self, generation: Generation) -> None:
+        """Note on the disk, before anything is sent, that from now on the collector may be ahead of `opened`."""
+        if generation.opened is not None:
+            with self._file.transaction():
+                self._file.set_generation(generation.no, generation.stored_acked, None)
+            generation.opened = None
+            generation.sent = generation.acked
+
+    def _tell_lost(self, generation: Generation, reached: int) -> None:
+        """The collector lost what it had acknowledged and what is deleted here."""
+        n = generation.stored_acked - reached
+        key = key_of(generation.no, generation.stored_acked)
+        lost = Lost(n, GapReason.COLLECTOR_LOST, self._now, self._now, {})
+        with self._file.transaction():
+            self._file.set_generation(generation.no, reached, None)
+            self._file.insert([to_entry(key, lost, self._chronicle)])
+        generation.acked = generation.sent = generation.stored_acked = reached
+        generation.opened = None
+        logger.error(
+            "the collector lost %d records that it had acknowledged", n, extra={"action": "collector_behind"}
+        )
+
+    def _new_epoch(self, generation: Generation) -> None:
+        """The collector has numbers that were never sent from this file.
+
+        At first contact everything that was there at `opened` was delivered before the file was put back. Within a
+        contact another machine sends under the same epoch, so that nothing after `acked` can have been stored.
+        """
+        bound = generation.acked if generation.opened is None else max(generation.opened, generation.acked)
+        epoch = uuid4()
+        with self._file.transaction():
+            self._file.rename_generation(generation.no, epoch, bound)
+            self._file.delete(key_of(generation.no, 0), key_of(generation.no, bound))
+        logger.error(
+            "the collector has records of epoch %s that this outbox never sent: it was put back to an older state "
+            "or copied. %d newer records get a new epoch",
+            generation.epoch,
+            generation.last - bound,
+            extra={"action": "collector_ahead"},
+        )
+        generation.epoch, generation.base, generation.opened = epoch, bound, None
+        generation.acked = generation.stored_acked = generation.sent = bound
+        generation.last = max(generation.last, bound)
+
+    # Bounds and failures
+
+    def _squeeze_pending(self) -> None:
+        """Drop from memory, which happens only while the disk refuses. What is under way stays."""
+        over_bytes = self._pending_bytes - self._limits.memory_bytes * 7 // 8
+        reason = GapReason.DISK_ERROR if self._trouble else GapReason.OUTBOX_FULL
+        for stream, items in self._pending.items():
+            newest = _newest(self._generations, stream)
+            under_way = max(0, newest.sent - newest.last) if newest is not None else 0
+            before = sum(isinstance(item, Row) for item in items)
+            items[:] = squeeze(items, over_bytes, reason, keep_first=_n_items(items, under_way))
+            self._dropped += before - sum(isinstance(item, Row) for item in items)
+        self._pending_bytes = sum(item.size_bytes for items in self._pending.values() for item in items)
+
+    def _shrink(self) -> None:
+        """Drop from the disk, class by class and oldest first, until the file is well below its cap."""
+        if self._file.live_bytes() <= self._file.main_cap_bytes * 15 // 16:
+            return
+        target_bytes = self._file.main_cap_bytes * 14 // 16
+        before = self._dropped
+        for drop_class in DropClass:
+            try:
+                while self._file.live_bytes() > target_bytes and self._drop_some(drop_class):
+                    pass
+            except sqlite3.Error as error:
+                self._recovered(error)
+                return
+        logger.warning(
+            "the outbox is full: %d records were dropped", self._dropped - before, extra={"action": "outbox_full"}
+        )
+
+    def _drop_some(self, drop_class: DropClass) -> bool:
+        """Drop the oldest run of a class, and write what stays beside it closer together. False: there is none."""
+        spans = [(key_of(g.no, g.sent + 1), key_of(g.no, g.last)) for g in self._generations if g.last > g.sent]
+        first = self._file.first_of_class(drop_class, spans)
+        if first is None:
+            return False
+        low, high = next(span for span in spans if span[0] <= first <= span[1])
+        before = self._file.key_before(first)
+        rows = self._file.read(first if before is None else max(before, low), high, _SHRINK_ROWS)
+        items = [to_item_or_tombstone(row, self._chronicle, self._now) for row in rows]
+        kept = squeeze(items, 1 << 62, GapReason.OUTBOX_FULL, classes=(drop_class,))
+        position = position_of(rows[0].key) - items[0].covers
+        entries: list[EntryRow] = []
+        for item in kept:
+            position += item.covers
+            entries.append(to_entry(key_of(rows[0].key >> 40, position), item, self._chronicle))
+        n_dropped = sum(isinstance(i, Row) for i in items) - sum(isinstance(i, Row) for i in kept)
+        with self._file.transaction():
+            self._file.delete(rows[0].key, rows[-1].key)
+            self._file.insert(entries)
+        self._dropped += n_dropped
+        return True
+
+    def _recovered(self, error: sqlite3.Error) -> bool:
+        """What can be done about an error of the file. True: try again."""
+        if self._file.path is not None and is_corrupt(error):
+            logger.error("the outbox broke while in use: %s", error, extra={"action": "outbox_corrupt"})
+            known = {g.no: Known(g.stream, g.epoch, g.base, g.acked, g.opened, g.last) for g in self._generations}
+            self._file.close()
+            self._adopt(open_file(self._file.path, self._limits, self._now, self._host, known))
+            return True
+        trouble = f"the disk refuses records ({error}); they wait in memory"
+        if self._trouble is None:
+            logger.error("outbox: %s", trouble, extra={"action": "outbox_disk_error"})
+        self._trouble = trouble
+        return False
+
+
+def _newest(generations: Sequence[Generation], stream: str) -> Generation | None:
+    """The generation of `stream` that new records go to."""
+    return next((g for g in reversed(generations) if g.stream == stream), None)
+
+
+def _n_items(items: Sequence[Item], n_covered: int) -> int:
+    """How many items at the front cover the first `n_covered` numbers."""
+    n = 0
+    while n_covered > 0 and n < len(items):
+        n_covered -= items[n].covers
+        n += 1
+    return n
