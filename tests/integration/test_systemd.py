@@ -1,0 +1,164 @@
+"""The units: systemd takes them, they are hardened, and they start what there is."""
+
+import configparser
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from collector.config import load_config as load_collector_config
+from edge_agent.config_file import load_config as load_agent_config
+
+ROOT = Path(__file__).parents[2]
+UNITS = sorted((ROOT / "systemd").glob("*.service"))
+EXAMPLES = ROOT / "systemd/examples"
+PREFIX = "/opt/stopline"
+MOST_EXPOSURE = 2.5
+"""As `systemd-analyze security` rates it, from 0 to 10; a service without hardening has 9.6."""
+
+each_unit = pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+
+
+@pytest.fixture
+def systemd_analyze() -> str:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed: apt-get install systemd")
+    return program
+
+
+def settings(unit: Path) -> dict[str, list[str]]:
+    """All settings of a unit's [Service], each with all its values."""
+    found: dict[str, list[str]] = {}
+    lines = iter(unit.read_text().splitlines())
+    for line in lines:
+        if line == "[Service]":
+            break
+    for line in lines:
+        if line.startswith("["):
+            break
+        key, equals, value = line.partition("=")
+        if equals and not line.startswith("#"):
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def commands(unit: Path) -> list[list[str]]:
+    """Every command that the unit runs, in words."""
+    return [
+        shlex.split(value) for key, given in settings(unit).items() if key.startswith("Exec") for value in given
+    ]
+
+
+def entry_points() -> set[str]:
+    return set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"])
+
+
+def test_there_is_a_unit_for_each_daemon() -> None:
+    assert {unit.name for unit in UNITS} == {f"{name}.service" for name in entry_points()}
+
+
+@each_unit
+def test_systemd_accepts_the_unit(unit: Path, systemd_analyze: str, tmp_path: Path) -> None:
+    """Not a word of complaint. The programs are stand-ins: the real ones are not in /opt on this machine."""
+    programs = tmp_path / "opt/bin"
+    programs.mkdir(parents=True)
+    for name in entry_points():
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    tried = tmp_path / unit.name
+    tried.write_text(unit.read_text().replace(PREFIX, str(programs.parent)))
+    verified = subprocess.run(
+        [systemd_analyze, "verify", "--man=no", "--recursive-errors=no", str(tried)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+
+
+@each_unit
+def test_the_unit_is_hardened(unit: Path, systemd_analyze: str) -> None:
+    rated = subprocess.run(
+        [systemd_analyze, "security", "--offline=yes", f"--threshold={MOST_EXPOSURE * 10:.0f}", str(unit)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"SYSTEMD_PAGER": "cat", "LC_ALL": "C.UTF-8"},
+    )
+    assert rated.returncode == 0, rated.stdout + rated.stderr
+
+
+@each_unit
+def test_the_unit_starts_what_there_is(unit: Path) -> None:
+    """Every command is one of our programs, and knows the options that it is given."""
+    for program, subcommand, *arguments in commands(unit):
+        name = Path(program).name
+        assert program == f"{PREFIX}/bin/{name}"
+        assert name in entry_points()
+        told = subprocess.run(
+            [Path(sys.executable).with_name(name), subcommand, "--help"],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert told.returncode == 0, told.stderr
+        options = {argument for argument in arguments if argument.startswith("--")}
+        assert {option for option in options if option not in told.stdout} == set()
+
+
+@each_unit
+def test_the_unit_is_supervised_and_starts_again(unit: Path) -> None:
+    service = settings(unit)
+    assert service["Type"] == ["notify"]
+    assert int(service["WatchdogSec"][0]) > 0
+    assert service["Restart"] == ["always"]
+    assert service["KillMode"] == ["mixed"], "the main process ends its own children, in order"
+    assert "StartLimitIntervalSec=0" in unit.read_text()
+
+
+def test_each_unit_has_a_user_that_sysusers_makes() -> None:
+    made = {
+        fields[1]: shlex.split(" ".join(fields[2:]))[2]
+        for line in (ROOT / "systemd/sysusers.d/stopline.conf").read_text().splitlines()
+        if (fields := line.split()) and fields[0] == "u"
+    }
+    for unit in UNITS:
+        service = settings(unit)
+        home = made[service["User"][0]]
+        assert home == f"/var/lib/{service['StateDirectory'][0]}" == service["WorkingDirectory"][0]
+
+
+def test_the_agent_sees_cameras_and_the_clock() -> None:
+    """What hardening by rote takes away: video devices, reading the state of the clock, load and memory."""
+    agent = settings(ROOT / "systemd/stopline-agent.service")
+    assert "char-video4linux rw" in agent["DeviceAllow"]
+    assert "adjtimex" in agent["SystemCallFilter"][-1]
+    assert not {"PrivateDevices", "ProtectClock", "ProcSubset", "PrivateUsers"} & agent.keys()
+
+
+def environment(file: Path) -> dict[str, str]:
+    """An environment file as systemd reads it."""
+    parser = configparser.RawConfigParser(delimiters="=", comment_prefixes=("#",))
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read_string("[all]\n" + file.read_text())
+    return dict(parser["all"])
+
+
+def test_the_agents_example_is_a_valid_configuration() -> None:
+    config = load_agent_config(EXAMPLES / "agent.toml", environment(EXAMPLES / "agent.env"))
+    assert str(config.state_dir) == "/var/lib/stopline-agent"
+    assert config.cameras[0].source.startswith("rtsp://user:password@")
+
+
+def test_the_collectors_example_is_a_valid_configuration() -> None:
+    environ = environment(EXAMPLES / "collector.env") | {"STATE_DIRECTORY": "/var/lib/stopline"}
+    config = load_collector_config(EXAMPLES / "collector.toml", environ)
+    assert config.dsn is not None
+    assert config.host == "127.0.0.1"
+    assert config.retention.count_events == 90
