@@ -197,6 +197,8 @@ def declared_modules(extras: list[str]) -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     requirements = [*project["dependencies"], *(r for e in extras for r in project["optional-dependencies"][e])]
     wanted = {_normal(re.split(r"[^A-Za-z0-9._-]", requirement)[0]) for requirement in requirements}
+    if "pydantic" in wanted:
+        wanted.add("pydantic-core")  # one product in two distributions, pinned to each other
     return {name for name, dists in packages_distributions().items() if wanted & {_normal(dist) for dist in dists}}
 
 
