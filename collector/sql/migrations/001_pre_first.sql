@@ -383,8 +383,7 @@ CREATE TABLE count_rollups (
     n_inferred bigint NOT NULL,
     cls        text NOT NULL,
     direction  text NOT NULL,
-    CHECK (step_s IN (60, 900, 3600, 86400)),
-    CHECK (n >= n_inferred AND n_inferred >= 0)
+    CHECK (step_s IN (60, 900, 3600, 86400))
 );
 SELECT make_timeseries('count_rollups', 'bucket', 'month');
 CREATE UNIQUE INDEX count_rollups_key ON count_rollups (source_no, step_s, bucket, cls, direction);
@@ -395,8 +394,7 @@ CREATE TABLE coverage_rollups (
     camera_no   integer NOT NULL,
     step_s      integer NOT NULL,
     measured_ms bigint NOT NULL,
-    CHECK (step_s IN (60, 900, 3600, 86400)),
-    CHECK (measured_ms >= 0)
+    CHECK (step_s IN (60, 900, 3600, 86400))
 );
 SELECT make_timeseries('coverage_rollups', 'bucket', 'month');
 CREATE UNIQUE INDEX coverage_rollups_key ON coverage_rollups (camera_no, step_s, bucket);
@@ -415,5 +413,17 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
             ELSE date_trunc('day', at, zone)
         END
         ELSE at - ((at AT TIME ZONE zone) - date_bin(make_interval(secs => step_s), at AT TIME ZONE zone, 'epoch'))
+    END
+$$;
+
+-- How many ms of a minute a block of frames measured: its measured time, spread evenly over the time it spans.
+-- Only the last hour of a longer block counts: it proves little. NULL: it does not touch the minute.
+CREATE FUNCTION measured_share_ms(at timestamptz, span_ms bigint, measured_ms bigint, minute timestamptz)
+RETURNS double precision
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE WHEN span_ms > 0 THEN
+        measured_ms::double precision / span_ms * 1000 * nullif(greatest(0, extract(epoch FROM
+            least(at, minute + interval '1 minute')
+            - greatest(at - make_interval(secs => least(span_ms, 3600000) / 1000.0), minute))), 0)
     END
 $$;

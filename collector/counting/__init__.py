@@ -1,0 +1,1 @@
+"""Counts over time: the rollups, and the questions they answer."""

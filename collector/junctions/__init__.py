@@ -1,0 +1,1 @@
+"""Junctions, and what stands at them."""
