@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from collector.config import load_config as load_collector_config
-from edge_agent.config_file import load_config as load_agent_config
+from edge_agent.config import load_config as load_agent_config
 
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
@@ -122,16 +122,51 @@ def test_the_unit_is_supervised_and_starts_again(unit: Path) -> None:
     assert "StartLimitIntervalSec=0" in unit.read_text()
 
 
-def test_each_unit_has_a_user_that_sysusers_makes() -> None:
-    made = {
-        fields[1]: shlex.split(" ".join(fields[2:]))[2]
-        for line in (ROOT / "systemd/sysusers.d/stopline.conf").read_text().splitlines()
-        if (fields := line.split()) and fields[0] == "u"
+@each_unit
+def test_the_units_user_and_folder_are_made_as_it_expects_them(unit: Path) -> None:
+    service = settings(unit)
+    user, state_dir = service["User"][0], f"/var/lib/{service['StateDirectory'][0]}"
+    (made,) = lines_of(f"sysusers.d/{unit.stem}.conf")
+    assert (made[:2], made[4]) == (["u", user], state_dir)
+    folders = {fields[1]: fields[2:] for fields in lines_of(f"tmpfiles.d/{unit.stem}.conf")}
+    assert folders[state_dir] == [service["StateDirectoryMode"][0], user, user]
+    assert service["WorkingDirectory"] == [state_dir]
+
+
+def lines_of(name: str) -> list[list[str]]:
+    """The fields of each line of a configuration file that is not a comment."""
+    lines = (ROOT / "systemd" / name).read_text().splitlines()
+    return [shlex.split(line) for line in lines if not line.startswith("#")]
+
+
+@pytest.fixture
+def empty_machine(tmp_path: Path) -> Path:
+    """A folder for systemd's tools to take as the root of a machine. It knows root and nobody else."""
+    if os.geteuid() != 0:
+        pytest.skip("only root makes users and gives folders to others")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (tmp_path / "etc/group").write_text("root:x:0:\n")
+    return tmp_path
+
+
+def test_users_and_folders_are_made_from_nothing(empty_machine: Path) -> None:
+    """The commands of docs/install.md, on a machine that is a folder."""
+    for program, kind in (("systemd-sysusers", "sysusers.d"), ("systemd-tmpfiles", "tmpfiles.d")):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed: apt-get install systemd")
+        files = [str(ROOT / f"systemd/{kind}/{unit.stem}.conf") for unit in UNITS]
+        create = ["--create"] if kind == "tmpfiles.d" else []
+        subprocess.run([program, f"--root={empty_machine}", *create, *files], check=True, stdin=subprocess.DEVNULL)
+    uids = {
+        fields[0]: int(fields[2])
+        for line in (empty_machine / "etc/passwd").read_text().splitlines()
+        if (fields := line.split(":"))
     }
     for unit in UNITS:
         service = settings(unit)
-        home = made[service["User"][0]]
-        assert home == f"/var/lib/{service['StateDirectory'][0]}" == service["WorkingDirectory"][0]
+        state = (empty_machine / "var/lib" / service["StateDirectory"][0]).stat()
+        assert (state.st_uid, state.st_mode & 0o777) == (uids[service["User"][0]], 0o700)
 
 
 def test_the_agent_sees_cameras_and_the_clock() -> None:
