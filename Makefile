@@ -25,6 +25,7 @@ help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
 setup: $(STAMP_DEV)
+	@echo "Stopline is installed in $(VENV)"
 
 demo: $(STAMP_RUN)
 	@$(BIN)/stopline-collector demo $${SOURCE:+--source "$$SOURCE"} $${MODEL:+--model "$$MODEL"}
