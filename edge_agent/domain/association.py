@@ -25,25 +25,34 @@ class AssociationParams:
     Attributes:
         place_error: by how much a box may jump by itself, as when a part of it is hidden; standard deviation.
         size_error: the same for the logarithm of its width and height.
+        known_place: most that the place of a track whose speed is known may be unsure, however long it was lost.
         gate: largest squared distance, in standard deviations, that a pair may have.
         unlikely: a pair that costs more than this is no pair.
         class_change: extra cost where the box's class is not the track's.
-        part_share, part_score: a box of which more than this share lies within another one, and whose score is
-            less than this share of the other's, is a part of it: a cab, a shadow, a reflection.
+        same_overlap: two boxes that overlap more than this (IoU) are one object seen twice.
+        part_share: a box of which more than this share lies within a better one may be a part of what that shows,
+        part_size: if its area is at least this share of the other's (a motorcycle before a bus is not a part),
+        part_score: and surely is if its score is less than this share of the other's;
+        doubt_score: if less than this one, it is doubtful, and begins no track.
     """
 
     place_error: float = 0.12
     size_error: float = 0.25
+    known_place: float = 0.35
     gate: float = 12.0
     unlikely: float = 10.0
     class_change: float = 1.5
+    same_overlap: float = 0.7
     part_share: float = 0.7
-    part_score: float = 0.85
+    part_size: float = 0.12
+    part_score: float = 0.5
+    doubt_score: float = 0.85
 
 
 def pair_costs(
     states: Floats,
     track_classes: NDArray[np.int64],
+    known: NDArray[np.bool_],
     measured_px: Floats,
     classes: NDArray[np.int64],
     params: AssociationParams,
@@ -52,11 +61,13 @@ def pair_costs(
 
     Args:
         states: (5, tracks, 4), predicted to now (see `motion_model`).
+        known: (tracks,) whether the track's speed is known, so that it must be about where it is expected.
         measured_px: (boxes, 4) as centre and size.
     """
     expected = states[POSITION]
     area = expected[:, 2] * expected[:, 3]
-    spread = states[VAR_P, :, :2] + (params.place_error**2 * area)[:, None]
+    unsure = np.where(known, params.known_place**2, np.inf) * area
+    spread = np.minimum(states[VAR_P, :, :2], unsure[:, None]) + (params.place_error**2 * area)[:, None]
     distance = _squared_gap(expected[:, 0], measured_px[:, 0], spread[:, 0])
     distance += _squared_gap(expected[:, 1], measured_px[:, 1], spread[:, 1])
     sizes, measured_sizes = np.log(expected[:, 2:]), np.log(measured_px[:, 2:])
@@ -91,14 +102,6 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
     return rows[real], columns[real]
 
 
-def overlaps(first_px: Floats, second_px: Floats) -> Floats:
-    """Intersection over union of each pair, (n, m), of boxes (n, 4) and (m, 4) as corners with an area."""
-    shared = shared_areas_px2(first_px, second_px)
-    areas = (first_px[:, 2] - first_px[:, 0]) * (first_px[:, 3] - first_px[:, 1])
-    others = (second_px[:, 2] - second_px[:, 0]) * (second_px[:, 3] - second_px[:, 1])
-    return np.asarray(shared / (areas[:, None] + others - shared))
-
-
 def shared_areas_px2(first_px: Floats, second_px: Floats) -> Floats:
     """Area of the intersection of each pair, (n, m), of boxes (n, 4) and (m, 4) as corners."""
     width = np.minimum(first_px[:, 2, None], second_px[:, 2])
@@ -111,29 +114,28 @@ def shared_areas_px2(first_px: Floats, second_px: Floats) -> Floats:
     return width
 
 
-def without_doubles(corners_px: Floats, scores: Floats, same_overlap: float) -> NDArray[np.bool_]:
-    """Mask, (n,), of the boxes that are not a worse copy of a better one, whatever its class.
+def copies_and_parts(
+    corners_px: Floats, scores: Floats, params: AssociationParams
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Boxes that show again what a better box shows already, whatever their classes.
 
-    Detectors often give one vehicle twice, as a car and as a truck.
+    Detectors give one vehicle twice, as a car and as a truck, and give parts of it: a cab, a trailer, a shadow.
+
+    Args:
+        corners_px: (n, 4), and scores, (n,), best first.
+
+    Returns:
+        Two masks, (n,): surely not an object of its own; perhaps not one, and so no reason to begin a track.
     """
-    keep = np.ones(len(scores), np.bool_)
-    if len(scores) < 2:
-        return keep
-    doubles = overlaps(corners_px, corners_px) > same_overlap
-    np.fill_diagonal(doubles, False)
-    suspects = np.flatnonzero(doubles.any(axis=1))
-    for i in suspects[np.argsort(-scores[suspects], kind="stable")]:
-        if keep[i]:
-            keep[suspects[doubles[i, suspects]]] = False
-    return keep
-
-
-def parts_of_others(
-    corners_px: Floats, scores: Floats, candidates: Ints, params: AssociationParams
-) -> NDArray[np.bool_]:
-    """Mask, (candidates,), of those that are probably but a part of what another box shows whole."""
-    these = corners_px[candidates]
-    areas = (these[:, 2] - these[:, 0]) * (these[:, 3] - these[:, 1])
-    within = shared_areas_px2(these, corners_px) > params.part_share * areas[:, None]
-    weaker = scores[candidates][:, None] < params.part_score * scores
-    return np.asarray((within & weaker).any(axis=1))
+    n = len(scores)
+    if n < 2:
+        return np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    shared = shared_areas_px2(corners_px, corners_px)
+    areas = np.diagonal(shared)
+    better = np.tri(n, k=-1, dtype=np.bool_)
+    within = (shared > params.part_share * areas[:, None]) & better
+    within &= areas[:, None] > params.part_size * areas
+    copies = better & (shared * (1.0 + params.same_overlap) > params.same_overlap * (areas[:, None] + areas))
+    surely = copies | (within & (scores[:, None] < params.part_score * scores))
+    perhaps = within & (scores[:, None] < params.doubt_score * scores)
+    return np.asarray(surely.any(axis=1)), np.asarray(perhaps.any(axis=1))

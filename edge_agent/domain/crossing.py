@@ -255,7 +255,7 @@ class CrossingCounter:
 
     def _forget_all(self) -> None:
         self._rows = _Rows.none(self._n_lines)
-        self._references.align(np.zeros(0, np.intp), 0)
+        self._references.forget()
         self._departures = Departures(self._params.handover)
         self._recent.clear()
 
@@ -398,7 +398,7 @@ class CrossingCounter:
         moved = to_side * (view.middles - facts[_MIDDLE])
         enough = 0.5 * np.minimum(view.dead[0], view.dead[1])
         went = due & (moved > enough)
-        slid = due & (moved < -enough)
+        slid = due & (moved < -99 * enough)
         counts = went & (facts[_VALID] > 0)
         accepted = [(int(line), int(row)) for line, row in np.argwhere(counts)]
         changed = went | slid

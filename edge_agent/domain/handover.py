@@ -7,7 +7,7 @@ must be by now. A vehicle that stood still is waited for much longer: what stand
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +62,7 @@ class Departures:
 
     def __init__(self, params: HandoverParams) -> None:
         self._params = params
-        self._departed: deque[Departed] = deque(maxlen=params.remembered)
+        self._departed: deque[Departed] = deque()
 
     def __len__(self) -> int:
         return len(self._departed)
@@ -71,12 +71,20 @@ class Departures:
         """Remember a track that ended."""
         self._departed.append(departed)
 
-    def forget_old(self, now_s: float) -> None:
-        """Drop those that nothing can continue any more."""
-        self._departed = deque(
-            (one for one in self._departed if now_s - one.seen_s <= _patience_s(one, self._params)),
-            maxlen=self._params.remembered,
-        )
+    def __iter__(self) -> Iterator[Departed]:
+        return iter(tuple(self._departed))
+
+    def forget_old(self, now_s: float) -> list[Departed]:
+        """Drop those that nothing can continue any more, and those that there is no room for; returns them."""
+        old = [one for one in self._departed if now_s - one.seen_s > _patience_s(one, self._params)]
+        if old:
+            self._remove({one.track for one in old})
+        while len(self._departed) > self._params.remembered:
+            old.append(self._departed.popleft())
+        return old
+
+    def _remove(self, tracks: set[int]) -> None:
+        self._departed = deque(one for one in self._departed if one.track not in tracks)
 
     def take(
         self,
@@ -98,8 +106,7 @@ class Departures:
             if strain < best_strain:
                 best, best_strain = one, strain
         if best is not None:
-            rest = (one for one in self._departed if one.track != best.track)
-            self._departed = deque(rest, maxlen=self._params.remembered)
+            self._remove({best.track})
         return best
 
 

@@ -30,11 +30,15 @@ class ReferencePoints:
 
     def __init__(self, frame_size_px: tuple[int, int]) -> None:
         self._frame_size_px = frame_size_px
-        self._whole = np.full((3, 0), -np.inf)
+        self._whole = _unknown(0)
 
     def align(self, kept: NDArray[np.intp], n_new: int) -> None:
         """Keep these rows, in this order, and add new ones at the end."""
-        self._whole = np.concatenate([self._whole[:, kept], np.full((3, n_new), -np.inf)], axis=1)
+        self._whole = np.concatenate([self._whole[:, kept], _unknown(n_new)], axis=1)
+
+    def forget(self) -> None:
+        """Begin anew, without tracks."""
+        self._whole = _unknown(0)
 
     def points_px(self, tracks: Tracks, now_s: float) -> dict[Anchor, Floats]:
         """For each anchor the point of each track, (n, 2)."""
@@ -48,11 +52,11 @@ class ReferencePoints:
         centre_x = np.where(left & ~right, x2 - widths * 0.5, centre_x)
         centre_x = np.where(right & ~left, x1 + widths * 0.5, centre_x)
         lower = np.where((bottom | covered) & ~top, y1 + heights, y2)
-        middle = (y1 + y2) * 0.5
+        upper = np.where(top & ~bottom, y2 - heights, y1)
         return {
-            Anchor.AUTO: np.stack([centre_x, lower], axis=1),
-            Anchor.BOTTOM: np.stack([centre_x, y2], axis=1),
-            Anchor.CENTRE: np.stack([(x1 + x2) * 0.5, middle], axis=1),
+            Anchor.AUTO: np.stack([centre_x, (upper + lower) * 0.5], axis=1),
+            Anchor.BOTTOM: np.stack([centre_x, lower], axis=1),
+            Anchor.CENTRE: np.stack([(x1 + x2) * 0.5, (y1 + y2) * 0.5], axis=1),
         }
 
     def _whole_sizes(self, tracks: Tracks, cut_x: Mask, cut_y: Mask, now_s: float) -> tuple[Floats, Floats]:
@@ -68,6 +72,10 @@ class ReferencePoints:
             np.where(fresh, np.maximum(whole[_WIDTH], widths), widths),
             np.where(fresh, np.maximum(whole[_HEIGHT], heights), heights),
         )
+
+
+def _unknown(n: int) -> Floats:
+    return np.full((3, n), -np.inf)
 
 
 def hidden_below(boxes_px: Floats, seen: Mask) -> Mask:

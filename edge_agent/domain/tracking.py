@@ -12,9 +12,8 @@ from edge_agent.domain.association import (
     Floats,
     Ints,
     best_pairs,
+    copies_and_parts,
     pair_costs,
-    parts_of_others,
-    without_doubles,
 )
 from edge_agent.domain.frames import Detections
 from edge_agent.domain.motion_model import (
@@ -113,8 +112,8 @@ class TrackerParams:
     Attributes:
         birth_score: a box that no track explains begins a new track from this score on.
         keep_score: a box of at least this score may continue a track, but not begin one.
-        same_overlap: two boxes that overlap more than this (IoU) are one object seen twice.
-        confirm_s: a track is confirmed when it was seen twice or more, over at least this time.
+        confirm_s: a track is confirmed when it was seen twice or more, over at least this time,
+        confirm_share: and in at least this share of the frames since it began.
         tentative_s: how long an unconfirmed track lives without being seen.
         lost_s: how long a confirmed track lives without being seen.
         parked_s: the same for one that stood still when it was lost: something hides it, it will be there again.
@@ -123,10 +122,10 @@ class TrackerParams:
         max_tracks: bound of memory and time; beyond it, boxes with the lowest scores are left out.
     """
 
-    birth_score: float = 0.25
-    keep_score: float = 0.1
-    same_overlap: float = 0.7
+    birth_score: float = 0.35
+    keep_score: float = 0.2
     confirm_s: float = 0.15
+    confirm_share: float = 0.5
     tentative_s: float = 0.7
     lost_s: float = 1.5
     parked_s: float = 60.0
@@ -157,6 +156,8 @@ class Tracker:
         self._ids = np.zeros(0, np.int64)
         self._votes = np.zeros((0, len(self._class_names)))
         self._hits = np.zeros(0)
+        self._frames = np.zeros(0)
+        self._confirmed = np.zeros(0, np.bool_)
         self._born_s = np.zeros(0)
         self._seen_s = np.zeros(0)
 
@@ -174,7 +175,9 @@ class Tracker:
             self._forget_all()
         boxes = _Boxes.usable(detections, self._params)
         self._predict(step)
+        self._frames += 1.0
         taken = self._match(boxes, step)
+        self._confirm()
         self._begin(boxes, taken, step)
         self._bury(step)
         return self._snapshot(step)
@@ -214,7 +217,9 @@ class Tracker:
         if not len(self._ids) or not len(taken):
             return taken
         classes = np.argmax(self._votes, axis=1)
-        costs = pair_costs(self._states, classes, boxes.measured_px, boxes.class_ids, self._params.association)
+        costs = pair_costs(
+            self._states, classes, self._hits >= 4, boxes.measured_px, boxes.class_ids, self._params.association
+        )
         good = boxes.scores >= self._params.birth_score
         tracks, columns = _pairs_among(costs, None, np.flatnonzero(good), self._params)
         if not good.all():
@@ -236,12 +241,10 @@ class Tracker:
 
     def _begin(self, boxes: "_Boxes", taken: NDArray[np.bool_], step: Step) -> None:
         """A new track for each good box that no track explains."""
-        new = np.flatnonzero(~taken & (boxes.scores >= self._params.birth_score))
+        new = np.flatnonzero(~taken & ~boxes.doubtful & (boxes.scores >= self._params.birth_score))
+        new = new[: max(0, self._params.max_tracks - len(self._ids))]
         if not len(new):
             return
-        new = new[~parts_of_others(boxes.corners_px, boxes.scores, new, self._params.association)]
-        room = max(0, self._params.max_tracks - len(self._ids))
-        new = new[:room]
         n = len(new)
         votes = np.zeros((n, self._votes.shape[1]))
         votes[np.arange(n), boxes.class_ids[new]] = boxes.scores[new]
@@ -249,6 +252,8 @@ class Tracker:
         self._ids = np.concatenate([self._ids, np.arange(self._next_id, self._next_id + n)])
         self._votes = np.concatenate([self._votes, votes])
         self._hits = np.concatenate([self._hits, np.ones(n)])
+        self._frames = np.concatenate([self._frames, np.ones(n)])
+        self._confirmed = np.concatenate([self._confirmed, np.zeros(n, np.bool_)])
         self._born_s = np.concatenate([self._born_s, np.full(n, step.now_s)])
         self._seen_s = np.concatenate([self._seen_s, np.full(n, step.now_s)])
         self._next_id += n
@@ -260,16 +265,19 @@ class Tracker:
             return
         params = self._params
         patience_s = np.where(self._parked(step), params.parked_s, params.lost_s)
-        patience_s[~self._confirmed()] = params.tentative_s
+        patience_s[~self._confirmed] = params.tentative_s
         alive = unseen_s <= patience_s
         if alive.all():
             return
         self._states = self._states[:, alive]
         self._ids, self._votes, self._hits = self._ids[alive], self._votes[alive], self._hits[alive]
+        self._frames, self._confirmed = self._frames[alive], self._confirmed[alive]
         self._born_s, self._seen_s = self._born_s[alive], self._seen_s[alive]
 
-    def _confirmed(self) -> NDArray[np.bool_]:
-        return (self._hits >= 2) & (self._seen_s - self._born_s >= self._params.confirm_s)
+    def _confirm(self) -> None:
+        proven = (self._hits >= 2) & (self._seen_s - self._born_s >= self._params.confirm_s)
+        proven &= self._hits >= self._params.confirm_share * self._frames
+        self._confirmed |= proven
 
     def _snapshot(self, step: Step) -> Tracks:
         if len(self._ids):
@@ -284,7 +292,7 @@ class Tracker:
             class_ids=classes,
             confidences=confidences,
             seen=self._seen_s == step.now_s,
-            confirmed=self._confirmed(),
+            confirmed=self._confirmed.copy(),
             born_s=self._born_s,
             seen_s=self._seen_s.copy(),
             class_names=self._class_names,
@@ -302,12 +310,12 @@ def _pairs_among(costs: Floats, tracks: Ints | None, boxes: Ints, params: Tracke
 class _Boxes:
     """One frame's boxes that can be used, best score first."""
 
-    corners_px: Floats
-    """(n, 4)."""
     measured_px: Floats
     """(n, 4), centre and size."""
     scores: Floats
     class_ids: NDArray[np.int64]
+    doubtful: NDArray[np.bool_]
+    """Those that may be a part of what another box shows."""
 
     @staticmethod
     def usable(detections: Detections, params: TrackerParams) -> "_Boxes":
@@ -322,6 +330,6 @@ class _Boxes:
         order = np.flatnonzero(sound)
         order = order[np.argsort(-scores[order], kind="stable")][: params.max_tracks]
         corners, scores = corners[order], np.minimum(scores[order], 1.0)
-        single = without_doubles(corners, scores, params.same_overlap)
-        corners = corners[single]
-        return _Boxes(corners, to_centre_and_size(corners), scores[single], class_ids[order][single])
+        surely, perhaps = copies_and_parts(corners, scores, params.association)
+        own = ~surely
+        return _Boxes(to_centre_and_size(corners[own]), scores[own], class_ids[order][own], perhaps[own])
