@@ -69,46 +69,52 @@ async def read_body(
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def decompress(body: bytes, encoding: str | None, limit_bytes: int = MAX_BATCH_BYTES) -> bytes:
-    """`body` without its `Content-Encoding`. Never makes more than `limit_bytes` + 1 bytes of it."""
-    match (encoding or "identity").strip().lower():
-        case "zstd":
-            return _unzstd(body, limit_bytes)
-        case "gzip" | "x-gzip":
-            return _gunzip(body, limit_bytes)
-        case "identity":
-            return body
-        case other:
-            raise device_problem(
-                ProblemCode.ENCODING_UNKNOWN,
-                f"Content-Encoding {other[:40]!r} is not known: use zstd or gzip",
-            )
+class Decompressor:
+    """Takes `Content-Encoding` off, and never makes more than `limit_bytes` + 1 bytes. Used by one thread.
 
+    What it needs to do so is made once: for a small batch that would cost more than the decompression itself.
+    """
 
-def _unzstd(body: bytes, limit_bytes: int) -> bytes:
-    """The reader stops at the limit, whatever the header claims. Windows cost memory, so they are capped."""
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-    try:
-        with decompressor.stream_reader(body, read_across_frames=True) as reader:
-            plain = reader.read(limit_bytes + 1)
-    except zstandard.ZstdError as error:
-        raise _malformed(f"the zstd data cannot be read: {error}") from error
-    if len(plain) > limit_bytes:
-        raise _too_large(f"it has more than {limit_bytes} bytes when decompressed")
-    return plain
+    def __init__(self, limit_bytes: int = MAX_BATCH_BYTES) -> None:
+        self._limit_bytes = limit_bytes
+        self._zstd = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
 
+    def decompress(self, body: bytes, encoding: str | None) -> bytes:
+        """`body` as it was before it was encoded. Raises ApiProblem."""
+        match (encoding or "identity").strip().lower():
+            case "zstd":
+                plain = self._unzstd(body)
+            case "gzip" | "x-gzip":
+                plain = self._gunzip(body)
+            case "identity":
+                plain = body
+            case other:
+                detail = f"Content-Encoding {other[:40]!r} is not known: use zstd or gzip"
+                raise device_problem(ProblemCode.ENCODING_UNKNOWN, detail)
+        if len(plain) > self._limit_bytes:
+            raise _too_large(f"it has more than {self._limit_bytes} bytes when decompressed")
+        return plain
 
-def _gunzip(body: bytes, limit_bytes: int) -> bytes:
-    decompressor = zlib.decompressobj(wbits=31)
-    try:
-        plain = decompressor.decompress(body, limit_bytes + 1)
-    except zlib.error as error:
-        raise _malformed(f"the gzip data cannot be read: {error}") from error
-    if len(plain) > limit_bytes:
-        raise _too_large(f"it has more than {limit_bytes} bytes when decompressed")
-    if not decompressor.eof or decompressor.unused_data:
-        raise _malformed("the gzip data is cut off" if not decompressor.eof else "something follows the gzip data")
-    return plain
+    def _unzstd(self, body: bytes) -> bytes:
+        """All at once where the frame tells a size that is allowed; else as a stream, up to the limit."""
+        try:
+            told_bytes = zstandard.frame_content_size(body)
+            if 0 <= told_bytes <= self._limit_bytes:
+                return self._zstd.decompress(body, allow_extra_data=False)
+            with self._zstd.stream_reader(body, read_across_frames=True) as reader:
+                return reader.read(self._limit_bytes + 1)
+        except zstandard.ZstdError as error:
+            raise _malformed(f"the zstd data cannot be read: {error}") from error
+
+    def _gunzip(self, body: bytes) -> bytes:
+        decompressor = zlib.decompressobj(wbits=31)
+        try:
+            plain = decompressor.decompress(body, self._limit_bytes + 1)
+        except zlib.error as error:
+            raise _malformed(f"the gzip data cannot be read: {error}") from error
+        if len(plain) <= self._limit_bytes and (not decompressor.eof or decompressor.unused_data):
+            raise _malformed("something follows the gzip data" if decompressor.eof else "the gzip data is cut off")
+        return plain
 
 
 def decode_batch(body: bytes) -> Batch:
@@ -166,7 +172,8 @@ def decode_records(raws: Sequence[msgspec.Raw], first_seq: int) -> list[Item]:
         except _UNREADABLE:
             pass
         else:
-            if not any(type(record) in _CHECKED and _fault(record) for record in records):
+            doubtful = _CHECKED.intersection(map(type, records))
+            if not doubtful or not any(map(_fault, records)):
                 return records
     return _decode_singly(raws, first_seq)
 

@@ -13,8 +13,13 @@ from collector.errors import ApiProblem
 from collector.identity.device_tokens import Device
 from common.batch import Ack, Batch
 
-StreamKey = tuple[UUID, str, UUID]
-"""Device, stream, epoch."""
+StreamKey = tuple[bytes, str, bytes]
+"""Device, stream, epoch. The ids as bytes: keys are looked up often, and a UUID takes long to hash."""
+
+
+def stream_key(device_id: UUID, stream: str, epoch: UUID) -> StreamKey:
+    """The key of a stream."""
+    return device_id.bytes, stream, epoch.bytes
 
 
 @dataclass(slots=True, eq=False)
@@ -28,10 +33,10 @@ class Request:
     queued_at_s: float
     """Monotonic."""
     answer: asyncio.Future[Ack | ApiProblem]
+    stream: StreamKey = field(init=False)
 
-    @property
-    def stream(self) -> StreamKey:
-        return self.device.id, self.batch.stream, self.batch.epoch
+    def __post_init__(self) -> None:
+        self.stream = stream_key(self.device.id, self.batch.stream, self.batch.epoch)
 
     def settle(self, answer: Ack | ApiProblem) -> None:
         """Answer it, unless whoever asked has gone."""

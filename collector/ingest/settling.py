@@ -56,6 +56,10 @@ class Advance:
         )
 
 
+_SPECIAL = frozenset({Refused, Gap})
+"""What may cover more than its own sequence number. Without any, a batch is settled many records at a time."""
+
+
 class _Head(msgspec.Struct, array_like=True):
     """The beginning of any record; what follows is not looked at."""
 
@@ -84,6 +88,12 @@ class Settled:
 
     def account(self) -> None:
         """Count the items. Call it again when one of them was replaced."""
+        if self.items and _SPECIAL.isdisjoint(map(type, self.items)):
+            records: list[Record] = self.items  # type: ignore[assignment]
+            self.stored = len(records)
+            self.to_seq = records[-1].seq
+            self.last_at_ms = max([record.at for record in records])
+            return
         self.stored = self.rejected = self.lost = 0
         self.rejections = []
         self.to_seq = self.from_seq
@@ -148,17 +158,24 @@ def settle(batch: Batch, watermark: int, now_ms: int) -> Settled:
     fresh = items[n_known:]
     if fresh:
         fresh[0] = _clip(fresh[0], watermark)
-    latest_ms = now_ms + LATEST_AHEAD_MS
-    for index, item in enumerate(fresh):
-        if not isinstance(item, Refused) and not EARLIEST_MS <= item.at <= latest_ms:
-            fresh[index] = _implausible(item, now_ms)
+    _refuse_implausible(fresh, now_ms)
     settled = Settled(watermark, fresh, batch.records[n_known:], n_duplicates=n_known)
     settled.account()
     return settled
 
 
+def _refuse_implausible(items: list[Item], now_ms: int) -> None:
+    latest_ms = now_ms + LATEST_AHEAD_MS
+    for index, item in enumerate(items):
+        if not isinstance(item, Refused) and not EARLIEST_MS <= item.at <= latest_ms:
+            items[index] = _implausible(item, now_ms)
+
+
 def _check_sequence(items: Sequence[Item], first_seq: int, watermark: int) -> int:
     """How many of the items are known already; ApiProblem unless each goes on where the one before ended."""
+    seqs = [item.seq for item in items]
+    if seqs == list(range(first_seq, first_seq + len(seqs))) and _SPECIAL.isdisjoint(map(type, items)):
+        return min(max(watermark + 1 - first_seq, 0), len(seqs))
     expected_seq = first_seq
     n_known = 0
     for index, item in enumerate(items):

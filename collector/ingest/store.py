@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
@@ -114,8 +115,11 @@ class Store:
 
 
 def _keys(streams: Sequence[StreamKey]) -> dict[str, list[Any]]:
-    devices, names, epochs = ([key[i] for key in streams] for i in range(3))
-    return {"devices": devices, "streams": names, "epochs": epochs}
+    return {
+        "devices": [UUID(bytes=device) for device, _, _ in streams],
+        "streams": [stream for _, stream, _ in streams],
+        "epochs": [UUID(bytes=epoch) for _, _, epoch in streams],
+    }
 
 
 def _timestamp(unix_ms: int | None) -> datetime | None:

@@ -31,9 +31,10 @@ from collector.db import Queries
 from collector.errors import ApiProblem, device_problem
 from collector.identity.device_tokens import Device
 from collector.ingest.group import GroupStore, make_ack
-from collector.ingest.queue import BatchQueue, Limits, Request
+from collector.ingest.queue import BatchQueue, Limits, Request, stream_key
 from collector.ingest.settling import check_device
 from collector.ingest.store import Connection, RecordRefused, StreamMoved
+from collector.ops.clock import unix_ms
 from collector.ops.metrics import Metrics
 from collector.realtime.hub import Hub
 from common.batch import Ack, Batch
@@ -46,11 +47,6 @@ Connect = Callable[[], Awaitable[Connection]]
 
 _ATTEMPTS = 3
 _RETRY_AFTER_S = 5.0
-
-
-def unix_ms() -> int:
-    """The collector's clock: UTC ms since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 class _Link:
@@ -136,7 +132,7 @@ class IngestWriter:
         """Where a stream stands, read from the database. ApiProblem if that fails, or if the device may not."""
         try:
             async with asyncio.timeout(self._group_timeout_s), _Link(self._connect) as link:
-                state = await self._groups.watermark(await link.get(), (device.id, stream, epoch))
+                state = await self._groups.watermark(await link.get(), stream_key(device.id, stream, epoch))
         except (psycopg.Error, TimeoutError) as error:
             raise _unavailable(str(error)) from error
         check_device(device, state)

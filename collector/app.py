@@ -1,0 +1,252 @@
+"""The collector's root: which parts there are, in what order they start, and that they stop in reverse."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from litestar import Litestar, Router
+from litestar.connection import ASGIConnection
+from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp
+from psycopg import AsyncConnection
+
+from collector.config import CollectorConfig
+from collector.counting.rollups import RollupWorker
+from collector.db import Pool, Queries, Settings, load_queries, make_pool
+from collector.embedded import EmbeddedPostgres
+from collector.errors import ApiProblem, StoreError, UnavailableError
+from collector.identity.device_tokens import DeviceTokens
+from collector.ingest.queue import Limits
+from collector.ingest.routes import Ingest, ingest_routes
+from collector.ingest.store import Connection
+from collector.ingest.writer import IngestWriter
+from collector.ops import problems
+from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
+from collector.ops.metrics import Metrics
+from collector.ops.notify import feed_watchdog, notify
+from collector.ops.requests import RequestObserver
+from collector.realtime.hub import Hub
+from collector.realtime.routes import live_routes
+from common import __version__
+
+_log = logging.getLogger(__name__)
+
+_DRAIN_S = 20.0
+"""How long batches that wait may take to be stored when the collector stops."""
+_EMBEDDED_CHECK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that can be reached. `embedded` None: it is not ours to start and stop."""
+
+    dsn: str
+    embedded: EmbeddedPostgres | None
+
+
+class Collector:
+    """All parts of one collector. `app` serves; what runs beside it lives as long as the application does.
+
+    `on_death` is called if one of the parts ends by itself: then the daemon must stop, and systemd starts it anew.
+    """
+
+    def __init__(
+        self,
+        config: CollectorConfig,
+        database: Database,
+        *,
+        reading_open: bool,
+        on_death: Callable[[], None],
+        limits: Limits | None = None,
+    ) -> None:
+        self._on_death = on_death
+        self._embedded = database.embedded
+        self._stopping = False
+        self.metrics = Metrics()
+        self.hub = Hub()
+        self._marks_written = asyncio.Event()
+        self._pool = make_pool(_pool_settings(config, database.dsn))
+        queries = load_queries("ingest")
+        self.writer = IngestWriter(
+            _connector(self._pool), queries, self.hub, self.metrics, self._marks_written, limits=limits
+        )
+        tokens = DeviceTokens(_key_loader(self._pool, queries))
+        self._ingest = Ingest(tokens, self.writer, self.metrics)
+        self._started_unix_s = time.time()
+        self._rollup_queries = load_queries("rollups")
+        self._rollups = RollupWorker(self._pool, self._marks_written)
+        self._watch_gauges()
+        self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
+
+    def _make_app(self, reading_open: bool) -> Litestar:
+        reading = Router(
+            "/",
+            guards=[_refuse_reading] if not reading_open else [],
+            route_handlers=[*live_routes(self.hub), metrics_route(self.metrics)],
+        )
+        return Litestar(
+            route_handlers=[*ingest_routes(self._ingest), health_route(self._pool, self._signs()), reading],
+            lifespan=[self._lifespan],
+            exception_handlers={
+                ApiProblem: problems.on_problem,
+                HTTPException: problems.on_http_exception,
+                StoreError: problems.on_store_error,
+                psycopg.OperationalError: problems.on_store_error,
+                Exception: problems.on_unexpected,
+            },
+            openapi_config=_openapi(),
+            logging_config=None,
+        )
+
+    def _signs(self) -> Signs:
+        return Signs(
+            queued_batches=lambda: self.writer.n_queued,
+            oldest_batch_wait_s=self.writer.oldest_wait_s,
+            rollup_lag_s=self._rollup_lag_s,
+            listeners=lambda: self.hub.n_subscribers,
+        )
+
+    async def _rollup_lag_s(self) -> float | None:
+        """For how long the oldest mark may have been waiting: since the last pass, if any mark waits."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(self._rollup_queries["pending_marks"], {"bound": 1})
+            row = await cursor.fetchone()
+        if row is None or not row[0]:
+            return 0.0
+        return time.time() - max(self._rollups.stats.last_success_unix_s, self._started_unix_s)
+
+    def _watch_gauges(self) -> None:
+        watch = self.metrics.watch
+        watch("stopline_ingest_queued_batches", "Batches waiting or being stored.", lambda: self.writer.n_queued)
+        watch("stopline_ingest_oldest_wait_seconds", "Longest wait of a batch.", self.writer.oldest_wait_s)
+        watch("stopline_live_listeners", "Listeners of live counts.", lambda: self.hub.n_subscribers)
+        watch("stopline_live_dropped", "Listeners dropped for reading slowly.", lambda: self.hub.n_dropped)
+
+    def _makes_progress(self) -> bool:
+        return self.writer.oldest_wait_s() < STUCK_S
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Litestar) -> AsyncIterator[None]:
+        """Opened in this order, closed in reverse; requests are served in between."""
+        beside = (
+            self.writer.run(),
+            self._rollups.run(),
+            feed_watchdog(self._makes_progress),
+            self._mind_embedded(),
+        )
+        async with self._pool, self._beside(*beside):
+            notify("READY=1")
+            _log.info("Ready", extra={"action": "ready", "version": __version__})
+            try:
+                yield
+            finally:
+                notify("STOPPING=1")
+                self._stopping = True
+                await self.writer.drain(_DRAIN_S)
+
+    async def _mind_embedded(self) -> None:
+        """Bring the embedded PostgreSQL back should it die; meanwhile batches are answered 503."""
+        while self._embedded is not None:
+            await asyncio.sleep(_EMBEDDED_CHECK_S)
+            try:
+                await asyncio.to_thread(self._embedded.ensure_running)
+            except UnavailableError as error:
+                _log.error("The database stays away: %s", error, extra={"action": "postgres_gone"})
+
+    @asynccontextmanager
+    async def _beside(self, *parts: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+        """Run `parts` for as long as the body runs. If one fails, all end, and the daemon stops."""
+        running = asyncio.create_task(_run_all(parts))
+        running.add_done_callback(self._note_end)
+        try:
+            yield
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+    def _note_end(self, running: "asyncio.Task[None]") -> None:
+        if running.cancelled() or self._stopping:
+            return
+        _log.critical("A part of the collector ended; it stops", exc_info=running.exception())
+        self._on_death()
+
+
+async def _run_all(parts: tuple[Coroutine[Any, Any, None], ...]) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        for part in parts:
+            tasks.create_task(part)
+
+
+def _pool_settings(config: CollectorConfig, dsn: str) -> Settings:
+    return Settings(
+        dsn,
+        min_size=config.pool.min_size,
+        max_size=config.pool.max_size,
+        statement_timeout_s=config.pool.statement_timeout_s,
+        prepare_threshold=5 if config.pool.prepare_statements else None,
+    )
+
+
+def _connector(pool: Pool) -> Callable[[], Coroutine[Any, Any, Connection]]:
+    """Connections like the pool's, but the caller's own.
+
+    A pool waits longer and longer between its attempts to connect; a writer must know at once that the database is
+    gone, and that it is back.
+    """
+
+    async def connect() -> Connection:
+        assert isinstance(pool.conninfo, str)
+        assert isinstance(pool.kwargs, dict)
+        return await AsyncConnection.connect(pool.conninfo, autocommit=True, **pool.kwargs)
+
+    return connect
+
+
+def _key_loader(pool: Pool, queries: Queries) -> Callable[[UUID], Coroutine[Any, Any, bytes | None]]:
+    async def load_key(device_id: UUID) -> bytes | None:
+        async with pool.connection() as connection:
+            cursor = await connection.execute(queries["device_key"], {"device": device_id})
+            row = await cursor.fetchone()
+        return bytes(row[0]) if row else None
+
+    return load_key
+
+
+def _refuse_reading(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:
+    raise ApiProblem(
+        403,
+        "reading_closed",
+        "Reading is closed",
+        "this collector can be reached from other machines and knows no users yet: read on 127.0.0.1,"
+        " or start it with --open-reading to let everyone read who reaches it",
+    )
+
+
+def _openapi() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Stopline collector",
+        version=__version__,
+        description="Takes in what the devices of a fleet count, exactly once, and gives it out again.",
+        path="/schema",
+        render_plugins=[JsonRenderPlugin()],
+        components=Components(
+            security_schemes={
+                "deviceToken": SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="Short-lived, signed with the device's own Ed25519 key.",
+                )
+            }
+        ),
+    )

@@ -1,0 +1,10 @@
+"""The commands of `stopline-collector`.
+
+A command's module has `add(subparsers)`, which makes its parser and sets `run`: a function from the parsed options
+to an exit code. To add a command, write its module and name it in `COMMANDS`.
+"""
+
+from collector.commands import migrate, serve
+
+COMMANDS = (serve, migrate)
+"""In the order of the help."""

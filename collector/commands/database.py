@@ -1,0 +1,88 @@
+"""What all commands on a database share: their options, the settings, and the database itself."""
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from collector.app import Database
+from collector.config import CollectorConfig, load_config
+from collector.embedded import EmbeddedPostgres
+from collector.errors import SettingError, UnavailableError
+from collector.migrate import migrate
+from collector.ops.logs import set_up_logging
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that needs the database."""
+    parser.add_argument("--config", type=Path, metavar="FILE", help="settings, as TOML")
+    parser.add_argument("--dsn", help="a PostgreSQL of your own (default: the embedded one, in the state folder)")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="default: text")
+
+
+def settings(options: argparse.Namespace, **arguments: Any) -> CollectorConfig:
+    """The settings, from file, environment and command line; logging is set up on the way."""
+    set_up_logging(options.log_format)
+    return load_config(options.config, os.environ, {"dsn": options.dsn, **arguments})
+
+
+@contextmanager
+def opened(config: CollectorConfig, *, migrated: bool = True) -> Iterator[Database]:
+    """The database of `config`, brought to this release's schema unless told otherwise.
+
+    Raises:
+        SettingError, UnavailableError: it cannot be reached, and why.
+        MigrationError: its schema cannot be brought to this release's.
+    """
+    if config.dsn is None:
+        with EmbeddedPostgres(config.state_dir) as embedded:
+            if migrated:
+                _migrate(embedded.dsn)
+            yield Database(embedded.dsn, embedded)
+    else:
+        check_dsn(config.dsn)
+        if migrated:
+            _migrate(config.dsn)
+        yield Database(config.dsn, None)
+
+
+def check_dsn(dsn: str) -> None:
+    """Tell a wrong connection string from a database that is away.
+
+    Raises:
+        SettingError: it is no connection string, or the server knows no such user, password or database.
+        UnavailableError: the server does not answer.
+    """
+    try:
+        told = psycopg.conninfo.conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError as error:
+        hint = "write it as `host=db.example dbname=stopline user=stopline` or `postgresql://user@host/dbname`"
+        raise SettingError(f"dsn is no connection string: {str(error).strip()}; {hint}") from error
+    try:
+        psycopg.connect(dsn, connect_timeout=10).close()
+    except psycopg.OperationalError as error:
+        why = str(error).strip()
+        if _is_refusal(why):
+            raise SettingError(f"dsn {_where(told)}: the server refuses it: {why}") from error
+        raise UnavailableError(f"dsn {_where(told)}: no database answers there: {why}") from error
+
+
+def _migrate(dsn: str) -> None:
+    try:
+        migrate(dsn)
+    except psycopg.OperationalError as error:
+        raise UnavailableError(f"the database went away: {str(error).strip()}") from error
+
+
+def _is_refusal(why: str) -> bool:
+    """libpq gives no SQLSTATE for a connection that fails; the server's own words begin with FATAL."""
+    return "FATAL:" in why and "starting up" not in why and "shutting down" not in why and "too many" not in why
+
+
+def _where(told: Mapping[str, Any]) -> str:
+    """A connection string's parts without its password."""
+    return " ".join(f"{key}={value}" for key, value in told.items() if key != "password")

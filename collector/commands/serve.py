@@ -1,0 +1,129 @@
+"""`stopline-collector serve`: the daemon."""
+
+import argparse
+import errno
+import ipaddress
+import logging
+import signal
+import socket
+from typing import Any
+
+import uvicorn
+from litestar.types import ASGIApp
+
+from collector.app import Collector, Database
+from collector.commands.database import add_common_options, opened, settings
+from collector.config import CollectorConfig
+from collector.errors import SettingError, UnavailableError
+from collector.ingest.queue import Limits
+
+_log = logging.getLogger(__name__)
+
+_BACKLOG = 2048
+_KEEP_ALIVE_S = 75
+_GRACE_S = 15
+"""How long open requests, event streams among them, may go on when the collector stops."""
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser("serve", help="take in batches, answer readers")
+    add_common_options(parser)
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on; 0: any free one (default: 8080)")
+    parser.add_argument(
+        "--open-reading",
+        action="store_true",
+        default=None,
+        help="let everyone read who reaches a non-loopback address; there are no users yet",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    signal.signal(signal.SIGTERM, _give_up)
+    config = settings(options, host=options.host, port=options.port, open_reading=options.open_reading)
+    with listening_socket(config.host, config.port) as listener, opened(config) as database:
+        return serve(config, database, listener)
+
+
+def _give_up(*_: object) -> None:
+    """SIGTERM before the server runs: what was opened so far is closed on the way out."""
+    raise KeyboardInterrupt
+
+
+def serve(
+    config: CollectorConfig, database: Database, listener: socket.socket, *, limits: Limits | None = None
+) -> int:
+    """Run the application on `listener` until it is told to stop; 1 if one of its parts failed."""
+    host, port = listener.getsockname()[:2]
+    failed = False
+
+    def stop() -> None:
+        nonlocal failed
+        failed = True
+        server.should_exit = True
+
+    reading_open = config.open_reading or is_loopback(host)
+    collector = Collector(config, database, reading_open=reading_open, on_death=stop, limits=limits)
+    server = uvicorn.Server(server_settings(collector.app))
+    shown = f"[{host}]" if ":" in host else host
+    _log.info("Listening on http://%s:%d", shown, port, extra={"action": "listening", "port": port})
+    if not reading_open:
+        _log.info("Reading is closed on this address", extra={"action": "reading_closed"})
+    # uvicorn stops in order on a signal, and then raises it again; what is still open has yet to be closed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
+    return 1 if failed or not server.started else 0
+
+
+def server_settings(app: ASGIApp) -> uvicorn.Config:
+    """How uvicorn runs the application."""
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Taken before anything else is opened, so that a port in use is told at once.
+
+    Raises:
+        SettingError: the address is not one of this machine's.
+        UnavailableError: the port is taken, or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise SettingError(f"host = {host!r}: it cannot be resolved: {error.strerror}") from error
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise SettingError(f"host = {host!r}: this machine has no such address") from error
+        why = {errno.EADDRINUSE: "it is in use by another program", errno.EACCES: "only root may use it"}
+        reason = why.get(error.errno or 0, error.strerror)
+        raise UnavailableError(f"port = {port}: {reason}; choose another with --port") from error
+    return listener
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach `host`, an IP address."""
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback

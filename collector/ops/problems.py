@@ -1,0 +1,90 @@
+"""Every answer that is not a success is an RFC 9457 problem, with a `code` to act on and the request's id."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from collector.errors import ApiProblem
+from collector.ops.clock import unix_ms
+
+_log = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+REQUEST_ID_HEADER = "X-Request-ID"
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def problem_response(problem: ApiProblem, request_id: str | None = None) -> Response[bytes]:
+    """The response that a problem is told with."""
+    body: dict[str, Any] = {
+        "type": f"urn:stopline:problem:{problem.code}",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "code": problem.code,
+        "server_time": unix_ms(),
+        **problem.members,
+    }
+    if request_id:
+        body["request_id"] = request_id
+    headers = {}
+    if "retry_after_s" in problem.members:
+        headers["Retry-After"] = str(max(1, round(problem.members["retry_after_s"])))
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    content = msgspec.json.encode(body)
+    return Response(content, status_code=problem.status, media_type=PROBLEM_TYPE, headers=headers)
+
+
+def on_problem(request: AnyRequest, problem: ApiProblem) -> Response[bytes]:
+    """For problems raised by our own code."""
+    return problem_response(problem, request_id(request))
+
+
+def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """For what the framework refuses: no such path, no such method, parameters that do not fit."""
+    status = HTTPStatus(error.status_code)
+    members: dict[str, Any] = {}
+    detail = str(error.detail)
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        members["errors"] = error.extra
+        told = (f"{e.get('key', 'body')}: {e.get('message', '')}" for e in error.extra if isinstance(e, dict))
+        detail = "; ".join(told) or detail
+    code = status.name.lower()
+    return problem_response(
+        ApiProblem(error.status_code, code, status.phrase, detail or status.phrase, **members), request_id(request)
+    )
+
+
+def on_store_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """The database did not answer a reader; the text of its error stays in the log."""
+    _log.warning("The store did not answer: %s", error, extra={"action": "store_unavailable"})
+    detail = "the database does not answer now; try again shortly"
+    problem = ApiProblem(503, "store_unavailable", "The store is not available", detail, retry_after_s=5.0)
+    return problem_response(problem, request_id(request))
+
+
+def on_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """For defects: the log has the traceback, the answer only the request's id to find it by."""
+    _log.error(
+        "%s %s failed",
+        request.method,
+        request.url.path,
+        exc_info=error,
+        extra={"action": "request_failed", "request_id": request_id(request)},
+    )
+    problem = ApiProblem(
+        500, "internal_error", "Internal error", "this is a defect; the collector's log tells more"
+    )
+    return problem_response(problem, request_id(request))
+
+
+def request_id(request: AnyRequest) -> str | None:
+    """The id that `ops.requests` gave to a request."""
+    found: str | None = request.scope.get("state", {}).get("request_id")
+    return found

@@ -1,0 +1,53 @@
+"""A real collector on a free port, in a thread of the test process: real HTTP, real PostgreSQL."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from collector.app import Collector, Database
+from collector.commands.serve import listening_socket, server_settings
+from collector.config import CollectorConfig
+from collector.ingest.queue import Limits
+
+_START_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class RunningCollector:
+    """A collector that serves."""
+
+    port: int
+    parts: Collector
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@contextmanager
+def running_collector(
+    dsn: str, *, limits: Limits | None = None, reading_open: bool = True
+) -> Iterator[RunningCollector]:
+    """Runs until the block ends, then stops in order."""
+    config = CollectorConfig(dsn=dsn, state_dir=Path("/nonexistent"))
+    parts = Collector(config, Database(dsn, None), reading_open=reading_open, on_death=lambda: None, limits=limits)
+    with listening_socket("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(server_settings(parts.app))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
+        thread.start()
+        try:
+            deadline_s = time.monotonic() + _START_TIMEOUT_S
+            while not server.started:
+                assert thread.is_alive(), "the collector did not start"
+                assert time.monotonic() < deadline_s, "the collector starts too slowly"
+                time.sleep(0.005)
+            yield RunningCollector(listener.getsockname()[1], parts)
+        finally:
+            server.should_exit = True
+            thread.join(60)
+            assert not thread.is_alive(), "the collector does not stop"
