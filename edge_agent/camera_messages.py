@@ -1,0 +1,123 @@
+"""What the agent and its camera processes tell each other. Neither side needs the other's libraries for it.
+
+To the process, once, on its standard input: a `CameraJob`. From it, over a pipe of its own: messages, each with
+its length in four bytes before it. Times are CLOCK_BOOTTIME in ns, the same clock in all processes of a machine;
+the agent makes stamps of them.
+"""
+
+import struct
+
+import msgspec
+
+from common.codes import GapReason
+from common.records import Record
+
+LENGTH = struct.Struct("<I")
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""Longer than any record may be. A larger length is a sign that the two have lost step."""
+
+Shape = tuple[str, tuple[tuple[float, float], ...], str]
+"""Name, points in pixels, anchor: what makes a line or a zone."""
+
+
+class CameraJob(msgspec.Struct, frozen=True):
+    """What a camera process is to do."""
+
+    camera: str
+    source: str
+    model: str
+    fps: float | None
+    threads: int
+    score_threshold: float | None
+    classes: tuple[str, ...] | None
+    lines: tuple[Shape, ...]
+    zones: tuple[Shape, ...]
+    black_after_s: float
+    frozen_after_s: float
+    probe: bool = False
+    """Only open everything, look at some pictures, tell what they are like, and end."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The model is loaded, the source open, and the first picture was seen. What is measured begins here."""
+
+    boottime_ns: int
+    width_px: int
+    height_px: int
+    warm_up_ms: float
+    """How long the model took for its first picture."""
+
+
+class Probed(msgspec.Struct, frozen=True, tag="probed"):
+    """The answer to a probe: how fast pictures come, and how long the model takes for one."""
+
+    fps: float
+    model_ms: float
+
+
+class Fact(msgspec.Struct, frozen=True, tag="fact"):
+    """A record, ready but for its numbers, and when it happened."""
+
+    boottime_ns: int
+    record: Record
+
+
+class Beat(msgspec.Struct, frozen=True, tag="beat"):
+    """The process goes on. Sent by the loop that does the work, about once a second.
+
+    `open_block` is what was measured since the last block that was sent: if the process dies, that stands.
+    """
+
+    boottime_ns: int
+    state: str
+    fps: float
+    dropped: int
+    """Since the process began."""
+    latency_ms: float | None
+    open_block: Fact | None
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The process cannot go on and ends. `message` says what to do about it."""
+
+    reason: GapReason
+    message: str
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished"):
+    """The process was asked to end and has told everything."""
+
+
+Message = Ready | Probed | Fact | Beat | Failed | Finished
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Message)
+
+
+def encode_job(job: CameraJob) -> bytes:
+    """The job as it goes over standard input."""
+    return msgspec.json.encode(job)
+
+
+def decode_job(text: bytes) -> CameraJob:
+    """The job that came over standard input.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return msgspec.json.decode(text, type=CameraJob)
+
+
+def encode(message: Message) -> bytes:
+    """The message with its length before it."""
+    body = _encoder.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+def decode(body: bytes) -> Message:
+    """The message that `body`, without the length, stands for.
+
+    Raises:
+        msgspec.DecodeError: it is none.
+    """
+    return _decoder.decode(body)

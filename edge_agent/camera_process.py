@@ -1,0 +1,221 @@
+"""One camera in a process of its own: `python -m edge_agent.camera_process`.
+
+Codecs and drivers can hang or crash, and must not take the agent with them. The process reads pictures, counts,
+and sends ready-made facts over a pipe; it knows nothing of the outbox or the network.
+`edge_agent.camera_supervisor` starts it. It dies with the agent, and gives way to it when the machine is short of
+processor time or memory.
+"""
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import cv2
+
+from common.codes import GapReason
+from edge_agent.camera_messages import CameraJob, Failed, Finished, Message, Probed, Ready, decode_job, encode
+from edge_agent.camera_worker import READ_S, CameraWorker, boottime_ns
+from edge_agent.counting import Pipeline, check_inside
+from edge_agent.domain.frames import Frame
+from edge_agent.domain.shapes import Anchor, Line, Zone
+from edge_agent.drivers.base import Detector, DetectorError, FrameSource, SourceError, SourceStalled
+from edge_agent.drivers.camera import open_source
+from edge_agent.drivers.detector import DEFAULT_SCORE, load_detector
+from edge_agent.drivers.sim import SceneSource
+from edge_agent.replay import Replay
+
+FIRST_PICTURE_S = 30.0
+"""How long a source may take for its first picture."""
+_PROBE_S = 3.0
+_NICENESS = 5
+_OOM_SCORE = 500
+_PR_SET_PDEATHSIG = 1
+
+
+class CameraFailed(Exception):
+    """The process cannot go on."""
+
+    def __init__(self, reason: GapReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+# --- setting up --------------------------------------------------------------------------------------------------
+
+
+def make_source(job: CameraJob) -> FrameSource:
+    """The source of a job, live whatever it is.
+
+    Raises:
+        SourceUnusable: with what to do about it.
+    """
+    source = open_source(job.source, fps=job.fps)
+    return source if source.live else Replay(source)
+
+
+def make_detector(job: CameraJob) -> Detector:
+    """The detector of a job.
+
+    Raises:
+        DetectorError: with what to do about it.
+    """
+    threshold = DEFAULT_SCORE if job.score_threshold is None else job.score_threshold
+    return load_detector(job.model, classes=job.classes, score_threshold=threshold, threads=job.threads)
+
+
+def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], tuple[Zone, ...]]:
+    """Lines and zones of a job. A simulated street brings its own line where none is asked for."""
+    lines = tuple(Line(name, points, Anchor(anchor)) for name, points, anchor in job.lines)
+    zones = tuple(Zone(name, points, Anchor(anchor)) for name, points, anchor in job.zones)
+    if not lines and not zones and isinstance(source, SceneSource):
+        lines = tuple(source.lines)
+    return lines, zones
+
+
+def first_picture(source: FrameSource) -> Frame:
+    """Open the source and wait for a picture.
+
+    Raises:
+        SourceError: none came.
+    """
+    source.open()
+    until_s = time.monotonic() + FIRST_PICTURE_S
+    while True:
+        try:
+            return source.read(READ_S)
+        except SourceStalled:
+            if time.monotonic() > until_s:
+                raise
+
+
+def check_shapes(shapes: Iterable[Line | Zone], size_px: tuple[int, int]) -> None:
+    """Refuse lines and zones that do not fit the picture as it really is, (width, height).
+
+    Raises:
+        CameraFailed: naming each that is outside.
+    """
+    faults = []
+    for shape in shapes:
+        try:
+            check_inside(shape, size_px)
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise CameraFailed(GapReason.CAMERA_DOWN, "; ".join(faults))
+
+
+# --- the process -------------------------------------------------------------------------------------------------
+
+
+def do_job(job: CameraJob, send: Callable[[Message], None], stopping: Callable[[], bool]) -> None:
+    """Do a job until asked to stop.
+
+    Raises:
+        CameraFailed: it cannot go on, with the reason.
+    """
+    cv2.setNumThreads(job.threads)
+    try:
+        with contextlib.closing(make_detector(job)) as detector, contextlib.closing(make_source(job)) as source:
+            _work(job, source, detector, send, stopping)
+    except DetectorError as error:
+        raise CameraFailed(GapReason.MODEL_FAILED, str(error)) from error
+    except SourceError as error:
+        raise CameraFailed(GapReason.CAMERA_DOWN, str(error)) from error
+
+
+def _work(
+    job: CameraJob,
+    source: FrameSource,
+    detector: Detector,
+    send: Callable[[Message], None],
+    stopping: Callable[[], bool],
+) -> None:
+    lines, zones = make_shapes(job, source)
+    first = first_picture(source)
+    height_px, width_px = first.image.shape[:2]
+    check_shapes((*lines, *zones), (width_px, height_px))
+    began_s = time.perf_counter()
+    detector.detect(first.image)
+    warm_up_ms = (time.perf_counter() - began_s) * 1000
+    # That took its time: what is measured begins with a fresh picture.
+    fresh = source.read(FIRST_PICTURE_S)
+    fresh_ns = boottime_ns()
+    send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1)))
+    if job.probe:
+        send(_probe(source, detector))
+        return
+    truth = source if isinstance(source, SceneSource) else None
+    worker = CameraWorker(job, source, Pipeline(detector, lines, zones), fresh, fresh_ns, send, truth=truth)
+    try:
+        worker.run(stopping)
+    finally:
+        # A camera that breaks off takes nothing away from what was measured before.
+        worker.finish()
+    send(Finished())
+
+
+def _probe(source: FrameSource, detector: Detector) -> Probed:
+    """How fast pictures come while nothing is done with them, and how long the model takes for one."""
+    began_s = time.monotonic()
+    frames: list[Frame] = []
+    while time.monotonic() < began_s + _PROBE_S:
+        with contextlib.suppress(SourceStalled):
+            frames = [*frames[-4:], source.read(READ_S)]
+    first, last = frames[0], frames[-1]
+    fps = (last.index - first.index) / (last.t_s - first.t_s) if last.t_s > first.t_s else 0.0
+    began_s = time.perf_counter()
+    for frame in frames:
+        detector.detect(frame.image)
+    return Probed(round(fps, 2), round((time.perf_counter() - began_s) / len(frames) * 1000, 2))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do the job that stands on standard input, tell about it on the file descriptor in `argv`."""
+    pipe = int(argv[0])
+    os.set_inheritable(pipe, False)
+    faulthandler.enable()
+    _die_with_parent()
+    _give_way()
+    stop: list[int] = []
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    job = decode_job(sys.stdin.buffer.read())
+
+    def send(message: Message) -> None:
+        view = memoryview(encode(message))
+        while view:
+            view = view[os.write(pipe, view) :]
+
+    try:
+        do_job(job, send, lambda: bool(stop))
+    except CameraFailed as error:
+        send(Failed(error.reason, str(error)))
+        return 1
+    except BrokenPipeError:
+        return 1
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Where the kernel can do it, it kills us when the agent dies, even if we hang."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() == 1:
+        os._exit(1)
+
+
+def _give_way() -> None:
+    """The agent comes first: its outbox must go on when cameras take all of the machine."""
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write(str(_OOM_SCORE))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

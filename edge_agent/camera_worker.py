@@ -1,0 +1,238 @@
+"""The loop of a camera process: pictures in, facts out."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from common.codes import Direction, GapReason, Via
+from common.records import ClassRange, Count, Frames, Gap, Occupancy, Record
+from edge_agent.camera_messages import Beat, CameraJob, Fact, Message
+from edge_agent.counting import Finish, FrameResult, Pipeline
+from edge_agent.domain.crossing import Crossing
+from edge_agent.domain.frames import Frame
+from edge_agent.domain.measuring import STALL_S, Block, Hole, Looked, MeasureLog
+from edge_agent.domain.occupancy import Visit, ZoneSummary
+from edge_agent.domain.picture import PictureWatch
+from edge_agent.domain.source_clock import SourceClock
+from edge_agent.drivers.base import FrameSource, SourceStalled, SourceUnusable
+
+READ_S = 0.5
+"""How long one read may wait: as often it is looked whether to stop, and whether the source has gone quiet."""
+SILENCE_S = 30.0
+"""A source that gives no picture for so long is given up."""
+_BEAT_S = 1.0
+_OCCUPANCY_S = 60.0
+_FPS_BEATS = 5
+_STATES = {
+    GapReason.CAMERA_DOWN: "unreachable",
+    GapReason.CAMERA_BLACK: "black",
+    GapReason.CAMERA_FROZEN: "frozen",
+}
+
+
+def boottime_ns() -> int:
+    """CLOCK_BOOTTIME, which is the same in all processes."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class Truthful(Protocol):
+    """A simulated source, which knows what really crosses its lines."""
+
+    def truth(self, from_s: float, to_s: float) -> Sequence[Crossing]:
+        """What crosses its lines in [from_s, to_s)."""
+
+
+class CameraWorker:
+    """Reads, counts, tells. One thread does all of it, so that what beats is what works."""
+
+    def __init__(
+        self,
+        job: CameraJob,
+        source: FrameSource,
+        pipeline: Pipeline,
+        first: Frame,
+        first_ns: int,
+        send: Callable[[Message], None],
+        *,
+        truth: Truthful | None = None,
+    ) -> None:
+        """`first`: a frame that was just read, at `first_ns`. What is measured begins with it."""
+        self._job, self._source, self._send = job, source, send
+        self._truth = truth
+        self._pipeline = pipeline
+        self._watch = PictureWatch(black_after_s=job.black_after_s, frozen_after_s=job.frozen_after_s)
+        self._log = MeasureLog(stall_s=max(STALL_S, 3.0 / job.fps) if job.fps else STALL_S)
+        self._clock = SourceClock()
+        self._size_px = first.image.shape[1], first.image.shape[0]
+        self._clock.observe(first.t_s, first_ns / 1e9)
+        self._log.start(first.t_s)
+        self._last = first
+        self._last_ns = first_ns
+        self._occupancy_due_s = first.t_s + _OCCUPANCY_S
+        self._dropped = 0
+        self._n_frames = 0
+        self._latency_s: float | None = None
+        self._beats: deque[tuple[int, int]] = deque([(first_ns, 0)], _FPS_BEATS + 1)
+
+    def run(self, stopping: Callable[[], bool]) -> None:
+        """Work until asked to stop.
+
+        Raises:
+            SourceError, DetectorError: it cannot go on.
+        """
+        while not stopping():
+            try:
+                frame = self._source.read(READ_S)
+            except SourceStalled as error:
+                self._idle(error)
+            else:
+                self._look(frame)
+            if boottime_ns() - self._beats[-1][0] >= _BEAT_S * 1e9:
+                self._beat()
+
+    def finish(self) -> None:
+        """Tell what is still held back: crossings that wait to be confirmed, the block in the making."""
+        t_s = self._last.t_s
+        self._tell(self._pipeline.finish(t_s))
+        self._tell_zones(t_s)
+        self._account(self._log.finish(t_s))
+
+    def _look(self, frame: Frame) -> None:
+        self._clock.observe(frame.t_s, boottime_ns() / 1e9)
+        skipped = max(0, frame.index - self._last.index - 1)
+        verdict = self._watch.update(frame.image, frame.t_s)
+        by_class: dict[str, int] = {}
+        latency_s = 0.0
+        if verdict.reason is None:
+            result = self._pipeline.process(frame)
+            latency_s = result.latency_s
+            self._tell(result)
+            by_class = result.seen_by_class
+            self._latency_s = latency_s if self._latency_s is None else 0.9 * self._latency_s + 0.1 * latency_s
+        self._account(self._log.frame(Looked(frame.t_s, by_class, latency_s, skipped), verdict))
+        if self._truth is not None:
+            for crossing in self._truth.truth(self._last.t_s, frame.t_s):
+                self._count(crossing, Via.TRUTH)
+        if frame.t_s >= self._occupancy_due_s:
+            self._occupancy_due_s = frame.t_s + _OCCUPANCY_S
+            self._tell_zones(frame.t_s)
+        self._dropped += skipped
+        self._n_frames += 1
+        self._last, self._last_ns = frame, boottime_ns()
+
+    def _idle(self, error: SourceStalled) -> None:
+        now_ns = boottime_ns()
+        self._account(self._log.idle(self._clock.source_s(now_ns / 1e9)))
+        if now_ns - self._last_ns > SILENCE_S * 1e9:
+            raise SourceUnusable(str(error))
+
+    def _tell(self, result: FrameResult | Finish) -> None:
+        for crossing in result.crossings:
+            self._count(crossing, Via.CAMERA)
+        for visit in result.visits_ended:
+            self._visit(visit)
+
+    def _count(self, crossing: Crossing, via: Via) -> None:
+        record = Count(
+            *(1, 0, 0),
+            sensor=self._job.camera,
+            source=crossing.line,
+            via=via,
+            cls=crossing.cls,
+            direction=crossing.direction,
+            confidence=round(min(1.0, max(0.0, crossing.confidence)), 3),
+            track=str(crossing.track),
+            inferred=crossing.inferred,
+        )
+        self._fact(record, crossing.t_s)
+
+    def _visit(self, visit: Visit) -> None:
+        record = Count(
+            *(1, 0, 0),
+            sensor=self._job.camera,
+            source=visit.zone,
+            via=Via.CAMERA,
+            cls=visit.cls,
+            direction=Direction.NONE,
+            track=str(visit.track),
+        )
+        self._fact(record, visit.from_s)
+
+    def _tell_zones(self, now_s: float) -> None:
+        for summary in self._pipeline.zone_summaries(now_s):
+            self._fact(_occupancy(self._job.camera, summary), now_s)
+
+    def _account(self, parts: list[Block | Hole]) -> None:
+        for part in parts:
+            self._send(self._part(part))
+
+    def _part(self, part: Block | Hole) -> Fact:
+        if isinstance(part, Hole):
+            gap = Gap(1, 0, 0, part.reason, _ms(part.to_s - part.from_s), sensor=self._job.camera)
+            return Fact(self._ns(part.to_s), gap)
+        return Fact(self._ns(part.to_s), _frames(self._job.camera, part, self._size_px))
+
+    def _fact(self, record: Record, t_s: float) -> None:
+        self._send(Fact(self._ns(t_s), record))
+
+    def _ns(self, t_s: float) -> int:
+        return int(self._clock.boottime_s(t_s) * 1e9)
+
+    def _beat(self) -> None:
+        now_ns = boottime_ns()
+        self._beats.append((now_ns, self._n_frames))
+        (first_ns, first_n), (last_ns, last_n) = self._beats[0], self._beats[-1]
+        so_far = self._log.so_far()
+        beat = Beat(
+            boottime_ns=now_ns,
+            state="ok" if self._log.reason is None else _STATES[self._log.reason],
+            fps=round((last_n - first_n) / ((last_ns - first_ns) / 1e9), 2),
+            dropped=self._dropped,
+            latency_ms=None if self._latency_s is None else round(self._latency_s * 1000, 2),
+            open_block=self._part(so_far) if so_far is not None else None,
+        )
+        self._send(beat)
+
+
+def _ms(span_s: float) -> int:
+    return max(0, round(span_s * 1000))
+
+
+def _frames(camera: str, block: Block, size_px: tuple[int, int]) -> Frames:
+    span_ms = _ms(block.to_s - block.from_s)
+    return Frames(
+        *(1, 0, 0),
+        sensor=camera,
+        span_ms=span_ms,
+        measured_ms=span_ms,
+        n=block.n,
+        dropped=block.dropped,
+        classes={
+            name: ClassRange(spread.n_min, round(spread.n_mean, 3), spread.n_max)
+            for name, spread in block.classes.items()
+        },
+        latency_p50_ms=_rounded_ms(block.latency_p50_s),
+        latency_p95_ms=_rounded_ms(block.latency_p95_s),
+        width_px=size_px[0],
+        height_px=size_px[1],
+    )
+
+
+def _rounded_ms(latency_s: float | None) -> float | None:
+    return None if latency_s is None else round(latency_s * 1000, 2)
+
+
+def _occupancy(camera: str, summary: ZoneSummary) -> Occupancy:
+    return Occupancy(
+        *(1, 0, 0),
+        sensor=camera,
+        zone=summary.zone,
+        span_ms=_ms(summary.span_s),
+        n_mean=round(summary.n_mean, 3),
+        n_max=summary.n_max,
+        n_end=summary.n_end,
+        entries=summary.entries,
+        exits=summary.exits,
+        dwell_mean_s=None if summary.dwell_mean_s is None else round(summary.dwell_mean_s, 3),
+    )

@@ -1,0 +1,233 @@
+"""Camera processes as they are: they crash, hang, lose their camera. All of the camera's time is accounted for."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import pytest
+
+from common.clock import Stamp
+from common.codes import Via
+from common.records import Count, Frames, Gap, Record, StreamQuality
+from edge_agent.camera_messages import CameraJob
+from edge_agent.camera_supervisor import CameraSupervisor, SupervisorParams, retry_delay_s
+from edge_agent.camera_view import CameraView
+from edge_agent.clock_source import Clock
+
+R = TypeVar("R", bound=Record)
+pytestmark = pytest.mark.anyio
+HASTY = SupervisorParams(hang_s=2.0, retry_first_s=0.2, retry_cap_s=0.4)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def job(source: str, **changes: object) -> CameraJob:
+    settings: dict[str, object] = {
+        "camera": "north", "source": source, "model": "motion", "fps": 10.0, "threads": 1, "score_threshold": None,
+        "classes": None, "lines": (), "zones": (), "black_after_s": 1.0, "frozen_after_s": 5.0,
+    }  # fmt: skip
+    return CameraJob(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+class Watched:
+    """A supervised camera, and all that came of it."""
+
+    def __init__(self, camera_job: CameraJob) -> None:
+        self.records: list[tuple[int, Record]] = []
+        self.view = CameraView(camera_job.camera)
+        self.n_alive = 0
+        self.stop = asyncio.Event()
+        self.news = asyncio.Event()
+        self.clock = Clock()
+        self.began_ns = self.clock.stamp().boottime_ns
+        self.supervisor = CameraSupervisor(
+            camera_job, self.view, self, self.clock, alive=self._alive, params=HASTY
+        )
+
+    async def put(self, record: Record, stamp: Stamp) -> None:
+        assert stamp.boot_id == self.clock.boot_id
+        self.records.append((stamp.boottime_ns, record))
+        self.news.set()
+
+    def _alive(self) -> None:
+        self.n_alive += 1
+        self.news.set()
+
+    def of(self, kind: type[R]) -> list[R]:
+        return [record for _, record in self.records if isinstance(record, kind)]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(60):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+    async def until_measuring(self) -> None:
+        n_blocks = len(self.of(Frames))
+        await self.until(lambda: self.view.state == "ok" and self.view.fps is not None)
+        assert len(self.of(Frames)) >= n_blocks
+
+    def account(self) -> list[tuple[str, float]]:
+        """What of the camera's time was measured and what was not, in order; fails where it is not seamless."""
+        spans = []
+        for to_ns, record in self.records:
+            if isinstance(record, Frames):
+                spans.append((to_ns - record.span_ms * 1_000_000, to_ns, "measured"))
+            elif isinstance(record, Gap):
+                spans.append((to_ns - record.duration_ms * 1_000_000, to_ns, record.reason.value))
+        at_ns = self.began_ns
+        for from_ns, to_ns, kind in spans:
+            assert abs(from_ns - at_ns) < 50_000_000, f"{kind} begins {(from_ns - at_ns) / 1e9:.3f} s off"
+            at_ns = to_ns
+        return [(kind, (to_ns - from_ns) / 1e9) for from_ns, to_ns, kind in spans]
+
+
+@contextlib.asynccontextmanager
+async def watching(camera_job: CameraJob) -> AsyncIterator[Watched]:
+    watched = Watched(camera_job)
+    task = asyncio.create_task(watched.supervisor.run(watched.stop))
+    try:
+        yield watched
+    finally:
+        watched.stop.set()
+        async with asyncio.timeout(20):
+            await task
+    assert watched.view.state == "stopped"
+
+
+def kinds(watched: Watched) -> list[str]:
+    """The account without repetitions."""
+    told = [kind for kind, _ in watched.account()]
+    return [kind for i, kind in enumerate(told) if i == 0 or told[i - 1] != kind]
+
+
+def video(path: Path, *parts: tuple[str, float]) -> Path:
+    """A video of `noise` and `black` parts of so many seconds, 10 pictures a second."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 120))
+    rng = np.random.default_rng(1)
+    for kind, length_s in parts:
+        still = rng.integers(60, 200, (120, 160, 3), np.uint8)
+        for _ in range(round(length_s * 10)):
+            noise = rng.integers(0, 20, still.shape, np.uint8)
+            writer.write(still + noise if kind == "noise" else np.zeros_like(still))
+    writer.release()
+    return path
+
+
+async def test_a_camera_is_counted_and_ends_in_good_order() -> None:
+    async with watching(job("sim:road")) as camera:
+        await camera.until(lambda: camera.of(Frames) and len(camera.of(Count)) > 3)
+        pid = camera.view.pid
+        assert pid is not None
+    assert kinds(camera) == ["agent_down", "measured"]
+    counts = camera.of(Count)
+    assert {count.via for count in counts} == {Via.CAMERA, Via.TRUTH}
+    assert {count.source for count in counts} == {"street"}
+    block = camera.of(Frames)[0]
+    assert 80 <= block.n <= 110
+    assert (block.width_px, block.height_px) == (640, 360)
+    assert camera.view.tallies["street"].total == sum(count.via is Via.CAMERA for count in counts)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+async def test_a_process_that_dies_is_started_again(how: signal.Signals) -> None:
+    async with watching(job("sim:road")) as camera:
+        await camera.until_measuring()
+        assert camera.view.pid is not None
+        os.kill(camera.view.pid, how)
+        await camera.until(lambda: camera.view.restarts == 1 and camera.view.state == "ok")
+        await camera.until(lambda: camera.records and isinstance(camera.records[-1][1], Count | Frames))
+    assert kinds(camera) == ["agent_down", "measured", "camera_down", "measured"]
+    lost = [length_s for kind, length_s in camera.account() if kind == "camera_down"]
+    assert sum(lost) < 20
+    failures = [record for record in camera.of(StreamQuality) if record.state == "unreachable"]
+    assert how.name in (failures[0].detail or "")
+
+
+async def test_a_process_that_hangs_is_killed() -> None:
+    async with watching(job("sim:road")) as camera:
+        await camera.until_measuring()
+        pid = camera.view.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        n_alive = camera.n_alive
+        await camera.until(lambda: camera.view.state == "unreachable")
+        assert "hangs" in camera.view.detail
+        assert camera.n_alive > n_alive, "the supervisor itself was alive all the time"
+        await camera.until(lambda: camera.view.state == "ok")
+        assert camera.view.pid != pid
+    assert "camera_down" in kinds(camera)
+
+
+async def test_a_camera_that_is_not_there_and_comes(tmp_path: Path) -> None:
+    path = tmp_path / "later.avi"
+    async with watching(job(str(path))) as camera:
+        await camera.until(lambda: camera.view.restarts >= 2)
+        assert camera.view.state == "unreachable"
+        assert "later.avi" in camera.view.detail
+        video(tmp_path / "made.avi", ("noise", 20)).rename(path)
+        await camera.until(lambda: camera.view.state == "ok" and camera.view.fps)
+    assert kinds(camera) == ["agent_down", "camera_down", "measured"]
+
+
+async def test_black_is_not_measured(tmp_path: Path) -> None:
+    source = video(tmp_path / "v.avi", ("noise", 4), ("black", 4), ("noise", 60))
+    async with watching(job(str(source))) as camera:
+        await camera.until(lambda: camera.view.state == "black")
+        await camera.until(lambda: camera.view.state == "ok" and len(camera.of(Gap)) >= 2)
+    told = camera.account()
+    assert kinds(camera) == ["agent_down", "measured", "camera_black", "measured"]
+    (black_s,) = [length_s for kind, length_s in told if kind == "camera_black"]
+    assert black_s == pytest.approx(4.0, abs=0.5)
+    states = [record.state for record in camera.of(StreamQuality)]
+    assert states[:4] == ["ok", "ok", "black", "black"], "each state at its beginning and at its end"
+
+
+async def test_a_video_goes_round_and_the_cut_is_not_measured(tmp_path: Path) -> None:
+    source = video(tmp_path / "v.avi", ("noise", 3))
+    async with watching(job(str(source))) as camera:
+        await camera.until(lambda: len(camera.of(Gap)) >= 3)
+    assert kinds(camera)[:4] == ["agent_down", "measured", "camera_down", "measured"]
+
+
+async def test_a_line_outside_the_picture_is_named() -> None:
+    bad = job("sim:road", lines=(("far", ((0.0, 900.0), (640.0, 900.0)), "auto"),))
+    async with watching(bad) as camera:
+        await camera.until(lambda: camera.view.restarts >= 1)
+        assert "line 'far'" in camera.view.detail
+        assert "900" in camera.view.detail
+        assert "640x360" in camera.view.detail
+
+
+async def test_a_broken_model_is_told_as_such(tmp_path: Path) -> None:
+    model = tmp_path / "broken.onnx"
+    model.write_bytes(b"no model")
+    async with watching(job("sim:road", model=str(model))) as camera:
+        await camera.until(lambda: camera.view.restarts >= 2)
+        assert camera.view.state == "failed"
+        assert "broken.onnx" in camera.view.detail
+    assert kinds(camera) == ["agent_down", "model_failed"]
+
+
+async def test_no_secret_comes_through() -> None:
+    async with watching(job("rtsp://admin:s3cret@127.0.0.1:9/x")) as camera:
+        await camera.until(lambda: camera.view.restarts >= 1)
+    told = repr(camera.records) + camera.view.detail
+    assert "127.0.0.1" in told
+    assert "s3cret" not in told
+
+
+def test_waiting_grows_to_a_cap() -> None:
+    params = SupervisorParams(retry_first_s=1.0, retry_cap_s=60.0)
+    assert [retry_delay_s(n, params, 1.0) for n in (1, 2, 3, 7, 100)] == [1, 2, 4, 60, 60]
+    assert retry_delay_s(3, params, 0.0) == 2.0

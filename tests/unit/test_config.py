@@ -1,0 +1,237 @@
+"""A configuration is checked whole, and what is wrong is told in words that help."""
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.config import ConfigError, load_config, parse_config
+from edge_agent.domain.shapes import Line, Zone
+from edge_agent.settings import AgentConfig
+
+GOOD = """
+name = "pi-3"
+junction = "Main St / 1st Ave"
+timezone = "Europe/Berlin"
+state_dir = "state"
+
+[collector]
+url = "https://collector.example.org/"
+
+[[cameras]]
+name = "north"
+source = "rtsp://admin:s3cret@10.0.0.2/stream"
+fps = 10
+
+[[cameras.lines]]
+name = "north in"
+points = [[0, 180], [640, 180.5]]
+
+[[cameras.zones]]
+name = "north queue"
+points = [[0, 0], [100, 0], [100, 100]]
+
+[[cameras]]
+name = "south"
+source = "/dev/video0"
+"""
+
+
+def parse(text: str, environ: dict[str, str] | None = None) -> AgentConfig:
+    return parse_config(text, Path("/etc/agent.toml"), environ or {})
+
+
+def faults(text: str, environ: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        parse(text, environ)
+    assert str(raised.value).splitlines() == [str(fault) for fault in raised.value.faults]
+    return [str(fault) for fault in raised.value.faults]
+
+
+def test_good_file_is_read() -> None:
+    config = parse(GOOD)
+    assert config.collector is not None
+    assert config.collector.url == "https://collector.example.org"
+    north = config.cameras[0]
+    assert north.lines[0].shape() == Line("north in", ((0, 180), (640, 180.5)))
+    assert north.zones[0].shape() == Zone("north queue", ((0, 0), (100, 0), (100, 100)))
+    assert config.cameras[1].lines == ()
+    assert config.state_dir == Path("/etc/state"), "relative paths start beside the file"
+    assert config.outbox.commit_every_s == 1.0
+
+
+def test_file_without_cameras_and_collector_is_good() -> None:
+    assert parse('name = "relay"').cameras == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            'name = "x"\njuncton = "x"',
+            'line 2: juncton = "x": there is no such setting here; did you mean junction?',
+        ),
+        ('junction = "x"', "name: is missing (Name of this device, as people know it)"),
+        ("name = 3", "line 1: name = 3: must be text in quotation marks"),
+        ('name = ""', 'line 1: name = "": must not be empty'),
+        ('name = " x"', 'line 1: name = " x": must not begin or end with a blank'),
+        ('name = "x"\ntimezone = "Europe/Berlinn"', 'line 2: timezone = "Europe/Berlinn": is no time zone'),
+        ('name = "x"\nport = 3', "it belongs into [status]"),
+        ('name = "x"\ncollector = 3', "line 2: collector = 3: must be a section of its own"),
+        ('name = "x"\n[collector]', "line 2: collector.url: is missing (Address of the collector"),
+        ('name = "x"\n[collector]\nurl = "collector"', 'line 3: collector.url = "collector": is not an address'),
+        ('name = "x"\n[collector]\nurl = "ftp://c"', "is not an address"),
+        ('name = "x"\n[collector]\nurl = "https://c:99999"', "is not an address"),
+        ('name = "x"\n[collector]\nurl = "https://u:p@c"', '"https://u:***@c": must not hold a user'),
+        ('name = "x"\n[collector]\nurl = "https://c/?a=b"', "take away what follows"),
+        ('name = "x"\n[collector]\nurl = "http://c"', "set allow_plain_http = true"),
+        ('name = "x"\n[collector]\nurl = "https://c"\nca_file = "no.pem"', "there is no file /etc/no.pem"),
+        ('name = "x"\n[outbox]\ncommit_every_s = 0', "commit_every_s = 0: must be 0.05 or more"),
+        ('name = "x"\n[outbox]\nmax_mb = 1.5', "max_mb = 1.5: must be a whole number"),
+        ('name = "x"\n[status]\nport = 70000', "must be 65535 or less"),
+        ('name = "x"\n[status]\nenabled = "yes"', "must be true or false"),
+        ('name = "x"\n[log]\nlevel = "loud"', "must be one of: 'debug', 'info', 'warning' or 'error'"),
+        (
+            'name = "x"\nstate_dir = 1979-05-27',
+            'line 2: state_dir = "1979-05-27": must be text in quotation marks',
+        ),
+    ],
+)
+def test_mistake_is_named(text: str, expected: str) -> None:
+    (fault,) = faults(text)
+    assert expected in fault
+    assert fault.startswith("/etc/agent.toml")
+
+
+CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "line 2: cameras[c].source: is missing (rtsp://..."),
+        ('source = "0"\nfps = -3', "line 5: cameras[c].fps = -3: must be 0.5 or more"),
+        ('source = "0"\nfps = nan', "fps"),
+        ('source = "0"\nthreads = 0', "threads = 0: must be 1 or more"),
+        ('source = "0"\nscore_threshold = 0', "must be more than 0"),
+        ('source = "0"\nclasses = []', "must have 1 element(s), not 0"),
+        ('source = "0"\nclasses = ["any", "car"]', "stands alone"),
+        ('source = "0"\nmodel = "gone.onnx"', "there is no model file /etc/gone.onnx; copy it there"),
+        ('source = "0"\nmodel = "bundle"', "must be the path of an .onnx file, or motion"),
+        (
+            'source = "rstp://u:pw@h/s"',
+            '"rstp://u:***@h/s": begins with rstp:, which is not known; known are rtsp',
+        ),
+        ('source = "sim:"', "ends after sim:"),
+        ('source = "0"\nlines = 3', "must be a list"),
+        ('source = "0"\nlines = [{name = "l", points = [[0, 0]]}]', "line 'l' has 1 point(s); it needs 2 or more"),
+        ('source = "0"\nlines = [{name = "l", points = [[0, 0], [0, 0]]}]', "two ends of a piece are the same"),
+        ('source = "0"\nlines = [{name = "l", points = [[0, 0], [1, 2, 3]]}]', "must have 2 element(s), not 3"),
+        (
+            'source = "0"\nlines = [{name = "l", points = [[0, 0], [1, "a"]]}]',
+            'points[#2][#2] = "a": must be a number',
+        ),
+        ('source = "0"\nlines = [{name = "l", points = [[-50, 0], [1, 1]]}]', "must be -1 or more"),
+        ('source = "0"\nzones = [{name = "z", points = [[0, 0], [9, 9]]}]', "it needs 3 or more"),
+        (
+            'source = "0"\n[[cameras.zones]]\nname = "z"\npoints = [[0, 0], [9, 9], [9, 0], [0, 9]]',
+            "line 5: cameras[c].zones[z]: zone 'z' crosses itself",
+        ),
+        ('source = "0"\n[[cameras]]\nname = "c"\nsource = "1"', 'line 6: cameras[c].name = "c": another camera'),
+        (
+            'source = "0"\n[[cameras.lines]]\nname = "l"\npoints = [[0, 0], [9, 9]]\n'
+            '[[cameras]]\nname = "d"\nsource = "1"\n'
+            '[[cameras.zones]]\nname = "l"\npoints = [[0, 0], [9, 9], [9, 0]]',
+            'line 12: cameras[d].zones[l].name = "l": another line or zone of this device',
+        ),
+    ],
+)
+def test_mistake_of_a_camera_is_named(text: str, expected: str) -> None:
+    (fault,) = faults(CAMERA + text)
+    assert expected in fault
+
+
+def test_all_mistakes_are_told_at_once_in_order_of_lines() -> None:
+    text = (
+        'junktion = "x"\n[outbox]\nmax_mb = 0\n[[cameras]]\nfps = 0\n[[cameras]]\nname = "a"\nmodell = "motion"\n'
+    )
+    found = faults(text, {"STOPLINE_COLECTOR__URL": "https://c"})
+    assert len(found) == 9
+    lines = [int(fault.split("line ")[1].split(":")[0]) for fault in found if ", line " in fault]
+    assert lines == sorted(lines)
+    assert lines[0] == 1
+
+
+def test_no_secret_is_shown() -> None:
+    config = parse(GOOD)
+    assert "s3cret" not in repr(config)
+    text = GOOD.replace("fps = 10", "fps = 0").replace("rtsp:", "rtps:")
+    shown = "\n".join(faults(text))
+    assert "rtps://admin:***@" in shown
+    assert "s3cret" not in shown
+    broken = GOOD.replace('/stream"', "/stream")
+    assert "s3cret" not in "\n".join(faults(broken))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'name = "x"\nfps = \n', ", line 2: is not TOML: Invalid value in: fps ="),
+        (b'name = "x"\nname = "y"\n', "is not TOML: Cannot overwrite a value"),
+        (b"name = [", "is not TOML"),
+        (b'name = "\xff"', "is not UTF-8 text"),
+    ],
+)
+def test_file_that_is_no_toml(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="agent") as raised:
+        load_config(path, {})
+    assert expected in str(raised.value)
+
+
+def test_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stopline-agent init --out"):
+        load_config(tmp_path / "agent.toml", {})
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path, {})
+
+
+class TestOverrides:
+    def test_single_values_of_every_kind(self) -> None:
+        config = parse(
+            GOOD,
+            {
+                "STOPLINE_NAME": "123",
+                "STOPLINE_STATE_DIR": "/data",
+                "STOPLINE_COLLECTOR__URL": "http://other",
+                "STOPLINE_COLLECTOR__ALLOW_PLAIN_HTTP": "true",
+                "STOPLINE_STATUS__PORT": "0",
+                "STOPLINE_LOG__LEVEL": "debug",
+                "STOPLINE_CAMERAS__NORTH__SOURCE": "rtsp://u:p@h/1",
+                "STOPLINE_CAMERAS__SOUTH__FPS": "2.5",
+                "STOPLINE_TEST_DATA": "/of/somebody/else",
+                "HOME": "/root",
+            },
+        )
+        assert config.name == "123"
+        assert config.state_dir == Path("/data")
+        assert config.collector is not None
+        assert config.collector.url == "http://other"
+        assert config.status.port == 0
+        assert config.log.level == "debug"
+        assert config.cameras[0].source == "rtsp://u:p@h/1"
+        assert config.cameras[1].fps == 2.5
+
+    def test_a_section_may_come_from_the_environment_alone(self) -> None:
+        config = parse('name = "x"', {"STOPLINE_COLLECTOR__URL": "https://c"})
+        assert config.collector is not None
+
+    def test_mistakes_name_the_variable(self) -> None:
+        environ = {"STOPLINE_STATUS__PORT": "many", "STOPLINE_CAMERAS__WEST__FPS": "1"}
+        found = faults(GOOD, environ)
+        assert 'environment variable STOPLINE_STATUS__PORT: status.port = "many": must be a whole number' in found
+        assert any("STOPLINE_CAMERAS__WEST__FPS: leads to no setting; did you mean" in fault for fault in found)
+
+    def test_a_camera_is_found_by_its_name_in_capitals(self) -> None:
+        text = 'name = "x"\n[[cameras]]\nname = "north-east 2"\nsource = "0"\n'
+        assert parse(text, {"STOPLINE_CAMERAS__NORTH_EAST_2__SOURCE": "1"}).cameras[0].source == "1"
