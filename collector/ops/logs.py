@@ -1,55 +1,16 @@
-"""Log lines: for people, or JSON for machines. Both carry `action` and what else a record has in `extra`."""
+"""The collector's log."""
 
-import json
 import logging
-import sys
-from datetime import UTC, datetime
-from typing import Any, Literal
 
-LogFormat = Literal["text", "json"]
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+from common import logs
+from common.logs import LogFormat
 
-
-class _Json(logging.Formatter):
-    """One object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": _time(record),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **_extra(record),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
-
-
-class _Text(logging.Formatter):
-    """For a terminal or the journal."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        extra = "".join(f" {key}={value}" for key, value in _extra(record).items())
-        line = f"{_time(record)} {record.levelname:<7} {record.getMessage()}{extra}"
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
-
-
-def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-
-
-def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+__all__ = ["LogFormat", "set_up_logging"]
 
 
 def set_up_logging(log_format: LogFormat, level: int = logging.INFO) -> None:
     """To standard error, for the whole process. The root calls it once."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if log_format == "json" else _Text())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    logs.set_up_logging(log_format, level)
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     # The pool says at WARNING what the writers and readers say themselves, with more to go by.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
