@@ -33,11 +33,11 @@ from collector.ingest.writer import IngestWriter
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.metrics import Metrics
-from common.notify import feed_watchdog, notify
 from collector.ops.requests import RequestObserver
 from collector.realtime.hub import Hub
 from collector.realtime.routes import live_routes
 from common import __version__
+from common.notify import feed_watchdog, notify
 
 _log = logging.getLogger(__name__)
 
