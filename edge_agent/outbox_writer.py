@@ -79,8 +79,9 @@ class OutboxWriter:
         self._enough = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
-        self.committed = asyncio.Event()
-        """Set whenever records became durable; whoever waits for it clears it."""
+        self._committed = asyncio.Condition()
+        self.n_commits = 0
+        """How often records came into the outbox; see `wait_for_commit`."""
 
     async def __aenter__(self) -> Self:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
@@ -169,8 +170,15 @@ class OutboxWriter:
         if self._buffer_bytes <= self._settings.buffer_bytes // 2:
             self._room.set()
         if n:
-            self.committed.set()
+            self.n_commits += 1
+            async with self._committed:
+                self._committed.notify_all()
         return durable
+
+    async def wait_for_commit(self, seen: int) -> None:
+        """Wait until `n_commits` is more than `seen`: there may be something new to send."""
+        async with self._committed:
+            await self._committed.wait_for(lambda: self.n_commits > seen)
 
     def _commit(self, buffer: dict[str, list[Item]], anchor: Anchor | None) -> bool:
         outbox = self._open()

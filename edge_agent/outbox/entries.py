@@ -130,7 +130,8 @@ def squeeze(
     Args:
         keep_first: so many items at the front stay as they are; they are under way to the collector.
     """
-    fixed, rest = list(items[:keep_first]), list(items[keep_first:])
+    fixed, rest = list(items[:keep_first]), merge(items[keep_first:])
+    free_bytes -= total_bytes(items[keep_first:]) - total_bytes(rest)
     for drop_class in classes:
         if free_bytes <= 0:
             break
