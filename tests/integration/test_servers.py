@@ -40,12 +40,11 @@ def echo_port() -> Iterator[int]:
 
 
 def ask(port: int, line: bytes) -> bytes:
-    """One line to the port, and what comes back before it closes or breaks."""
+    """One line to the port, and its answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(line)
-        connection.shutdown(socket.SHUT_WR)
-        with connection.makefile("rb") as answer:
-            return answer.read()
+        with connection.makefile("rb") as answers:
+            return answers.readline()
 
 
 def test_a_link_passes_cuts_and_restores(echo_port: int, lossy_proxy: Callable[[int], LossyProxy]) -> None:
@@ -57,7 +56,7 @@ def test_a_link_passes_cuts_and_restores(echo_port: int, lossy_proxy: Callable[[
         proxy.cut()
         with pytest.raises(ConnectionResetError):
             standing.recv(1)
-    with pytest.raises(OSError, match=r"reset|refused|abort"):
+    with pytest.raises(ConnectionError):
         ask(proxy.port, b"hello\n")
     proxy.restore()
     assert ask(proxy.port, b"hello\n") == b"HELLO\n"
@@ -68,7 +67,7 @@ def test_a_link_loses_answers_to_requests_that_arrived(
 ) -> None:
     proxy = lossy_proxy(echo_port)
     proxy.lose_answers(1)
-    with pytest.raises(ConnectionResetError):
+    with pytest.raises(ConnectionError):
         ask(proxy.port, b"hello\n")
     proxy.wait_until_lost(1)
     assert ask(proxy.port, b"again\n") == b"AGAIN\n"
