@@ -3,14 +3,17 @@
 Ingest writes a mark for each minute that it changes, in the transaction that changes it. The worker takes marks
 and computes just those minutes anew. A row and its mark become visible together, so a minute is never missed; a
 minute that changes again while it is computed has a new mark by then.
+
+A minute is computed when it is over: a busy source changes it many times before. Until then, and for late data
+that was not rolled up yet, whoever asks gets marked minutes from their raw rows (`collector.counting.queries`).
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -65,15 +68,25 @@ class RollupStats:
 class RollupWorker:
     """Turns marks into rollups, for as long as `run` runs. Of several collectors' workers, one at a time works.
 
-    `wake` is set by ingest after a commit; the worker also looks by itself every `idle_s`, for marks of others.
-    After a pass it rests for `rest_s`, in which the marks of a busy city fall together.
+    `wake` is set by ingest after a commit; the worker also looks by itself every `idle_s`, for minutes that are
+    over and for marks of others. After a pass it rests for `rest_s`, in which the marks of a busy city fall
+    together. `now` gives the time, aware.
     """
 
-    def __init__(self, pool: Pool, wake: asyncio.Event, *, idle_s: float = 10.0, rest_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        wake: asyncio.Event,
+        *,
+        idle_s: float = 10.0,
+        rest_s: float = 2.0,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._pool = pool
         self._wake = wake
         self._idle_s = idle_s
         self._rest_s = rest_s
+        self._now = now
         self._queries = load_queries("rollups")
         self._unvacuumed = 0
         self.stats = RollupStats()
@@ -92,20 +105,24 @@ class RollupWorker:
             await asyncio.sleep(pause_s)
             await self._await_wake()
 
-    async def drain(self) -> int:
-        """Passes until no mark is left (or another worker has them); returns how many marks were taken."""
+    async def drain(self, before: datetime | None = None) -> int:
+        """Passes until no mark of a minute before `before` is left, or another worker has them.
+
+        None: of the minutes that are over. Returns how many marks were taken.
+        """
         taken = 0
         while True:
-            done = await self.run_once()
+            done = await self.run_once(before)
             taken += done.marks
             if done.marks < MARKS_PER_PASS:
                 return taken
 
-    async def run_once(self, limit: int = MARKS_PER_PASS) -> Pass:
-        """One pass over the oldest `limit` marks, in one transaction."""
+    async def run_once(self, before: datetime | None = None) -> Pass:
+        """One pass over the oldest marks, in one transaction."""
         started_s = time.monotonic()
+        before = before or self._now().replace(second=0, microsecond=0)
         async with self._pool.connection() as connection, connection.transaction():
-            done = await roll_up(connection, self._queries, limit)
+            done = await roll_up(connection, self._queries, before)
         self._note(done, time.monotonic() - started_s)
         if self._unvacuumed >= _VACUUM_AFTER_MARKS:
             await self._vacuum()
@@ -137,13 +154,13 @@ class RollupWorker:
             return
 
 
-async def roll_up(connection: AsyncConnection[Any], queries: Queries, limit: int) -> Pass:
-    """Takes the oldest marks and applies them, in the transaction that is open."""
+async def roll_up(connection: AsyncConnection[Any], queries: Queries, before: datetime) -> Pass:
+    """Takes the oldest marks of minutes before a time and applies them, in the transaction that is open."""
     cursor = await connection.execute(queries["try_lock"], {"key": LOCK_KEY})
     row = await cursor.fetchone()
     if row is None or not row[0]:
         return Pass(locked_out=True)
-    return await _apply(connection, queries, "take_marks", {"limit": limit})
+    return await _apply(connection, queries, "take_marks", {"before": before, "limit": MARKS_PER_PASS})
 
 
 async def roll_up_before(connection: AsyncConnection[Any], queries: Queries, kind: str, before: datetime) -> Pass:
@@ -154,6 +171,7 @@ async def roll_up_before(connection: AsyncConnection[Any], queries: Queries, kin
 async def _apply(
     connection: AsyncConnection[Any], queries: Queries, take: str, parameters: dict[str, Any]
 ) -> Pass:
+    await connection.execute(queries["work_memory"])
     cursor = await connection.execute(queries["dropped_before"])
     dropped_before: dict[str, datetime] = dict(await cursor.fetchall())
     async with connection.cursor(row_factory=class_row(_Group)) as taking:

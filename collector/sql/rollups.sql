@@ -7,15 +7,22 @@
 -- True if no other worker is at work. Let go at the end of the transaction.
 SELECT pg_try_advisory_xact_lock(%(key)s);
 
+-- name: work_memory
+-- A pass sorts what a whole city did in a minute.
+SELECT set_config('work_mem', '64MB', true);
+
 -- name: lock
 -- Waits until no worker is at work.
 SELECT pg_advisory_xact_lock(%(key)s);
 
 -- name: take_marks
--- Takes the oldest marks away and returns what they name, grouped by kind and UTC day, newest first.
+-- Takes the oldest marks of minutes before a time away, and returns what they name, grouped by kind and UTC day,
+-- newest first.
 WITH taken AS (
     DELETE FROM rollup_marks
-    WHERE id <= (SELECT max(id) FROM (SELECT id FROM rollup_marks ORDER BY id LIMIT %(limit)s) AS oldest)
+    WHERE minute < %(before)s
+      AND id <= (SELECT max(id) FROM (
+          SELECT id FROM rollup_marks WHERE minute < %(before)s ORDER BY id LIMIT %(limit)s) AS oldest)
     RETURNING kind, ref_no, minute
 ), numbered AS (
     SELECT kind, ref_no, minute, count(*) AS n FROM taken GROUP BY kind, ref_no, minute
@@ -119,7 +126,8 @@ WITH marked AS (
 )
 INSERT INTO count_rollups AS r (source_no, step_s, bucket, cls, direction, n, n_inferred)
 SELECT source_no, step_s, bucket, cls, direction, n, n_inferred FROM stepped
-ORDER BY step_s, source_no, bucket
+-- In the order of the index: all steps of a source lie side by side.
+ORDER BY source_no, step_s, bucket
 ON CONFLICT (source_no, step_s, bucket, cls, direction)
 DO UPDATE SET n = r.n + excluded.n, n_inferred = r.n_inferred + excluded.n_inferred;
 
@@ -194,7 +202,7 @@ WITH marked AS (
 )
 INSERT INTO coverage_rollups AS r (camera_no, step_s, bucket, measured_ms)
 SELECT camera_no, step_s, bucket, measured_ms FROM stepped
-ORDER BY step_s, camera_no, bucket
+ORDER BY camera_no, step_s, bucket
 ON CONFLICT (camera_no, step_s, bucket) DO UPDATE SET measured_ms = r.measured_ms + excluded.measured_ms;
 
 -- name: vacuum_marks

@@ -133,7 +133,12 @@ def timescaledb_installation() -> Installation:
     if found.returncode != 0:
         raise ServerUnavailable(found.stderr.strip() or f"timescaledb.sh ended with {found.returncode}")
     bin_dir, _, root = found.stdout.strip().partition(" ")
-    settings = {"shared_preload_libraries": "timescaledb", "timescaledb.telemetry_level": "off"}
+    settings = {
+        "shared_preload_libraries": "timescaledb",
+        "timescaledb.telemetry_level": "off",
+        # A scheduler that looks into every database would now and then be in the way of copying the template.
+        "timescaledb.max_background_workers": "0",
+    }
     if not root:
         return Installation(Path(bin_dir), uid=_NOBODY if os.geteuid() == 0 else None, settings=settings)
     return Installation(Path(bin_dir), Path(root), _uid_in(Path(root), "postgres"), settings)

@@ -17,15 +17,19 @@ CREATE TABLE timeseries (
     table_name     text PRIMARY KEY,
     time_column    text NOT NULL,
     span           text NOT NULL CHECK (span IN ('day', 'month')),
+    -- Of its partitions: room for rows that are updated in place.
+    fillfactor     integer NOT NULL,
     -- Rows before this were dropped. Rows that come later for an earlier time are counted, then dropped too.
     dropped_before timestamptz NOT NULL DEFAULT 'epoch'
 );
 
 -- Turns an empty table into a time series. Make its indexes afterwards.
-CREATE FUNCTION make_timeseries(table_name text, time_column text, span text) RETURNS void
+CREATE FUNCTION make_timeseries(table_name text, time_column text, span text, fillfactor integer DEFAULT 100)
+RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+        EXECUTE format('ALTER TABLE %I SET (fillfactor = %s)', table_name, fillfactor);
         EXECUTE format(
             'SELECT create_hypertable(%L, %L, chunk_time_interval => %L::interval, create_default_indexes => false)',
             table_name, time_column, CASE span WHEN 'day' THEN '1 day' ELSE '30 days' END);
@@ -35,9 +39,10 @@ BEGIN
             table_name, table_name || '_shape', time_column);
         EXECUTE format('DROP TABLE %I', table_name || '_shape');
         -- Takes in what no partition was made for yet, so that no row is ever refused; maintenance empties it.
-        EXECUTE format('CREATE TABLE parts.%I PARTITION OF %I DEFAULT', table_name || '_default', table_name);
+        EXECUTE format('CREATE TABLE parts.%I PARTITION OF %I DEFAULT WITH (fillfactor = %s)',
+            table_name || '_default', table_name, fillfactor);
     END IF;
-    INSERT INTO timeseries VALUES (table_name, time_column, span);
+    INSERT INTO timeseries VALUES (table_name, time_column, span, fillfactor);
 END $$;
 
 
@@ -385,7 +390,7 @@ CREATE TABLE count_rollups (
     direction  text NOT NULL,
     CHECK (step_s IN (60, 900, 3600, 86400))
 );
-SELECT make_timeseries('count_rollups', 'bucket', 'month');
+SELECT make_timeseries('count_rollups', 'bucket', 'month', 70);
 CREATE UNIQUE INDEX count_rollups_key ON count_rollups (source_no, step_s, bucket, cls, direction);
 
 -- For how long a camera watched within a bucket.
@@ -396,7 +401,7 @@ CREATE TABLE coverage_rollups (
     measured_ms bigint NOT NULL,
     CHECK (step_s IN (60, 900, 3600, 86400))
 );
-SELECT make_timeseries('coverage_rollups', 'bucket', 'month');
+SELECT make_timeseries('coverage_rollups', 'bucket', 'month', 70);
 CREATE UNIQUE INDEX coverage_rollups_key ON coverage_rollups (camera_no, step_s, bucket);
 
 -- The start of the bucket of `step_s` that `at` lies in, in a zone.

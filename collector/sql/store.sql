@@ -1,0 +1,66 @@
+-- How measurements are kept: which edition this is, partitions, and what goes when it is old.
+
+-- name: edition
+-- Whether the time series are hypertables, and whether TimescaleDB's licence and version allow for a columnstore.
+SELECT (SELECT relkind FROM pg_class WHERE oid = 'count_events'::regclass) <> 'p' AS hypertables,
+       current_setting('timescaledb.license', true) = 'timescale'
+       AND EXISTS (SELECT FROM pg_proc WHERE proname = 'add_columnstore_policy') AS columnstore;
+
+-- name: versions
+-- Which PostgreSQL, and which TimescaleDB if any.
+SELECT current_setting('server_version') AS postgresql,
+       (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb;
+
+-- name: timeseries
+-- All time series, and whether their rows belong to streams.
+SELECT t.table_name, t.time_column, t.span, t.fillfactor, t.dropped_before,
+       EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.table_name::regclass AND attname = 'stream_no') AS streamed
+FROM timeseries t
+ORDER BY t.table_name;
+
+-- name: partitions
+-- Names of the native partitions of a table, but for the default one.
+SELECT c.relname
+FROM pg_inherits i
+JOIN pg_class c ON c.oid = i.inhrelid
+WHERE i.inhparent = %(table)s::regclass AND c.relname <> %(table)s || '_default'
+ORDER BY c.relname;
+
+-- name: detached
+-- Former partitions of a table whose rows are still to be counted and dropped.
+SELECT c.relname
+FROM pg_class c
+WHERE c.relnamespace = 'parts'::regnamespace AND c.relkind = 'r' AND NOT c.relispartition
+  AND c.relname ~ ('^' || %(table)s || '_\d{6,8}$')
+ORDER BY c.relname;
+
+-- name: chunks
+-- The chunks of a hypertable that lie before a time, oldest first.
+SELECT chunk_schema, chunk_name, range_end
+FROM timescaledb_information.chunks
+WHERE hypertable_name = %(table)s AND hypertable_schema = current_schema() AND range_end <= %(before)s
+ORDER BY range_start;
+
+-- name: set_dropped_before
+UPDATE timeseries SET dropped_before = greatest(dropped_before, %(before)s) WHERE table_name = %(table)s;
+
+-- name: patience
+-- Maintenance rather comes again than lets ingest wait.
+SELECT set_config('lock_timeout', %(timeout)s, true);
+
+-- name: forget_minutes
+-- Minute rollups before a time, but never of a time whose raw rows are still there: they would be counted again.
+DELETE FROM count_rollups
+WHERE step_s = 60
+  AND bucket < least(%(before)s, (SELECT dropped_before FROM timeseries WHERE table_name = 'count_events'));
+
+-- name: forget_coverage_minutes
+DELETE FROM coverage_rollups
+WHERE step_s = 60
+  AND bucket < least(%(before)s, (SELECT dropped_before FROM timeseries WHERE table_name = 'frame_metadata'));
+
+-- name: compressed
+-- Whether a hypertable has its columnstore policy.
+SELECT EXISTS (
+    SELECT FROM timescaledb_information.jobs
+    WHERE hypertable_name = %(table)s AND proc_name IN ('policy_compression', 'policy_columnstore'));
