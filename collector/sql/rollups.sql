@@ -140,7 +140,8 @@ WITH marked AS (
     SELECT m.camera_no, m.minute, f.measured_ms - coalesce(k.measured_ms, 0) AS measured_ms
     FROM marked m
     CROSS JOIN LATERAL (
-        SELECT least(60000, round(sum(measured_share_ms(at, span_ms, measured_ms, m.minute))))::bigint AS measured_ms
+        SELECT least(60000, round(coalesce(sum(measured_share_ms(at, span_ms, measured_ms, m.minute)), 0)))::bigint
+               AS measured_ms
         FROM frame_metadata
         WHERE camera_no = m.camera_no
           AND at > m.minute AND at < m.minute + interval '61 minutes'
@@ -152,7 +153,7 @@ WITH marked AS (
           AND bucket >= %(day)s::timestamptz AND bucket < %(day)s::timestamptz + interval '1 day'
         OFFSET 0
     ) k ON true
-    WHERE f.measured_ms IS DISTINCT FROM k.measured_ms AND f.measured_ms IS NOT NULL
+    WHERE f.measured_ms <> coalesce(k.measured_ms, 0)
 )
 
 -- name: late_coverage
@@ -173,7 +174,7 @@ WITH marked AS (
     SELECT stream_no, 'frame_metadata', count(*) FROM late GROUP BY stream_no
     ON CONFLICT (stream_no, table_name) DO UPDATE SET n = x.n + excluded.n
 ), spread AS (
-    SELECT camera_no, minute, sum(measured_share_ms(at, span_ms, measured_ms, minute)) AS measured_ms
+    SELECT camera_no, minute, coalesce(sum(measured_share_ms(at, span_ms, measured_ms, minute)), 0) AS measured_ms
     FROM late
     CROSS JOIN LATERAL generate_series(
         date_bin('1 minute', at - make_interval(secs => least(span_ms, 3600000) / 1000.0), 'epoch'),
