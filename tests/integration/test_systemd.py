@@ -1,7 +1,9 @@
 """The units: systemd takes them, they are hardened, and they start what there is."""
 
 import configparser
+import itertools
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -96,20 +98,34 @@ def test_the_unit_is_hardened(unit: Path, systemd_analyze: str) -> None:
 
 @each_unit
 def test_the_unit_starts_what_there_is(unit: Path) -> None:
-    """Every command is one of our programs, and knows the options that it is given."""
-    for program, subcommand, *arguments in commands(unit):
-        name = Path(program).name
-        assert program == f"{PREFIX}/bin/{name}"
-        assert name in entry_points()
-        told = subprocess.run(
-            [Path(sys.executable).with_name(name), subcommand, "--help"],
-            check=False,
-            capture_output=True,
-            text=True,
-        )
-        assert told.returncode == 0, told.stderr
-        options = {argument for argument in arguments if argument.startswith("--")}
-        assert {option for option in options if option not in told.stdout} == set()
+    for program, *arguments in commands(unit):
+        assert_runs(program, arguments)
+
+
+def test_the_instructions_name_what_there_is() -> None:
+    """Every program, option and file that docs/install.md has people type."""
+    page = (ROOT / "docs/install.md").read_text()
+    typed = re.findall(rf"{PREFIX}/bin/(stopline-\w+) (.+)", page)
+    assert {name for name, _ in typed} == entry_points()
+    for name, arguments in typed:
+        assert_runs(f"{PREFIX}/bin/{name}", shlex.split(arguments))
+    files = set(re.findall(r"(?<= )(?:systemd|docs)/[\w./-]+\.\w+", page))
+    assert len(files) >= 10
+    assert {file for file in files if not (ROOT / file).is_file()} == set()
+
+
+def assert_runs(program: str, arguments: list[str]) -> None:
+    """The command is one of our programs, and knows the subcommand and the options that it is given."""
+    name = Path(program).name
+    assert program == f"{PREFIX}/bin/{name}"
+    assert name in entry_points()
+    subcommands = list(itertools.takewhile(lambda word: re.fullmatch(r"[a-z]+", word), arguments))
+    told = subprocess.run(
+        [Path(sys.executable).with_name(name), *subcommands, "--help"], check=False, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    options = {argument for argument in arguments if argument.startswith("--")}
+    assert {option for option in options if option not in told.stdout} == set()
 
 
 @each_unit

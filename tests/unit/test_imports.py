@@ -3,6 +3,7 @@
 import ast
 import re
 import statistics
+import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -156,12 +157,22 @@ def test_domain_is_pure() -> None:
     assert not outward
 
 
-@pytest.mark.parametrize("root", ["edge_agent.cli", "edge_agent.app"])
+MAIN_PROCESS = ("edge_agent.cli", "edge_agent.app", "edge_agent.commands.run")
+
+
+@pytest.mark.parametrize("root", MAIN_PROCESS)
 def test_the_agents_main_process_loads_no_vision(root: str) -> None:
     """It stays below 60 MB only if OpenCV, numpy and onnxruntime live in the camera processes."""
     chains = reachable(root)
     loaded = {" -> ".join(chain) for name, chain in chains.items() if name.partition(".")[0] in VISION}
     assert not loaded
+
+
+def test_the_agents_main_process_loads_no_vision_when_it_runs() -> None:
+    """As above, told by Python itself: what is imported by name at run time is seen too."""
+    script = f"import sys, {', '.join(MAIN_PROCESS)}; print(*sorted({VISION!r} & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert told.stdout.split() == []
 
 
 @pytest.mark.parametrize(
@@ -181,7 +192,7 @@ def test_what_is_imported_is_declared(prefix: str, extras: list[str]) -> None:
 
 def test_the_agent_starts_without_the_vision_extra() -> None:
     declared = declared_modules(["agent"])
-    chains = reachable("edge_agent.cli", "edge_agent.app")
+    chains = reachable(*MAIN_PROCESS)
     missing = {
         " -> ".join(chain)
         for name, chain in chains.items()
