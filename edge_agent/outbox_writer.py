@@ -75,6 +75,7 @@ class OutboxWriter:
         self._buffer_records = 0
         self._outbox: Outbox | None = None
         self._thread: ThreadPoolExecutor | None = None
+        self._was_durable = True
         self._something = asyncio.Event()
         self._enough = asyncio.Event()
         self._room = asyncio.Event()
@@ -169,7 +170,8 @@ class OutboxWriter:
         durable = await self._call(self._commit, buffer, self._clock.anchor())
         if self._buffer_bytes <= self._settings.buffer_bytes // 2:
             self._room.set()
-        if n:
+        recovered, self._was_durable = durable and not self._was_durable, durable
+        if n or recovered:
             self.n_commits += 1
             async with self._committed:
                 self._committed.notify_all()

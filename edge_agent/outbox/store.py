@@ -115,6 +115,8 @@ class Outbox:
         for item in items:
             pending.append(item)
             self._pending_bytes += item.size_bytes
+            if isinstance(item, Lost):
+                self._dropped += item.covers
         if self._pending_bytes > self._limits.memory_bytes:
             self._squeeze_pending()
 
