@@ -20,6 +20,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from common.batch import Rejection
@@ -36,7 +37,7 @@ from edge_agent.outbox.codec import (
     to_item_or_tombstone,
     tombstone,
 )
-from edge_agent.outbox.entries import Item, Lost, Row, covered, encode_row, lose, squeeze, to_row
+from edge_agent.outbox.entries import Item, Lost, Row, covered, encode_row, lose, squeeze, to_row, total_bytes
 from edge_agent.outbox.errors import OutboxUnavailable
 from edge_agent.outbox.file import EntryRow, is_corrupt, key_of, position_of
 from edge_agent.outbox.model import (
@@ -135,20 +136,19 @@ class Outbox:
             False where the disk refuses. Nothing is lost by that, only not durable; `stats().trouble` tells why.
             Try again later.
         """
-        for _ in range(2):
+        retries = 1
+        while self._is_dirty():
             try:
-                if not self._is_dirty():
-                    return self._file.path is not None
                 with self._file.transaction():
                     write = self._write()
             except sqlite3.Error as error:
-                if not self._recovered(error):
+                if not self._recovered(error) or retries == 0:
                     return False
+                retries -= 1
             else:
                 self._written(write)
                 self._shrink()
-                return self._file.path is not None
-        return False
+        return self._file.path is not None and self._trouble is None
 
     def _is_dirty(self) -> bool:
         return bool(
@@ -159,8 +159,11 @@ class Outbox:
             or any(g.acked != g.stored_acked for g in self._generations)
         )
 
-    def _write(self) -> list[Generation]:
-        """Everything that is not on the disk yet; gives the generations as they will then be."""
+    def _write(self) -> "_Written":
+        """What is not on the disk yet; of very much only so many records that the file stays below its cap.
+
+        Gives the generations as they will then be, and what was taken from memory.
+        """
         file, after = self._file, [replace(g) for g in self._generations]
         acked = any(g.acked != g.stored_acked for g in after)
         for generation in after:
@@ -168,11 +171,14 @@ class Outbox:
                 file.delete(key_of(generation.no, 0), key_of(generation.no, generation.acked))
                 file.set_generation(generation.no, generation.acked, generation.opened)
                 generation.stored_acked = generation.acked
+        taken: dict[str, int] = {}
+        room_bytes = file.main_cap_bytes // 32
         for stream, items in self._pending.items():
             if items:
+                taken[stream] = n = _n_fitting(items, room_bytes)
                 newest = _newest(after, stream) or self._begin(stream, after)
-                file.insert(self._numbered(newest, items))
-                newest.last += covered(items)
+                file.insert(self._numbered(newest, items[:n]))
+                newest.last += covered(items[:n])
         for done in [g for g in after if g.acked == g.last and g is not _newest(after, g.stream)]:
             file.delete_generation(done.no)
             after.remove(done)
@@ -185,13 +191,14 @@ class Outbox:
             file.put_aside(self._aside, self._limits.quarantine_records)
         if self._dropped != self._dropped_saved:
             file.set_note("dropped", str(self._dropped))
-        return after
+        return _Written(after, taken)
 
-    def _written(self, after: list[Generation]) -> None:
+    def _written(self, written: "_Written") -> None:
         """A transaction of `_write` is on the disk."""
-        self._generations = after
-        self._pending.clear()
-        self._pending_bytes = 0
+        self._generations = written.generations
+        for stream, n in written.taken.items():
+            self._pending_bytes -= total_bytes(self._pending[stream][:n])
+            del self._pending[stream][:n]
         self._aside.clear()
         self._boots_saved = len(self._chronicle.boots())
         self._chronicle.anchors_changed = False
@@ -556,6 +563,23 @@ class Outbox:
             logger.error("outbox: %s", trouble, extra={"action": "outbox_disk_error"})
         self._trouble = trouble
         return False
+
+
+class _Written(NamedTuple):
+    """What one transaction wrote."""
+
+    generations: list[Generation]
+    taken: dict[str, int]
+    """How many items at the front of each stream's pending ones."""
+
+
+def _n_fitting(items: Sequence[Item], room_bytes: int) -> int:
+    """How many items at the front take up no more than `room_bytes`; one at least."""
+    for n, item in enumerate(items):
+        room_bytes -= item.size_bytes
+        if room_bytes < 0:
+            return max(n, 1)
+    return len(items)
 
 
 def _newest(generations: Sequence[Generation], stream: str) -> Generation | None:
