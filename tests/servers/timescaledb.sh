@@ -99,6 +99,12 @@ prepare() {
         find_it
         return
     fi
+    case $cache in
+    *[[:space:]]*)
+        say "debootstrap fills no folder with a blank in its path: $cache. Set STOPLINE_CACHE."
+        exit 3
+        ;;
+    esac
     mkdir -p "$cache"
     exec 9>"$cache/timescaledb.lock"
     flock 9 # two runs at once: the second waits, and finds it made
