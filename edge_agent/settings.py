@@ -45,7 +45,7 @@ class LogFormat(StrEnum):
     """How log lines look."""
 
     AUTO = "auto"
-    """Text for people in a terminal, JSON else."""
+    """Text for people in a terminal or the journal, JSON else."""
     TEXT = "text"
     JSON = "json"
 
@@ -96,6 +96,7 @@ class CollectorSettings(Section):
     )
     ca_file: Annotated[Path, AfterValidator(_existing_file)] | None = Field(
         default=None,
+        examples=["/etc/stopline/ca.pem"],
         title="CA file",
         description="PEM file of the authority that signed the collector's certificate; without it, the system's",
     )
@@ -133,8 +134,8 @@ class OutboxSettings(Section):
     """How records wait on this machine until the collector has them."""
 
     max_mb: int = Field(
-        default=512,
-        ge=1,
+        default=256,
+        ge=4,
         le=1_000_000,
         title="Size",
         description="Largest size of the outbox in MB; when it is full, the least important records are dropped, "
@@ -187,7 +188,9 @@ class LogSettings(Section):
         default=LogLevel.INFO, title="Level", description="From which level on lines are written"
     )
     format: LogFormat = Field(
-        default=LogFormat.AUTO, title="Format", description="auto is text in a terminal and JSON lines else"
+        default=LogFormat.AUTO,
+        title="Format",
+        description="auto is text in a terminal or systemd's journal, and JSON lines else",
     )
 
 
@@ -260,6 +263,7 @@ class CameraSettings(Section):
         default=None,
         ge=0.5,
         le=120.0,
+        examples=[10.0],
         title="Frames per second",
         description="At most so many pictures a second are looked at; without it, all that the machine can manage",
     )
@@ -267,6 +271,7 @@ class CameraSettings(Section):
         default=None,
         ge=1,
         le=64,
+        examples=[2],
         title="Threads",
         description="Threads for the model; without it the cameras share the machine's cores",
     )
@@ -274,6 +279,7 @@ class CameraSettings(Section):
         default=None,
         gt=0.0,
         le=1.0,
+        examples=[0.1],
         title="Score threshold",
         description="Detections with a lower score are left out; without it, a value that suits the tracker",
     )
@@ -343,9 +349,15 @@ class AgentConfig(Section):
     """All settings of an agent."""
 
     name: Name = Field(title="Name", description="Name of this device, as people know it")
-    junction: Name | None = Field(default=None, title="Junction", description="The junction that it stands at")
+    junction: Name | None = Field(
+        default=None,
+        examples=["Main St / First Ave"],
+        title="Junction",
+        description="The junction that it stands at",
+    )
     timezone: str | None = Field(
         default=None,
+        examples=["Europe/Berlin"],
         title="Time zone",
         description="As Europe/Berlin: when a day begins on the status page; without it, the system's",
     )
@@ -366,6 +378,11 @@ class AgentConfig(Section):
     cameras: tuple[CameraSettings, ...] = Field(
         default=(), title="Cameras", description="One [[cameras]] section for each camera"
     )
+
+    @property
+    def outbox_path(self) -> Path:
+        """Where the outbox lies."""
+        return self.state_dir / "outbox.db"
 
     @field_validator("timezone")
     @classmethod

@@ -1,0 +1,184 @@
+"""The agent's root: what starts in which order, and that it stops in the reverse one.
+
+If any part fails for good the agent stops, and systemd starts it again; what it holds is on the disk by then. Only
+this file picks implementations.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+
+from common import __version__
+from common.notify import feed_watchdog, notify
+from edge_agent.camera_jobs import camera_job, threads_per_camera
+from edge_agent.camera_supervisor import CameraSupervisor
+from edge_agent.camera_view import CameraView
+from edge_agent.clock_source import Clock
+from edge_agent.enrol import Identity, load_or_create
+from edge_agent.health import HealthReporter
+from edge_agent.machine import Machine, machine_id
+from edge_agent.outbox import Limits
+from edge_agent.outbox_writer import OutboxWriter, WriterSettings
+from edge_agent.runtime import Progress, stop_on_signals
+from edge_agent.settings import AgentConfig, CollectorSettings
+from edge_agent.status import StatusBoard, local_zone, today_in
+from edge_agent.status_server import StatusServer
+from edge_agent.sync import Phase, Syncer, SyncSettings
+
+logger = logging.getLogger(__name__)
+
+LAST_SYNC_S = 3.0
+"""How long the last records are waited for when the agent stops. What is not delivered then waits on the disk."""
+_OUTBOX_LIMIT_S = 45.0
+_CAMERA_LIMIT_S = 60.0
+_POLL_S = 0.1
+
+
+@dataclass(slots=True)
+class Parts:
+    """Everything that runs."""
+
+    clock: Clock
+    writer: OutboxWriter
+    syncer: Syncer | None
+    views: list[CameraView]
+    supervisors: list[CameraSupervisor]
+    health: HealthReporter
+    board: StatusBoard
+
+
+Producer = Callable[[OutboxWriter, Clock, asyncio.Event], Coroutine[None, None, None]]
+"""Something beside the cameras that makes records, until the event is set."""
+
+
+async def run_agent(
+    config: AgentConfig, stop: asyncio.Event | None = None, *, produce: Producer | None = None
+) -> None:
+    """Run until a signal, or `stop`, says otherwise.
+
+    Raises:
+        OutboxBusy: another agent runs on this state folder.
+        IdentityError: the device's identity cannot be read or made.
+        ExceptionGroup: a part failed for good.
+    """
+    stop = stop or asyncio.Event()
+    clock, progress = Clock(), Progress()
+    identity = load_or_create(config.state_dir, config.name, config.junction)
+    with stop_on_signals(stop):
+        async with make_writer(config, clock) as writer:
+            parts = make_parts(config, clock, identity, writer, progress)
+            async with serving_status(config, parts.board), running(parts, progress) as cameras:
+                logger.info(
+                    "Stopline agent %s: %s, cameras: %d",
+                    *(__version__, config.name, len(config.cameras)),
+                    extra={"action": "started", "device": str(identity.device)},
+                )
+                async with asyncio.TaskGroup() as supervision:
+                    for supervisor in cameras:
+                        supervision.create_task(supervisor.run(stop))
+                    if produce is not None:
+                        supervision.create_task(produce(writer, clock, stop), name="producer")
+                    notify("READY=1")
+                    await stop.wait()
+                    notify("STOPPING=1")
+                await deliver_the_last(parts)
+    logger.info("stopped", extra={"action": "stopped"})
+
+
+def make_writer(config: AgentConfig, clock: Clock) -> OutboxWriter:
+    """The outbox of this agent."""
+    return OutboxWriter(
+        config.outbox_path,
+        clock,
+        Limits(cap_bytes=config.outbox.max_mb * 1024 * 1024),
+        WriterSettings(
+            commit_interval_s=config.outbox.commit_every_s, commit_records=config.outbox.commit_records
+        ),
+        host=machine_id(),
+    )
+
+
+def sync_settings(collector: CollectorSettings) -> SyncSettings:
+    """Where and how to deliver."""
+    ca_file = str(collector.ca_file) if collector.ca_file else None
+    return SyncSettings(collector.url, ca_file=ca_file, allow_plain_http=collector.allow_plain_http)
+
+
+def make_parts(
+    config: AgentConfig, clock: Clock, identity: Identity, writer: OutboxWriter, progress: Progress
+) -> Parts:
+    """All parts, made and not yet running."""
+    syncer = Syncer(writer, sync_settings(config.collector), identity, clock) if config.collector else None
+    views = [CameraView(camera.name) for camera in config.cameras]
+    health = HealthReporter(Machine(config.state_dir), writer, clock, views, config.health.interval_s)
+    board = StatusBoard(config, str(identity.device), clock, views, writer, health, syncer)
+    supervisors = make_supervisors(config, views, writer, clock, progress)
+    return Parts(clock, writer, syncer, views, supervisors, health, board)
+
+
+def make_supervisors(
+    config: AgentConfig, views: Sequence[CameraView], writer: OutboxWriter, clock: Clock, progress: Progress
+) -> list[CameraSupervisor]:
+    """One for each camera; they share the machine's cores."""
+    threads = threads_per_camera(len(os.sched_getaffinity(0)), len(config.cameras))
+    today = today_in(local_zone(config))
+    return [
+        CameraSupervisor(
+            camera_job(camera, threads),
+            view,
+            writer,
+            clock,
+            alive=progress.expect(f"camera {camera.name}", _CAMERA_LIMIT_S),
+            today=today,
+        )
+        for camera, view in zip(config.cameras, views, strict=True)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def serving_status(config: AgentConfig, board: StatusBoard) -> AsyncIterator[None]:
+    """The status page. That its address is taken is no reason not to count."""
+    async with contextlib.AsyncExitStack() as stack:
+        if config.status.enabled:
+            server = StatusServer(board.pages())
+            try:
+                host, port = await stack.enter_async_context(
+                    server.serving(config.status.host, config.status.port)
+                )
+            except OSError as error:
+                logger.warning("no status page: %s", error, extra={"action": "status_page_failed"})
+            else:
+                logger.info("status page: http://%s:%d", host, port, extra={"action": "status_page", "port": port})
+        yield
+
+
+@contextlib.asynccontextmanager
+async def running(parts: Parts, progress: Progress) -> AsyncIterator[list[CameraSupervisor]]:
+    """All that runs beside the cameras, from before the first starts until after the last has ended."""
+    async with asyncio.TaskGroup() as tasks:
+        services = [
+            tasks.create_task(parts.writer.run(), name="outbox"),
+            tasks.create_task(parts.board.watch_outbox(progress.expect("outbox", _OUTBOX_LIMIT_S))),
+            tasks.create_task(parts.health.run(), name="health"),
+            tasks.create_task(parts.board.tell(), name="status line"),
+            tasks.create_task(feed_watchdog(progress.all_well), name="watchdog"),
+        ]
+        if parts.syncer is not None:
+            services.append(tasks.create_task(parts.syncer.run(), name="sync"))
+        yield parts.supervisors
+        for service in services:
+            service.cancel()
+
+
+async def deliver_the_last(parts: Parts) -> None:
+    """Cameras have ended: make durable what they said last, and give it a short while to reach the collector."""
+    await parts.writer.flush()
+    if parts.syncer is None:
+        return
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LAST_SYNC_S):
+            while parts.syncer.state.phase is not Phase.TROUBLED and (await parts.writer.stats()).waiting:
+                await asyncio.sleep(_POLL_S)

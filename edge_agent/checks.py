@@ -1,0 +1,207 @@
+"""Tries everything that a configuration names, and says what to mend. One finding for each thing."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import uuid4
+
+from common.clock import Anchor, Resolved
+from edge_agent.camera_child import CameraChild, ChildGarbled
+from edge_agent.camera_jobs import camera_job, threads_per_camera
+from edge_agent.camera_messages import Failed, Message, Probed, Ready
+from edge_agent.clock_source import Clock
+from edge_agent.enrol import DEVICE_FILE, IDENTITY_FILE, IdentityError, load_or_create
+from edge_agent.outbox import STREAM, OutboxBusy, OutboxError
+from edge_agent.outbox_reader import Flaw, OutboxAbsent, reading
+from edge_agent.redact import redact
+from edge_agent.settings import AgentConfig, CameraSettings, CollectorSettings
+from edge_agent.sync import SyncSettings
+from edge_agent.sync.exchange import Exchange, Refusal
+from edge_agent.sync.trouble import SyncTrouble
+
+PROBE_S = 60.0
+_LOW_DISK_MB = 200
+_CLOCK_APART_S = 2.0
+_READ_THROUGH_MB = 64
+"""A larger outbox is not copied just to look through it; `outbox verify` does."""
+_MIB = 1024 * 1024
+
+
+class Verdict(StrEnum):
+    """How a check went."""
+
+    OK = "ok"
+    NOTE = "note"
+    """Worth knowing; nothing has to be done."""
+    FAIL = "FAIL"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was tried, how it went, and where it failed what to do."""
+
+    verdict: Verdict
+    what: str
+    text: str
+
+
+async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Finding]:
+    """All checks, one after the other; `offline` leaves out what is outside of this machine, cameras included."""
+    clock = Clock()
+    yield check_state_dir(config)
+    yield check_clock(clock)
+    yield check_outbox(config, clock, read_through=not offline)
+    for camera in config.cameras:
+        if not camera.lines and not camera.zones and not camera.source.startswith("sim:"):
+            yield Finding(
+                Verdict.NOTE, f"camera {camera.name}", "has no line and no zone: nothing is counted there"
+            )
+        if offline:
+            yield Finding(Verdict.SKIP, f"camera {camera.name}", "not tried (--offline)")
+        else:
+            yield await check_camera(camera, len(config.cameras))
+    if config.collector is None:
+        yield Finding(Verdict.NOTE, "collector", "none is set: records wait in the outbox")
+    elif offline:
+        yield Finding(Verdict.SKIP, "collector", "not tried (--offline)")
+    else:
+        yield await check_collector(config, config.collector, clock)
+
+
+def check_state_dir(config: AgentConfig) -> Finding:
+    """Whether the agent can write there, and how much room there is."""
+    folder = config.state_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".trial-{os.getpid()}"
+        trial.write_bytes(b"x" * 4096)
+        trial.unlink()
+        free_mb = shutil.disk_usage(folder).free // _MIB
+    except OSError as error:
+        return Finding(Verdict.FAIL, "state folder", f"{folder}: {error.strerror}; make it writable for this user")
+    text = f"{folder}: {free_mb} MB free"
+    if free_mb < _LOW_DISK_MB:
+        return Finding(
+            Verdict.FAIL, "state folder", f"{text}; make room, the outbox may need {config.outbox.max_mb} MB"
+        )
+    if free_mb < config.outbox.max_mb:
+        return Finding(Verdict.NOTE, "state folder", f"{text}, less than the outbox may become (max_mb)")
+    return Finding(Verdict.OK, "state folder", text)
+
+
+def check_clock(clock: Clock) -> Finding:
+    """Whether the system clock is right by its own count."""
+    error_ms = clock.error_ms()
+    if clock.stamp().synced:
+        return Finding(Verdict.OK, "clock", f"synchronised within {error_ms} ms")
+    return Finding(Verdict.NOTE, "clock", "not synchronised (NTP); times are taken from the collector then")
+
+
+def check_outbox(config: AgentConfig, clock: Clock, *, read_through: bool) -> Finding:
+    """Whether it can be read, and holds what it should."""
+    path = config.outbox_path
+    what = "outbox"
+    try:
+        size_mb = path.stat().st_size // _MIB
+        if not read_through or size_mb > _READ_THROUGH_MB:
+            return Finding(Verdict.SKIP, what, f"{path}, {size_mb} MB: not read through")
+        with reading(path, clock.stamp()) as reader:
+            entries = list(reader.read())
+    except (OutboxAbsent, FileNotFoundError):
+        return Finding(Verdict.OK, what, f"{path}: will be made at the first start")
+    except OutboxBusy:
+        return Finding(Verdict.SKIP, what, f"{path}: an agent runs on it")
+    except (OutboxError, OSError) as error:
+        return Finding(Verdict.FAIL, what, f"{path}: {error}")
+    except sqlite3.DatabaseError as error:
+        text = f"{path} is damaged ({error}); the agent salvages what it can when it starts; is the disk failing?"
+        return Finding(Verdict.FAIL, what, text)
+    flaws = [entry for entry in entries if isinstance(entry, Flaw)]
+    if flaws:
+        return Finding(Verdict.FAIL, what, f"{path}: {len(flaws)} faults, see stopline-agent outbox verify")
+    return Finding(Verdict.OK, what, f"{path}: sound, {len(entries)} records wait")
+
+
+async def check_camera(camera: CameraSettings, n_cameras: int) -> Finding:
+    """Whether it gives pictures and the model runs, and how fast; in a process of its own, since it may hang."""
+    what = f"camera {camera.name}"
+    threads = threads_per_camera(len(os.sched_getaffinity(0)), n_cameras)
+    try:
+        async with await CameraChild.start(camera_job(camera, threads, probe=True)) as child:
+            messages = await _all_messages(child)
+            words = child.last_words
+    except TimeoutError:
+        text = f"no answer within {PROBE_S:.0f} s; its driver or the model hangs"
+        return Finding(Verdict.FAIL, what, text)
+    except (OSError, ChildGarbled) as error:
+        return Finding(Verdict.FAIL, what, f"cannot be tried: {error}")
+    failed = [message for message in messages if isinstance(message, Failed)]
+    if failed:
+        return Finding(Verdict.FAIL, what, redact(failed[0].message))
+    ready = [message for message in messages if isinstance(message, Ready)]
+    probed = [message for message in messages if isinstance(message, Probed)]
+    if not ready or not probed:
+        return Finding(Verdict.FAIL, what, f"its process died{f': {words}' if words else ''}")
+    return Finding(Verdict.OK, what, _speed(camera, ready[0], probed[0]))
+
+
+async def _all_messages(child: CameraChild) -> list[Message]:
+    messages: list[Message] = []
+    async with asyncio.timeout(PROBE_S):
+        while not child.ended:
+            message = await child.receive(timeout_s=1.0)
+            if message is not None:
+                messages.append(message)
+    return messages
+
+
+def _speed(camera: CameraSettings, ready: Ready, probed: Probed) -> str:
+    able = min(probed.fps, 1000 / probed.model_ms) if probed.model_ms else probed.fps
+    return (
+        f"{ready.width_px} x {ready.height_px} px, {probed.fps:g} pictures/s; {camera.model} takes "
+        f"{probed.model_ms:g} ms: about {able:.2g} a second can be looked at"
+    )
+
+
+async def check_collector(config: AgentConfig, collector: CollectorSettings, clock: Clock) -> Finding:
+    """Whether it answers, knows this device, and agrees about the time."""
+    what = "collector"
+    mend = f"make one: stopline-agent identity; then carry {config.state_dir / DEVICE_FILE} to the collector"
+    if not (config.state_dir / IDENTITY_FILE).exists():
+        return Finding(Verdict.FAIL, what, f"this device has no identity yet; {mend}")
+    anchors: list[Anchor] = []
+    ca_file = str(collector.ca_file) if collector.ca_file else None
+    settings = SyncSettings(collector.url, ca_file=ca_file, allow_plain_http=collector.allow_plain_http)
+    try:
+        identity = load_or_create(config.state_dir, config.name, config.junction)
+        exchange = Exchange(settings, identity, clock, anchors.append)
+        try:
+            answer = await exchange.ask(STREAM, uuid4(), Resolved(clock.stamp().wall_ms, 0))
+        finally:
+            await exchange.close()
+    except IdentityError as error:
+        return Finding(Verdict.FAIL, what, str(error))
+    except SyncTrouble as trouble:
+        return Finding(Verdict.FAIL, what, f"{trouble.trouble.what}; {trouble.trouble.mend}")
+    if isinstance(answer, Refusal):
+        return Finding(Verdict.FAIL, what, f"{answer.trouble.what}; {answer.trouble.mend}")
+    return _clocks_compared(collector, anchors, clock)
+
+
+def _clocks_compared(collector: CollectorSettings, anchors: list[Anchor], clock: Clock) -> Finding:
+    text = f"{collector.url} knows this device"
+    if not anchors:
+        return Finding(Verdict.OK, "collector", text)
+    now, told = clock.stamp(), anchors[-1]
+    ahead_ms = now.wall_ms - told.wall_ms - (now.boottime_ns - told.boottime_ns) // 1_000_000
+    text += f"; our clock is {abs(ahead_ms) / 1000:.2f} s {'ahead' if ahead_ms > 0 else 'behind'}"
+    if abs(ahead_ms) > _CLOCK_APART_S * 1000 + told.error_ms:
+        return Finding(
+            Verdict.NOTE, "collector", f"{text}: check NTP on both; times follow the collector's till then"
+        )
+    return Finding(Verdict.OK, "collector", text)

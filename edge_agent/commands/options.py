@@ -1,0 +1,30 @@
+"""What the commands' parsers share."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+DEFAULT_CONFIG = Path("/etc/stopline/agent.toml")
+
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    subparsers: Subparsers, name: str, doc: str | None, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """A parser for one command; its module's text is its description."""
+    parser = subparsers.add_parser(name, description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--config F`."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="F",
+        default=DEFAULT_CONFIG,
+        help=f"the configuration (default: {DEFAULT_CONFIG})",
+    )
