@@ -8,15 +8,16 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from psycopg import AsyncConnection, AsyncTransaction, conninfo
+from psycopg import AsyncConnection, conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from collector.errors import CollectorError
 
-Pool = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
+Connection = AsyncConnection[tuple[Any, ...]]
 
 
 class SqlError(CollectorError):
@@ -40,47 +41,67 @@ class Settings:
     application: str = "stopline-collector"
 
 
+class Pool(AsyncConnectionPool[Connection]):
+    """Connections to one database. `statement_timeout_s` is the bound for statements of requests."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.statement_timeout_s = settings.statement_timeout_s
+        super().__init__(
+            conninfo.make_conninfo(
+                settings.dsn,
+                connect_timeout=settings.connect_timeout_s,
+                application_name=settings.application,
+                # A peer that vanished without a word is noticed within a minute.
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
+            ),
+            kwargs={"prepare_threshold": settings.prepare_threshold},
+            min_size=settings.min_size,
+            max_size=max(settings.min_size, settings.max_size),
+            timeout=settings.acquire_timeout_s,
+            max_idle=300.0,
+            reconnect_timeout=60.0,
+            check=AsyncConnectionPool.check_connection,
+            name=settings.application,
+            open=False,
+        )
+
+
 def make_pool(settings: Settings) -> Pool:
     """A pool, not yet open. Use it as `async with make_pool(...) as pool`.
 
     A connection is checked when it is handed out, so that a restarted server costs a reconnection and no error.
     """
-    return AsyncConnectionPool(
-        conninfo.make_conninfo(
-            settings.dsn,
-            connect_timeout=settings.connect_timeout_s,
-            application_name=settings.application,
-            # A peer that vanished without a word is noticed within a minute.
-            keepalives_idle=30,
-            keepalives_interval=10,
-            keepalives_count=3,
-        ),
-        kwargs={"prepare_threshold": settings.prepare_threshold},
-        min_size=settings.min_size,
-        max_size=settings.max_size,
-        timeout=settings.acquire_timeout_s,
-        max_idle=300.0,
-        reconnect_timeout=60.0,
-        check=AsyncConnectionPool.check_connection,
-        name=settings.application,
-        open=False,
-    )
+    return Pool(settings)
 
 
 @asynccontextmanager
-async def transaction(
-    connection: AsyncConnection[Any], *, statement_timeout_s: float | None = None
-) -> AsyncIterator[AsyncTransaction]:
-    """A transaction whose statements may each take `statement_timeout_s`; None: the server's own limit.
+async def reading(pool: Pool, *, statement_timeout_s: float | None = None) -> AsyncIterator[Connection]:
+    """A connection in a read-only transaction whose statements all see the same moment.
 
-    The limit is local to the transaction, which is what PgBouncer in transaction mode lets through.
+    Times come in UTC. A statement may take `statement_timeout_s`, or the pool's bound.
+    What it sets is local to the transaction, which is what PgBouncer in transaction mode lets through.
     """
-    async with connection.transaction() as opened:
-        if statement_timeout_s is not None:
-            await connection.execute(
-                "SELECT set_config('statement_timeout', %s, true)", (f"{int(statement_timeout_s * 1000)}ms",)
-            )
-        yield opened
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await _begin(connection, statement_timeout_s or pool.statement_timeout_s)
+        yield connection
+
+
+@asynccontextmanager
+async def writing(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection in a transaction that is committed at the end, or rolled back when an error leaves it."""
+    async with pool.connection() as connection, connection.transaction():
+        await _begin(connection, pool.statement_timeout_s)
+        yield connection
+
+
+async def _begin(connection: Connection, timeout_s: float) -> None:
+    await connection.execute(
+        "SELECT set_config('statement_timeout', %s, true), set_config('TimeZone', 'UTC', true)",
+        (f"{round(timeout_s * 1000)}ms",),
+    )
 
 
 class Queries(Mapping[str, bytes]):
@@ -106,6 +127,7 @@ class Queries(Mapping[str, bytes]):
 _NAME = re.compile(r"^-- name: *(\S*) *$", re.MULTILINE)
 
 
+@cache
 def load_queries(area: str) -> Queries:
     """Reads `collector/sql/<area>.sql`: blocks that begin with `-- name: x`, one statement each."""
     text = (files("collector") / "sql" / f"{area}.sql").read_text(encoding="utf-8")
