@@ -21,15 +21,19 @@ from litestar.types import ASGIApp
 from psycopg import AsyncConnection
 
 from collector.config import CollectorConfig
+from collector.console.routes import console_routes
 from collector.counting.rollups import RollupWorker
+from collector.counting.routes import counting_routes
 from collector.db import Pool, Queries, Settings, load_queries, make_pool
 from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
+from collector.fleet.routes import fleet_routes
 from collector.identity.device_tokens import DeviceTokens
+from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
-from collector.ingest.store import Connection
 from collector.ingest.writer import IngestWriter
+from collector.junctions.routes import junction_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.metrics import Metrics
@@ -44,6 +48,8 @@ _log = logging.getLogger(__name__)
 _DRAIN_S = 20.0
 """How long batches that wait may take to be stored when the collector stops."""
 _EMBEDDED_CHECK_S = 1.0
+_QUESTION_TIMEOUT_S = 5.0
+"""How long a device waits for the database to know its key, or where its stream stands."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,12 @@ class Collector:
         self._marks_written = asyncio.Event()
         self._pool = make_pool(_pool_settings(config, database.dsn))
         queries = load_queries("ingest")
+        connect = _connector(self._pool)
+        self._questions = SharedLink(connect, _QUESTION_TIMEOUT_S)
         self.writer = IngestWriter(
-            _connector(self._pool), queries, self.hub, self.metrics, self._marks_written, limits=limits
+            connect, self._questions, queries, self.hub, self.metrics, self._marks_written, limits=limits
         )
-        tokens = DeviceTokens(_key_loader(self._pool, queries))
+        tokens = DeviceTokens(_key_loader(self._questions, queries))
         self._ingest = Ingest(tokens, self.writer, self.metrics)
         self._started_unix_s = time.time()
         self._rollup_queries = load_queries("rollups")
@@ -92,10 +100,21 @@ class Collector:
         reading = Router(
             "/",
             guards=[_refuse_reading] if not reading_open else [],
-            route_handlers=[*live_routes(self.hub), metrics_route(self.metrics)],
+            route_handlers=[
+                *counting_routes(self._pool),
+                *junction_routes(self._pool),
+                *fleet_routes(self._pool),
+                *live_routes(self.hub),
+                metrics_route(self.metrics),
+            ],
         )
         return Litestar(
-            route_handlers=[*ingest_routes(self._ingest), health_route(self._pool, self._signs()), reading],
+            route_handlers=[
+                *ingest_routes(self._ingest),
+                health_route(self._pool, self._signs()),
+                *console_routes(),
+                reading,
+            ],
             lifespan=[self._lifespan],
             exception_handlers={
                 ApiProblem: problems.on_problem,
@@ -153,6 +172,7 @@ class Collector:
                 notify("STOPPING=1")
                 self._stopping = True
                 await self.writer.drain(_DRAIN_S)
+                await self._questions.close()
 
     async def _mind_embedded(self) -> None:
         """Bring the embedded PostgreSQL back should it die; meanwhile batches are answered 503."""
@@ -197,12 +217,8 @@ def _pool_settings(config: CollectorConfig, dsn: str) -> Settings:
     )
 
 
-def _connector(pool: Pool) -> Callable[[], Coroutine[Any, Any, Connection]]:
-    """Connections like the pool's, but the caller's own.
-
-    A pool waits longer and longer between its attempts to connect; a writer must know at once that the database is
-    gone, and that it is back.
-    """
+def _connector(pool: Pool) -> Connect:
+    """Connections like the pool's, but the caller's own."""
 
     async def connect() -> Connection:
         assert isinstance(pool.conninfo, str)
@@ -212,11 +228,16 @@ def _connector(pool: Pool) -> Callable[[], Coroutine[Any, Any, Connection]]:
     return connect
 
 
-def _key_loader(pool: Pool, queries: Queries) -> Callable[[UUID], Coroutine[Any, Any, bytes | None]]:
+def _key_loader(questions: SharedLink, queries: Queries) -> Callable[[UUID], Coroutine[Any, Any, bytes | None]]:
     async def load_key(device_id: UUID) -> bytes | None:
-        async with pool.connection() as connection:
+        async def question(connection: Connection) -> tuple[Any, ...] | None:
             cursor = await connection.execute(queries["device_key"], {"device": device_id})
-            row = await cursor.fetchone()
+            return await cursor.fetchone()
+
+        try:
+            row = await questions.ask(question)
+        except (psycopg.Error, TimeoutError) as error:
+            raise StoreError(f"the keys of the devices cannot be read: {error}") from error
         return bytes(row[0]) if row else None
 
     return load_key

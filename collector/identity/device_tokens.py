@@ -1,8 +1,8 @@
 """Verifying the token that a device signs its requests with (`common.tokens` has its shape and bounds).
 
-A signature is checked once per token and remembered until the token expires. Whether the device may still send is
-another question, asked of the database on every request by whoever serves it: `Device.public_key` is part of it,
-so that a key that was replaced stops to work at once, like a device that was revoked.
+A signature is checked once per token and remembered until the token expires; a key is remembered longer.
+Whether the device may still send is another question, asked of the database on every request by whoever serves it.
+`Device.public_key` is part of that question: a key that was replaced stops to work at once, like a revoked device.
 """
 
 import math
@@ -46,6 +46,7 @@ class DeviceTokens:
         self._load_key = load_key
         self._cached_tokens = cached_tokens
         self._verified: dict[str, _Verified] = {}
+        self._keys: dict[UUID, bytes] = {}
 
     async def verify(self, authorization: str | None, now_s: float) -> Device:
         """The device that `authorization` (the header's value) proves; `now_s` is Unix time.
@@ -57,15 +58,27 @@ class DeviceTokens:
         if known is not None and now_s <= known.expires_s:
             return known.device
         device_id = _claimed_device(token)
-        public_key = await self._load_key(device_id)
-        if public_key is None:
-            raise device_problem(
-                ProblemCode.DEVICE_UNKNOWN, f"device {device_id} is not enrolled here: add it to this collector"
-            )
-        claims = _checked_claims(token, device_id, public_key)
-        device = Device(device_id, public_key)
+        device, claims = await self._check(token, device_id)
         self._remember(token, _Verified(device, _check_times(claims, now_s)), now_s)
         return device
+
+    async def _check(self, token: str, device_id: UUID) -> tuple[Device, dict[str, Any]]:
+        """Check the signature; where a remembered key does not fit, the device may have got another since."""
+        remembered = self._keys.get(device_id)
+        if remembered is not None:
+            try:
+                return Device(device_id, remembered), _checked_claims(token, device_id, remembered)
+            except ApiProblem:
+                del self._keys[device_id]
+        public_key = await self._load_key(device_id)
+        if public_key is None:
+            detail = f"device {device_id} is not enrolled here: add it to this collector"
+            raise device_problem(ProblemCode.DEVICE_UNKNOWN, detail)
+        claims = _checked_claims(token, device_id, public_key)
+        if len(self._keys) >= self._cached_tokens:
+            del self._keys[next(iter(self._keys))]
+        self._keys[device_id] = public_key
+        return Device(device_id, public_key), claims
 
     def _remember(self, token: str, verified: _Verified, now_s: float) -> None:
         if len(self._verified) >= self._cached_tokens:

@@ -13,10 +13,11 @@ from uuid import UUID
 
 from collector.db import Queries
 from collector.errors import ApiProblem
+from collector.ingest.link import Connection
 from collector.ingest.names import MAX_NAMES_PER_DEVICE, Names, Unknown
 from collector.ingest.queue import Request, StreamKey
 from collector.ingest.settling import Advance, Settled, StreamState, check_device, is_resend, refuse, settle
-from collector.ingest.store import Connection, RecordRefused, Store
+from collector.ingest.store import RecordRefused, Store
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
 from collector.realtime.hub import Delivery, Hub
@@ -47,7 +48,8 @@ class _Plan:
     """What a group becomes: what to store, and what to answer once that is committed."""
 
     works: list[_Work] = field(default_factory=list)
-    watermarks: list[tuple[Request, int, list[Rejection]]] = field(default_factory=list)
+    acks: list[tuple[Request, int, Settled | None]] = field(default_factory=list)
+    """The stream's watermark after each batch; None: all of it was known already."""
     problems: list[tuple[Request, ApiProblem]] = field(default_factory=list)
     n_duplicates: int = 0
 
@@ -124,11 +126,11 @@ class GroupStore:
         batch = request.batch
         if is_resend(batch, watermark):
             plan.n_duplicates += len(batch.records)
-            plan.watermarks.append((request, watermark, []))
+            plan.acks.append((request, watermark, None))
             return watermark
         settled = settle(batch, watermark, self._now_ms())
         plan.n_duplicates += settled.n_duplicates
-        plan.watermarks.append((request, settled.to_seq, settled.rejections))
+        plan.acks.append((request, settled.to_seq, settled))
         if settled.items:
             assert state.no is not None
             rows = build_rows(settled.items, settled.raws, state.no, self._names.of(request.device.id))
@@ -213,12 +215,13 @@ class GroupStore:
 
     def _finish(self, plan: _Plan, load: float) -> None:
         """It is committed: say so to all. Nothing here waits, so nothing can come in between."""
-        for request, watermark, rejections in plan.watermarks:
+        for request, watermark, settled in plan.acks:
+            rejections = settled.rejections if settled else []
             request.settle(make_ack(request.batch.epoch, watermark, self._now_ms(), load, rejections))
         for request, problem in plan.problems:
             request.settle(problem)
         self._metrics.group(
-            n_batches=len(plan.watermarks) + len(plan.problems),
+            n_batches=len(plan.acks) + len(plan.problems),
             stored=sum(work.settled.stored for work in plan.works),
             rejected=sum(work.settled.rejected for work in plan.works),
             lost=sum(work.settled.lost for work in plan.works),

@@ -10,7 +10,7 @@ from litestar.enums import MediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from collector.errors import ApiProblem, device_problem
@@ -132,8 +132,8 @@ def ingest_routes(ingest: Ingest) -> list[HTTPRouteHandler]:
     )
     async def stream_watermark(
         request: Request[Any, Any, Any],
-        stream: str,
-        epoch: Annotated[UUID, Parameter(description="The outbox's epoch.")],
+        stream: Annotated[str, PathParameter(description="The stream's name.")],
+        epoch: Annotated[UUID, QueryParameter(description="The outbox's epoch.")],
     ) -> Response[bytes]:
         """Asked once when an agent starts: it learns the time, and from where to send."""
         ack = await ingest.watermark(request.headers.get("authorization"), stream, epoch)

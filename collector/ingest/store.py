@@ -12,15 +12,13 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection
 
 from collector.db import Queries
 from collector.errors import CollectorError
+from collector.ingest.link import Connection
 from collector.ingest.queue import StreamKey
 from collector.ingest.settling import Advance, StreamState
 from collector.ingest.tables import ROLLUP_MARKS, Rows, Table
-
-Connection = AsyncConnection[tuple[Any, ...]]
 
 
 class RecordRefused(CollectorError):

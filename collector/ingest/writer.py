@@ -20,9 +20,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable
 from uuid import UUID
 
 import psycopg
@@ -31,9 +29,10 @@ from collector.db import Queries
 from collector.errors import ApiProblem, device_problem
 from collector.identity.device_tokens import Device
 from collector.ingest.group import GroupStore, make_ack
+from collector.ingest.link import Connect, Link, SharedLink
 from collector.ingest.queue import BatchQueue, Limits, Request, stream_key
 from collector.ingest.settling import check_device
-from collector.ingest.store import Connection, RecordRefused, StreamMoved
+from collector.ingest.store import RecordRefused, StreamMoved
 from collector.ops.clock import unix_ms
 from collector.ops.metrics import Metrics
 from collector.realtime.hub import Hub
@@ -42,40 +41,8 @@ from common.codes import ProblemCode
 
 _log = logging.getLogger(__name__)
 
-Connect = Callable[[], Awaitable[Connection]]
-"""Opens a connection in autocommit mode; psycopg.OperationalError where there is no database."""
-
 _ATTEMPTS = 3
 _RETRY_AFTER_S = 5.0
-
-
-class _Link:
-    """One writer's connection: made when needed, kept, and given up when in doubt."""
-
-    def __init__(self, connect: Connect) -> None:
-        self._connect = connect
-        self._connection: Connection | None = None
-
-    async def get(self) -> Connection:
-        if self._connection is None:
-            self._connection = await self._connect()
-        return self._connection
-
-    async def drop(self) -> bool:
-        """Close it; whether there was one."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return False
-        await connection.close()
-        return True
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.drop()
 
 
 class IngestWriter:
@@ -84,6 +51,7 @@ class IngestWriter:
     def __init__(
         self,
         connect: Connect,
+        questions: SharedLink,
         queries: Queries,
         hub: Hub,
         metrics: Metrics,
@@ -95,6 +63,7 @@ class IngestWriter:
         now_ms: Callable[[], int] = unix_ms,
     ) -> None:
         self._connect = connect
+        self._questions = questions
         self._groups = GroupStore(queries, hub, metrics, marks_written, now_ms)
         self._metrics = metrics
         self._queue = BatchQueue(limits or Limits())
@@ -130,9 +99,9 @@ class IngestWriter:
 
     async def watermark(self, device: Device, stream: str, epoch: UUID) -> Ack:
         """Where a stream stands, read from the database. ApiProblem if that fails, or if the device may not."""
+        key = stream_key(device.id, stream, epoch)
         try:
-            async with asyncio.timeout(self._group_timeout_s), _Link(self._connect) as link:
-                state = await self._groups.watermark(await link.get(), stream_key(device.id, stream, epoch))
+            state = await self._questions.ask(lambda c: self._groups.watermark(c, key))
         except (psycopg.Error, TimeoutError) as error:
             raise _unavailable(str(error)) from error
         check_device(device, state)
@@ -152,7 +121,7 @@ class IngestWriter:
             await asyncio.sleep(0.01)
 
     async def _work(self) -> None:
-        async with _Link(self._connect) as link:
+        async with Link(self._connect) as link:
             while True:
                 group = await self._queue.take()
                 started_s = time.monotonic()
@@ -166,7 +135,7 @@ class IngestWriter:
                         request.settle(_unavailable("the database could not store the batch now"))
                     self._queue.release(group)
 
-    async def _serve(self, link: _Link, group: list[Request]) -> bool:
+    async def _serve(self, link: Link, group: list[Request]) -> bool:
         """Store a group, again if need be. False: what has no answer yet could not be stored."""
         for _ in range(_ATTEMPTS):
             waiting = [request for request in group if not request.answer.done()]
@@ -190,13 +159,13 @@ class IngestWriter:
                 return await self._serve_singly(link, waiting)
         return False
 
-    async def _serve_singly(self, link: _Link, group: list[Request]) -> bool:
+    async def _serve_singly(self, link: Link, group: list[Request]) -> bool:
         """So that a batch which nothing was prepared for harms no other."""
         if len(group) < 2:
             return False
         return all([await self._serve(link, [request]) for request in group])
 
-    async def _disconnect(self, link: _Link) -> bool:
+    async def _disconnect(self, link: Link) -> bool:
         """Give a doubtful connection up; False: there was none."""
         self._groups.forget()
         return await link.drop()

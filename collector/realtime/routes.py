@@ -10,7 +10,7 @@ from litestar import Request, WebSocket, get, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from collector.errors import ApiProblem
@@ -21,11 +21,14 @@ SLOW_READER_CODE = 4408
 """WebSocket close code for a listener that read too slowly."""
 _ENCODE = msgspec.json.Encoder()
 
-Junction = Annotated[UUID | None, Parameter(query="junction", description="Only counts of this junction.")]
+Junction = Annotated[UUID | None, QueryParameter(name="junction", description="Only counts of this junction.")]
 SourceName = Annotated[
-    str | None, Parameter(query="source", description="Only counts of this line, zone or reader: its name or id.")
+    str | None,
+    QueryParameter(name="source", description="Only counts of this line, zone or reader: its name or id."),
 ]
-LastId = Annotated[str | None, Parameter(query="last_id", description="Go on after this event.", max_length=64)]
+LastId = Annotated[
+    str | None, QueryParameter(name="last_id", description="Go on after this event.", max_length=64)
+]
 
 
 def _subscribe(hub: Hub, wanted: Filter, last_id: str | None) -> Subscription:

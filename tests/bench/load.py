@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import zstandard
@@ -29,7 +30,7 @@ class _Client(asyncio.Protocol):
 
     def __init__(self, requests: Sequence[bytes], done: "asyncio.Future[None]", waits_s: list[float]) -> None:
         self._requests = deque(requests)
-        self._done = done
+        self.done = done
         self._waits_s = waits_s
         self._received = b""
         self._sent_s = 0.0
@@ -62,8 +63,8 @@ class _Client(asyncio.Protocol):
         self._finish(ConnectionError("the collector hung up"))
 
     def _finish(self, error: Exception | None) -> None:
-        if not self._done.done():
-            self._done.set_exception(error) if error else self._done.set_result(None)
+        if not self.done.done():
+            self.done.set_exception(error) if error else self.done.set_result(None)
             self._transport.close()
 
 
@@ -78,20 +79,19 @@ class Outcome:
         return sorted(self.waits_s)[int(share * (len(self.waits_s) - 1))] * 1000
 
 
+def _same(client: _Client) -> _Client:
+    return client
+
+
 async def run_load(port: int, connections: Sequence[Sequence[bytes]]) -> Outcome:
     """Send each connection's requests in turn, all connections at once."""
     loop = asyncio.get_running_loop()
     waits_s: list[float] = []
-    clients, ends = [], []
-    for requests in connections:
-        done: asyncio.Future[None] = loop.create_future()
-        _, client = await loop.create_connection(
-            lambda requests=requests, done=done: _Client(requests, done, waits_s), "127.0.0.1", port
-        )
-        clients.append(client)
-        ends.append(done)
+    clients = [_Client(requests, loop.create_future(), waits_s) for requests in connections]
+    for client in clients:
+        await loop.create_connection(partial(_same, client), "127.0.0.1", port)
     started_s = time.perf_counter()
     for client in clients:
         client.send_next()
-    await asyncio.gather(*ends)
+    await asyncio.gather(*(client.done for client in clients))
     return Outcome(time.perf_counter() - started_s, waits_s)
