@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 from common import __version__
+from common.clock import Stamp
 from common.notify import feed_watchdog, notify
 from edge_agent.camera_jobs import camera_job, threads_per_camera
 from edge_agent.camera_supervisor import CameraSupervisor
 from edge_agent.camera_view import CameraView
 from edge_agent.clock_source import Clock
+from edge_agent.downtime import tell_downtime
 from edge_agent.enrol import Identity, load_or_create
 from edge_agent.health import HealthReporter
 from edge_agent.machine import Machine, machine_id
@@ -42,6 +44,7 @@ class Parts:
     """Everything that runs."""
 
     clock: Clock
+    started: Stamp
     writer: OutboxWriter
     syncer: Syncer | None
     views: list[CameraView]
@@ -111,12 +114,13 @@ def make_parts(
     config: AgentConfig, clock: Clock, identity: Identity, writer: OutboxWriter, progress: Progress
 ) -> Parts:
     """All parts, made and not yet running."""
+    started = clock.stamp()
     syncer = Syncer(writer, sync_settings(config.collector), identity, clock) if config.collector else None
     views = [CameraView(camera.name) for camera in config.cameras]
     health = HealthReporter(Machine(config.state_dir), writer, clock, views, config.health.interval_s)
     board = StatusBoard(config, str(identity.device), clock, views, writer, health, syncer)
     supervisors = make_supervisors(config, views, writer, clock, progress)
-    return Parts(clock, writer, syncer, views, supervisors, health, board)
+    return Parts(clock, started, writer, syncer, views, supervisors, health, board)
 
 
 def make_supervisors(
@@ -162,6 +166,7 @@ async def running(parts: Parts, progress: Progress) -> AsyncIterator[list[Camera
         services = [
             tasks.create_task(parts.writer.run(), name="outbox"),
             tasks.create_task(parts.board.watch_outbox(progress.expect("outbox", _OUTBOX_LIMIT_S))),
+            tasks.create_task(tell_downtime(parts.writer, parts.started), name="downtime"),
             tasks.create_task(parts.health.run(), name="health"),
             tasks.create_task(parts.board.tell(), name="status line"),
             tasks.create_task(feed_watchdog(progress.all_well), name="watchdog"),

@@ -120,4 +120,5 @@ def decode(body: bytes) -> Message:
     Raises:
         msgspec.DecodeError: it is none.
     """
-    return _decoder.decode(body)
+    message: Message = _decoder.decode(body)
+    return message

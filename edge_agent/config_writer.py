@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import annotated_types
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -83,14 +82,12 @@ def _default(field: FieldInfo) -> Any:
 
 def _bounds(field: FieldInfo) -> str:
     """What is allowed, where that is not plain."""
-    words = []
-    for rule in field.metadata:
-        if isinstance(rule, annotated_types.Ge):
-            words.append(f"from {rule.ge:.10g}")
-        elif isinstance(rule, annotated_types.Gt):
-            words.append(f"more than {rule.gt:g}")
-        elif isinstance(rule, annotated_types.Le):
-            words.append(f"up to {rule.le:.10g}")
+    words = [
+        f"{word} {getattr(rule, bound):.10g}"
+        for rule in field.metadata
+        for bound, word in (("ge", "from"), ("gt", "more than"), ("le", "up to"), ("lt", "less than"))
+        if hasattr(rule, bound)
+    ]
     if isinstance(field.annotation, type) and issubclass(field.annotation, StrEnum):
         words.append("one of " + ", ".join(field.annotation))
     return f" ({', '.join(words)})" if words else ""

@@ -234,6 +234,14 @@ class OutboxWriter:
         await self._call(self._open().give_up_on, epoch, seq, reason, detail)
         self._something.set()
 
+    async def previous_end(self) -> Stamp | None:
+        """The latest that is known of the run before this one; None: there was none."""
+        return await self._call(lambda: self._open().previous_end)
+
+    async def resolve(self, stamp: Stamp) -> Resolved:
+        """When `stamp` was, as far as is known by now."""
+        return await self._call(self._open().resolve, stamp, self._clock.stamp())
+
     async def now(self) -> Resolved:
         """What time it is, as well as the outbox knows."""
         return await self._call(self._open().now, self._clock.stamp())

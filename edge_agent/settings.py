@@ -395,13 +395,17 @@ class AgentConfig(Section):
         return timezone
 
 
+_Named = tuple[tuple[str | int, ...], Mapping[str, Any]]
+"""Where a name stands, and the table that it is in."""
+
+
 def name_clashes(tree: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
     """Names in an unchecked tree of settings that are used twice: where, and what to do.
 
     A line and a zone share one name space over all cameras, since the collector knows them by device and name.
     """
-    cameras = [(("cameras", i, "name"), camera) for i, camera in enumerate(_tables(tree, "cameras"))]
-    places = [
+    cameras: list[_Named] = [(("cameras", i, "name"), camera) for i, camera in enumerate(_tables(tree, "cameras"))]
+    places: list[_Named] = [
         (("cameras", i, kind, j, "name"), place)
         for i, camera in enumerate(_tables(tree, "cameras"))
         for kind in ("lines", "zones")
@@ -416,9 +420,7 @@ def _tables(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [item if isinstance(item, dict) else {} for item in found] if isinstance(found, list) else []
 
 
-def _twice(
-    named: list[tuple[tuple[str | int, ...], Mapping[str, Any]]], what: str
-) -> list[tuple[tuple[str | int, ...], str]]:
+def _twice(named: list[_Named], what: str) -> list[tuple[tuple[str | int, ...], str]]:
     seen: set[str] = set()
     clashes = []
     for loc, table in named:

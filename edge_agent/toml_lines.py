@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
+from typing import Any
 
 Path = tuple[str | int, ...]
 """Keys and, within arrays of tables, positions from 0."""
@@ -89,7 +90,7 @@ def _note(lines: dict[Path, int], table: Path, keys: list[str], number: int) -> 
 
 def _keys(dotted: str) -> list[str]:
     """The parts of a dotted key; TOML itself knows best how they are quoted."""
-    found = tomllib.loads(f"{dotted} = 0")
+    found: Any = tomllib.loads(f"{dotted} = 0")
     keys = []
     while isinstance(found, dict):
         ((key, found),) = found.items()

@@ -29,6 +29,13 @@ class Chronicle:
         self._boots[stamp.boot_id] = (no, max(last_ns, stamp.boottime_ns))
         return no
 
+    def last_sign(self) -> Stamp | None:
+        """The latest moment that is known of; None: nothing is."""
+        if not self._ids:
+            return None
+        boot_id = self._ids[max(self._ids)]
+        return Stamp(boot_id, self._boots[boot_id][1], 0, False)
+
     def boot_id(self, no: int) -> str:
         """The boot's id; a number that nothing is known about, after a salvage, names a boot of its own."""
         return self._ids.get(no, f"unknown-{no}")

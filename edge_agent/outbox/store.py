@@ -73,6 +73,8 @@ class Outbox:
         self._dropped = 0
         self._now = now
         self._adopt(open_file(path, limits, now, host))
+        self.previous_end = self._chronicle.last_sign()
+        """The latest that is known of the run before: a record, or the collector's word; None: there was none."""
 
     @classmethod
     def open(cls, path: Path, now: Stamp, limits: Limits | None = None, host: str | None = None) -> "Outbox":
@@ -128,6 +130,10 @@ class Outbox:
     def now(self, stamp: Stamp) -> Resolved:
         """What time it is at `stamp`, as well as the outbox knows."""
         return self._chronicle.now(stamp)
+
+    def resolve(self, stamp: Stamp, now: Stamp) -> Resolved:
+        """When `stamp` was, as far as is known at `now`."""
+        return self._chronicle.resolve(stamp, now)
 
     def commit(self) -> bool:
         """Make everything durable: records, acknowledgements, anchors.

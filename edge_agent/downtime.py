@@ -1,0 +1,60 @@
+"""Tells when the agent did not run: from the last that is known of the run before to the start of this one."""
+
+import asyncio
+import logging
+from typing import Protocol
+
+from common.clock import UNKNOWN_ERROR_MS, Resolved, Stamp
+from common.codes import GapReason
+from common.records import Gap, Record
+
+logger = logging.getLogger(__name__)
+
+_LOOK_S = 10.0
+_PATIENCE_S = 600.0
+"""For so long the right time is waited for, where the downtime cannot be told without it."""
+
+
+class Chronicler(Protocol):
+    """Who knows of the run before; `edge_agent.outbox_writer.OutboxWriter` is one."""
+
+    async def put(self, record: Record, stamp: Stamp) -> None:
+        """Take in a record."""
+
+    async def previous_end(self) -> Stamp | None:
+        """The latest that is known of the run before this one."""
+
+    async def resolve(self, stamp: Stamp) -> Resolved:
+        """When `stamp` was, as far as is known by now."""
+
+
+def make_downtime(end: Stamp, start: Stamp, end_at: Resolved, start_at: Resolved) -> Gap:
+    """The gap from `end` to `start`. Within one boot its length is exact, whatever the clocks say."""
+    if end.boot_id == start.boot_id:
+        duration_ms, error_ms = (start.boottime_ns - end.boottime_ns) // 1_000_000, 0
+    else:
+        duration_ms = start_at.at_ms - end_at.at_ms
+        error_ms = end_at.at_error_ms + start_at.at_error_ms
+    detail = f"give or take {error_ms / 1000:.0f} s" if error_ms >= 1000 else None
+    return Gap(1, 0, 0, GapReason.AGENT_DOWN, max(0, duration_ms), detail=detail)
+
+
+async def tell_downtime(
+    outbox: Chronicler, start: Stamp, *, look_s: float = _LOOK_S, patience_s: float = _PATIENCE_S
+) -> None:
+    """Write the gap, as soon as its length can be told, which over a reboot takes a clock that is right."""
+    end = await outbox.previous_end()
+    if end is None:
+        return
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + patience_s
+    start_at = await outbox.resolve(start)
+    while end.boot_id != start.boot_id and start_at.at_error_ms >= 1000 and loop.time() < until_s:
+        await asyncio.sleep(look_s)
+        start_at = await outbox.resolve(start)
+    end_at = await outbox.resolve(end)
+    if end.boot_id != start.boot_id and max(start_at.at_error_ms, end_at.at_error_ms) >= UNKNOWN_ERROR_MS:
+        logger.warning("for how long the agent was down cannot be told", extra={"action": "downtime_unknown"})
+    gap = make_downtime(end, start, end_at, start_at)
+    logger.info("the agent was down for %.1f s", gap.duration_ms / 1000, extra={"action": "downtime"})
+    await outbox.put(gap, start)
