@@ -61,6 +61,7 @@ test-tools:
 	PATH="$$PATH:/usr/sbin"; \
 	command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	[ -z "$$missing" ] || .ci/packages $$missing || true
 
 $(STAMP_RUN): pyproject.toml | $(VENV)/.checkout

@@ -1,0 +1,110 @@
+// What the page asks of the collector, brought into the shape of its model.
+
+import { problemOf } from "./live.js";
+import { MINUTES } from "./model.js";
+
+const MINUTE_MS = 60_000;
+const PATIENCE_MS = 15_000;
+const MOST_DEVICES = 1000;
+const NOWHERE = { id: "", name: "Without a junction" };
+
+let aheadMs = 0;
+
+/** The collector's clock, in ms since 1970: what it counted is told by its time, not by this computer's. */
+export function collectorNow() {
+  return Date.now() + aheadMs;
+}
+
+/** Read what the page shows; see `Model.settle`. */
+export async function readStore() {
+  const now = collectorNow();
+  const [today, hour, completeness] = await Promise.all([
+    ask("/api/counts", { bucket: "1d", from: iso(now - 1000), to: iso(now) }),
+    ask("/api/counts", { bucket: "1m", from: iso(now - (MINUTES - 1) * MINUTE_MS), to: iso(now) }),
+    ask("/api/fleet/completeness", { limit: MOST_DEVICES }),
+  ]);
+  aheadMs = Date.parse(today.as_of) - Date.now();
+  return {
+    ...places(today),
+    today: today.sources.flatMap(({ source, buckets }) =>
+      (buckets.at(-1)?.counts ?? []).map((row) => ({
+        source: source.id,
+        cls: row.class,
+        direction: row.direction,
+        n: row.n,
+      })),
+    ),
+    minutes: hour.sources.flatMap(({ source, buckets }) =>
+      buckets.flatMap((bucket) =>
+        bucket.counts.map((row) => ({
+          source: source.id,
+          minute: Date.parse(bucket.from),
+          direction: row.direction,
+          n: row.n,
+        })),
+      ),
+    ),
+    measured: hour.sources.flatMap(({ source, buckets }) =>
+      buckets.map((bucket) => ({
+        source: source.id,
+        minute: Date.parse(bucket.from),
+        ms: bucket.measured_s === null ? null : bucket.measured_s * 1000,
+      })),
+    ),
+    devices: completeness.devices.filter((device) => device.streams.length > 0).map(proof),
+    pendingMinutes: today.exact && hour.exact ? 0 : Math.max(today.pending_minutes, hour.pending_minutes),
+  };
+}
+
+/** Sources, the junctions they stand at, and when the day began there. */
+function places(today) {
+  const junctions = new Map();
+  const sources = today.sources.map(({ source, buckets }) => {
+    const junction = source.junction ?? NOWHERE;
+    const day = buckets.at(-1);
+    junctions.set(junction.id, {
+      ...junction,
+      timezone: source.timezone,
+      dayStart: Date.parse(day.from),
+      dayEnd: Date.parse(day.to),
+    });
+    return {
+      id: source.id,
+      name: source.name,
+      kind: source.kind,
+      via: source.via,
+      sensor: source.sensor,
+      junction: junction.id,
+      device: source.device.id,
+      deviceName: source.device.name,
+    };
+  });
+  return { junctions: [...junctions.values()], sources };
+}
+
+/** What a device made, summed over its streams, and what became of it. */
+function proof(device) {
+  const sum = (name) => device.streams.reduce((total, stream) => total + stream[name], 0);
+  return {
+    id: device.id,
+    name: device.name,
+    made: sum("last_seq"),
+    stored: sum("stored"),
+    rejected: sum("rejected"),
+    lost: sum("lost"),
+    addsUp: device.adds_up,
+    heardAt: Math.max(...device.streams.map((stream) => Date.parse(stream.last_received_at))),
+  };
+}
+
+async function ask(path, query) {
+  const url = new URL(path, location.origin);
+  url.search = new URLSearchParams(query);
+  const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+  if (!response.ok) throw await problemOf(response);
+  return response.json();
+}
+
+function iso(ms) {
+  return new Date(ms).toISOString();
+}

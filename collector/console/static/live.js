@@ -1,0 +1,121 @@
+// Follows the collector's event stream, and never gives up.
+//
+// The stream is read with fetch instead of EventSource: the collector's heartbeats are seen, so that a connection
+// that hangs is noticed, and what an error says can be shown.
+
+const SILENCE_MS = 25_000; // The collector says something every 10 s.
+const WAIT_MS = [300, 1000, 2000, 4000, 8000];
+
+/**
+ * @param {object} on what to call: `opened()` after each connection; `event(kind, data)` for `count` (data: the
+ *   count), `reset` and `dropped`; `lost(error)` when a connection ends, `error` telling why where that is known.
+ * @returns {{retry: function(): void}} `retry` tries again at once instead of waiting.
+ */
+export function follow(path, on) {
+  let lastId = null;
+  let failures = 0;
+  let wake = () => {};
+
+  const pause = (ms) =>
+    new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+
+  const connect = async () => {
+    const url = new URL(path, location.origin);
+    if (lastId !== null) url.searchParams.set("last_id", lastId);
+    const watch = new Watch(SILENCE_MS);
+    try {
+      const response = await fetch(url, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: watch.signal });
+      if (!response.ok) throw await problemOf(response);
+      failures = 0;
+      on.opened();
+      await readEvents(response.body, watch, (event) => {
+        if (event.id) lastId = event.id;
+        on.event(event.kind, JSON.parse(event.data));
+      });
+    } finally {
+      watch.stop();
+    }
+  };
+
+  const run = async () => {
+    for (;;) {
+      let why = null;
+      try {
+        await connect();
+      } catch (error) {
+        why = error instanceof Problem ? error : null;
+      }
+      on.lost(why);
+      const wait = WAIT_MS[Math.min(failures, WAIT_MS.length - 1)];
+      failures += 1;
+      await pause(wait * (0.5 + Math.random()));
+    }
+  };
+  run();
+  return { retry: () => wake() };
+}
+
+/** What the collector said instead of an answer: an RFC 9457 problem. */
+export class Problem extends Error {}
+
+export async function problemOf(response) {
+  const text = await response.text();
+  try {
+    const { title, detail } = JSON.parse(text);
+    return new Problem(detail ? `${title}: ${detail}` : title);
+  } catch {
+    return new Problem(`The collector answers ${response.status} ${response.statusText}`);
+  }
+}
+
+/** Aborts when nothing was heard for too long. */
+class Watch {
+  constructor(silenceMs) {
+    this.silenceMs = silenceMs;
+    this.controller = new AbortController();
+    this.signal = this.controller.signal;
+    this.heard();
+  }
+
+  heard() {
+    this.stop();
+    this.timer = setTimeout(() => this.controller.abort(), this.silenceMs);
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+  }
+}
+
+async function readEvents(body, watch, deliver) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    watch.heard();
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    blocks.map(parseEvent).filter((event) => event !== null).forEach(deliver);
+  }
+}
+
+/** An event of the stream from its lines; null for what holds no data, as a heartbeat. */
+function parseEvent(block) {
+  const event = { id: "", kind: "message", data: null };
+  for (const line of block.split("\n")) {
+    const colon = line.indexOf(":");
+    const field = line.slice(0, colon);
+    const value = line.slice(colon + 1).replace(/^ /, "");
+    if (field === "id") event.id = value;
+    else if (field === "event") event.kind = value;
+    else if (field === "data") event.data = event.data === null ? value : `${event.data}\n${value}`;
+  }
+  return event.data === null ? null : event;
+}

@@ -1,0 +1,81 @@
+"""The console's files as they are served: cached by content, closed to everything foreign."""
+
+import http.client
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.console import routes
+from tests.servers.collector import RunningCollector, running_collector
+
+STATIC = Path(routes.__file__).parent / "static"
+SVG_NAMESPACE = "http://www.w3.org/2000/svg"
+
+
+@pytest.fixture
+def collector(plain_dsn: str) -> Iterator[RunningCollector]:
+    with running_collector(plain_dsn) as running:
+        yield running
+
+
+def ask(
+    collector: RunningCollector, path: str, method: str = "GET", **headers: str
+) -> tuple[int, http.client.HTTPMessage, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=10)
+    try:
+        connection.request(method, path, headers={name.replace("_", "-"): text for name, text in headers.items()})
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
+    finally:
+        connection.close()
+
+
+def test_every_file_is_served_as_what_it_is_and_loads_nothing_foreign(collector: RunningCollector) -> None:
+    for file in STATIC.iterdir():
+        status, headers, body = ask(collector, f"/console/{file.name}")
+        assert (status, body) == (200, file.read_bytes())
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert (
+            headers["Content-Type"].split(";")[0]
+            in {
+                ".html": "text/html",
+                ".js": "text/javascript",
+                ".css": "text/css",
+                ".svg": "image/svg+xml",
+            }[file.suffix].split()
+        )
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'")
+        assert "unsafe" not in policy
+        text = body.decode().replace(SVG_NAMESPACE, "")
+        assert not re.search(r"https?://|//[a-z]+\.|innerHTML|insertAdjacentHTML|document\.write", text), file.name
+
+
+def test_a_browser_that_has_a_file_is_told_so(collector: RunningCollector) -> None:
+    status, headers, body = ask(collector, "/")
+    assert (status, headers["Cache-Control"]) == (200, "no-cache")
+    assert b"<!doctype html>" in body
+    etag = headers["ETag"]
+    for held in (etag, f"W/{etag}", f'"other", {etag}'):
+        status, headers, body = ask(collector, "/", If_None_Match=held)
+        assert (status, body, headers["ETag"]) == (304, b"", etag)
+    assert ask(collector, "/", If_None_Match='"other"')[0] == 200
+    assert ask(collector, "/console/style.css")[1]["ETag"] != etag
+
+
+def test_head_and_what_is_not_there(collector: RunningCollector) -> None:
+    status, headers, body = ask(collector, "/", "HEAD")
+    assert (status, body) == (200, b"")
+    assert headers["ETag"]
+    for path in ("/console/nothing.js", "/console/..%2froutes.py", "/console/%2e%2e/routes.py"):
+        assert ask(collector, path)[0] == 404, path
+    assert ask(collector, "/", "POST")[0] == 405
+
+
+def test_the_page_can_be_had_where_reading_is_closed(plain_dsn: str) -> None:
+    """It holds no data, and says in words what the API says."""
+    with running_collector(plain_dsn, reading_open=False) as collector:
+        assert ask(collector, "/")[0] == 200
+        assert ask(collector, "/api/live/counts")[0] == 403
