@@ -30,6 +30,7 @@ from edge_agent.outbox.entries import DROP_CLASSES, Item, covered, squeeze, to_r
 logger = logging.getLogger(__name__)
 
 _NEVER_WAITS = frozenset({DropClass.COUNTS, DropClass.CYCLES})
+_DISK_RETRY_NS = 60_000_000_000
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
@@ -76,6 +77,7 @@ class OutboxWriter:
         self._outbox: Outbox | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._was_durable = True
+        self._disk_tried_ns = clock.stamp().boottime_ns
         self._something = asyncio.Event()
         self._enough = asyncio.Event()
         self._room = asyncio.Event()
@@ -184,6 +186,11 @@ class OutboxWriter:
 
     def _commit(self, buffer: dict[str, list[Item]], anchor: Anchor | None) -> bool:
         outbox = self._open()
+        if outbox.in_memory:
+            now = self._clock.stamp()
+            if now.boottime_ns - self._disk_tried_ns > _DISK_RETRY_NS:
+                self._disk_tried_ns = now.boottime_ns
+                outbox.return_to_disk(now)
         for stream, items in buffer.items():
             outbox.append_items(stream, items)
         if anchor is not None:

@@ -11,6 +11,7 @@ from common.records import Gap, Record
 from edge_agent.outbox.chronicle import Chronicle
 from edge_agent.outbox.entries import DROP_CLASSES, Item, Lost, Row, encode_row
 from edge_agent.outbox.file import EntryRow
+from edge_agent.outbox.model import Generation, OutgoingBatch
 
 _NS_PER_MS = 1_000_000
 
@@ -102,6 +103,44 @@ def encode_lost(lost: Lost, from_seq: int, seq: int, since: Resolved, until: Res
         dropped=lost.dropped if whole else {},
     )
     return msgspec.json.encode(gap)
+
+
+def encode_run(
+    generation: Generation, items: list[tuple[int, Item]], max_bytes: int, chronicle: Chronicle, now: Stamp
+) -> OutgoingBatch | None:
+    """As many items as fit, each accounting for the numbers after the one before; notes how far it was sent.
+
+    Args:
+        items: each with the position that it ends at.
+        max_bytes: of all records together; one is taken however large. None: there are no items.
+    """
+    records: list[bytes] = []
+    base, reached, size_bytes = generation.base, generation.acked, 0
+    for position, item in items:
+        encoded = _encode_item(item, reached - base + 1, position - base, chronicle, now)
+        size_bytes += sum(map(len, encoded)) + len(encoded)
+        if records and size_bytes > max_bytes:
+            break
+        records += encoded
+        reached = position
+    if not records:
+        return None
+    generation.sent = max(generation.sent, reached)
+    first = generation.acked - base + 1
+    return OutgoingBatch(generation.stream, generation.epoch, first, reached - base, records)
+
+
+def _encode_item(item: Item, from_seq: int, seq: int, chronicle: Chronicle, now: Stamp) -> list[bytes]:
+    """The record for an item that must account for `from_seq..seq`; a hole before it, which only damage can make,
+    becomes a gap of its own."""
+    until = chronicle.resolve(item.stamp if isinstance(item, Row) else item.until, now)
+    if isinstance(item, Lost):
+        return [encode_lost(item, from_seq, seq, chronicle.resolve(item.since, now), until)]
+    record = encode_row(item.kind, seq, until.at_ms, until.at_error_ms, item.tail)
+    if from_seq == seq:
+        return [record]
+    hole = Lost(seq - from_seq, GapReason.OUTBOX_CORRUPT, item.stamp, item.stamp, {})
+    return [encode_lost(hole, from_seq, seq - 1, until, until), record]
 
 
 def _columns(stamp: Stamp, chronicle: Chronicle) -> tuple[int, int, int | None]:

@@ -4,7 +4,7 @@ One connection, made and used by one thread. It locks the file for itself (so th
 and so that no shared memory is mapped), keeps a WAL, and has the disk confirm every commit (`synchronous=FULL`).
 SQLite before 3.51.3 can damage a WAL that several connections write to; here there is one.
 
-The WAL is written back after `_CHECKPOINT_PAGES`, so it stays near that size; the main file grows up to the cap
+The WAL is written back after `_CHECKPOINT_BYTES`, so it stays near that size; the main file grows up to the cap
 less `WAL_RESERVE_BYTES`, which `PRAGMA max_page_count` holds as a last line.
 """
 
@@ -23,10 +23,11 @@ from edge_agent.outbox.entries import DROP_CLASSES
 
 APPLICATION_ID = 0x53746F70
 SCHEMA_VERSION = 1
-PAGE_BYTES = 4096
+PAGE_BYTES = 1024
+"""Small commits write a third less with these than with the usual 4096, and what is written wears an SD card."""
 WAL_RESERVE_BYTES = 2 * 1024 * 1024
 MIN_CAP_BYTES = 4 * 1024 * 1024
-_CHECKPOINT_PAGES = 256
+_CHECKPOINT_BYTES = 1024 * 1024
 _CACHE_KIB = 1024
 GENERATION_SHIFT = 40
 _NS_PER_MS = 1_000_000
@@ -86,7 +87,7 @@ class OutboxFile:
         db.execute(f"PRAGMA page_size={PAGE_BYTES}")
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "mmap_size=0"):
             db.execute(f"PRAGMA {pragma}").fetchall()
-        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}").fetchall()
+        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_BYTES // PAGE_BYTES}").fetchall()
         db.execute(f"PRAGMA journal_size_limit={WAL_RESERVE_BYTES}").fetchall()
         db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
         db.execute(f"PRAGMA max_page_count={self.main_cap_bytes // self.pragma('page_size')}").fetchall()

@@ -43,23 +43,35 @@ def open_file(
         OutboxBusy: another process has it open.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        salvage.finish_interrupted(path)
-        try:
-            return Opened(_open_sound(path, limits, now, host))
-        except sqlite3.Error as error:
-            if is_busy(error):
-                raise OutboxBusy(f"another process has {path} open; only one agent can run on it") from error
-            if not is_corrupt(error):
-                raise
-            logger.warning("the outbox %s is damaged: %s", path, error, extra={"action": "outbox_corrupt"})
-        return _open_salvaged(path, limits, now, host, known)
+        return open_on_disk(path, limits, now, host, known)
     except (OSError, sqlite3.Error) as error:
         trouble = f"{path} cannot be used ({error}); records are kept in memory only and are lost at a restart"
         logger.critical("outbox: %s", trouble, extra={"action": "outbox_in_memory"})
         detail = f"the outbox cannot be used: {error}. Records of earlier runs may be in it"
         file = OutboxFile(None, limits.memory_cap_bytes)
         return Opened(file, trouble, GapReason.DISK_ERROR, detail)
+
+
+def open_on_disk(
+    path: Path, limits: Limits, now: Stamp, host: str | None, known: dict[int, salvage.Known] | None = None
+) -> Opened:
+    """Like `open_file`, but without a disk there is no outbox.
+
+    Raises:
+        OutboxBusy: another process has it open.
+        OSError, sqlite3.Error: the disk cannot be used.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    salvage.finish_interrupted(path)
+    try:
+        return Opened(_open_sound(path, limits, now, host))
+    except sqlite3.Error as error:
+        if is_busy(error):
+            raise OutboxBusy(f"another process has {path} open; only one agent can run on it") from error
+        if not is_corrupt(error):
+            raise
+        logger.warning("the outbox %s is damaged: %s", path, error, extra={"action": "outbox_corrupt"})
+    return _open_salvaged(path, limits, now, host, known)
 
 
 def _open_sound(path: Path, limits: Limits, now: Stamp, host: str | None) -> OutboxFile:

@@ -25,20 +25,20 @@ from uuid import UUID, uuid4
 
 from common.batch import Rejection
 from common.clock import Anchor, Resolved, Stamp
-from common.codes import DropClass, GapReason
+from common.codes import GapReason
 from common.records import Gap, Record
 from edge_agent.outbox.chronicle import Chronicle
 from edge_agent.outbox.codec import (
     Damaged,
-    encode_lost,
+    encode_run,
     text_of,
     to_entry,
     to_item,
     to_item_or_tombstone,
     tombstone,
 )
-from edge_agent.outbox.entries import Item, Lost, Row, covered, encode_row, lose, squeeze, to_row, total_bytes
-from edge_agent.outbox.errors import OutboxUnavailable
+from edge_agent.outbox.entries import Item, Lost, Row, covered, lose, squeeze, to_row, total_bytes
+from edge_agent.outbox.errors import OutboxBusy, OutboxUnavailable
 from edge_agent.outbox.file import EntryRow, is_corrupt, key_of, position_of
 from edge_agent.outbox.model import (
     STREAM,
@@ -49,12 +49,12 @@ from edge_agent.outbox.model import (
     OutgoingBatch,
     QuarantinedRecord,
 )
-from edge_agent.outbox.opening import Opened, open_file
+from edge_agent.outbox.opening import Opened, open_file, open_on_disk
 from edge_agent.outbox.salvage import Known
+from edge_agent.outbox.shrinking import shrink
 
 logger = logging.getLogger(__name__)
 
-_SHRINK_ROWS = 1000
 _QUARANTINE_CHARS = 4000
 
 
@@ -283,7 +283,7 @@ class Outbox:
             if self._recovered(error):
                 return None
             raise OutboxUnavailable(f"the outbox cannot be read: {error}") from error
-        return self._encode(generation, items, max_bytes)
+        return encode_run(generation, items, max_bytes, self._chronicle, now)
 
     def ack(self, epoch: UUID, watermark: int, rejected: Sequence[Rejection] = ()) -> Contact:
         """The collector has everything of an epoch up to `watermark`. Durable with the next commit.
@@ -355,6 +355,47 @@ class Outbox:
             logger.error("closed with records that the disk refused", extra={"action": "outbox_close"})
         self._file.close()
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether there was no disk to open the outbox on."""
+        return self._file.path is None
+
+    def return_to_disk(self, now: Stamp) -> bool:
+        """Where the outbox lives in memory: try the disk again, and move everything there.
+
+        Returns:
+            Whether it is on the disk now.
+        """
+        if self._file.path is not None:
+            return True
+        try:
+            opened = open_on_disk(self._path, self._limits, now, self._host)
+        except (OSError, sqlite3.Error, OutboxBusy):
+            return False
+        memory, old_chronicle, moved = self._file, self._chronicle, self._generations
+        self._now = now
+        self._adopt(opened)
+        for _, anchor in old_chronicle.anchors():
+            self._chronicle.add_anchor(anchor)
+        for generation in moved:
+            rows = memory.read(key_of(generation.no, 0), key_of(generation.no, generation.last), 1 << 30)
+            items = [to_item_or_tombstone(row, old_chronicle, now) for row in rows]
+            self._move_in(generation, [position_of(row.key) for row in rows], items)
+        memory.close()
+        logger.warning("the outbox is on the disk now", extra={"action": "outbox_on_disk"})
+        return True
+
+    def _move_in(self, generation: Generation, positions: list[int], items: list[Item]) -> None:
+        with self._file.transaction():
+            generation.no = self._file.add_generation(
+                generation.stream, generation.epoch, generation.base, generation.acked, generation.opened
+            )
+            keys = (key_of(generation.no, position) for position in positions)
+            self._file.insert(to_entry(key, item, self._chronicle) for key, item in zip(keys, items, strict=True))
+            self._file.put_boots(self._chronicle.boots())
+        generation.stored_acked = generation.acked
+        self._generations.append(generation)
+
     def _sending(self, stream: str) -> Generation | None:
         """The oldest generation of `stream` that has something to send, or else the newest."""
         own = [g for g in self._generations if g.stream == stream]
@@ -412,38 +453,6 @@ class Outbox:
             (str(generation.epoch), seq, code, detail[:_QUARANTINE_CHARS], text[:_QUARANTINE_CHARS])
         )
         del self._aside[: -self._limits.quarantine_records]
-
-    def _encode(
-        self, generation: Generation, items: list[tuple[int, Item]], max_bytes: int
-    ) -> OutgoingBatch | None:
-        """As many items as fit, each accounting for the numbers after the one before."""
-        records: list[bytes] = []
-        base, reached, size_bytes = generation.base, generation.acked, 0
-        for position, item in items:
-            encoded = self._encode_item(item, reached - base + 1, position - base)
-            size_bytes += sum(map(len, encoded)) + len(encoded)
-            if records and size_bytes > max_bytes:
-                break
-            records += encoded
-            reached = position
-        if not records:
-            return None
-        generation.sent = max(generation.sent, reached)
-        first = generation.acked - base + 1
-        return OutgoingBatch(generation.stream, generation.epoch, first, reached - base, records)
-
-    def _encode_item(self, item: Item, from_seq: int, seq: int) -> list[bytes]:
-        """The record for an item that must account for `from_seq..seq`; a hole before it, which only damage can
-        make, becomes a gap of its own."""
-        until = self._chronicle.resolve(item.stamp if isinstance(item, Row) else item.until, self._now)
-        if isinstance(item, Lost):
-            since = self._chronicle.resolve(item.since, self._now)
-            return [encode_lost(item, from_seq, seq, since, until)]
-        record = encode_row(item.kind, seq, until.at_ms, until.at_error_ms, item.tail)
-        if from_seq == seq:
-            return [record]
-        hole = Lost(seq - from_seq, GapReason.OUTBOX_CORRUPT, item.stamp, item.stamp, {})
-        return [encode_lost(hole, from_seq, seq - 1, until, until), record]
 
     # What the collector's watermark changes
 
@@ -522,39 +531,16 @@ class Outbox:
             return
         target_bytes = self._file.main_cap_bytes * 14 // 16
         before = self._dropped
-        for drop_class in DropClass:
-            try:
-                while self._file.live_bytes() > target_bytes and self._drop_some(drop_class):
-                    pass
-            except sqlite3.Error as error:
-                self._recovered(error)
-                return
+        spans = [(key_of(g.no, g.sent + 1), key_of(g.no, g.last)) for g in self._generations if g.last > g.sent]
+        try:
+            for n_dropped in shrink(self._file, self._chronicle, spans, target_bytes, self._now):
+                self._dropped += n_dropped
+        except sqlite3.Error as error:
+            self._recovered(error)
+            return
         logger.warning(
             "the outbox is full: %d records were dropped", self._dropped - before, extra={"action": "outbox_full"}
         )
-
-    def _drop_some(self, drop_class: DropClass) -> bool:
-        """Drop the oldest run of a class, and write what stays beside it closer together. False: there is none."""
-        spans = [(key_of(g.no, g.sent + 1), key_of(g.no, g.last)) for g in self._generations if g.last > g.sent]
-        first = self._file.first_of_class(drop_class, spans)
-        if first is None:
-            return False
-        low, high = next(span for span in spans if span[0] <= first <= span[1])
-        before = self._file.key_before(first)
-        rows = self._file.read(first if before is None else max(before, low), high, _SHRINK_ROWS)
-        items = [to_item_or_tombstone(row, self._chronicle, self._now) for row in rows]
-        kept = squeeze(items, 1 << 62, GapReason.OUTBOX_FULL, classes=(drop_class,))
-        position = position_of(rows[0].key) - items[0].covers
-        entries: list[EntryRow] = []
-        for item in kept:
-            position += item.covers
-            entries.append(to_entry(key_of(rows[0].key >> 40, position), item, self._chronicle))
-        n_dropped = sum(isinstance(i, Row) for i in items) - sum(isinstance(i, Row) for i in kept)
-        with self._file.transaction():
-            self._file.delete(rows[0].key, rows[-1].key)
-            self._file.insert(entries)
-        self._dropped += n_dropped
-        return True
 
     def _recovered(self, error: sqlite3.Error) -> bool:
         """What can be done about an error of the file. True: try again."""

@@ -18,6 +18,7 @@ from common.codes import DropClass, GapReason, RejectCode
 from common.records import KINDS, Cycle, Gap, Log, Record
 from edge_agent.outbox import Contact, Limits, Outbox, OutboxBusy, RecordRefused
 from edge_agent.outbox.entries import DROP_CLASSES, Item, Lost, Row, covered, lose, squeeze, to_row, total_bytes
+from edge_agent.outbox.file import PAGE_BYTES
 from tests.outbox_model import START_MS, ModelCollector, count, detections, frames, stamp_at
 
 OTHER_BOOT = "2f1c6e1e-0000-4000-8000-000000000002"
@@ -431,9 +432,9 @@ def test_a_damaged_file_is_salvaged_as_far_as_it_can_be_read(path: Path, seed: i
     collector.receive(batch)
     outbox.close()
     content = bytearray(path.read_bytes())
-    n_pages = len(content) // 4096
-    for page in rng.sample(range(1, n_pages), 2):
-        content[page * 4096 : (page + 1) * 4096] = rng.randbytes(4096)
+    n_pages = len(content) // PAGE_BYTES
+    for page in rng.sample(range(1, n_pages), 4):
+        content[page * PAGE_BYTES : (page + 1) * PAGE_BYTES] = rng.randbytes(PAGE_BYTES)
     path.write_bytes(content)
     outbox = Outbox.open(path, stamp_at(700))
     fill(outbox, 1001, 1010)
@@ -470,7 +471,7 @@ def test_a_file_that_breaks_while_in_use_is_salvaged_without_a_restart(path: Pat
     outbox._file._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     outbox._file._db.execute("PRAGMA shrink_memory")
     with path.open("r+b") as file:
-        file.seek(20 * 4096)
+        file.seek(80 * PAGE_BYTES)
         file.write(b"\xff" * 4096)
     outbox.append(count(3000), stamp_at(3000))
     drain(outbox, collector)
@@ -520,6 +521,39 @@ def test_without_a_folder_to_write_it_lives_in_memory_and_says_so(tmp_path: Path
     drain(outbox, collector)
     assert set(collector.stored()) == serials(1, 10)
     assert [gap.reason for gap in collector.time_gaps()] == [GapReason.DISK_ERROR]
+
+
+def test_from_memory_it_returns_to_the_disk_with_everything_as_soon_as_there_is_one(tmp_path: Path) -> None:
+    folder, collector = tmp_path / "folder", ModelCollector()
+    outbox = Outbox.open(folder / "outbox.db", stamp_at(1))
+    fill(outbox, 1, 10)
+    outbox.close()
+    aside = folder.rename(tmp_path / "aside")
+    folder.write_text("")
+    outbox = Outbox.open(folder / "outbox.db", stamp_at(20, OTHER_BOOT))
+    assert outbox.in_memory
+    for serial in range(21, 51):
+        outbox.append(count(serial), stamp_at(serial, OTHER_BOOT))
+    outbox.commit()
+    meet(outbox, collector)
+    batch = outbox.next_batch(11, 10**6, stamp_at(60, OTHER_BOOT))
+    assert batch is not None
+    outbox.ack(batch.epoch, collector.receive(batch))
+    batch = outbox.next_batch(5, 10**6, stamp_at(60, OTHER_BOOT))
+    assert batch is not None
+    collector.receive(batch)
+    outbox.append(count(51), stamp_at(51, OTHER_BOOT))
+    assert not outbox.return_to_disk(stamp_at(61, OTHER_BOOT))
+    folder.unlink()
+    aside.rename(folder)
+    assert outbox.return_to_disk(stamp_at(62, OTHER_BOOT))
+    assert outbox.commit()
+    assert outbox.stats().durable
+    outbox.close()
+    outbox = Outbox.open(folder / "outbox.db", stamp_at(70, OTHER_BOOT))
+    drain(outbox, collector)
+    assert set(collector.stored()) == serials(1, 10) | serials(21, 51)
+    assert collector.lost() == 0
 
 
 def test_while_the_disk_refuses_records_wait_in_memory_and_can_be_sent_from_there(path: Path) -> None:
