@@ -11,21 +11,24 @@ LogFormat = Literal["text", "json"]
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
-def set_up_logging(
-    log_format: LogFormat, level: int = logging.INFO, clean: Callable[[str], str] | None = None
-) -> None:
+def set_up_logging(log_format: LogFormat, level: int = logging.INFO, clean: Callable[[str], str] = str) -> None:
     """To standard error, for the whole process. The root calls it once.
 
     Args:
-        clean: goes over every finished line; takes out what nobody may read.
+        clean: goes over every text, tracebacks and what libraries log included; takes out what nobody may read.
     """
-    formatter = _Json() if log_format == "json" else _Text()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Cleaning(formatter, clean) if clean else formatter)
+    handler.setFormatter(_Json(clean) if log_format == "json" else _Text(clean))
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
-class _Json(logging.Formatter):
+class _Formatter(logging.Formatter):
+    def __init__(self, clean: Callable[[str], str]) -> None:
+        super().__init__()
+        self._clean = clean
+
+
+class _Json(_Formatter):
     """One object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -38,10 +41,12 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        # Before it is JSON: afterwards a text taken out could take a quotation mark along.
+        cleaned = {key: self._clean(value) if isinstance(value, str) else value for key, value in line.items()}
+        return json.dumps(cleaned, default=lambda value: self._clean(str(value)), ensure_ascii=False)
 
 
-class _Text(logging.Formatter):
+class _Text(_Formatter):
     """For a terminal or the journal."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -49,18 +54,7 @@ class _Text(logging.Formatter):
         line = f"{_time(record)} {record.levelname:<7} {record.getMessage()}{extra}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
-        return line
-
-
-class _Cleaning(logging.Formatter):
-    """Another formatter's lines, cleaned. Tracebacks and what libraries log go through it too."""
-
-    def __init__(self, inner: logging.Formatter, clean: Callable[[str], str]) -> None:
-        super().__init__()
-        self._inner, self._clean = inner, clean
-
-    def format(self, record: logging.LogRecord) -> str:
-        return self._clean(self._inner.format(record))
+        return self._clean(line)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -1,0 +1,89 @@
+"""The status page says what is, and what to do."""
+
+from datetime import UTC
+
+import msgspec
+
+from edge_agent.status_page import (
+    CameraStatus,
+    LineStatus,
+    OutboxStatus,
+    Status,
+    SyncStatus,
+    as_html,
+    as_json,
+    as_line,
+    complaints,
+)
+
+GOOD = Status(
+    name="pi <3>", junction="Main & First", version="1", device="d", now_ms=1_800_000_000_000,
+    started_ms=1_799_999_000_000,
+    clock_synced=True, clock_error_ms=3, temperature_c=50.5, cpu_percent=12.0, memory_percent=40.0, rss_mb=180.0,
+    disk_free_mb=9000.0, throttled="no",
+    cameras=[
+        CameraStatus(
+            name="north", state="ok", detail="", fps=9.8, latency_ms=31.0, dropped=4, restarts=0,
+            size_px=(640, 360),
+            lines=[LineStatus("<stop>", 5, {"in": 3, "out": 2}, {"car": 4, "bus": 1}, truth=6)],
+        )
+    ],
+    outbox=OutboxStatus(waiting=12, size_bytes=2_000_000, dropped=0, durable=True, trouble=None),
+    sync=SyncStatus("https://c", "connected", 100, 0, 1_799_999_999_000, None, None, None),
+)  # fmt: skip
+
+
+def test_all_is_well() -> None:
+    assert complaints(GOOD) == []
+    page = as_html(GOOD, UTC)
+    assert "All is well" in page
+    for text in ("pi &lt;3&gt;", "Main &amp; First", "&lt;stop&gt;", ">5<", "bus 1, car 4", "9.8 fps", "50.5 C"):
+        assert text in page
+    assert "<stop>" not in page
+    assert as_line(GOOD) == "north ok 9.8 fps: <stop> 5 | 12 waiting, collector connected"
+
+
+def test_what_is_wrong_is_said_with_its_mend() -> None:
+    bad = msgspec.structs.replace(
+        GOOD,
+        clock_synced=False,
+        throttled="under-voltage",
+        cameras=[msgspec.structs.replace(GOOD.cameras[0], state="unreachable", detail="is the cable in?")],
+        outbox=OutboxStatus(1, 1, 7, False, "the disk is full"),
+        sync=SyncStatus("https://c", "troubled", 0, 0, None, "c refuses connections", "check the port", 12.0),
+    )
+    told = "\n".join(complaints(bad))
+    for text in (
+        "is the cable in?",
+        "the disk is full",
+        "7 records had to be dropped",
+        "check the port",
+        "clock",
+        "power",
+    ):
+        assert text in told
+        assert text in as_html(bad, UTC)
+    assert as_line(bad).endswith("camera north: unreachable (is the cable in?)")
+
+
+def test_what_is_not_known_is_not_zero() -> None:
+    unknown = msgspec.structs.replace(
+        GOOD,
+        temperature_c=None,
+        cpu_percent=None,
+        rss_mb=None,
+        disk_free_mb=None,
+        throttled=None,
+        sync=None,
+        cameras=[],
+    )
+    page = as_html(unknown, UTC)
+    assert page.count("unknown") == 5
+    assert "records wait here" in page
+    assert as_line(unknown) == "no camera | 12 waiting, no collector"
+
+
+def test_json_holds_all_of_it() -> None:
+    tree = msgspec.json.decode(as_json(GOOD))
+    assert tree["cameras"][0]["lines"][0]["truth"] == 6
+    assert tree["complaints"] == []
