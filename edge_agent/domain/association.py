@@ -37,13 +37,13 @@ class AssociationParams:
     """
 
     place_error: float = 0.12
-    size_error: float = 0.25
+    size_error: float = 0.35
     known_place: float = 0.35
     gate: float = 12.0
     unlikely: float = 10.0
     class_change: float = 1.5
     same_overlap: float = 0.7
-    part_share: float = 0.7
+    part_share: float = 0.6
     part_size: float = 0.12
     part_score: float = 0.5
     doubt_score: float = 0.85

@@ -25,9 +25,12 @@ from edge_agent.domain.geometry import path_cut
 from edge_agent.domain.handover import Departed, Departures, HandoverParams
 from edge_agent.domain.line_set import LineSet
 from edge_agent.domain.reference import ReferencePoints
-from edge_agent.domain.shapes import Anchor, Line, check_names
+from edge_agent.domain.shapes import Anchor, Line, Point, check_names
 from edge_agent.domain.timeline import Step, Timeline
 from edge_agent.domain.tracking import Tracks
+
+_STEEP = 0.25
+"""Least sine of the angle between a way and a line for the way to be prolonged as far as the line."""
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -62,7 +65,8 @@ class CrossingParams:
         dead_zone: half of the dead zone's width, as a share of the box's height.
         rearm: how many times wider it is for a track that was just counted and would come back.
         confirm_s: how long a track must be found on the other side.
-        gone_s: a track that was found there and is not seen for this long has gone on.
+        gone_s: a track that was found there, or was past the line and moving on, and is not seen for this long has
+            gone on.
         slack: how much longer than drawn a line is taken to be at either end, as a share of the box's height.
         infer_s: a track that begins past a line crossed it unseen, if it did so within this time before.
         infer_speed: and if it moves away from it with this many box heights per second or more.
@@ -74,12 +78,12 @@ class CrossingParams:
     dead_zone: float = 0.08
     rearm: float = 2.5
     confirm_s: float = 0.15
-    gone_s: float = 0.4
-    slack: float = 0.1
+    gone_s: float = 0.6
+    slack: float = 0.25
     infer_s: float = 0.4
     infer_speed: float = 0.3
     double_s: float = 0.7
-    double_share: float = 0.7
+    double_share: float = 0.6
     unmeasured_s: float = 1.0
     handover: HandoverParams = field(default_factory=HandoverParams)
 
@@ -185,6 +189,8 @@ class _View:
     tracks: Tracks
     points_px: Floats
     """(lines, n, 2)."""
+    feet_px: Floats
+    """(n, 2): where each vehicle stands."""
     distances: Floats
     middles: Floats
     """Distances of the boxes' middles."""
@@ -289,7 +295,7 @@ class CrossingCounter:
         ])  # fmt: skip
         np.minimum(dead, 0.5 * self._lines.room_px, out=dead)
         zones = (distances > dead[1]).astype(np.float64) - (distances < -dead[0])
-        return _View(step, tracks, points, distances, middles, dead, zones)
+        return _View(step, tracks, points, by_anchor[Anchor.BOTTOM], distances, middles, dead, zones)
 
     def _note_births(self, view: _View) -> None:
         rows = self._rows
@@ -319,14 +325,31 @@ class CrossingCounter:
     def _note_cut(
         self, view: _View, line: int, row: int, start_px: Floats, start_s: float, end_px: Floats, end_s: float
     ) -> None:
-        heights = view.tracks.boxes_px[row, 3] - view.tracks.boxes_px[row, 1]
-        start, end = (float(start_px[0]), float(start_px[1])), (float(end_px[0]), float(end_px[1]))
-        slack_px = self._params.slack * float(heights)
-        share = path_cut(self._lines.lines[line], start, end, slack_px=slack_px)
+        """The path of `row` went over a line or its extension, from one point and moment to another."""
         facts = self._rows.facts[:, line, row]
-        facts[_VALID] = share is not None
+        share = path_cut(self._lines.lines[line], _point(start_px), _point(end_px), slack_px=math.inf)
         facts[_CUT] = start_s + (0.5 if share is None else share) * (end_s - start_s)
+        facts[_VALID] = self._cuts(view, line, row, _point(start_px), _point(end_px))
         facts[_GUESSED] = 0.0
+
+    def _cuts(self, view: _View, line: int, row: int, start_px: Point, end_px: Point) -> bool:
+        """Whether the vehicle of `row`, whose reference point went so, passed between the line's ends.
+
+        The ends lie on the ground. So what must pass between them is the point where the vehicle stands, which
+        comes to the line earlier or later than the middle of its box: its way is taken as straight till then.
+        """
+        box, velocity = view.tracks.boxes_px[row], view.tracks.velocities_px_s[row]
+        height_px = float(box[3] - box[1])
+        shape, slack_px = self._lines.lines[line], self._params.slack * height_px
+        if shape.anchor is Anchor.AUTO:
+            way_px = (float(velocity[0] + velocity[2]) * 0.5, float(velocity[1] + velocity[3]) * 0.5)
+            across = self._lines.across(line, way_px)
+            if abs(across) > _STEEP * math.hypot(*way_px):
+                foot_px = _point(view.feet_px[row])
+                reach = 2.0 * (height_px + abs(float(view.distances[line, row]))) / abs(across)
+                start_px = (foot_px[0] - reach * way_px[0], foot_px[1] - reach * way_px[1])
+                end_px = (foot_px[0] + reach * way_px[0], foot_px[1] + reach * way_px[1])
+        return path_cut(shape, start_px, end_px, slack_px=slack_px) is not None
 
     def _welcome(self, view: _View) -> None:
         """Tracks that were just confirmed: do they continue another one, or where did they come from?"""
@@ -388,7 +411,8 @@ class CrossingCounter:
         due = other & (view.step.now_s - waits >= self._params.confirm_s)
         # Seen on the other side, and gone before that could be confirmed: it went on.
         unseen_s = view.step.now_s - self._rows.seen_s
-        due |= ~seen & ~np.isnan(waits) & (unseen_s >= self._params.gone_s) & (facts[_DISTANCE] * side < 0)
+        past = ~seen & (unseen_s >= self._params.gone_s) & (facts[_DISTANCE] * side < 0)
+        due |= past & (~np.isnan(waits) | (zones == -side))
         due &= view.tracks.confirmed
         return self._accept(due, -side, view) if due.any() else []
 
@@ -398,15 +422,12 @@ class CrossingCounter:
         moved = to_side * (view.middles - facts[_MIDDLE])
         enough = 0.5 * np.minimum(view.dead[0], view.dead[1])
         went = due & (moved > enough)
-        slid = due & (moved < -99 * enough)
         counts = went & (facts[_VALID] > 0)
         accepted = [(int(line), int(row)) for line, row in np.argwhere(counts)]
-        changed = went | slid
-        sides = to_side[changed]
-        facts[_SIDE][changed] = sides
-        facts[_MIDDLE][changed] = view.middles[changed]
-        facts[_WAITS][changed] = np.nan
-        facts[_ORIGIN][changed] = 0.0
+        facts[_SIDE][went] = to_side[went]
+        facts[_MIDDLE][went] = view.middles[went]
+        facts[_WAITS][went] = np.nan
+        facts[_ORIGIN][went] = 0.0
         return list(self._emit(accepted, view))
 
     def _emit(self, accepted: Iterable[tuple[int, int]], view: _View) -> Iterable[Crossing]:
@@ -478,8 +499,7 @@ class CrossingCounter:
         since_s = max(view.step.now_s - float(tracks.born_s[row]), 1e-3)
         back_px = born_px - (now_px - born_px) / since_s * (max(before_s, 0.0) + 0.1)
         height_px = float(tracks.boxes_px[row, 3] - tracks.boxes_px[row, 1])
-        start, end = (float(back_px[0]), float(back_px[1])), (float(now_px[0]), float(now_px[1]))
-        if path_cut(self._lines.lines[line], start, end, slack_px=self._params.slack * height_px) is None:
+        if not self._cuts(view, line, row, _point(back_px), _point(now_px)):
             return None
         t_s = float(tracks.born_s[row]) - before_s
         side = int(rows.facts[_SIDE, line, row])
@@ -505,6 +525,10 @@ class CrossingCounter:
         np.copyto(rows.boxes_px, view.tracks.boxes_px, where=seen[:, None])
         np.copyto(rows.velocities_px_s, view.tracks.velocities_px_s, where=seen[:, None])
         np.copyto(rows.seen_s, view.step.now_s, where=seen)
+
+
+def _point(point_px: Floats) -> Point:
+    return float(point_px[0]), float(point_px[1])
 
 
 def _share_of_smaller(a: Floats, b: Floats) -> float:

@@ -124,13 +124,22 @@ def _strain(one: Departed, box_px: Floats, velocity_px_s: Floats, born_s: float,
     if not standing:
         if gap_s > params.moving_s or _turned_back((vx, vy), velocity_px_s):
             return math.inf
-        x, y, reach = x + vx * gap_s, y + vy * gap_s, reach + params.reach_per_s * gap_s
+        nearing = _nearing(one, width_px, height_px, gap_s)
+        x, y, reach = x + vx * gap_s * nearing, y + vy * gap_s * nearing, reach + params.reach_per_s * gap_s
+        width_px, height_px, size_px = width_px * nearing, height_px * nearing, size_px * nearing
     elif gap_s > params.standing_s:
         return math.inf
     ratio = max(_ratio(width_px, new_width_px), _ratio(height_px, new_height_px))
     if ratio > params.size_ratio:
         return math.inf
     return math.hypot(new_x - x, new_y - y) / (reach * size_px)
+
+
+def _nearing(one: Departed, width_px: float, height_px: float, gap_s: float) -> float:
+    """By what factor it has grown by now, if it goes on at a constant speed on the ground."""
+    _, _, widening, heightening = _centre_and_size(one.velocity_px_s)
+    growth = (widening / width_px + heightening / height_px) * 0.5 * gap_s
+    return 1.0 / (1.0 - min(max(growth, -0.5), 0.5))
 
 
 def _patience_s(one: Departed, params: HandoverParams) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.domain.geometry import signed_distance_px
-from edge_agent.domain.shapes import Anchor, Line
+from edge_agent.domain.shapes import Anchor, Line, Point
 
 Floats = NDArray[np.float64]
 
@@ -39,3 +39,7 @@ class LineSet:
         for i in self._bent:
             result[i] = signed_distance_px(self.lines[i], points_px[i])
         return result
+
+    def across(self, line: int, vector_px: Point) -> float:
+        """How far a move goes across the first piece of a line, positive towards its positive side."""
+        return float(vector_px[0] * self._normals[0, line, 0] + vector_px[1] * self._normals[1, line, 0])

@@ -17,6 +17,8 @@ POSITION, VELOCITY, VAR_P, COV_PV, VAR_V = range(5)
 """Planes of a state array, shape (5, n, 4); the last axis is centre x, centre y, width, height."""
 
 _MIN_SIZE_PX = 2.0
+_MOST_GROWTH = 0.3
+"""Share by which a box may be expected to have grown or shrunk from one update to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,21 @@ class MotionModel:
         states[VAR_V] = self._first_speed_var * area
         return states
 
-    def predict(self, states: Floats, dt_s: float) -> None:
-        """Move all states on by `dt_s`, in place."""
+    def predict(self, states: Floats, dt_s: float, known: NDArray[np.bool_]) -> None:
+        """Move all states on by `dt_s`, in place.
+
+        Args:
+            known: (n,) whose growth is known well enough to be reckoned with.
+        """
         wander = self._wander_var * (dt_s * _area_px2(states[POSITION]))
+        # What comes nearer at a constant speed grows, and moves in the picture, ever faster: all by one factor.
+        sizes = states[POSITION, :, 2:]
+        growth = (states[VELOCITY, :, 2:] / sizes).sum(axis=1) * (0.5 * dt_s)
+        growth = np.where(known, np.minimum(np.maximum(growth, -_MOST_GROWTH), _MOST_GROWTH), 0.0)
+        nearing = 1.0 / (1.0 - growth)[:, None]
+        states[VELOCITY] *= nearing
         states[POSITION] += states[VELOCITY] * dt_s
+        states[VELOCITY] *= nearing
         np.maximum(states[POSITION, :, 2:], _MIN_SIZE_PX, out=states[POSITION, :, 2:])
         states[VAR_P] += dt_s * (2.0 * states[COV_PV] + dt_s * (states[VAR_V] + wander / 3.0))
         states[COV_PV] += dt_s * (states[VAR_V] + wander / 2.0)

@@ -26,6 +26,8 @@ from edge_agent.domain.motion_model import (
 )
 from edge_agent.domain.timeline import Step, Timeline
 
+_KNOWN_HITS = 4
+_GROWS_UNSEEN_S = 0.5
 _FAR_PX = 1e6
 """No picture is this large; a box beyond it is a fault of the detector."""
 
@@ -122,7 +124,7 @@ class TrackerParams:
         max_tracks: bound of memory and time; beyond it, boxes with the lowest scores are left out.
     """
 
-    birth_score: float = 0.35
+    birth_score: float = 0.3
     keep_score: float = 0.2
     confirm_s: float = 0.15
     confirm_share: float = 0.5
@@ -130,7 +132,7 @@ class TrackerParams:
     lost_s: float = 1.5
     parked_s: float = 60.0
     parked_speed: float = 0.25
-    low_score_error: float = 2.0
+    low_score_error: float = 1.5
     max_tracks: int = 1000
     motion: MotionParams = field(default_factory=MotionParams)
     association: AssociationParams = field(default_factory=AssociationParams)
@@ -196,10 +198,15 @@ class Tracker:
             return
         waiting = self._parked(step) & (step.now_s - self._seen_s > self._params.tentative_s)
         held = self._states[:, waiting].copy()
-        self._model.predict(self._states, step.dt_s)
+        growing = self._known() & (step.now_s - step.dt_s - self._seen_s < _GROWS_UNSEEN_S)
+        self._model.predict(self._states, step.dt_s, growing)
         if held.size:
             held[VELOCITY] = 0.0
             self._states[:, waiting] = held
+
+    def _known(self) -> NDArray[np.bool_]:
+        """Those whose speed is known."""
+        return self._hits >= _KNOWN_HITS
 
     def _parked(self, step: Step) -> NDArray[np.bool_]:
         """Those that stand still, or stood still when they were lost."""
@@ -218,7 +225,7 @@ class Tracker:
             return taken
         classes = np.argmax(self._votes, axis=1)
         costs = pair_costs(
-            self._states, classes, self._hits >= 4, boxes.measured_px, boxes.class_ids, self._params.association
+            self._states, classes, self._known(), boxes.measured_px, boxes.class_ids, self._params.association
         )
         good = boxes.scores >= self._params.birth_score
         tracks, columns = _pairs_among(costs, None, np.flatnonzero(good), self._params)
