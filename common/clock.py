@@ -19,8 +19,10 @@ collector, and newer ones over older ones. No result lies before `FLOOR_MS` or a
 Pure: no clock is read here. Times are UTC in ms since 1970, or ns of CLOCK_BOOTTIME.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from itertools import accumulate
 from math import ceil
 
 import msgspec
@@ -87,20 +89,27 @@ class Resolved(msgspec.Struct, frozen=True):
     at_error_ms: int
 
 
-class _Placement(msgspec.Struct, frozen=True):
+class _Placement:
     """Where one boot lies: anchors that agree with each other, and bounds of its start."""
 
-    anchors: tuple[Anchor, ...]
-    start_from_ms: int
-    start_to_ms: int
+    def __init__(self, anchors: Sequence[Anchor], start_from_ms: int, start_to_ms: int) -> None:
+        self._start_from_ms, self._start_to_ms = start_from_ms, start_to_ms
+        ordered = sorted(anchors, key=lambda anchor: anchor.boottime_ns)
+        self._times_ns = [anchor.boottime_ns for anchor in ordered]
+        # The best anchor for a moment is the best of those before it or the best of those after it; and since all
+        # errors grow alike with the distance, which of these that is does not depend on the moment.
+        self._best_until = list(accumulate(ordered, _better_beyond))
+        self._best_from = list(accumulate(reversed(ordered), _better_beyond))[::-1]
 
     def estimate(self, boottime_ns: int) -> Resolved:
         """The time at `boottime_ns` of this boot, by its best anchor or else half way between its bounds."""
-        if self.anchors:
-            best = min(self.anchors, key=lambda anchor: _error_at(anchor, boottime_ns))
+        if self._times_ns:
+            after = bisect_right(self._times_ns, boottime_ns)
+            near = self._best_until[max(0, after - 1) : after] + self._best_from[after : after + 1]
+            best = min(near, key=lambda anchor: _error_at(anchor, boottime_ns))
             return Resolved(best.start_ms + boottime_ns // _NS_PER_MS, ceil(_error_at(best, boottime_ns)))
-        middle_ms = (self.start_from_ms + self.start_to_ms) // 2
-        half_ms = (abs(self.start_to_ms - self.start_from_ms) + 1) // 2
+        middle_ms = (self._start_from_ms + self._start_to_ms) // 2
+        half_ms = (abs(self._start_to_ms - self._start_from_ms) + 1) // 2
         return Resolved(middle_ms + boottime_ns // _NS_PER_MS, max(half_ms, 1))
 
 
@@ -165,6 +174,11 @@ def _error_at(anchor: Anchor, boottime_ns: int) -> float:
     """How far off `anchor` may be at another moment of its boot, in ms; at least 1, since it is an estimate."""
     distance_ms = abs(boottime_ns - anchor.boottime_ns) / _NS_PER_MS
     return max(1.0, anchor.error_ms + distance_ms * DRIFT_PPM / 1e6)
+
+
+def _better_beyond(first: Anchor, second: Anchor) -> Anchor:
+    """Which of two anchors is better for moments on the far side of `second`."""
+    return second if second.error_ms <= _error_at(first, second.boottime_ns) else first
 
 
 def _agreeing(anchors: Sequence[Anchor]) -> tuple[Anchor, ...]:

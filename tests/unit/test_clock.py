@@ -148,6 +148,20 @@ def test_the_truth_lies_within_the_error_when_all_anchors_are_honest(
         assert abs(resolved.at_ms - true_ms) <= resolved.at_error_ms + 1
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 300)), min_size=1, max_size=8),
+    st.integers(0, 10**6),
+)
+def test_of_agreeing_anchors_the_one_with_the_least_error_is_taken(told: list[tuple[int, int]], t_s: int) -> None:
+    """Against asking every anchor, which is what the fast way must come to."""
+    start_ms = T0_MS - 10**9
+    anchors = [anchor("a", at_s, start_ms + at_s * 1000, error_ms) for at_s, error_ms in told]
+    resolved = Timeline([Boot("a", 10**15)], anchors, T0_MS).resolve(stamp("a", t_s))
+    least_ms = min(max(1.0, error_ms + abs(t_s - at_s) * DRIFT_PPM / 1000) for at_s, error_ms in told)
+    assert resolved.at_ms == start_ms + t_s * 1000
+    assert resolved.at_error_ms == pytest.approx(least_ms, abs=1.001)
+
+
 wild_ms = st.integers(-(2**50), 2**50)
 
 
