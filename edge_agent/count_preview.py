@@ -150,5 +150,8 @@ def _inside(picture: Image, place: Sequence[float]) -> tuple[int, int]:
 
 
 def _label(picture: Image, text: str, place: tuple[int, int], colour: Colour, scale: float = 0.4) -> None:
-    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3, cv2.LINE_AA)
+    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    x, y = place
+    # A plate, not an outline: OpenCV 5 draws thicker text wider.
+    cv2.rectangle(picture, (x - 2, y - height - 2), (x + width + 2, y + below), (24, 24, 24), cv2.FILLED)
     cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -2,9 +2,12 @@
 
 import bisect
 import logging
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 from common.codes import Direction, GapReason
 from edge_agent.count_command import Plan, UsageError
@@ -75,6 +78,7 @@ def count(plan: Plan, *, preview_path: Path | None = None) -> Outcome:
         UsageError: there is nothing to count at.
         ValueError: a line or a zone does not fit the picture.
     """
+    _hush_libraries()
     source = open_source(plan.source, fps=plan.fps, frames=plan.frames, every=plan.every, realtime=False)
     plan = _with_own_lines(plan, source)
     detector = _detector(plan)
@@ -225,6 +229,12 @@ class _Counting:
         for crossings in outcome.lines.values():
             crossings.sort(key=lambda crossing: crossing.t_s)
         outcome.gaps.sort(key=lambda gap: gap.from_s)
+
+
+def _hush_libraries() -> None:
+    """OpenCV and FFmpeg write to stderr by themselves what is told better here, addresses included."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _with_own_lines(plan: Plan, source: FrameSource) -> Plan:

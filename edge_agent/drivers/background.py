@@ -26,6 +26,10 @@ Floats = NDArray[np.float32]
 DIMMED, OBJECT = 128, 255
 """What the pixels of a foreground are."""
 
+_GHOST_INTERVAL = 5
+"""Ghosts are looked for in every so many frames: it costs more than the rest, and they do not run away."""
+
+_KERNEL = np.ones((3, 3), np.uint8)
 _SAMPLE_STEP = 4
 """Every so many pixels, in both directions, one is used to fit the light."""
 
@@ -54,7 +58,7 @@ class BackgroundParams:
     shadow_ratios: tuple[float, float] = (0.5, 0.96)
     shadow_colour: float = 0.08
     park_frames: int = 1800
-    ghost_frames: int = 6
+    ghost_frames: int = 15
     ghost_share: float = 0.9
     jump_share: float = 0.6
 
@@ -93,7 +97,8 @@ class Background:
         self._noise = np.full(now.shape[1:], 2.0, np.float32)
         self._differs = np.zeros(now.shape[1:], bool)
         self._still = np.zeros(now.shape[1:], np.int16)
-        self._previous = now
+        self._at_rest = now.copy()
+        self._since_ghosts = 0
         return np.zeros(now.shape[1:], np.uint8)
 
     def _least_difference(self) -> Floats:
@@ -134,13 +139,17 @@ class Background:
     def _watch_still(self, now: Floats, differs: NDArray[np.bool_], least: Floats) -> None:
         """Count for how long each foreground pixel has not changed; take over ghosts, and what is parked."""
         assert self._mean is not None
-        unchanged = np.abs(now - self._previous).max(axis=0) < least
-        self._still = np.where(differs & unchanged, self._still + np.int16(1), np.int16(0))
-        self._previous = now
+        # Against the picture in which the pixel came to rest: a slow bus changes little from one to the next.
+        rests = differs & (np.abs(now - self._at_rest).max(axis=0) < least)
+        self._still = np.where(rests, self._still + np.int16(1), np.int16(0))
+        np.copyto(self._at_rest, now, where=~rests)
         if int(self._still.max()) < self._params.ghost_frames:
             return
         taken = self._still >= self._params.park_frames
-        taken |= self._ghosts(now, differs)
+        self._since_ghosts += 1
+        if self._since_ghosts >= _GHOST_INTERVAL:
+            self._since_ghosts = 0
+            taken |= self._ghosts(now, differs)
         if taken.any():
             self._mean[:, taken] = now[:, taken]
             self._still[taken] = 0
@@ -151,7 +160,7 @@ class Background:
         The inside of a long bus does not change either while it drives by; its ends do.
         """
         assert self._mean is not None
-        areas = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        areas = cv2.morphologyEx(differs.astype(np.uint8), cv2.MORPH_OPEN, _KERNEL)
         n, labels, stats, _ = cv2.connectedComponentsWithStats(areas, connectivity=8)
         long_still = self._still >= self._params.ghost_frames
         still_px = np.bincount(labels.ravel(), long_still.ravel(), minlength=n)
@@ -160,10 +169,9 @@ class Background:
             x, y, width, height, area_px = (int(value) for value in stats[number])
             if still_px[number] < self._params.ghost_share * area_px:
                 continue
-            window = np.s_[..., max(0, y - 2) : y + height + 2, max(0, x - 2) : x + width + 2]
+            window = np.s_[..., max(0, y - 4) : y + height + 4, max(0, x - 4) : x + width + 4]
             area = (labels[window] == number).astype(np.uint8)
-            outline = cv2.morphologyEx(area, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
-            if _edge_strength(self._mean[window], outline) > 1.5 * _edge_strength(now[window], outline):
+            if _contrast_across(self._mean[window], area) > 1.5 * _contrast_across(now[window], area):
                 ghosts[window] |= area > 0
         return ghosts
 
@@ -193,9 +201,21 @@ def _fit_light(before: Floats, after: Floats) -> tuple[float, float]:
     return (gain, offset) if 0.2 < gain < 5.0 else (ratio, 0.0)
 
 
-def _edge_strength(picture: Floats, where: NDArray[np.bool_]) -> float:
-    """Mean gradient on the pixels of `where`, in levels per pixel."""
-    grey = picture.mean(axis=0)
-    across, down = cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1)
-    strength: Floats = np.abs(across) + np.abs(down)
-    return float(strength[where].mean()) if where.any() else 0.0
+def _contrast_across(picture: Floats, area: Mask) -> float:
+    """How much the picture changes from just inside to just outside of an area's outline, in levels.
+
+    Edges that run across the outline, as kerbs and markings do, are on both sides and do not matter.
+    """
+    outline = (cv2.dilate(area, _KERNEL) != area) | (cv2.erode(area, _KERNEL) != area)
+    inside = _local_mean(picture, area.astype(np.float32))
+    outside = _local_mean(picture, (1 - area).astype(np.float32))
+    change = np.abs(inside - outside).max(axis=0)[outline]
+    return float(np.nanmean(change)) if np.isfinite(change).any() else 0.0
+
+
+def _local_mean(picture: Floats, weights: Floats) -> Floats:
+    """Mean of the pixels around each pixel that `weights` picks, (3, height, width); NaN where it picks none."""
+    size = (5, 5)
+    total = cv2.boxFilter(weights, -1, size, normalize=False)
+    sums = np.stack([cv2.boxFilter(plane * weights, -1, size, normalize=False) for plane in picture])
+    return np.asarray(np.divide(sums, total, out=np.full_like(sums, np.nan), where=total > 0.5), np.float32)

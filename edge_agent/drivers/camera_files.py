@@ -159,6 +159,8 @@ class VideoSource:
         # A little early is in time: rounded timestamps must not cost every other picture.
         if t_s < self._due_s - 0.25 / self._own_fps:
             return False
+        if not math.isfinite(self._due_s):
+            self._due_s = t_s
         self._due_s = max(self._due_s + 1 / self._fps, t_s + 1 / self._fps - 1 / self._own_fps)
         return True
 

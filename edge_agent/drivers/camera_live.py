@@ -144,7 +144,7 @@ class _Grabber:
         raise SourceStalled(f"{self._name} gave no picture for {waited_s:.3g} s")
 
     def _run(self) -> None:
-        index, due_s = -1, 0.0
+        index, due_s = -1, self._monotonic_s()
         try:
             while not self._stopping:
                 if not self._capture.grab():

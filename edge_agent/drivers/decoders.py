@@ -120,6 +120,7 @@ class YoloX:
     family = "YOLOX"
     needs_suppression = True
     _STRIDES = ((8, 16, 32), (8, 16, 32, 64))
+    _MAX_CLASSES = 1000
 
     def __init__(self, width_px: int, height_px: int, strides: Sequence[int], n_classes: int) -> None:
         self.input_format = InputFormat(width_px, height_px)
@@ -129,7 +130,7 @@ class YoloX:
     @classmethod
     def recognise(cls, signature: Signature) -> "YoloX | None":
         shapes = list(signature.outputs.values())
-        if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][2] < 6:
+        if len(shapes) != 1 or len(shapes[0]) != 3 or not 1 <= shapes[0][2] - 5 <= cls._MAX_CLASSES:
             return None
         _, width, height = signature.picture
         for strides in cls._STRIDES:

@@ -24,6 +24,7 @@ class MotionParams:
         work_width_px: pictures wider than this are shrunk first.
         min_area_share: smallest object, as a share of the picture.
         bridge_share: parts that are no further apart than this share of the picture's width are one object.
+        one_share: an area that fills so much of its convex outline is one object, shadow or not.
         sure_share: an area of which so much cannot be shadow is not taken for one dark object.
     """
 
@@ -31,6 +32,7 @@ class MotionParams:
     min_area_share: float = 0.0008
     bridge_share: float = 0.012
     sure_share: float = 0.5
+    one_share: float = 1.0
 
 
 class MotionDetector:
@@ -94,7 +96,7 @@ class MotionDetector:
         found: list[NDArray[np.int32]] = []
         for number, area in areas:
             share = sure_px[number] / area[cv2.CC_STAT_AREA]
-            if share >= self._params.sure_share:
+            if share >= self._params.sure_share and not self._is_one(area, number, labels):
                 found += self._parts(area, number, labels, sure)
             elif share >= self._params.sure_share / 5:
                 found.append(area)
@@ -102,6 +104,14 @@ class MotionDetector:
         boxes = np.hstack([stats[:, :2], stats[:, :2] + stats[:, 2:4]])
         filled = stats[:, cv2.CC_STAT_AREA] / np.maximum(1, stats[:, 2] * stats[:, 3])
         return boxes, np.clip(0.5 + filled / 2, 0, 1).astype(np.float32)
+
+    def _is_one(self, area: NDArray[np.int32], number: int, labels: Ints) -> bool:
+        """Whether an area has the full, convex outline of one vehicle. One with its shadow has a corner."""
+        x, y, width, height, area_px = (int(value) for value in area)
+        inside = (labels[y : y + height, x : x + width] == number).astype(np.uint8)
+        outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        hull_px = cv2.contourArea(cv2.convexHull(max(outlines, key=cv2.contourArea)))
+        return area_px >= self._params.one_share * max(1.0, hull_px)
 
     def _parts(self, area: NDArray[np.int32], number: int, labels: Ints, sure: Mask) -> list[NDArray[np.int32]]:
         """The objects of one area, without its shadows."""

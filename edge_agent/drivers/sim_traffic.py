@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 BLOCK_S = 60.0
 """Length of the stretches of time that are computed at once."""
-_STEP_S = 0.1
+_STEP_S = 0.25
 _TAIL_S = 40.0
 """How long after its minute the last vehicle of a minute may still be on the lane."""
 _CACHED_BLOCKS = 64
@@ -201,8 +201,8 @@ def _red_light(lane: Lane, minute: int, seed: int) -> tuple[float, float] | None
     rng = np.random.default_rng([seed, _SIGNAL_STREAM + round(lane.stop_m), minute])
     if rng.random() > 0.6:
         return None
-    start_s = rng.uniform(10.0, 22.0)
-    return start_s, start_s + rng.uniform(8.0, 13.0)
+    start_s = rng.uniform(8.0, 16.0)
+    return start_s, start_s + rng.uniform(12.0, 20.0)
 
 
 def _drive(
@@ -214,6 +214,7 @@ def _drive(
     paths = np.full((steps, n), np.nan)
     front, speed = np.zeros(n), speeds.copy()
     stop_at = abs((lane.stop_m or 0.0) - lane.from_m)
+    road_m = abs(lane.to_m - lane.from_m)
     for step in range(steps):
         t_s = step * _STEP_S
         there = arrivals <= t_s
@@ -226,6 +227,8 @@ def _drive(
         speed = np.where(there, np.clip(speed + np.clip(pull, -7, 1.8) * _STEP_S, 0, None), speed)
         front = np.where(there, front + speed * _STEP_S, front)
         paths[step, there] = (front - lengths / 2)[there]
+        if t_s > BLOCK_S and np.all(front - lengths > road_m):
+            return paths[: step + 2]
     return paths
 
 
