@@ -193,6 +193,12 @@ def test_the_agent_sees_cameras_and_the_clock() -> None:
     assert not {"PrivateDevices", "ProtectClock", "ProcSubset", "PrivateUsers"} & agent.keys()
 
 
+def test_typed_commands_recognise_the_collectors_database() -> None:
+    """The shared memory and the process of PostgreSQL have to be seen from outside the service, and from inside."""
+    collector = settings(ROOT / "systemd/stopline-collector.service")
+    assert not {"PrivateUsers", "PrivateIPC", "RemoveIPC", "DynamicUser", "PrivatePIDs"} & collector.keys()
+
+
 def environment(file: Path) -> dict[str, str]:
     """An environment file as systemd reads it."""
     parser = configparser.RawConfigParser(delimiters="=", comment_prefixes=("#",))
@@ -208,8 +214,11 @@ def test_the_agents_example_is_a_valid_configuration() -> None:
 
 
 def test_the_collectors_example_is_a_valid_configuration() -> None:
-    environ = environment(EXAMPLES / "collector.env") | {"STATE_DIRECTORY": "/var/lib/stopline"}
-    config = load_collector_config(EXAMPLES / "collector.toml", environ)
+    config = load_collector_config(EXAMPLES / "collector.toml", environment(EXAMPLES / "collector.env"))
+    unit = settings(ROOT / "systemd/stopline-collector.service")
+    assert str(config.state_dir) == f"/var/lib/{unit['StateDirectory'][0]}", (
+        "typed commands find the same database"
+    )
     assert config.dsn is not None
     assert config.host == "127.0.0.1"
     assert config.retention.count_events == 90
