@@ -194,7 +194,7 @@ def test_the_agent_sees_cameras_and_the_clock() -> None:
 
 
 def test_typed_commands_recognise_the_collectors_database() -> None:
-    """The shared memory and the process of PostgreSQL have to be seen from outside the service, and from inside."""
+    """PostgreSQL, its process and its shared memory, has to be seen from outside the service, and from inside."""
     collector = settings(ROOT / "systemd/stopline-collector.service")
     assert not {"PrivateUsers", "PrivateIPC", "RemoveIPC", "DynamicUser", "PrivatePIDs"} & collector.keys()
 
