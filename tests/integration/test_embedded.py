@@ -1,5 +1,6 @@
 """The embedded PostgreSQL: killed, adopted, recovered, shared, and refused with a reason."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -141,6 +142,19 @@ def test_a_server_that_outlived_a_killed_collector_is_adopted(
         assert server.pid == first
         assert connection.execute("SELECT 1").fetchone() == (1,)
     assert server.pid is None
+
+
+def test_a_collector_killed_while_it_starts_the_server_is_followed_by_one_that_finds_it(state: Path) -> None:
+    with EmbeddedPostgres(state):
+        pass
+    for wait_s in (0.25, 0.3, 0.35, 0.4, 0.5, 0.7):
+        starting = subprocess.Popen([sys.executable, "-c", HOLD, str(state)], stdin=subprocess.PIPE)
+        with starting:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                starting.wait(wait_s)
+            starting.kill()
+        with EmbeddedPostgres(state) as server, psycopg.connect(server.dsn) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_the_last_user_stops_the_server(state: Path, hold: Callable[[], "subprocess.Popen[str]"]) -> None:
