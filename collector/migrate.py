@@ -14,6 +14,7 @@ in a transaction of its own that also notes it in `schema_migrations`. A file th
 import hashlib
 import logging
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _LOCK = 0x53544F50
 """Key of the advisory lock: one migration at a time in a database."""
+_POLL_S = 0.1
 
 
 class MigrationError(CollectorError):
@@ -119,7 +121,7 @@ def migrate(
     # The lock lives in a transaction that stays open on a connection of its own, not in the session: so it holds
     # behind PgBouncer in transaction mode too, and while files run that must not be in a transaction.
     with _connect(dsn) as holder, _connect(dsn, autocommit=True) as connection:
-        holder.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        _await_turn(holder)
         _prepare(connection)
         for migration in _pending(connection, migrations):
             if only is Phase.PRE and migration.phase is Phase.POST:
@@ -147,6 +149,21 @@ def _connect(dsn: str, *, autocommit: bool = False) -> psycopg.Connection[TupleR
         return psycopg.connect(dsn, autocommit=autocommit, connect_timeout=10, prepare_threshold=None)
     except psycopg.OperationalError as error:
         raise UnavailableError(f"the database cannot be reached: {str(error).strip()}") from error
+
+
+def _await_turn(holder: psycopg.Connection[TupleRow]) -> None:
+    """Takes the lock, in a transaction that stays open and holds no snapshot.
+
+    It is asked for again and again rather than waited for, and without parameters, by the simple protocol: a
+    session that waits, or that still has its last statement open, has a snapshot, and `CREATE INDEX CONCURRENTLY`
+    waits for all older snapshots to go.
+    """
+    while True:
+        row = holder.execute(f"SELECT pg_try_advisory_xact_lock({_LOCK})".encode()).fetchone()
+        if row is not None and row[0]:
+            return
+        holder.rollback()
+        time.sleep(_POLL_S)
 
 
 def _is_prepared(connection: psycopg.Connection[TupleRow]) -> bool:
