@@ -1,0 +1,108 @@
+"""The store behind PgBouncer in transaction mode, where a session is somebody else's after every transaction."""
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from collector.config import Retention
+from collector.counting.queries import Asked, Bucket, CountQueries
+from collector.counting.rollups import RollupWorker
+from collector.db import Settings, make_pool, reading
+from collector.fleet.completeness import audit
+from collector.migrate import migrate, status
+from collector.store.maintenance import maintain
+from tests.integration.facts import Facts
+from tests.servers.ports import free_port
+from tests.servers.postgres import PgServer
+
+NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
+NOBODY = 65534
+
+
+@pytest.fixture
+def bounced_dsn(plain_server: PgServer, database_names: Iterator[str], tmp_path: Path) -> Iterator[str]:
+    """An empty database behind a PgBouncer that has few server sessions and hands them round."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("no PgBouncer: install the package pgbouncer")
+    name, port = next(database_names), free_port()
+    server = conninfo.conninfo_to_dict(plain_server.create_database(name))
+    settings = tmp_path / "pgbouncer.ini"
+    settings.write_text(
+        f"[databases]\n{name} = host={server['host']} port={server['port']} user={server['user']}\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
+        "pool_mode = transaction\ndefault_pool_size = 4\nserver_reset_query_always = 1\n"
+        "server_reset_query = DISCARD ALL\n"
+    )
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    with subprocess.Popen(
+        [program, str(settings)],
+        user=NOBODY if os.geteuid() == 0 else None,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    ) as bouncer:
+        _await_port(port)
+        yield f"host=127.0.0.1 port={port} user={server['user']} dbname={name}"
+        bouncer.terminate()
+    plain_server.drop_database(name)
+
+
+def _await_port(port: int) -> None:
+    for _ in range(500):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    pytest.fail("PgBouncer does not start")
+
+
+def test_all_of_the_store_works_behind_it(bounced_dsn: str) -> None:
+    assert migrate(bounced_dsn)
+    assert status(bounced_dsn).pending == ()
+    facts = Facts(bounced_dsn)
+    for minute in range(5):
+        facts.count(NOON + timedelta(minutes=minute))
+    facts.commit()
+
+    async def run() -> None:
+        await maintain(bounced_dsn, NOON, Retention())
+        settings = Settings(bounced_dsn, min_size=4, max_size=8, prepare_threshold=None)
+        async with make_pool(settings) as pool:
+            queries = CountQueries(pool)
+            asked = Asked(NOON, NOON + timedelta(hours=1), Bucket.HOUR)
+            workers = [RollupWorker(pool, asyncio.Event()) for _ in range(3)]
+            for _ in range(10):
+                answers = await asyncio.gather(*(queries.counts(asked) for _ in range(6)))
+                assert {answer.sources[0].cells[0].n for answer in answers} == {5}
+                await asyncio.gather(*(worker.run_once(NOON + timedelta(hours=1)) for worker in workers))
+            assert sum(worker.stats.marks for worker in workers) == 5
+            assert await audit(pool) == []
+
+    asyncio.run(run())
+
+
+def test_a_statement_of_a_request_is_bounded(bounced_dsn: str) -> None:
+    async def run() -> None:
+        settings = Settings(bounced_dsn, min_size=1, prepare_threshold=None, statement_timeout_s=0.2)
+        async with make_pool(settings) as pool:
+            with pytest.raises(psycopg.errors.QueryCanceled, match=re.escape("statement timeout")):
+                async with reading(pool) as connection:
+                    await connection.execute("SELECT pg_sleep(10)")
+            async with reading(pool) as connection:
+                cursor = await connection.execute("SELECT current_setting('transaction_read_only')")
+                assert await cursor.fetchone() == ("on",)
+
+    asyncio.run(run())
