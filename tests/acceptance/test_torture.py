@@ -105,6 +105,12 @@ class World:
         with self.postgres:
             pass  # whoever uses it last stops it
 
+    def is_making(self) -> bool:
+        """Whether the agent makes counts: it is up, and will end in good order when it is told to."""
+        size_bytes = self.journal.stat().st_size
+        time.sleep(0.3)
+        return self.journal.stat().st_size > size_bytes
+
     def waiting(self) -> int:
         """How many records the outbox holds. The agent must be stopped."""
         reply = _run("stopline-agent", "outbox", "export", "--config", str(self._config))
@@ -173,6 +179,7 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_counted_twice(world
         time.sleep(chance.uniform(0.1, 1.5))
         _harm(world, chance)
     assert world.link.n_lost > 0, "no answer was lost: the test did not try what it is for"
+    _wait_until(world.is_making, _READY_S, "the agent makes counts", str)
     world.stop("agent")
     world.start_agent(rate=0)
     world.link.restore()
