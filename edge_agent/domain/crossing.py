@@ -109,7 +109,9 @@ _GUESSED = 8
 """1: that cut was not seen, but lies between the last place under one id and the first under another."""
 _ORIGIN = 9
 """1: it is still to be settled whether it came over the line before it was first seen."""
-_PLANES = 10
+_REACH = 10
+"""How far the box reached from its middle across the line when it was last on the confirmed side."""
+_PLANES = 11
 
 
 @dataclass(slots=True)
@@ -136,7 +138,7 @@ class _Rows:
     def new(ids: NDArray[np.int64], n_lines: int) -> "_Rows":
         n = len(ids)
         facts = np.zeros((_PLANES, n_lines, n))
-        facts[[_DISTANCE, _BORN, _MIDDLE, _WAITS, _CUT]] = np.nan
+        facts[[_DISTANCE, _BORN, _MIDDLE, _WAITS, _CUT, _REACH]] = np.nan
         points = np.full((n_lines, n, 2), np.nan)
         boxes = np.full((n, 4), np.nan)
         return _Rows(
@@ -194,6 +196,8 @@ class _View:
     distances: Floats
     middles: Floats
     """Distances of the boxes' middles."""
+    reaches: Floats
+    """How far each box reaches from its middle, across each line."""
     dead: Floats
     """(2, lines, n): width of the dead zone on the negative and the positive side."""
     zones: Floats
@@ -285,6 +289,7 @@ class CrossingCounter:
         points = self._lines.pick(by_anchor)
         distances = self._lines.distances_px(points)
         middles = self._lines.distances_px(np.repeat(by_anchor[Anchor.CENTRE][None], self._n_lines, axis=0))
+        reaches = self._lines.reaches_px(tracks.boxes_px)
         heights = tracks.boxes_px[:, 3] - tracks.boxes_px[:, 1]
         width = np.maximum(self._params.dead_zone * heights, 1.0)
         counted = self._rows.facts[_COUNTED]
@@ -295,7 +300,7 @@ class CrossingCounter:
         ])  # fmt: skip
         np.minimum(dead, 0.5 * self._lines.room_px, out=dead)
         zones = (distances > dead[1]).astype(np.float64) - (distances < -dead[0])
-        return _View(step, tracks, points, by_anchor[Anchor.BOTTOM], distances, middles, dead, zones)
+        return _View(step, tracks, points, by_anchor[Anchor.BOTTOM], distances, middles, reaches, dead, zones)
 
     def _note_births(self, view: _View) -> None:
         rows = self._rows
@@ -305,6 +310,7 @@ class CrossingCounter:
         rows.facts[_BORN][:, new] = view.distances[:, new]
         rows.facts[_DISTANCE][:, new] = view.distances[:, new]
         rows.facts[_MIDDLE][:, new] = view.middles[:, new]
+        rows.facts[_REACH][:, new] = view.reaches[:, new]
         rows.points_px[:, new] = view.points_px[:, new]
         rows.born_points_px[:, new] = view.points_px[:, new]
         rows.born_boxes_px[new] = view.tracks.boxes_px[new]
@@ -375,7 +381,7 @@ class CrossingCounter:
         rows = self._rows
         facts = rows.facts[:, :, row]
         knows = donor.facts[_SIDE] != 0
-        for plane in (_SIDE, _COUNTED, _MIDDLE):
+        for plane in (_SIDE, _COUNTED, _MIDDLE, _REACH):
             facts[plane] = np.where(knows, donor.facts[plane], facts[plane])
         born_s = float(view.tracks.born_s[row])
         unseen_cut = ((donor.facts[_DISTANCE] < 0) != (facts[_BORN] < 0)) & np.isnan(facts[_CUT])
@@ -405,6 +411,7 @@ class CrossingCounter:
         settled = first | same
         side[first] = zones[first]
         facts[_MIDDLE][settled] = view.middles[settled]
+        facts[_REACH][settled] = view.reaches[settled]
         other = seen & (side != 0) & (zones == -side)
         waits = facts[_WAITS]
         waits[other & np.isnan(waits)] = view.step.now_s
@@ -417,15 +424,21 @@ class CrossingCounter:
         return self._accept(due, -side, view) if due.any() else []
 
     def _accept(self, due: Mask, to_side: Floats, view: _View) -> list[Crossing]:
-        """Those of `due` whose boxes moved as a whole; a box whose lower end only came to light did not."""
+        """Those of `due` whose boxes moved as a whole.
+
+        Where something comes to hide a vehicle that stands, its box shrinks from there, and its middle moves; but
+        its other end does not.
+        """
         facts = self._rows.facts
         moved = to_side * (view.middles - facts[_MIDDLE])
+        moved += np.minimum(view.reaches - facts[_REACH], 0.0)
         enough = 0.5 * np.minimum(view.dead[0], view.dead[1])
         went = due & (moved > enough)
         counts = went & (facts[_VALID] > 0)
         accepted = [(int(line), int(row)) for line, row in np.argwhere(counts)]
         facts[_SIDE][went] = to_side[went]
         facts[_MIDDLE][went] = view.middles[went]
+        facts[_REACH][went] = view.reaches[went]
         facts[_WAITS][went] = np.nan
         facts[_ORIGIN][went] = 0.0
         return list(self._emit(accepted, view))
@@ -433,14 +446,15 @@ class CrossingCounter:
     def _emit(self, accepted: Iterable[tuple[int, int]], view: _View) -> Iterable[Crossing]:
         facts = self._rows.facts
         for line, row in accepted:
-            side = int(facts[_SIDE, line, row])
-            facts[_COUNTED, line, row] = side
+            facts[_COUNTED, line, row] = facts[_SIDE, line, row]
             t_s = float(facts[_CUT, line, row])
-            counted = _Counted(
-                line, side, t_s, int(view.tracks.ids[row]), view.tracks.boxes_px[row], view.points_px[line, row]
-            )
+            counted = self._counted(line, row, t_s, view.points_px[line, row], view)
             if not self._is_double(counted, view):
                 yield self._crossing(counted, view, row, inferred=bool(facts[_GUESSED, line, row]))
+
+    def _counted(self, line: int, row: int, t_s: float, point_px: Floats, view: _View) -> _Counted:
+        tracks, side = view.tracks, int(self._rows.facts[_SIDE, line, row])
+        return _Counted(line, side, t_s, int(tracks.ids[row]), tracks.boxes_px[row], point_px)
 
     def _crossing(self, counted: _Counted, view: _View, row: int, *, inferred: bool) -> Crossing:
         self._recent.append(counted)
@@ -502,10 +516,9 @@ class CrossingCounter:
         if not self._cuts(view, line, row, _point(back_px), _point(now_px)):
             return None
         t_s = float(tracks.born_s[row]) - before_s
-        side = int(rows.facts[_SIDE, line, row])
         point_px = born_px - (now_px - born_px) / since_s * before_s
-        new = _Counted(line, side, t_s, int(tracks.ids[row]), tracks.boxes_px[row], point_px)
-        rows.facts[_COUNTED, line, row] = side
+        rows.facts[_COUNTED, line, row] = rows.facts[_SIDE, line, row]
+        new = self._counted(line, row, t_s, point_px, view)
         if self._is_double(new, view) or self._was_counted_there(new, height_px):
             return None
         return self._crossing(new, view, row, inferred=before_s > 0)
@@ -514,7 +527,7 @@ class CrossingCounter:
         return any(
             (old.line, old.side) == (new.line, new.side)
             and abs(old.t_s - new.t_s) <= self._params.double_s
-            and math.dist(old.point_px, new.point_px) <= height_px
+            and math.dist(old.point_px, new.point_px) <= 0.5 * height_px
             for old in self._recent
         )
 

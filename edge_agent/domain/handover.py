@@ -25,7 +25,7 @@ class HandoverParams:
         standing_s: how long one that stood still is.
         standing_speed: slower than this many sizes per second is standing still.
         reach: how far from the expected place the new track may begin.
-        reach_per_s: how much further for each second that passed, of a moving vehicle.
+        reach_per_s: how much further for each second that passed, up to `moving_s`.
         size_ratio: by what factor the width or height may differ.
         remembered: how many tracks that ended are remembered.
     """
@@ -120,12 +120,12 @@ def _strain(one: Departed, box_px: Floats, velocity_px_s: Floats, born_s: float,
     size_px = math.sqrt(width_px * height_px)
     vx, vy, _, _ = _centre_and_size(one.velocity_px_s)
     standing = math.hypot(vx, vy) < params.standing_speed * size_px
-    reach = params.reach
+    reach = params.reach + params.reach_per_s * min(gap_s, params.moving_s)
     if not standing:
         if gap_s > params.moving_s or _turned_back((vx, vy), velocity_px_s):
             return math.inf
         nearing = _nearing(one, width_px, height_px, gap_s)
-        x, y, reach = x + vx * gap_s * nearing, y + vy * gap_s * nearing, reach + params.reach_per_s * gap_s
+        x, y = x + vx * gap_s * nearing, y + vy * gap_s * nearing
         width_px, height_px, size_px = width_px * nearing, height_px * nearing, size_px * nearing
     elif gap_s > params.standing_s:
         return math.inf

@@ -40,6 +40,12 @@ class LineSet:
             result[i] = signed_distance_px(self.lines[i], points_px[i])
         return result
 
+    def reaches_px(self, boxes_px: Floats) -> Floats:
+        """How far each box, (n, 4) corners, reaches from its middle across each line, (lines, n)."""
+        halves = (boxes_px[:, 2:] - boxes_px[:, :2]) * 0.5
+        result: Floats = np.abs(self._normals[0]) * halves[:, 0] + np.abs(self._normals[1]) * halves[:, 1]
+        return result
+
     def across(self, line: int, vector_px: Point) -> float:
         """How far a move goes across the first piece of a line, positive towards its positive side."""
         return float(vector_px[0] * self._normals[0, line, 0] + vector_px[1] * self._normals[1, line, 0])

@@ -64,9 +64,11 @@ class MotionModel:
         """
         wander = self._wander_var * (dt_s * _area_px2(states[POSITION]))
         # What comes nearer at a constant speed grows, and moves in the picture, ever faster: all by one factor.
-        sizes = states[POSITION, :, 2:]
-        growth = (states[VELOCITY, :, 2:] / sizes).sum(axis=1) * (0.5 * dt_s)
-        growth = np.where(known, np.minimum(np.maximum(growth, -_MOST_GROWTH), _MOST_GROWTH), 0.0)
+        # A box that grows one way only is coming to light, not nearer.
+        growths = states[VELOCITY, :, 2:] / states[POSITION, :, 2:] * dt_s
+        least = np.minimum(np.abs(growths[:, 0]), np.abs(growths[:, 1]))
+        agreed = known & (growths[:, 0] * growths[:, 1] > 0)
+        growth = np.where(agreed, np.copysign(np.minimum(least, _MOST_GROWTH), growths[:, 0]), 0.0)
         nearing = 1.0 / (1.0 - growth)[:, None]
         states[VELOCITY] *= nearing
         states[POSITION] += states[VELOCITY] * dt_s

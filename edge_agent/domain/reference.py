@@ -9,7 +9,6 @@ picture goes on below its lower edge, and a line close to the edge is crossed as
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.domain.association import shared_areas_px2
 from edge_agent.domain.shapes import Anchor
 from edge_agent.domain.tracking import Tracks
 
@@ -18,9 +17,11 @@ Mask = NDArray[np.bool_]
 
 EDGE_PX = 2.5
 """A box that ends this close to the picture's edge is cut by it."""
-_WHOLE_SIZE_HOLDS_S = 3.0
-_HIDDEN_SHARE = 0.15
-"""A box is hidden below when a nearer one covers this share of it, its lower end among it."""
+_WHOLE_SIZE_HOLDS_S = 60.0
+_SAME_WIDTH = 1.25
+"""The size a vehicle had when it was whole is its size still while its width differs by less than this factor."""
+_TOUCH = 0.15
+"""Boxes this close, as a share of the hidden one's height, touch: detectors draw what they see of it only."""
 
 _WIDTH, _HEIGHT, _SINCE = range(3)
 
@@ -68,6 +69,7 @@ class ReferencePoints:
         whole[_HEIGHT] = np.where(shown, heights, whole[_HEIGHT])
         whole[_SINCE] = np.where(shown, now_s, whole[_SINCE])
         fresh = now_s - whole[_SINCE] <= _WHOLE_SIZE_HOLDS_S
+        fresh &= cut_x | (np.maximum(widths, whole[_WIDTH]) < _SAME_WIDTH * np.minimum(widths, whole[_WIDTH]))
         return (
             np.where(fresh, np.maximum(whole[_WIDTH], widths), widths),
             np.where(fresh, np.maximum(whole[_HEIGHT], heights), heights),
@@ -79,12 +81,15 @@ def _unknown(n: int) -> Floats:
 
 
 def hidden_below(boxes_px: Floats, seen: Mask) -> Mask:
-    """Mask, (n,), of boxes whose lower end lies behind a nearer one: one that reaches further down."""
-    n = len(boxes_px)
-    if n < 2:
-        return np.zeros(n, np.bool_)
-    areas = (boxes_px[:, 2] - boxes_px[:, 0]) * (boxes_px[:, 3] - boxes_px[:, 1])
-    covered = shared_areas_px2(boxes_px, boxes_px) > (_HIDDEN_SHARE * areas)[:, None]
-    covered &= boxes_px[:, 3, None] < boxes_px[:, 3]
-    covered &= seen
-    return np.asarray(covered.any(axis=1))
+    """Mask, (n,), of boxes whose lower end a nearer box may hide: one that reaches further down."""
+    if len(boxes_px) < 2:
+        return np.zeros(len(boxes_px), np.bool_)
+    x1, y1, x2, y2 = boxes_px.T
+    across = np.minimum(x2[:, None], x2)
+    across -= np.maximum(x1[:, None], x1)
+    hidden = across > (0.3 * (x2 - x1))[:, None]
+    hidden &= y1 < (y2 + _TOUCH * (y2 - y1))[:, None]
+    hidden &= y1 > y1[:, None]
+    hidden &= y2 > y2[:, None]
+    hidden &= seen
+    return np.asarray(hidden.any(axis=1))

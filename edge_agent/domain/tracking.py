@@ -27,7 +27,7 @@ from edge_agent.domain.motion_model import (
 from edge_agent.domain.timeline import Step, Timeline
 
 _KNOWN_HITS = 4
-_GROWS_UNSEEN_S = 0.5
+_GROWS_UNSEEN_S = 0.4
 _FAR_PX = 1e6
 """No picture is this large; a box beyond it is a fault of the detector."""
 
@@ -128,7 +128,7 @@ class TrackerParams:
     keep_score: float = 0.2
     confirm_s: float = 0.15
     confirm_share: float = 0.5
-    tentative_s: float = 0.7
+    tentative_s: float = 0.4
     lost_s: float = 1.5
     parked_s: float = 60.0
     parked_speed: float = 0.25
@@ -198,7 +198,9 @@ class Tracker:
             return
         waiting = self._parked(step) & (step.now_s - self._seen_s > self._params.tentative_s)
         held = self._states[:, waiting].copy()
-        growing = self._known() & (step.now_s - step.dt_s - self._seen_s < _GROWS_UNSEEN_S)
+        unseen_s = step.now_s - step.dt_s - self._seen_s
+        self._states[VELOCITY, unseen_s > _GROWS_UNSEEN_S, 2:] = 0.0
+        growing = self._known() & (unseen_s < _GROWS_UNSEEN_S)
         self._model.predict(self._states, step.dt_s, growing)
         if held.size:
             held[VELOCITY] = 0.0
