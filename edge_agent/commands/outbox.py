@@ -112,8 +112,11 @@ def _print_running(status: StatusSettings) -> None:
     """Of a running agent, which alone may read its outbox."""
     host = "127.0.0.1" if status.host in ("0.0.0.0", "::") else status.host
     url = f"http://{host}:{status.port}/status.json"
-    with urllib.request.urlopen(url, timeout=_STATUS_TIMEOUT_S) as answer:
-        found: dict[str, Any] = json.load(answer)
+    try:
+        with urllib.request.urlopen(url, timeout=_STATUS_TIMEOUT_S) as answer:
+            found: dict[str, Any] = json.load(answer)
+    except OSError as error:
+        raise OutboxBusy(f"an agent runs, and its status page {url} does not answer: {error}") from error
     outbox, sync = found["outbox"], found["sync"]
     print(f"the agent runs ({url})")
     print(f"waiting       {outbox['waiting']} records, {outbox['size_bytes'] / 1e6:.1f} MB")
