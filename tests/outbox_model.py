@@ -1,6 +1,6 @@
 """A collector in 60 lines, and the books that say whether an outbox kept its promise."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -10,7 +10,7 @@ import msgspec
 from common.clock import FLOOR_MS, Stamp
 from common.codes import Direction, Via
 from common.records import Count, Detections, Frames, Gap, Record, first_covered_seq
-from edge_agent.outbox import OutgoingBatch
+from edge_agent.outbox import Contact, Outbox, OutgoingBatch
 
 _decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 START_MS = FLOOR_MS + 100 * 86_400_000
@@ -111,3 +111,37 @@ class ModelCollector:
         for stream in self.streams.values():
             assert stream.watermark == len(stream.stored) + len(stream.time_gaps) + stream.lost
         assert len(set(self.stored())) == len(self.stored())
+
+
+def fill(outbox: Outbox, first: int, last: int, make: Callable[[int], Record] = count) -> None:
+    for serial in range(first, last + 1):
+        outbox.append(make(serial), stamp_at(serial))
+    assert outbox.commit()
+
+
+def meet(outbox: Outbox, collector: ModelCollector, t_s: float = 10_000) -> Contact | None:
+    epoch = outbox.contact_due()
+    if epoch is None:
+        return None
+    return outbox.reconcile(epoch, collector.watermark(epoch), stamp_at(t_s))
+
+
+def drain(outbox: Outbox, collector: ModelCollector, t_s: float = 10_000) -> list[Contact]:
+    """Deliver everything; gives what the first contacts said."""
+    contacts = []
+    for _ in range(1000):
+        while (contact := meet(outbox, collector, t_s)) is not None:
+            contacts.append(contact)
+        batch = outbox.next_batch(500, 100_000, stamp_at(t_s))
+        if batch is None and outbox.contact_due() is not None:
+            continue
+        if batch is None:
+            collector.check()
+            return contacts
+        outbox.ack(batch.epoch, collector.receive(batch))
+        outbox.commit()
+    raise AssertionError("it never drains")
+
+
+def serials(first: int, last: int) -> set[str]:
+    return {f"n{serial}" for serial in range(first, last + 1)}

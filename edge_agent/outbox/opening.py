@@ -100,10 +100,16 @@ def _open_sound(path: Path, limits: Limits, now: Stamp, host: str | None) -> Out
 def _open_salvaged(
     path: Path, limits: Limits, now: Stamp, host: str | None, known: dict[int, salvage.Known] | None
 ) -> Opened:
-    """Make a sound file of a damaged one. Where even that fails for want of space, begin an empty one."""
+    """Make a sound file of a damaged one.
+
+    Raises:
+        OSError, sqlite3.OperationalError: the disk refuses. The damaged file stays, to be salvaged later.
+    """
     try:
         report = salvage.rebuild(path, limits.cap_bytes, now, known)
-    except (OSError, sqlite3.Error) as error:
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.Error as error:
         logger.warning("salvage failed: %s", error, extra={"action": "outbox_salvage_failed"})
         report = salvage.start_over(path)
     file = _open_sound(path, limits, now, host)

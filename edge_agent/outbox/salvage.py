@@ -73,11 +73,12 @@ def new_name(path: Path) -> Path:
 def finish_interrupted(path: Path) -> None:
     """Bring a salvage that a power cut stopped to its end, or to its beginning."""
     fresh = new_name(path)
-    if not fresh.exists():
-        return
     if path.exists():
         _unlink(fresh)
-    else:
+        return
+    # A log that stayed behind belongs to the file that was moved away. SQLite would apply it to the new one.
+    wal_of(path).unlink(missing_ok=True)
+    if fresh.exists():
         fresh.rename(path)
 
 
@@ -105,7 +106,7 @@ def rebuild(path: Path, cap_bytes: int, now: Stamp, known: dict[int, Known] | No
 
 
 def start_over(path: Path) -> Report:
-    """Move the damaged file aside unread: there is no room to salvage it now."""
+    """Move the damaged file aside unread: nothing can be made of it."""
     kept = _free_name(path)
     _rename(path, kept)
     _forget_old(path)
@@ -285,10 +286,10 @@ def _free_name(path: Path) -> Path:
 
 
 def _rename(path: Path, kept: Path) -> None:
-    """Move a file and its log; the log first, since the file without it would look whole."""
+    """Move a file and its log. The log second: `finish_interrupted` deals with one that stayed behind."""
+    path.rename(kept)
     if wal_of(path).exists():
         wal_of(path).rename(wal_of(kept))
-    path.rename(kept)
 
 
 def _forget_old(path: Path) -> None:
