@@ -15,8 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from collector.commands.demo_plan import MOTION, SIMULATED, Line, Plan, init_arguments, make_plan, middle_line
-from collector.commands.demo_processes import Child, Stop, Stopped, ask
+from collector.commands.demo_plan import (
+    MOTION,
+    SIMULATED,
+    Line,
+    Plan,
+    init_arguments,
+    local_timezone,
+    make_plan,
+    middle_line,
+)
+from collector.commands.demo_processes import POLL_S, Child, Stop, Stopped, ask
 from collector.commands.demo_watch import Reader, Screen, as_line
 from collector.commands.serve import listening_socket
 from collector.config import PREFIX
@@ -25,8 +34,7 @@ from collector.errors import SettingError, UnavailableError
 DEFAULT_PORT = 8420
 _PORTS_TRIED = 100
 _COLLECTOR_START_S = 120.0
-_AGENT_START_S = 60.0
-_CAMERA_START_S = 60.0
+_CAMERA_START_S = 45.0
 _AGENT_STOP_S = 30.0
 _COLLECTOR_STOP_S = 60.0
 _LOOK_EVERY_S = 2.0
@@ -70,9 +78,15 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         help="count here; may be repeated (default: a line across the middle of the picture)",
     )
     parser.add_argument(
-        "--port", type=int, help=f"port of the page (default: {DEFAULT_PORT}, or the next free one)"
+        "--port", type=_port, help=f"port of the page (default: {DEFAULT_PORT}, or the next free one)"
     )
     parser.set_defaults(run=run)
+
+
+def _port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 to 65535")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -142,7 +156,7 @@ class Demo:
         tell(f"The collector is up after {time.monotonic() - began_s:.1f} s")
         self._enrol_agent()
         self._agent.start()
-        self._agent.wait_until(self._camera_works, _AGENT_START_S + _CAMERA_START_S, self._stop)
+        self._await_camera()
         tell(f"Counting {_described(self._plan)}; up after {time.monotonic() - began_s:.1f} s")
         tell(f"Watch it: {self._url}/    (Ctrl-C stops)")
 
@@ -156,7 +170,8 @@ class Demo:
         while True:
             self._collector.check()
             self._agent.check()
-            trouble = self._reader.agent_status().trouble
+            agent = self._reader.agent_status()
+            trouble = agent.trouble or agent.undelivered
             self._screen.show(trouble or as_line(self._reader.today(self._plan.camera)))
             self._stop.wait(_LOOK_EVERY_S)
 
@@ -190,29 +205,43 @@ class Demo:
     def _picture_size_px(self) -> tuple[int, int]:
         """Width and height of the camera's picture: the agent itself has a look, for as long as that takes."""
         self._agent.start()
-        self._agent.wait_until(self._camera_works, _CAMERA_START_S, self._stop)
+        self._await_camera()
         size_px = self._reader.agent_status().size_px
-        assert size_px is not None, "a camera that works has a picture"
         self._agent.stop(_AGENT_STOP_S)
+        if size_px is None:
+            raise UnavailableError("where to count? The camera gives no picture; name a line with --line")
         return size_px
 
     def _enrol_agent(self) -> None:
         """Make the agent's key, and make it known to the collector. Both are there already the second time."""
         ask("edge_agent", ["identity", "--config", str(self._config)], self._agent_env, self._stop)
-        known = str(self._folder / "agent" / "device.json")
-        ask("collector", ["device", "add", known], self._collector_env, self._stop)
+        adding = ["device", "add", str(self._folder / "agent" / "device.json"), f"--timezone={self._timezone()}"]
+        ask("collector", adding, self._collector_env, self._stop)
 
-    def _camera_works(self) -> bool:
-        """
+    def _timezone(self) -> str:
+        """The zone that the junction's days are counted in: this machine's at the first start, and kept."""
+        kept = self._folder / "timezone"
+        if not kept.exists():
+            kept.write_text(local_timezone(), encoding="utf-8")
+        return kept.read_text(encoding="utf-8")
+
+    def _await_camera(self) -> None:
+        """Wait for the first picture. A camera on the network may come later; the agent keeps trying it.
+
         Raises:
-            UnavailableError: there is no hope that it ever will.
+            UnavailableError: a file, a folder or a line is no good, which waiting does not mend.
         """
-        status = self._reader.agent_status()
-        if status.state == "failed" and self._plan.finite:
-            raise UnavailableError(f"{self._plan.source} cannot be counted: {status.trouble}")
-        if status.trouble:
-            self._screen.show(status.trouble)
-        return status.state == "ok"
+        until_s = time.monotonic() + _CAMERA_START_S
+        while not (status := self._reader.agent_status()).works:
+            self._agent.check()
+            if status.trouble and (self._plan.finite or self._plan.simulated):
+                raise UnavailableError(status.trouble)
+            if status.trouble:
+                self._screen.show(status.trouble)
+            if time.monotonic() > until_s:
+                self._screen.tell(status.trouble or "The camera has given no picture yet")
+                return
+            self._stop.wait(POLL_S)
 
 
 def _described(plan: Plan) -> str:
@@ -259,7 +288,7 @@ def _page_port(wanted: int | None) -> int:
     """
     if wanted is not None:
         listening_socket(_HOST, wanted).close()
-        return wanted or free_port()
+        return wanted
     for port in range(DEFAULT_PORT, DEFAULT_PORT + _PORTS_TRIED):
         with contextlib.suppress(UnavailableError):
             listening_socket(_HOST, port).close()

@@ -1,10 +1,12 @@
 """What the demo counts: the user's source, model and lines, checked, and made into an agent's configuration."""
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zoneinfo import available_timezones
 
 from collector.errors import SettingError
 
@@ -108,3 +110,9 @@ def init_arguments(
     }
     told = [f"{option}={text}" for option, text in given.items()]
     return ["init", "--yes", "--force", *told, *(f"--line={line}" for line in lines)]
+
+
+def local_timezone() -> str:
+    """The IANA name of this machine's time zone; UTC where it tells none that is known."""
+    named = os.environ.get("TZ") or os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    return named if named in available_timezones() - {"Etc/UTC"} else "UTC"

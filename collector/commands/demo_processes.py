@@ -7,6 +7,7 @@ file each; the end of it is shown when one of them dies.
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,11 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from collector.errors import CollectorError, UnavailableError
+from collector.errors import EXIT_SETTING, CollectorError, SettingError, UnavailableError
 
 POLL_S = 0.05
 TAIL_LINES = 15
 _MAX_LOG_BYTES = 5_000_000
+_SPEAKER = re.compile(r"^stopline-\w+( \w+)?: ")
+"""How our commands begin what they complain about; here the demo speaks."""
+_USAGE = (2, EXIT_SETTING)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -174,9 +178,8 @@ def ask(module: str, arguments: Sequence[str], env: Mapping[str, str], stop: Sto
         process.communicate()
         raise
     if process.returncode != 0:
-        raise CollectorError(
-            complaint.strip() or printed.strip() or f"`{module}` {_how_it_ended(process.returncode)}"
-        )
+        complaint = _SPEAKER.sub("", complaint.strip()) or f"`{module}` {_how_it_ended(process.returncode)}"
+        raise (SettingError if process.returncode in _USAGE else CollectorError)(complaint)
     return printed
 
 

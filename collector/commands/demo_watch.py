@@ -19,15 +19,16 @@ class AgentStatus:
     """How the agent's camera is.
 
     Attributes:
-        state: `starting`, `ok`, `unreachable`, `black`, `frozen`, `failed` or `stopped`; None: the agent does not
-            answer (yet).
-        trouble: what to tell the user, if anything.
+        works: it gives pictures that are counted in.
+        trouble: what is wrong with the camera, if anything; it is tried again and again.
+        undelivered: why the agent cannot deliver, if so.
         size_px: width and height of the picture, once it is known.
     """
 
-    state: str | None
-    trouble: str | None
-    size_px: tuple[int, int] | None
+    works: bool = False
+    trouble: str | None = None
+    undelivered: str | None = None
+    size_px: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +89,15 @@ class Reader:
         """How the agent's one camera is."""
         status = _get(f"{self._agent_url}/status.json")
         if status is None:
-            return AgentStatus(None, None, None)
+            return AgentStatus()
         camera, sync = status["cameras"][0], status["sync"] or {}
-        trouble = None
-        if camera["state"] not in ("ok", "starting"):
-            trouble = f"the camera is {camera['state']}: {camera['detail']}"
-        elif sync.get("trouble"):
-            trouble = f"the agent cannot deliver: {sync['trouble']}"
-        size_px = tuple(camera["size_px"]) if camera["size_px"] else None
-        return AgentStatus(camera["state"], trouble, size_px)
+        state, detail = camera["state"], camera["detail"]
+        return AgentStatus(
+            works=state == "ok",
+            trouble=None if state in ("ok", "starting") else detail or f"the camera is {state}",
+            undelivered=sync.get("trouble"),
+            size_px=tuple(camera["size_px"]) if camera["size_px"] else None,
+        )
 
     def today(self, camera: str) -> Today | None:
         """What a camera counted since midnight; None: the collector does not answer, or has nothing yet."""

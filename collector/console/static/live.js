@@ -35,8 +35,8 @@ export function follow(path, on) {
       failures = 0;
       on.opened();
       await readEvents(response.body, watch, (event) => {
-        if (event.id) lastId = event.id;
-        on.event(event.kind, JSON.parse(event.data));
+        if (event.id !== null) lastId = event.id;
+        if (event.data !== null) on.event(event.kind, JSON.parse(event.data));
       });
     } finally {
       watch.stop();
@@ -102,13 +102,13 @@ async function readEvents(body, watch, deliver) {
     watch.heard();
     const blocks = (rest + value).split("\n\n");
     rest = blocks.pop();
-    blocks.map(parseEvent).filter((event) => event !== null).forEach(deliver);
+    blocks.map(parseEvent).forEach(deliver);
   }
 }
 
-/** An event of the stream from its lines; null for what holds no data, as a heartbeat. */
+/** An event of the stream from its lines. A heartbeat has neither id nor data, the greeting an id only. */
 function parseEvent(block) {
-  const event = { id: "", kind: "message", data: null };
+  const event = { id: null, kind: "message", data: null };
   for (const line of block.split("\n")) {
     const colon = line.indexOf(":");
     const field = line.slice(0, colon);
@@ -117,5 +117,5 @@ function parseEvent(block) {
     else if (field === "event") event.kind = value;
     else if (field === "data") event.data = event.data === null ? value : `${event.data}\n${value}`;
   }
-  return event.data === null ? null : event;
+  return event;
 }

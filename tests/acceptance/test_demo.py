@@ -1,0 +1,256 @@
+"""The demo as a user runs it: the real command, its real children, and what is left when it is over."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psutil
+import pytest
+
+from tests.servers.ports import free_port
+
+START_S = 60.0
+COUNT_S = 90.0
+STOP_S = 40.0
+ENVIRON = {name: text for name, text in os.environ.items() if not name.startswith("STOPLINE_")}
+
+
+class Demo:
+    """One run of the demo."""
+
+    def __init__(self, state: Path, *options: str, **environ: str) -> None:
+        self.port = free_port()
+        self.state = state
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "collector", "demo", "--port", str(self.port), *options],
+            env=ENVIRON | {"STOPLINE_STATE_DIR": str(state), "PYTHONUNBUFFERED": "1", **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line)
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    def wait_for(self, what: Callable[[], Any], patience_s: float) -> Any:
+        """Wait until `what()` is true; what it gave."""
+        deadline_s = time.monotonic() + patience_s
+        while not (found := what()):
+            assert self._process.poll() is None, f"the demo ended with {self._process.returncode}:\n{self.told()}"
+            assert time.monotonic() < deadline_s, f"waited for {patience_s} s:\n{self.told()}"
+            time.sleep(0.1)
+        return found
+
+    def wait_until_it_shows(self, text: str) -> None:
+        self.wait_for(lambda: text in self.output, START_S)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait for its end; its exit code."""
+        code = self._process.wait(STOP_S)
+        self._reader.join()
+        return code
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self.end()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def told(self) -> str:
+        """All that it and its children said."""
+        logs = (path.read_text(errors="replace")[-3000:] for path in sorted(self.state.glob("*.log")))
+        return "\n".join([self.output, *logs])
+
+    def ask(self, path: str, **query: str) -> Any:
+        url = f"http://127.0.0.1:{self.port}{path}?{urlencode(query)}"
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return json.load(response)
+
+    def today(self, via: str) -> Counter[str]:
+        """Counts since midnight by direction."""
+        now = datetime.now(UTC)
+        span = {"from": (now - timedelta(days=1)).isoformat(), "to": now.isoformat()}
+        counted: Counter[str] = Counter()
+        for series in self.ask("/api/counts", bucket="1d", via=via, **span)["sources"]:
+            for bucket in series["buckets"]:
+                counted.update({item["direction"]: item["n"] for item in bucket["counts"]})
+        return counted
+
+    def streams(self) -> list[Any]:
+        answer = self.ask("/api/fleet/completeness")
+        assert answer["adds_up"]
+        return [stream for device in answer["devices"] for stream in device["streams"]]
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A state folder that the database's own user can reach, too. Whatever still runs in it is an orphan."""
+    folder = Path(tempfile.mkdtemp(prefix="stopline demo "))
+    folder.chmod(0o711)
+    yield folder
+    left = running_in(folder)
+    for process in left:
+        process.kill()
+    shutil.rmtree(folder)
+    assert not left
+
+
+def running_in(folder: Path) -> list[psutil.Process]:
+    """Processes that have to do with a folder."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline", "environ", "cwd"])
+        if process.pid != os.getpid()
+        and any(str(folder) in str(process.info[part]) for part in ("cmdline", "environ", "cwd"))
+    ]
+
+
+@contextmanager
+def running(state: Path, *options: str, **environ: str) -> Iterator[Demo]:
+    demo = Demo(state, *options, **environ)
+    try:
+        yield demo
+    finally:
+        demo.kill()
+
+
+def test_it_counts_stops_and_goes_on(state: Path) -> None:
+    with running(state) as demo:
+        demo.wait_until_it_shows("Watch it: http://127.0.0.1:")
+        assert f"http://127.0.0.1:{demo.port}/" in demo.output
+        demo.wait_for(lambda: demo.today("camera").total() >= 3, COUNT_S)
+        counted, truth = demo.today("camera"), demo.today("truth")
+        # A vehicle is counted a moment before or after its middle crosses.
+        assert abs(counted.total() - truth.total()) <= 2
+        demo.signal(signal.SIGINT)
+        assert demo.end() == 0, demo.told()
+        assert "Traceback" not in demo.told()
+        assert "Stopped." in demo.lines[-1]
+    assert running_in(state) == []
+
+    with running(state) as demo:
+        demo.wait_until_it_shows("Watch it: http://127.0.0.1:")
+        before = demo.today("camera")
+        assert before.total() >= counted.total(), "counts were lost"
+        (stream,) = demo.streams()
+        demo.wait_for(lambda: demo.today("camera").total() > before.total(), COUNT_S)
+        assert abs(demo.today("camera").total() - demo.today("truth").total()) <= 3
+        (later,) = demo.streams()
+        assert (later["epoch"], later["lost"], later["rejected"]) == (stream["epoch"], 0, 0)
+        assert later["last_seq"] > stream["last_seq"]
+        assert {gap["reason"] for gap in later["gaps"]} <= {"agent_down", "camera_down"}
+        demo.signal(signal.SIGTERM)
+        assert demo.end() == 0, demo.told()
+
+
+def test_a_video_of_the_users_own(state: Path, test_data: Path, tmp_path: Path) -> None:
+    clip = tmp_path / "my cars, seen from above.mp4"
+    shutil.copyfile(test_data / "clips/overhead_cars.mp4", clip)
+    with running(state, SOURCE=str(clip)) as demo:
+        demo.wait_until_it_shows("at its end it begins again")
+        demo.wait_for(lambda: demo.today("camera").total() >= 3, COUNT_S)
+        counted = demo.today("camera")
+        assert counted["in"] >= 1
+        assert counted["out"] >= 1
+        assert demo.today("truth").total() == 0
+        (source,) = demo.ask("/api/sources")["sources"]
+        assert source["name"] == "middle"
+        assert source["sensor"].startswith("my cars seen from above.mp4")
+        demo.signal(signal.SIGINT)
+        assert demo.end() == 0, demo.told()
+
+
+@pytest.mark.parametrize("moment", ["its state is in", "The collector is up"])
+def test_it_can_be_stopped_while_it_starts(state: Path, moment: str) -> None:
+    with running(state) as demo:
+        demo.wait_until_it_shows(moment)
+        demo.signal(signal.SIGINT)
+        assert demo.end() == 0, demo.told()
+        assert "Traceback" not in demo.told()
+    assert running_in(state) == []
+
+
+def test_a_child_that_dies_is_told_with_its_last_words(state: Path) -> None:
+    with running(state) as demo:
+        demo.wait_until_it_shows("Watch it")
+        (agent,) = [
+            p for p in running_in(state) if "edge_agent" in (p.info["cmdline"] or []) and "run" in p.cmdline()
+        ]
+        agent.kill()
+        assert demo.end() == 69, demo.told()
+        assert "The agent was ended by SIGKILL" in demo.output
+        assert "agent.log" in demo.output
+        assert "Traceback" not in demo.output
+    assert running_in(state) == []
+
+
+def test_a_demo_that_is_killed_leaves_nothing_running(state: Path) -> None:
+    with running(state) as demo:
+        demo.wait_until_it_shows("Watch it")
+        demo.signal(signal.SIGKILL)
+        demo.end()
+        deadline_s = time.monotonic() + STOP_S
+        while running_in(state) and time.monotonic() < deadline_s:
+            time.sleep(0.1)
+        assert running_in(state) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--source", "nothing.mp4"], 78, "--source nothing.mp4: there is no such file or folder"),
+        (["--model", "nothing.onnx"], 78, "--model nothing.onnx: give the path of an .onnx file"),
+        (["--source", __file__], 69, "is not a video that can be decoded"),
+        (["--line", "a:0,0,5000,5000"], 69, "outside of the picture"),
+        (["--line", "a:1,2,3"], 78, "--line a:1,2,3: write NAME:X1,Y1,X2,Y2"),
+    ],
+)
+def test_what_cannot_be_counted_is_told(state: Path, options: list[str], code: int, message: str) -> None:
+    with running(state, *options) as demo:
+        assert demo.end() == code, demo.told()
+        assert message in demo.output
+        assert "Traceback" not in demo.output
+
+
+def test_a_port_and_a_state_folder_are_used_once(state: Path) -> None:
+    with running(state) as demo:
+        demo.wait_until_it_shows("its state is in")
+        with running(state) as other:
+            assert other.end() == 69
+            assert "another demo runs on" in other.output
+        demo.wait_until_it_shows("The collector is up")
+        elsewhere = state / "other"
+        with running(elsewhere, "--port", str(demo.port)) as other:
+            assert other.end() == 69
+            assert f"port = {demo.port}: it is in use" in other.output
+        demo.signal(signal.SIGINT)
+        assert demo.end() == 0, demo.told()
