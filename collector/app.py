@@ -29,6 +29,7 @@ from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.fleet.routes import fleet_routes
 from collector.identity.device_tokens import DeviceTokens
+from collector.ingest.description import wire_components
 from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
@@ -40,6 +41,7 @@ from collector.ops.metrics import Metrics
 from collector.ops.requests import RequestObserver
 from collector.realtime.hub import Hub
 from collector.realtime.routes import live_routes
+from collector.store.maintenance import MaintenanceWorker
 from common import __version__
 from common.notify import feed_watchdog, notify
 
@@ -93,6 +95,7 @@ class Collector:
         self._started_unix_s = time.time()
         self._rollup_queries = load_queries("rollups")
         self._rollups = RollupWorker(self._pool, self._marks_written)
+        self._maintenance = MaintenanceWorker(database.dsn, config.retention)
         self._watch_gauges()
         self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
 
@@ -260,14 +263,17 @@ def _openapi() -> OpenAPIConfig:
         description="Takes in what the devices of a fleet count, exactly once, and gives it out again.",
         path="/schema",
         render_plugins=[JsonRenderPlugin()],
-        components=Components(
-            security_schemes={
-                "deviceToken": SecurityScheme(
-                    type="http",
-                    scheme="bearer",
-                    bearer_format="JWT",
-                    description="Short-lived, signed with the device's own Ed25519 key.",
-                )
-            }
-        ),
+        components=[
+            wire_components(),
+            Components(
+                security_schemes={
+                    "deviceToken": SecurityScheme(
+                        type="http",
+                        scheme="bearer",
+                        bearer_format="JWT",
+                        description="Short-lived, signed with the device's own Ed25519 key.",
+                    )
+                }
+            ),
+        ],
     )

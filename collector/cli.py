@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from collector.commands import COMMANDS
 from collector.errors import EXIT_SETTING, EXIT_UNAVAILABLE, CollectorError
 from common import __version__
 
@@ -19,6 +18,9 @@ _EPILOG = f"""exit codes:
 
 def make_parser() -> argparse.ArgumentParser:
     """The whole command line."""
+    # Only here, where `main` minds Ctrl-C: it takes a moment to load them all.
+    from collector.commands import COMMANDS
+
     parser = argparse.ArgumentParser(
         prog="stopline-collector",
         description="Collects what the devices of a fleet count.",
@@ -34,8 +36,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
-    options = make_parser().parse_args(arguments)
     try:
+        options = make_parser().parse_args(arguments)
         code: int = options.run(options)
     except CollectorError as error:
         print(f"stopline-collector: {error}", file=sys.stderr)

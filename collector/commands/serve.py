@@ -67,7 +67,7 @@ def serve(
 
     reading_open = config.open_reading or is_loopback(host)
     collector = Collector(config, database, reading_open=reading_open, on_death=stop, limits=limits)
-    server = uvicorn.Server(server_settings(collector.app))
+    server = Server(collector)
     shown = f"[{host}]" if ":" in host else host
     _log.info("Listening on http://%s:%d", shown, port, extra={"action": "listening", "port": port})
     if not reading_open:
@@ -79,6 +79,18 @@ def serve(
     return 1 if failed or not server.started else 0
 
 
+class Server(uvicorn.Server):
+    """Runs a collector's application. When it stops it lets live listeners go, whose streams would never end."""
+
+    def __init__(self, collector: Collector) -> None:
+        super().__init__(server_settings(collector.app))
+        self._hub = collector.hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._hub.close()
+        await super().shutdown(sockets)
+
+
 def server_settings(app: ASGIApp) -> uvicorn.Config:
     """How uvicorn runs the application."""
     return uvicorn.Config(
@@ -86,6 +98,7 @@ def server_settings(app: ASGIApp) -> uvicorn.Config:
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
+        ws_per_message_deflate=False,
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -40,7 +40,7 @@ class _Work:
     stream_no: int
     junction: UUID | None
     settled: Settled
-    rows: Rows
+    rows: Rows = field(init=False)
 
 
 @dataclass(slots=True)
@@ -133,8 +133,9 @@ class GroupStore:
         plan.acks.append((request, settled.to_seq, settled))
         if settled.items:
             assert state.no is not None
-            rows = build_rows(settled.items, settled.raws, state.no, self._names.of(request.device.id))
-            plan.works.append(_Work(request, state.no, state.junction, settled, rows))
+            work = _Work(request, state.no, state.junction, settled)
+            work.rows = self._build(work, slice(None))
+            plan.works.append(work)
         return settled.to_seq
 
     async def _read_streams(self, connection: Connection, group: list[Request]) -> dict[StreamKey, StreamState]:
@@ -158,20 +159,21 @@ class GroupStore:
             unknown[work.request.device.id].update(work.rows.unknown)
         await self._names.learn(connection, unknown)
         for work in incomplete:
-            work.rows = self._build(work)
+            work.rows = self._build(work, slice(None))
             if work.rows.unknown:
                 self._refuse_nameless(work)
 
-    def _build(self, work: _Work) -> Rows:
+    def _build(self, work: _Work, part: slice) -> Rows:
+        """The rows of a part of a batch."""
         names = self._names.of(work.request.device.id)
-        return build_rows(work.settled.items, work.settled.raws, work.stream_no, names)
+        settled = work.settled
+        return build_rows(settled.items[part], settled.raws[part], work.stream_no, names, self._now_ms())
 
     def _refuse_nameless(self, work: _Work) -> None:
         """Put the records aside whose names the device may not bring into being any more."""
-        names = self._names.of(work.request.device.id)
         refusals = {}
-        for index, item in enumerate(work.settled.items):
-            if build_rows([item], [work.settled.raws[index]], work.stream_no, names).unknown:
+        for index in range(len(work.settled.items)):
+            if self._build(work, slice(index, index + 1)).unknown:
                 refusals[index] = (
                     f"the device has {MAX_NAMES_PER_DEVICE} sources or cameras already; this is one more"
                 )
@@ -182,7 +184,7 @@ class GroupStore:
         for index, detail in refusals.items():
             work.settled.items[index] = refuse(work.settled.items[index], detail)
         work.settled.account()
-        work.rows = self._build(work)
+        work.rows = self._build(work, slice(None))
 
     async def _commit(self, connection: Connection, works: list[_Work]) -> None:
         by_stream: dict[int, Advance] = {}
@@ -195,13 +197,11 @@ class GroupStore:
     async def _put_bad_aside(self, connection: Connection, work: _Work) -> None:
         """Find the records that the database refuses, by halving, in a transaction that is rolled back."""
         refusals: dict[int, str] = {}
-        names = self._names.of(work.request.device.id)
         async with connection.transaction(force_rollback=True):
             pieces = [range(len(work.settled.items))]
             while pieces:
                 piece = pieces.pop()
-                part = slice(piece.start, piece.stop)
-                rows = build_rows(work.settled.items[part], work.settled.raws[part], work.stream_no, names)
+                rows = self._build(work, slice(piece.start, piece.stop))
                 try:
                     async with connection.transaction():
                         await self._store.copy(connection, [rows])

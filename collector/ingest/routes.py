@@ -9,13 +9,13 @@ from litestar import Request, Response, get, post
 from litestar.enums import MediaType
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 from litestar.params import PathParameter, QueryParameter
 from litestar.response.base import ASGIResponse
 
 from collector.errors import ApiProblem, device_problem
 from collector.identity.device_tokens import Device, DeviceTokens
 from collector.ingest.decode import Decompressor, decode_batch, read_body
+from collector.ingest.description import BatchOperation
 from collector.ingest.writer import IngestWriter
 from collector.ops.metrics import Metrics
 from common.batch import BATCHES_PATH, STREAMS_PATH, Ack, Problem
@@ -23,31 +23,6 @@ from common.codes import ProblemCode
 
 _ENCODE = msgspec.json.Encoder()
 _BODY_PROBLEMS = frozenset({ProblemCode.BATCH_TOO_LARGE, ProblemCode.ENCODING_UNKNOWN})
-_EXAMPLE = {
-    "v": 1,
-    "device": "0198a6a2-6f0e-7c3e-9a51-0d6e3f1f2b11",
-    "stream": "agent",
-    "epoch": "0198a6a2-7777-7c3e-9a51-0d6e3f1f2b11",
-    "first_seq": 1,
-    "sent_at": 1767225600000,
-    "clock": {"synced": True, "error_ms": 3},
-    "records": [["count", 1, 1767225599500, 0, "north", "stop_line", "camera", "car", "in", 0.91, "17"]],
-}
-
-
-class _BatchOperation(Operation):
-    """The body is read by hand, before it is decompressed; so its description is written by hand too."""
-
-    def __post_init__(self) -> None:
-        self.request_body = RequestBody(
-            required=True,
-            description="A batch of one stream's records as JSON, compressed with zstd or gzip or not at all.",
-            content={
-                "application/json": OpenAPIMediaType(
-                    schema=Schema(type=OpenAPIType.OBJECT), examples={"count": Example(value=_EXAMPLE)}
-                )
-            },
-        )
 
 
 def _described(*codes: int) -> dict[int, ResponseSpec]:
@@ -101,7 +76,7 @@ def ingest_routes(ingest: Ingest) -> list[HTTPRouteHandler]:
         BATCHES_PATH,
         status_code=200,
         operation_id="ingestBatch",
-        operation_class=_BatchOperation,
+        operation_class=BatchOperation,
         summary="Store a batch of records exactly once",
         tags=["devices"],
         security=[{"deviceToken": []}],

@@ -34,6 +34,8 @@ from common.records import (
 _PG_EPOCH_MS = 946_684_800_000
 _MINUTE_MS = 60_000
 _MINUTE_US = 60_000_000
+_UNTOLD = "untold"
+"""Reason of a gap that was itself put aside."""
 _TIME = "int8"
 """A timestamptz travels as its microseconds since 2000 (`pg_time`): the same bytes, without a datetime per row."""
 
@@ -173,6 +175,7 @@ class Rows:
 
     stream_no: int
     names: DeviceNames
+    now_ms: int
     by_table: dict[Table, list[tuple[Any, ...]]] = field(default_factory=dict)
     marks: set[Mark] = field(default_factory=set)
     counts: list[Count] = field(default_factory=list)
@@ -190,19 +193,30 @@ class Rows:
             rows.append(row)
 
 
-def build_rows(items: Sequence[Item], raws: Sequence[msgspec.Raw], stream_no: int, names: DeviceNames) -> Rows:
-    """The rows of `items`, whose texts are `raws`. Look at `unknown` before they are used."""
-    rows = Rows(stream_no, names)
+def build_rows(
+    items: Sequence[Item], raws: Sequence[msgspec.Raw], stream_no: int, names: DeviceNames, now_ms: int
+) -> Rows:
+    """The rows of `items`, whose texts are `raws`; `now_ms` is now. Look at `unknown` before they are used."""
+    rows = Rows(stream_no, names, now_ms)
     for kind, run in groupby(zip(items, raws, strict=True), key=_kind_of):
         if kind is Count:
             _counts(rows, [item for item, _ in run])
             continue
         for item, raw in run:
             if isinstance(item, Refused):
-                rows.add(INGEST_REJECTS, (item.seq, stream_no, item.code, item.detail, raw_text(raw)))
+                _refused(rows, item, raw)
             else:
                 _BUILDERS[kind](rows, item)
     return rows
+
+
+def _refused(rows: Rows, item: Refused, raw: msgspec.Raw) -> None:
+    """A gap that is put aside itself still tells that the records before it were lost."""
+    rows.add(INGEST_REJECTS, (item.seq, rows.stream_no, item.code, item.detail, raw_text(raw)))
+    if item.first_seq < item.seq:
+        detail = f"told by record {item.seq}, which was put aside"
+        told = (_UNTOLD, 0, None, item.first_seq, _json({}), detail)
+        rows.add(INGEST_GAPS, (pg_time(rows.now_ms), 0, item.seq - 1, rows.stream_no, *told))
 
 
 def _kind_of(pair: tuple[Item, msgspec.Raw]) -> type:

@@ -23,8 +23,10 @@ from collector.errors import CollectorError
 from common.codes import Direction, Via
 from common.records import Count, UnixMs
 
-RING_EVENTS = 10_000
-QUEUE_EVENTS = 2_000
+RING_EVENTS = 20_000
+QUEUE_EVENTS = 50_000
+"""More than one group commit can bring at once: who reads as fast as it can is never too slow. All queues and the
+ring hold the same deliveries, so that a thousand slow listeners cost no more memory than one."""
 MAX_SUBSCRIBERS = 1_000
 
 
@@ -107,7 +109,9 @@ class TooManyListeners(CollectorError):
 class Subscription:
     """One listener's bounded queue. Made by `Hub.subscribe`; used by one task of the hub's event loop."""
 
-    def __init__(self, run: str, wanted: Filter, capacity: int) -> None:
+    def __init__(self, run: str, wanted: Filter, capacity: int, start_id: str) -> None:
+        self.start_id = start_id
+        """What the listener has seen before its first event: to come back with, should there never be one."""
         self._run = run
         self._wanted = wanted
         self._capacity = capacity
@@ -118,6 +122,8 @@ class Subscription:
         self._last_n = 0
         self._arrived = asyncio.Event()
         self.dropped = False
+        self.ended = False
+        """The hub takes leave: nothing follows."""
 
     def offer(self, first_n: int, delivery: Delivery, start: int = 0) -> bool:
         """Queue what is wanted of a delivery; False: the listener is too slow and is dropped."""
@@ -138,6 +144,11 @@ class Subscription:
         self._n_waiting = 0
         self.dropped = False
         self._reset_at = last_n
+        self._arrived.set()
+
+    def end(self) -> None:
+        """Have the listener read what waits, and then leave."""
+        self.ended = True
         self._arrived.set()
 
     async def read(self, timeout_s: float) -> list[Event]:
@@ -186,6 +197,7 @@ class Hub:
         self._max_subscribers = max_subscribers
         self._subscriptions: set[Subscription] = set()
         self._n = 0
+        self._closed = False
         self.n_dropped = 0
 
     @property
@@ -218,15 +230,25 @@ class Hub:
         """
         if len(self._subscriptions) >= self._max_subscribers:
             raise TooManyListeners(f"{self._max_subscribers} listeners are connected; no more are taken")
-        subscription = Subscription(self._run, wanted, self._queue_events)
+        subscription = Subscription(
+            self._run, wanted, self._queue_events, self.last_id if last_id is None else last_id
+        )
         if last_id is not None:
             self._resume(subscription, last_id)
+        if self._closed:
+            subscription.end()
         self._subscriptions.add(subscription)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Forget a subscription. May be called twice."""
         self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """Take leave of all listeners, also of those to come: the collector stops."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription.end()
 
     def _resume(self, subscription: Subscription, last_id: str) -> None:
         run, _, number = last_id.partition("-")

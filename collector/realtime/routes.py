@@ -57,11 +57,11 @@ async def sse_stream(
 ) -> AsyncIterator[bytes]:
     """The body of an event stream. A comment is sent when nothing else is, so that no proxy cuts it."""
     try:
-        yield b"retry: 3000\n: counts as they are stored\n\n"
+        yield b"retry: 3000\nid: %b\n\n" % subscription.start_id.encode()
         while True:
             events = await subscription.read(heartbeat_s)
             yield b"".join(map(sse_text, events)) or b": still here\n\n"
-            if subscription.dropped:
+            if subscription.dropped or subscription.ended:
                 return
     finally:
         hub.unsubscribe(subscription)

@@ -71,3 +71,6 @@ FROM unnest(
 LEFT JOIN cameras c ON c.device_id = new.device_id AND c.name = new.sensor AND new.via <> 'rfid'
 ORDER BY new.device_id, new.sensor, new.name, new.via
 ON CONFLICT (device_id, sensor, name, via) DO NOTHING
+
+-- name: count_rejects
+SELECT count(*) FROM ingest_rejects

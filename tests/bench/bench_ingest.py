@@ -118,7 +118,7 @@ def raw_copy_rows_per_s(dsn: str, per_transaction: int | None) -> float:
     for stream_no in range(LARGE_CONNECTIONS):
         for batch in range(LARGE_BATCHES):
             records = counts(LARGE, 1 + batch * LARGE, 1 + batch * LARGE)
-            batches.append(build_rows(records, [Raw(b"")] * LARGE, stream_no, names).by_table[COUNT_EVENTS])
+            batches.append(build_rows(records, [Raw(b"")] * LARGE, stream_no, names, 0).by_table[COUNT_EVENTS])
     rows = [row for batch in batches for row in batch]
     step = per_transaction or len(rows)
     with psycopg.connect(dsn, autocommit=True) as connection:

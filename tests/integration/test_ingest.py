@@ -123,6 +123,17 @@ def test_gaps_stand_for_what_was_lost(collector: RunningCollector, dsn: str, dev
     ]
 
 
+def test_a_gap_that_is_put_aside_still_tells_what_was_lost(
+    collector: RunningCollector, dsn: str, device: FakeDevice
+) -> None:
+    """Else the account of the stream would hold losses that no gap explains."""
+    broken = ["gap", 9, 5, 0, "outbox_full", 5, None, 2]
+    assert [r["seq"] for r in send(collector, device, [count(1), broken, count(10)]).json()["rejected"]] == [9]
+    assert account(dsn, device) == (10, 2, 1, 7)
+    (gap,) = rows(dsn, "SELECT from_seq, seq FROM ingest_gaps")
+    assert tuple(gap.values()) == (2, 8)
+
+
 def test_bad_records_are_put_aside_with_their_text(
     collector: RunningCollector, dsn: str, device: FakeDevice
 ) -> None:

@@ -7,10 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-
 from collector.app import Collector, Database
-from collector.commands.serve import listening_socket, server_settings
+from collector.commands.serve import Server, listening_socket
 from collector.config import CollectorConfig
 from collector.ingest.queue import Limits
 
@@ -37,7 +35,7 @@ def running_collector(
     config = CollectorConfig(dsn=dsn, state_dir=Path("/nonexistent"))
     parts = Collector(config, Database(dsn, None), reading_open=reading_open, on_death=lambda: None, limits=limits)
     with listening_socket("127.0.0.1", 0) as listener:
-        server = uvicorn.Server(server_settings(parts.app))
+        server = Server(parts)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()
         try:

@@ -1,0 +1,119 @@
+"""`stopline-collector doctor`: is all as it should be? One line each; exit code 1 if something is not."""
+
+import argparse
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from collector import migrate
+from collector.commands.database import add_common_options, opened, settings
+from collector.config import CollectorConfig
+from collector.db import Settings, load_queries, make_pool
+from collector.errors import CollectorError
+from collector.fleet.completeness import audit
+from collector.store.editions import find_edition, find_versions
+
+_LOW_DISK_BYTES = 1_000_000_000
+_MANY_MARKS = 100_000
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, whether it is fine, and what was seen."""
+
+    what: str
+    is_fine: bool
+    seen: str
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.is_fine else 'FAIL'} {self.what:<14} {self.seen}"
+
+
+def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser("doctor", help="look whether all is as it should be")
+    add_common_options(parser)
+    parser.add_argument(
+        "--audit",
+        action="store_true",
+        help="also read every row and hold it against the counters and rollups; takes long on a large store",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the checks as they are made."""
+    config = settings(options)
+    checks = []
+    for check in _all_checks(config, with_audit=options.audit):
+        print(check, flush=True)
+        checks.append(check)
+    return 0 if all(check.is_fine for check in checks) else 1
+
+
+def _all_checks(config: CollectorConfig, *, with_audit: bool) -> Iterator[Check]:
+    if config.dsn is None:
+        yield _check_state_dir(config.state_dir)
+    try:
+        with opened(config, migrated=False) as database:
+            yield Check("database", True, "embedded" if database.embedded else "answers")
+            schema = _check_schema(database.dsn)
+            yield schema
+            if schema.is_fine:
+                yield from asyncio.run(_check_store(database.dsn, with_audit=with_audit))
+    except CollectorError as error:
+        yield Check("database", False, str(error))
+
+
+def _check_state_dir(folder: Path) -> Check:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        return Check("state folder", False, f"{existing} cannot be written to: set STOPLINE_STATE_DIR")
+    free_bytes = shutil.disk_usage(existing).free
+    return Check("state folder", free_bytes >= _LOW_DISK_BYTES, f"{folder}, {free_bytes / 1e9:.1f} GB free")
+
+
+def _check_schema(dsn: str) -> Check:
+    try:
+        status = migrate.status(dsn)
+    except migrate.MigrationError as error:
+        return Check("schema", False, str(error))
+    if status.pending:
+        return Check("schema", False, f"pending: {', '.join(status.pending)}; run `stopline-collector migrate`")
+    return Check("schema", True, f"of this release, {status.applied[-1]}")
+
+
+async def _check_store(dsn: str, *, with_audit: bool) -> list[Check]:
+    async with make_pool(Settings(dsn, min_size=1)) as pool:
+        async with pool.connection() as connection:
+            checks = [check async for check in _look_around(connection)]
+        if with_audit:
+            findings = await audit(pool)
+            checks += [Check(finding.kind, False, finding.detail) for finding in findings]
+            checks += [] if findings else [Check("audit", True, "every row is accounted for, rollups are exact")]
+    return checks
+
+
+async def _look_around(connection: AsyncConnection[Any]) -> AsyncIterator[Check]:
+    store = load_queries("store")
+    versions = await find_versions(connection, store)
+    edition = await find_edition(connection, store)
+    timescaledb = f", TimescaleDB {versions.timescaledb}" if versions.timescaledb else ""
+    yield Check("edition", True, f"{edition.value} on PostgreSQL {versions.postgresql}{timescaledb}")
+    marks = await _number(connection, load_queries("rollups")["pending_marks"], {"bound": _MANY_MARKS})
+    yield Check("rollups", marks < _MANY_MARKS, f"{marks} minutes wait" if marks else "up to date")
+    rejects = await _number(connection, load_queries("ingest")["count_rejects"], {})
+    yield Check("rejects", True, f"{rejects} records were put aside")
+
+
+async def _number(connection: AsyncConnection[Any], statement: bytes, parameters: dict[str, Any]) -> int:
+    cursor = await connection.execute(statement, parameters)
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
