@@ -70,9 +70,7 @@ class MotionModel:
         agreed = known & (growths[:, 0] * growths[:, 1] > 0)
         growth = np.where(agreed, np.copysign(np.minimum(least, _MOST_GROWTH), growths[:, 0]), 0.0)
         nearing = 1.0 / (1.0 - growth)[:, None]
-        states[VELOCITY] *= nearing
-        states[POSITION] += states[VELOCITY] * dt_s
-        states[VELOCITY] *= nearing
+        states[POSITION] += states[VELOCITY] * (nearing * dt_s)
         np.maximum(states[POSITION, :, 2:], _MIN_SIZE_PX, out=states[POSITION, :, 2:])
         states[VAR_P] += dt_s * (2.0 * states[COV_PV] + dt_s * (states[VAR_V] + wander / 3.0))
         states[COV_PV] += dt_s * (states[VAR_V] + wander / 2.0)

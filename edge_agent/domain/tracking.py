@@ -27,7 +27,7 @@ from edge_agent.domain.motion_model import (
 from edge_agent.domain.timeline import Step, Timeline
 
 _KNOWN_HITS = 4
-_GROWS_UNSEEN_S = 0.4
+_KEEPS_GROWING_S = 0.2
 _FAR_PX = 1e6
 """No picture is this large; a box beyond it is a fault of the detector."""
 
@@ -199,8 +199,8 @@ class Tracker:
         waiting = self._parked(step) & (step.now_s - self._seen_s > self._params.tentative_s)
         held = self._states[:, waiting].copy()
         unseen_s = step.now_s - step.dt_s - self._seen_s
-        self._states[VELOCITY, unseen_s > _GROWS_UNSEEN_S, 2:] = 0.0
-        growing = self._known() & (unseen_s < _GROWS_UNSEEN_S)
+        self._states[VELOCITY, unseen_s > _KEEPS_GROWING_S, 2:] = 0.0
+        growing = self._known() & (unseen_s <= 0)
         self._model.predict(self._states, step.dt_s, growing)
         if held.size:
             held[VELOCITY] = 0.0
