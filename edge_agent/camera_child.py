@@ -33,6 +33,41 @@ class ChildGarbled(Exception):
     """What came over the pipe is no message."""
 
 
+class MessagePipe:
+    """Messages as they come out of a pipe."""
+
+    def __init__(self, stream: asyncio.StreamReader) -> None:
+        self._stream = stream
+        self._length: int | None = None
+        """Of a message whose body has not come yet: time may run out between the two."""
+
+    async def receive(self, timeout_s: float) -> Message | None:
+        """The next message; None: none came in time, or the pipe has ended (see `ended`).
+
+        Raises:
+            ChildGarbled: it makes no sense; the process must be ended.
+        """
+        try:
+            async with asyncio.timeout(timeout_s):
+                if self._length is None:
+                    (self._length,) = LENGTH.unpack(await self._stream.readexactly(LENGTH.size))
+                if self._length > MAX_MESSAGE_BYTES:
+                    raise ChildGarbled(f"a message of {self._length} bytes")
+                body = await self._stream.readexactly(self._length)
+        except (TimeoutError, asyncio.IncompleteReadError):
+            return None
+        self._length = None
+        try:
+            return decode(body)
+        except msgspec.DecodeError as error:
+            raise ChildGarbled(str(error)) from error
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of it was received and nothing more can come."""
+        return self._stream.at_eof()
+
+
 class CameraChild:
     """One run of one camera process. `async with` ends it, whatever happens."""
 
@@ -40,7 +75,7 @@ class CameraChild:
         self,
         camera: str,
         process: asyncio.subprocess.Process,
-        pipe: asyncio.StreamReader,
+        pipe: "MessagePipe",
         transport: asyncio.BaseTransport,
     ) -> None:
         """Use `start`."""
@@ -48,8 +83,6 @@ class CameraChild:
         self._process = process
         self._pipe = pipe
         self._transport = transport
-        self._length: int | None = None
-        """Of a message whose body has not come yet: time may run out between the two."""
         self._words: deque[str] = deque(maxlen=5)
         self._listener = asyncio.create_task(self._relay_stderr(), name=f"stderr of camera {camera}")
 
@@ -76,7 +109,7 @@ class CameraChild:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(pipe), os.fdopen(read_fd, "rb", buffering=0)
         )
-        child = cls(job.camera, process, pipe, transport)
+        child = cls(job.camera, process, MessagePipe(pipe), transport)
         await child._hand_over(job)
         return child
 
@@ -99,30 +132,13 @@ class CameraChild:
         return " | ".join(self._words)
 
     async def receive(self, timeout_s: float) -> Message | None:
-        """The next message; None: none came in time, or the pipe has ended (see `ended`).
-
-        Raises:
-            ChildGarbled: it makes no sense; the process must be ended.
-        """
-        try:
-            async with asyncio.timeout(timeout_s):
-                if self._length is None:
-                    (self._length,) = LENGTH.unpack(await self._pipe.readexactly(LENGTH.size))
-                if self._length > MAX_MESSAGE_BYTES:
-                    raise ChildGarbled(f"a message of {self._length} bytes")
-                body = await self._pipe.readexactly(self._length)
-        except (TimeoutError, asyncio.IncompleteReadError):
-            return None
-        self._length = None
-        try:
-            return decode(body)
-        except msgspec.DecodeError as error:
-            raise ChildGarbled(str(error)) from error
+        """The next message; see `MessagePipe.receive`."""
+        return await self._pipe.receive(timeout_s)
 
     @property
     def ended(self) -> bool:
         """Whether all that the process ever sent was received and nothing more can come."""
-        return self._pipe.at_eof()
+        return self._pipe.ended
 
     def ask_to_end(self) -> None:
         """It finishes what it has in hand, tells it, and ends."""

@@ -5,49 +5,22 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from enum import StrEnum
-from uuid import uuid4
 
-from common.clock import Anchor, Resolved
 from edge_agent.camera_child import CameraChild, ChildGarbled
 from edge_agent.camera_jobs import camera_job, threads_per_camera
 from edge_agent.camera_messages import Failed, Message, Probed, Ready
 from edge_agent.clock_source import Clock
-from edge_agent.enrol import DEVICE_FILE, IDENTITY_FILE, IdentityError, load_or_create
-from edge_agent.outbox import STREAM, OutboxBusy, OutboxError
+from edge_agent.findings import Finding, Verdict
+from edge_agent.outbox import OutboxBusy, OutboxError
 from edge_agent.outbox_reader import Flaw, OutboxAbsent, reading
 from edge_agent.redact import redact
-from edge_agent.settings import AgentConfig, CameraSettings, CollectorSettings
-from edge_agent.sync import SyncSettings
-from edge_agent.sync.exchange import Exchange, Refusal
-from edge_agent.sync.trouble import SyncTrouble
+from edge_agent.settings import AgentConfig, CameraSettings
 
 PROBE_S = 60.0
 _LOW_DISK_MB = 200
-_CLOCK_APART_S = 2.0
 _READ_THROUGH_MB = 64
 """A larger outbox is not copied just to look through it; `outbox verify` does."""
 _MIB = 1024 * 1024
-
-
-class Verdict(StrEnum):
-    """How a check went."""
-
-    OK = "ok"
-    NOTE = "note"
-    """Worth knowing; nothing has to be done."""
-    FAIL = "FAIL"
-    SKIP = "skip"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: what was tried, how it went, and where it failed what to do."""
-
-    verdict: Verdict
-    what: str
-    text: str
 
 
 async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Finding]:
@@ -70,6 +43,9 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
     elif offline:
         yield Finding(Verdict.SKIP, "collector", "not tried (--offline)")
     else:
+        # Only now: HTTP and cryptography take seconds to load on a small Pi, which starts with an offline check.
+        from edge_agent.check_collector import check_collector
+
         yield await check_collector(config, config.collector, clock)
 
 
@@ -166,42 +142,3 @@ def _speed(camera: CameraSettings, ready: Ready, probed: Probed) -> str:
         f"{ready.width_px} x {ready.height_px} px, {probed.fps:g} pictures/s; {camera.model} takes "
         f"{probed.model_ms:g} ms: about {able:.2g} a second can be looked at"
     )
-
-
-async def check_collector(config: AgentConfig, collector: CollectorSettings, clock: Clock) -> Finding:
-    """Whether it answers, knows this device, and agrees about the time."""
-    what = "collector"
-    mend = f"make one: stopline-agent identity; then carry {config.state_dir / DEVICE_FILE} to the collector"
-    if not (config.state_dir / IDENTITY_FILE).exists():
-        return Finding(Verdict.FAIL, what, f"this device has no identity yet; {mend}")
-    anchors: list[Anchor] = []
-    ca_file = str(collector.ca_file) if collector.ca_file else None
-    settings = SyncSettings(collector.url, ca_file=ca_file, allow_plain_http=collector.allow_plain_http)
-    try:
-        identity = load_or_create(config.state_dir, config.name, config.junction)
-        exchange = Exchange(settings, identity, clock, anchors.append)
-        try:
-            answer = await exchange.ask(STREAM, uuid4(), Resolved(clock.stamp().wall_ms, 0))
-        finally:
-            await exchange.close()
-    except IdentityError as error:
-        return Finding(Verdict.FAIL, what, str(error))
-    except SyncTrouble as trouble:
-        return Finding(Verdict.FAIL, what, f"{trouble.trouble.what}; {trouble.trouble.mend}")
-    if isinstance(answer, Refusal):
-        return Finding(Verdict.FAIL, what, f"{answer.trouble.what}; {answer.trouble.mend}")
-    return _clocks_compared(collector, anchors, clock)
-
-
-def _clocks_compared(collector: CollectorSettings, anchors: list[Anchor], clock: Clock) -> Finding:
-    text = f"{collector.url} knows this device"
-    if not anchors:
-        return Finding(Verdict.OK, "collector", text)
-    now, told = clock.stamp(), anchors[-1]
-    ahead_ms = now.wall_ms - told.wall_ms - (now.boottime_ns - told.boottime_ns) // 1_000_000
-    text += f"; our clock is {abs(ahead_ms) / 1000:.2f} s {'ahead' if ahead_ms > 0 else 'behind'}"
-    if abs(ahead_ms) > _CLOCK_APART_S * 1000 + told.error_ms:
-        return Finding(
-            Verdict.NOTE, "collector", f"{text}: check NTP on both; times follow the collector's till then"
-        )
-    return Finding(Verdict.OK, "collector", text)

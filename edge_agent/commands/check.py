@@ -8,9 +8,11 @@ import asyncio
 import logging
 import sys
 
+from edge_agent.checks import check_all
 from edge_agent.commands.options import Subparsers, add_command, add_config_option
 from edge_agent.config import ConfigError, load_config
 from edge_agent.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+from edge_agent.findings import Verdict
 from edge_agent.settings import AgentConfig
 
 
@@ -36,8 +38,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _check(config: AgentConfig, *, offline: bool) -> int:
-    from edge_agent.checks import Verdict, check_all
-
     code = EXIT_OK
     async for finding in check_all(config, offline=offline):
         print(f"{finding.verdict:<4}  {finding.what}: {finding.text}", flush=True)
