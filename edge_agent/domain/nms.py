@@ -8,12 +8,13 @@ Floats = NDArray[np.float32]
 
 def iou_matrix(boxes_px: Floats) -> Floats:
     """Intersection over union of each box with each: (n, 4) -> (n, n). Boxes without area overlap nothing."""
-    low = np.maximum(boxes_px[:, None, :2], boxes_px[None, :, :2])
-    high = np.minimum(boxes_px[:, None, 2:], boxes_px[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = (boxes_px[:, 2:] - boxes_px[:, :2]).prod(axis=1)
-    union = areas[:, None] + areas[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes_px.T)
+    shared = np.maximum(np.minimum.outer(x2, x2) - np.maximum.outer(x1, x1), 0)
+    shared *= np.maximum(np.minimum.outer(y2, y2) - np.maximum.outer(y1, y1), 0)
+    areas = (x2 - x1) * (y2 - y1)
+    union = np.add.outer(areas, areas)
+    union -= shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float32)
 
 
 def suppress(boxes_px: Floats, scores: Floats, groups: NDArray[np.int32], iou_limit: float) -> NDArray[np.intp]:
@@ -29,12 +30,8 @@ def suppress(boxes_px: Floats, scores: Floats, groups: NDArray[np.int32], iou_li
         Indices into `boxes_px`.
     """
     order = np.argsort(-scores, kind="stable")
-    covers = (iou_matrix(boxes_px[order]) > iou_limit) & (groups[order][:, None] == groups[order][None, :])
-    stays = np.ones(len(order), bool)
-    for i in range(len(order)):
-        if stays[i]:
-            stays[i + 1 :] &= ~covers[i, i + 1 :]
-    return order[stays]
+    ordered = groups[order]
+    return order[_best(iou_matrix(boxes_px[order]) > iou_limit, np.equal.outer(ordered, ordered))]
 
 
 def suppress_detections(
@@ -48,6 +45,23 @@ def suppress_detections(
     """
     if twin_iou is None:
         return suppress(boxes_px, scores, np.zeros_like(class_ids), iou_limit)
-    kept = suppress(boxes_px, scores, class_ids, iou_limit)
-    one_group = np.zeros(len(kept), np.int32)
-    return kept[suppress(boxes_px[kept], scores[kept], one_group, twin_iou)]
+    order = np.argsort(-scores, kind="stable")
+    overlaps, classes = iou_matrix(boxes_px[order]), class_ids[order]
+    kept = _best(overlaps > iou_limit, np.equal.outer(classes, classes))
+    twins = overlaps[np.ix_(kept, kept)] > twin_iou
+    return order[kept[_best(twins)]]
+
+
+def _best(covers: NDArray[np.bool_], also: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
+    """Of boxes in order, best first, those that no better one that stays covers: (n, n) -> indices.
+
+    `also`: a second condition for one to go, alike.
+    """
+    if also is not None:
+        covers = covers & also
+    stays = np.ones(len(covers), bool)
+    # Most cover nothing but themselves, and need no look.
+    for i in np.flatnonzero(covers.sum(axis=1) > 1).tolist():
+        if stays[i]:
+            stays[i + 1 :] &= ~covers[i, i + 1 :]
+    return np.flatnonzero(stays)

@@ -98,15 +98,18 @@ class OnnxDetector:
         self._picture = picture
         self._letterbox = Letterbox(self._decoder.input_format)
         self._class_names = _class_names(session.get_modelmeta().custom_metadata_map, self._decoder)
-        self._wanted = self._wanted_ids(classes)
+        self._wanted = self._wanted_classes(classes)
 
-    def _wanted_ids(self, classes: Sequence[str] | None) -> NDArray[np.int32] | None:
+    def _wanted_classes(self, classes: Sequence[str] | None) -> NDArray[np.bool_] | None:
+        """Whether each class is wanted; None if all are."""
         if classes is None:
             return None
+        wanted = np.zeros(len(self._class_names), np.bool_)
         try:
-            return np.asarray(class_ids(classes, self._class_names), np.int32)
+            wanted[list(class_ids(classes, self._class_names))] = True
         except ValueError as error:
             raise DetectorError(str(error)) from error
+        return wanted
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -122,6 +125,14 @@ class OnnxDetector:
         self._feeds[self._picture] = tensor
         candidates = self._decoder.decode(self._run(self._feeds), self._threshold)
         return self._finish(candidates, placement)
+
+    def run_model_again(self) -> None:
+        """Run the model alone on the picture it saw last: what all the rest is measured against.
+
+        Raises:
+            DetectorError: as `detect`.
+        """
+        self._run(self._feeds)
 
     def close(self) -> None:
         self._session = None
@@ -150,11 +161,11 @@ class OnnxDetector:
         return Detections(boxes, scores, ids, self._class_names)
 
 
-def _wanted_and_best(candidates: Candidates, wanted: NDArray[np.int32] | None) -> NDArray[np.intp]:
+def _wanted_and_best(candidates: Candidates, wanted: NDArray[np.bool_] | None) -> NDArray[np.intp]:
     """Which candidates go on: those of wanted classes, the best `MAX_CANDIDATES` of them."""
     keep = np.arange(len(candidates.scores))
     if wanted is not None:
-        keep = keep[np.isin(candidates.class_ids, wanted)]
+        keep = keep[wanted[candidates.class_ids]]
     if len(keep) > MAX_CANDIDATES:
         best = np.argpartition(-candidates.scores[keep], MAX_CANDIDATES)[:MAX_CANDIDATES]
         keep = keep[np.sort(best)]
