@@ -1,0 +1,79 @@
+"""How long the agent was away, over restarts, reboots and wrong clocks."""
+
+import pytest
+
+from common.clock import UNKNOWN_ERROR_MS, Resolved, Stamp
+from common.codes import GapReason
+from common.records import Gap, Record
+from edge_agent.downtime import make_downtime, tell_downtime
+
+pytestmark = pytest.mark.anyio
+NOW_MS = 1_800_000_000_000
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def stamp(boot: str, boottime_s: float) -> Stamp:
+    return Stamp(boot, int(boottime_s * 1e9), 0, False)
+
+
+class Outbox:
+    """Knows the end of the run before, and learns the time at the third question about the start."""
+
+    def __init__(self, end: Stamp | None, start_errors_ms: list[int]) -> None:
+        self.end = end
+        self.start_errors_ms = start_errors_ms
+        self.told: list[tuple[Record, Stamp]] = []
+
+    async def put(self, record: Record, stamp: Stamp) -> None:
+        self.told.append((record, stamp))
+
+    async def previous_end(self) -> Stamp | None:
+        return self.end
+
+    async def resolve(self, stamp: Stamp) -> Resolved:
+        if stamp == self.end:
+            return Resolved(NOW_MS - 600_000, 0)
+        errors_ms = self.start_errors_ms
+        return Resolved(NOW_MS, errors_ms.pop(0) if len(errors_ms) > 1 else errors_ms[0])
+
+
+def test_within_a_boot_it_is_exact_whatever_the_clocks_say() -> None:
+    unknown = Resolved(NOW_MS, UNKNOWN_ERROR_MS)
+    gap = make_downtime(stamp("a", 100.0), stamp("a", 112.5), unknown, unknown)
+    assert (gap.reason, gap.duration_ms, gap.sensor, gap.detail) == (GapReason.AGENT_DOWN, 12_500, None, None)
+
+
+def test_over_a_reboot_the_clocks_tell_and_their_errors_are_said() -> None:
+    gap = make_downtime(stamp("a", 100.0), stamp("b", 5.0), Resolved(NOW_MS - 60_000, 2000), Resolved(NOW_MS, 0))
+    assert (gap.duration_ms, gap.detail) == (60_000, "give or take 2 s")
+
+
+def test_it_is_never_negative() -> None:
+    gap = make_downtime(stamp("a", 100.0), stamp("b", 5.0), Resolved(NOW_MS, 0), Resolved(NOW_MS - 5000, 0))
+    assert gap.duration_ms == 0
+
+
+async def test_a_first_start_has_none() -> None:
+    outbox = Outbox(None, [0])
+    await tell_downtime(outbox, stamp("a", 5.0))
+    assert outbox.told == []
+
+
+async def test_after_a_reboot_the_right_time_is_waited_for() -> None:
+    outbox = Outbox(stamp("a", 100.0), [UNKNOWN_ERROR_MS, 90_000, 3])
+    await tell_downtime(outbox, stamp("b", 5.0), look_s=0.0)
+    ((gap, at),) = outbox.told
+    assert isinstance(gap, Gap)
+    assert (gap.duration_ms, gap.detail) == (600_000, None)
+    assert at == stamp("b", 5.0), "it ended when the agent started, not when that was known"
+
+
+async def test_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
+    outbox = Outbox(stamp("a", 100.0), [UNKNOWN_ERROR_MS])
+    await tell_downtime(outbox, stamp("b", 5.0), look_s=0.0, patience_s=0.05)
+    assert len(outbox.told) == 1
+    assert "cannot be told" in caplog.text
