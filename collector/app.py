@@ -29,7 +29,7 @@ from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.fleet.routes import fleet_routes
 from collector.identity.device_tokens import DeviceTokens
-from collector.ingest.description import wire_components
+from collector.ingest.description import wire_schemas
 from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
@@ -111,7 +111,7 @@ class Collector:
                 metrics_route(self.metrics),
             ],
         )
-        return Litestar(
+        app = Litestar(
             route_handlers=[
                 *ingest_routes(self._ingest),
                 health_route(self._pool, self._signs()),
@@ -129,6 +129,11 @@ class Collector:
             openapi_config=_openapi(),
             logging_config=None,
         )
+        # Litestar describes what handlers declare; a batch's body is read by hand.
+        described = app.openapi_schema.components.schemas
+        assert described is not None
+        described.update(wire_schemas())
+        return app
 
     def _signs(self) -> Signs:
         return Signs(
@@ -263,17 +268,14 @@ def _openapi() -> OpenAPIConfig:
         description="Takes in what the devices of a fleet count, exactly once, and gives it out again.",
         path="/schema",
         render_plugins=[JsonRenderPlugin()],
-        components=[
-            wire_components(),
-            Components(
-                security_schemes={
-                    "deviceToken": SecurityScheme(
-                        type="http",
-                        scheme="bearer",
-                        bearer_format="JWT",
-                        description="Short-lived, signed with the device's own Ed25519 key.",
-                    )
-                }
-            ),
-        ],
+        components=Components(
+            security_schemes={
+                "deviceToken": SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="Short-lived, signed with the device's own Ed25519 key.",
+                )
+            }
+        ),
     )

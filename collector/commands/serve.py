@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
-_GRACE_S = 15
+GRACE_S = 15
 """How long open requests, event streams among them, may go on when the collector stops."""
 
 
@@ -106,7 +106,7 @@ def server_settings(app: ASGIApp) -> uvicorn.Config:
         proxy_headers=False,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=GRACE_S,
     )
 
 

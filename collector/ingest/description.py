@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
-from litestar.openapi.spec import Components, Example, OpenAPIMediaType, Operation, Reference, RequestBody, Schema
+from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Reference, RequestBody, Schema
 
 from common.batch import Batch
 from common.records import Record
@@ -35,13 +35,14 @@ class _Described(Schema):
         return self.text
 
 
-def wire_components() -> Components:
-    """The schemas of a batch and of all kinds of records."""
+def wire_schemas() -> dict[str, Schema]:
+    """The schemas of a batch and of all kinds of records, by name."""
     (_, record), schemas = msgspec.json.schema_components((Batch, Record), ref_template=_REF)
     schemas["Batch"]["properties"]["records"]["items"] = record
-    return Components(schemas={name: _Described(text=text) for name, text in schemas.items()})
+    return {name: _Described(text=text) for name, text in schemas.items()}
 
 
+@dataclass
 class BatchOperation(Operation):
     """The body is read by hand, before it is decompressed; so it has to be described by hand too."""
 
