@@ -94,16 +94,17 @@ def run(options: argparse.Namespace) -> int:
     plan = make_plan(options.source, options.model, options.line)
     folder = Path(os.environ.get("STOPLINE_STATE_DIR") or ".stopline/demo").absolute()
     stop = Stop()
-    screen = Screen(sys.stdout)
+    screen = Screen(sys.stdout, on_gone=stop.ask)
     with _alone(folder), stop.on_signals():
-        demo = Demo(folder, plan, _page_port(options.port), screen, stop)
+        port = _page_port(options.port)
+        demo = Demo(folder, plan, port, screen, stop)
         try:
+            if options.port is None and port != DEFAULT_PORT:
+                screen.tell(f"Port {DEFAULT_PORT} is in use; the page is at {port} this time")
             demo.start()
             demo.watch()
         except Stopped:
             screen.tell("Stopping")
-        except BrokenPipeError:
-            pass  # Whoever read along has left.
         finally:
             demo.end()
     screen.tell(f"Stopped. All that was counted is in {folder}; the next demo goes on with it.")
@@ -187,7 +188,7 @@ class Demo:
         lines = self._plan.lines
         self._write_config(lines)
         if not lines and not self._plan.simulated:
-            self._screen.tell(f"Looking at {self._plan.source}")
+            self._screen.tell(f"Looking at {self._plan.shown}")
             self._write_config([middle_line(*self._picture_size_px())])
 
     def _write_config(self, lines: Sequence[Line]) -> None:
@@ -245,10 +246,9 @@ class Demo:
 
 
 def _described(plan: Plan) -> str:
-    what = "a simulated street" if plan.simulated else plan.source
     how = "motion detection" if plan.model == MOTION else Path(plan.model).name
     again = "; at its end it begins again" if plan.finite else ""
-    return f"{what} with {how}{again}"
+    return f"{plan.shown} with {how}{again}"
 
 
 def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:

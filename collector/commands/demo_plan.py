@@ -41,13 +41,21 @@ class Plan:
         return Path(self.source).is_absolute() and not self.source.startswith("/dev/")
 
     @property
+    def shown(self) -> str:
+        """The source in words for a screen: without a password."""
+        if self.simulated:
+            return f"a simulated street ({self.source})"
+        return re.sub(r"(?<=://)[^/]*@", "", self.source)
+
+    @property
     def camera(self) -> str:
         """The camera's name: another for each source, so that their counts are never added up."""
         if self.simulated:
             return self.source.replace(":", " ")
-        label = re.sub(r"[^\w.-]+", " ", Path(self.source.partition("?")[0]).name or "camera").strip() or "camera"
+        name = Path(self.shown.partition("?")[0]).name
+        label = re.sub(r"[^\w.-]+", " ", name).strip() or "camera"
         mark = hashlib.sha256(self.source.encode()).hexdigest()[:4]
-        return f"{label[: _MAX_NAME_CHARS - 10]} {mark}"
+        return f"{label[: _MAX_NAME_CHARS - 10].strip()} {mark}"
 
 
 def make_plan(source: str | None, model: str | None, lines: Sequence[Line]) -> Plan:

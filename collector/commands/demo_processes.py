@@ -53,6 +53,10 @@ class Stop:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def ask(self) -> None:
+        """Ask to stop."""
+        self.asked = True
+
     def wait(self, seconds: float) -> None:
         """Sleep.
 

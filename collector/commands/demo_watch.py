@@ -1,10 +1,12 @@
 """What the demo shows in the terminal, and where it reads that: the collector's API, the agent's status page."""
 
 import json
+import os
 import shutil
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TextIO
@@ -42,10 +44,15 @@ class Today:
 
 
 class Screen:
-    """Progress in lines; the latest state as a line that is written over, where it is a terminal."""
+    """Progress in lines; the latest state as a line that is written over, where it is a terminal.
 
-    def __init__(self, out: TextIO) -> None:
+    `on_gone` is called when nobody reads any more: the terminal was closed, or `head` has seen enough.
+    """
+
+    def __init__(self, out: TextIO, on_gone: Callable[[], None]) -> None:
         self._out = out
+        self._on_gone = on_gone
+        self._gone = False
         self._terminal = out.isatty()
         self._transient = False
         self._shown_s = float("-inf")
@@ -70,8 +77,16 @@ class Screen:
         return "\r\x1b[K" if self._transient else ""
 
     def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+        if self._gone:
+            return
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError:
+            self._gone = True
+            # What is still buffered must go somewhere, or Python complains of it at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._out.fileno())
+            self._on_gone()
 
 
 class Reader:

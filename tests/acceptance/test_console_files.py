@@ -2,11 +2,13 @@
 
 import http.client
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from collector.commands.serve import GRACE_S
 from collector.console import routes
 from tests.servers.collector import RunningCollector, running_collector
 
@@ -72,6 +74,18 @@ def test_head_and_what_is_not_there(collector: RunningCollector) -> None:
     for path in ("/console/nothing.js", "/console/..%2froutes.py", "/console/%2e%2e/routes.py"):
         assert ask(collector, path)[0] == 404, path
     assert ask(collector, "/", "POST")[0] == 405
+
+
+def test_an_open_page_does_not_hold_up_a_collector_that_stops(plain_dsn: str) -> None:
+    with running_collector(plain_dsn) as collector:
+        listening = http.client.HTTPConnection("127.0.0.1", collector.port, timeout=30)
+        listening.request("GET", "/api/live/counts")
+        stream = listening.getresponse()
+        assert stream.readline().startswith(b"retry:")
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < GRACE_S
+    assert b"event:" not in stream.read(), "a stream that ends in order, and nothing else"
+    listening.close()
 
 
 def test_the_page_can_be_had_where_reading_is_closed(plain_dsn: str) -> None:

@@ -16,6 +16,7 @@ export class View {
   /** `state`: `connecting`, `live`, `reconnecting` or `stopped`. */
   link(state, words) {
     $("link").dataset.state = state;
+    $("lines").classList.toggle("old", state === "stopped");
     say($("link-text"), words);
   }
 
@@ -115,7 +116,7 @@ function crossingItem(count, model) {
   const junction = model.junctions.get(source?.junction ?? count.junction ?? "");
   const way = count.direction === "none" ? "\u00b7" : count.direction;
   const what = count.cls === "object" ? "vehicle" : count.cls;
-  const place = source ? `${count.source} \u00b7 ${source.deviceName}` : count.source;
+  const place = source && model.devices.length > 1 ? `${count.source} \u00b7 ${source.deviceName}` : count.source;
   return h(
     "li",
     { title: `${what}, ${place}${count.inferred ? " (inferred: first seen past the line)" : ""}` },
