@@ -132,15 +132,15 @@ class Answer:
     sources: tuple[SourceCounts, ...]
 
 
-Key = tuple[int, datetime]
-"""Source or camera number, start of the bucket."""
+Key = tuple[int, int]
+"""Source or camera number, start of the bucket in Unix seconds."""
+Tally = tuple[str, str, int, int]
+"""Class, direction, n, n_inferred. A bucket may have several of a class: they are added up."""
 
 
 @dataclass
 class _Found:
-    counts: dict[Key, dict[tuple[str, str], list[int]]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(lambda: [0, 0]))
-    )
+    counts: dict[Key, list[Tally]] = field(default_factory=lambda: defaultdict(list))
     measured_ms: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
 
 
@@ -246,15 +246,13 @@ class CountQueries:
         self, connection: Connection, parameters: Mapping[str, Any], found: _Found, *, live: bool
     ) -> None:
         for name in ("rolled_counts", "live_counts") if live else ("rolled_counts",):
-            cursor = await connection.execute(self._queries[name], parameters, prepare=False)
-            for source_no, bucket, cls, direction, n, n_inferred in await cursor.fetchall():
-                tally = found.counts[source_no, bucket.astimezone(UTC)][cls, direction]
-                tally[0] += n
-                tally[1] += n_inferred
+            cursor = await connection.execute(self._queries[name], parameters, prepare=False, binary=True)
+            for source_no, bucket_s, *tally in await cursor.fetchall():
+                found.counts[source_no, bucket_s].append(tuple(tally))
         for name in ("rolled_coverage", "live_coverage") if live else ("rolled_coverage",):
-            cursor = await connection.execute(self._queries[name], parameters, prepare=False)
-            for camera_no, bucket, measured_ms in await cursor.fetchall():
-                found.measured_ms[camera_no, bucket.astimezone(UTC)] += measured_ms
+            cursor = await connection.execute(self._queries[name], parameters, prepare=False, binary=True)
+            for camera_no, bucket_s, measured_ms in await cursor.fetchall():
+                found.measured_ms[camera_no, bucket_s] += measured_ms
 
     async def _freshness(
         self, connection: Connection, sources: Iterable[Source]
@@ -285,19 +283,24 @@ def _parameters(
 
 def _cells(source: Source, edges: Sequence[datetime], found: _Found) -> Iterable[Cell]:
     for start, end in pairwise(edges):
-        by_class = found.counts.get((source.no, start), {})
-        counts = tuple(
-            ClassCount(cls, direction, n, n_inferred)
-            for (cls, direction), (n, n_inferred) in sorted(by_class.items())
-            if n
-        )
+        start_s = int(start.timestamp())
+        counts = _add_up(found.counts.get((source.no, start_s), ()))
         n = sum(count.n for count in counts)
         measured_s = None
         if source.camera_no is not None:
-            measured_s = found.measured_ms.get((source.camera_no, start), 0) / 1000
+            measured_s = found.measured_ms.get((source.camera_no, start_s), 0) / 1000
         state = _state(measured_s, (end - start).total_seconds(), n)
         known = n > 0 or state in (State.MEASURED, State.PARTLY)
         yield Cell(start, end, state, measured_s, n if known else None, counts)
+
+
+def _add_up(tallies: Sequence[Tally]) -> tuple[ClassCount, ...]:
+    """One count per class and direction, in order; none that is zero."""
+    sums: dict[tuple[str, str], tuple[int, int]] = {}
+    for cls, direction, n, n_inferred in tallies:
+        n_before, inferred_before = sums.get((cls, direction), (0, 0))
+        sums[cls, direction] = (n_before + n, inferred_before + n_inferred)
+    return tuple(ClassCount(*key, *sums[key]) for key in sorted(sums) if sums[key][0])
 
 
 def _state(measured_s: float | None, length_s: float, n: int) -> State:

@@ -2,6 +2,7 @@
 --
 -- A minute with a mark was not rolled up yet: its raw rows are counted instead. As rows, marks and rollups change
 -- together, the sum is exact at every moment. Rows of a time whose raw rows were dropped are only added.
+-- Buckets are told in Unix seconds: answers may have 100,000 rows, and numbers are the quickest keys.
 
 -- name: moment
 SELECT now();
@@ -48,7 +49,7 @@ SELECT count(*) FROM (
 
 -- name: rolled_counts
 -- Counts by source, bucket, class and direction, from the rollups alone.
-SELECT source_no, bucket, cls, direction, n, n_inferred
+SELECT source_no, extract(epoch FROM bucket)::bigint AS bucket_s, cls, direction, n, n_inferred
 FROM count_rollups
 WHERE source_no = ANY (%(sources)s::integer[]) AND step_s = %(step_s)s
   AND bucket >= %(low)s AND bucket < %(high)s
@@ -81,7 +82,7 @@ WITH zones AS (
     JOIN count_rollups r ON r.source_no = m.source_no AND r.step_s = 60 AND r.bucket = m.minute
     WHERE NOT m.late AND r.bucket >= %(low)s AND r.bucket < %(high)s
 )
-SELECT source_no, bucket_start(minute, %(step_s)s, zone) AS bucket, cls, direction,
+SELECT source_no, extract(epoch FROM bucket_start(minute, %(step_s)s, zone))::bigint AS bucket_s, cls, direction,
        sum(n)::bigint AS n, sum(n_inferred)::bigint AS n_inferred
 FROM change JOIN zones USING (source_no)
 WHERE (%(classes)s::text[] IS NULL OR cls = ANY (%(classes)s::text[]))
@@ -90,7 +91,7 @@ GROUP BY 1, 2, 3, 4
 HAVING sum(n) <> 0 OR sum(n_inferred) <> 0;
 
 -- name: rolled_coverage
-SELECT camera_no, bucket, measured_ms
+SELECT camera_no, extract(epoch FROM bucket)::bigint AS bucket_s, measured_ms
 FROM coverage_rollups
 WHERE camera_no = ANY (%(cameras)s::integer[]) AND step_s = %(step_s)s
   AND bucket >= %(low)s AND bucket < %(high)s;
@@ -118,7 +119,7 @@ WITH zones AS (
     LEFT JOIN coverage_rollups k ON k.camera_no = m.camera_no AND k.step_s = 60 AND k.bucket = m.minute
                                 AND k.bucket >= %(low)s AND k.bucket < %(high)s
 )
-SELECT camera_no, bucket_start(minute, %(step_s)s, zone) AS bucket, sum(measured_ms)::bigint AS measured_ms
+SELECT camera_no, extract(epoch FROM bucket_start(minute, %(step_s)s, zone))::bigint AS bucket_s, sum(measured_ms)::bigint AS measured_ms
 FROM change JOIN zones USING (camera_no)
 GROUP BY 1, 2;
 

@@ -1,6 +1,6 @@
 """How fast the rollup worker turns marks into rollups, with a city live at once.
 
-    python -m tests.bench.bench_rollups
+python -m tests.bench.bench_rollups
 """
 
 import asyncio
@@ -82,7 +82,8 @@ def _count(dsn: str, minute: datetime, per_source: int, sources: int = SOURCES) 
             """
             INSERT INTO count_events (at, at_error_ms, seq, stream_no, source_no, cls, direction, inferred)
             SELECT %s + make_interval(secs => n * 7), 0, n, 1, s,
-                   CASE WHEN n %% 4 = 0 THEN 'bus' ELSE 'car' END, CASE WHEN n %% 2 = 0 THEN 'in' ELSE 'out' END, false
+                   CASE WHEN n %% 4 = 0 THEN 'bus' ELSE 'car' END,
+                   CASE WHEN n %% 2 = 0 THEN 'in' ELSE 'out' END, false
             FROM generate_series(1, %s) n, generate_series(1, %s) s
             """,
             (minute, per_source, sources),
