@@ -1,9 +1,12 @@
 """The collector's settings: a TOML file, over it `STOPLINE_*` from the environment, over both the command line.
 
+A variable is named by the path of its setting in capitals, parts joined by `__`, as the agent's are.
+
 They are checked whole before anything is opened. Every error names where the value came from, its key, the value,
 and what is allowed.
 """
 
+import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -87,7 +90,7 @@ def load_config(
     values = _read(file) if file is not None else {}
     for name, value in _from_environment(environ).items():
         _set(values, name, value)
-        origins[name] = PREFIX + name.upper().replace(".", "_")
+        origins[name] = _variable(name)
     for name, value in (arguments or {}).items():
         if value is not None:
             _set(values, name, value)
@@ -119,8 +122,19 @@ def keys() -> tuple[str, ...]:
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    variables = {PREFIX + key.upper().replace(".", "_"): key for key in keys()}
+    variables = {_variable(key): key for key in keys()}
+    for name in environ:
+        if name.startswith(PREFIX) and "__" in name and name not in variables:
+            near = difflib.get_close_matches(name, variables, n=1)
+            raise SettingError(
+                f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else "")
+            )
     return {variables[name]: value for name, value in environ.items() if name in variables}
+
+
+def _variable(key: str) -> str:
+    """The environment variable of a key: `STOPLINE_DSN`, `STOPLINE_POOL__MAX_SIZE`."""
+    return PREFIX + key.upper().replace(".", "__")
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:

@@ -21,7 +21,7 @@ def test_nothing_given_gives_a_private_collector() -> None:
 
 def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path) -> None:
     file = _file(tmp_path, 'host = "a"\nport = 1\nstate_dir = "/x"\n[pool]\nmax_size = 5\nmin_size = 3\n')
-    environ = {"STOPLINE_PORT": "2", "STOPLINE_POOL_MAX_SIZE": "6", "STOPLINE_OTHER": "not ours"}
+    environ = {"STOPLINE_PORT": "2", "STOPLINE_POOL__MAX_SIZE": "6", "STOPLINE_OTHER": "not ours"}
     config = load_config(file, environ, {"port": 3, "host": None})
     assert (config.host, config.port, config.state_dir) == ("a", 3, Path("/x"))
     assert (config.pool.max_size, config.pool.min_size) == (6, 3)
@@ -29,7 +29,7 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
 
 def test_every_key_can_be_set_from_the_environment() -> None:
     assert {"dsn", "state_dir", "pool.prepare_statements", "retention.count_events"} <= set(keys())
-    config = load_config(None, {"STOPLINE_RETENTION_COUNT_EVENTS": "forever"})
+    config = load_config(None, {"STOPLINE_RETENTION__COUNT_EVENTS": "forever"})
     assert config.retention.count_events == "forever"
 
 
@@ -77,3 +77,8 @@ def test_all_errors_are_told_at_once(tmp_path: Path) -> None:
 def test_systemd_and_the_user_tell_where_state_goes() -> None:
     assert default_state_dir({"STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}) == Path("/var/lib/a")
     assert CollectorConfig().state_dir.name == "stopline"
+
+
+def test_a_variable_that_leads_nowhere_is_refused() -> None:
+    with pytest.raises(SettingError, match="STOPLINE_POOL__MAXSIZE: .* did you mean STOPLINE_POOL__MAX_SIZE"):
+        load_config(None, {"STOPLINE_POOL__MAXSIZE": "6"})
