@@ -80,5 +80,5 @@ def test_systemd_and_the_user_tell_where_state_goes() -> None:
 
 
 def test_a_variable_that_leads_nowhere_is_refused() -> None:
-    with pytest.raises(SettingError, match="STOPLINE_POOL__MAXSIZE: .* did you mean STOPLINE_POOL__MAX_SIZE"):
+    with pytest.raises(SettingError, match=r"STOPLINE_POOL__MAXSIZE: .* did you mean STOPLINE_POOL__MAX_SIZE"):
         load_config(None, {"STOPLINE_POOL__MAXSIZE": "6"})
