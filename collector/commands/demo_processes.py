@@ -25,6 +25,7 @@ TAIL_LINES = 15
 _MAX_LOG_BYTES = 5_000_000
 _SPEAKER = re.compile(r"^stopline-\w+( \w+)?: ")
 """How our commands begin what they complain about; here the demo speaks."""
+_WHAT_TO_DO = "Start the demo again: it goes on where it was. If it ends so once more, the log tells what to mend."
 _USAGE = (2, EXIT_SETTING)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -112,7 +113,8 @@ class Child:
             ChildDied: it ended.
         """
         if self._process is not None and self._process.poll() is not None:
-            raise ChildDied(f"{self.name} {_how_it_ended(self._process.returncode)}.{self.last_words()}")
+            how = _how_it_ended(self._process.returncode)
+            raise ChildDied(f"{self.name} {how}.{self.last_words()}\n{_WHAT_TO_DO}")
 
     def wait_until(self, ready: Callable[[], bool], patience_s: float, stop: Stop) -> None:
         """Wait until `ready()`.

@@ -158,5 +158,5 @@ def as_line(today: Today | None) -> str:
     for way in ("in", "out"):
         true = f" (truth {today.truth[way]})" if today.truth is not None else ""
         ways.append(f"{today.counted[way]} {way}{true}")
-    proof = "every one accounted for" if today.adds_up else "NOT ALL ACCOUNTED FOR"
-    return f"counted today: {', '.join(ways)}; {today.stored} records stored, {proof}"
+    proof = "all accounted for" if today.adds_up else "NOT ALL ACCOUNTED FOR"
+    return f"today {', '.join(ways)}; {today.stored} records, {proof}"

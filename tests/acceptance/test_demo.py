@@ -209,6 +209,7 @@ def test_a_child_that_dies_is_told_with_its_last_words(state: Path) -> None:
         assert demo.end() == 69, demo.told()
         assert "The agent was ended by SIGKILL" in demo.output
         assert "agent.log" in demo.output
+        assert "Start the demo again" in demo.output
         assert "Traceback" not in demo.output
     assert running_in(state) == []
 

@@ -92,9 +92,9 @@ def test_counts_of_the_camera_and_its_truth_are_told_apart() -> None:
     }
     completeness = {"adds_up": True, "devices": [{"streams": [{"stored": 5}, {"stored": 6}]}]}
     line = as_line(as_today("sim road", counts, completeness))
-    assert line == ("counted today: 3 in (truth 4), 1 out (truth 0); 11 records stored, every one accounted for")
+    assert line == ("today 3 in (truth 4), 1 out (truth 0); 11 records, all accounted for")
     line = as_line(as_today("another", counts, {**completeness, "adds_up": False}))
-    assert line == "counted today: 100 in, 0 out; 11 records stored, NOT ALL ACCOUNTED FOR"
+    assert line == "today 100 in, 0 out; 11 records, NOT ALL ACCOUNTED FOR"
     assert as_line(None) == "the collector does not answer"
 
 
