@@ -127,6 +127,7 @@ class _Rows:
     born_boxes_px: Floats
     velocities_px_s: Floats
     seen_s: Floats
+    standing: Mask
     arrived: Mask
     """Confirmed, and asked whether it continues another track."""
 
@@ -143,7 +144,7 @@ class _Rows:
         boxes = np.full((n, 4), np.nan)
         return _Rows(
             ids, facts, points, points.copy(), boxes, boxes.copy(), boxes.copy(), np.full(n, np.nan),
-            np.zeros(n, np.bool_),
+            np.zeros(n, np.bool_), np.zeros(n, np.bool_),
         )  # fmt: skip
 
     def kept(self, keep: NDArray[np.intp], new: "_Rows") -> "_Rows":
@@ -157,6 +158,7 @@ class _Rows:
             np.concatenate([self.born_boxes_px[keep], new.born_boxes_px]),
             np.concatenate([self.velocities_px_s[keep], new.velocities_px_s]),
             np.concatenate([self.seen_s[keep], new.seen_s]),
+            np.concatenate([self.standing[keep], new.standing]),
             np.concatenate([self.arrived[keep], new.arrived]),
         )
 
@@ -166,6 +168,7 @@ class _Rows:
             seen_s=float(self.seen_s[row]),
             box_px=self.boxes_px[row].copy(),
             velocity_px_s=self.velocities_px_s[row].copy(),
+            standing=bool(self.standing[row]),
             facts=self.facts[:, :, row].copy(),
             points_px=self.points_px[:, row].copy(),
         )
@@ -288,16 +291,16 @@ class CrossingCounter:
         by_anchor = self._references.points_px(tracks, step.now_s)
         points = self._lines.pick(by_anchor)
         distances = self._lines.distances_px(points)
-        middles = self._lines.distances_px(np.repeat(by_anchor[Anchor.CENTRE][None], self._n_lines, axis=0))
+        middles = self._lines.distances_px(by_anchor[Anchor.CENTRE][None])
         reaches = self._lines.reaches_px(tracks.boxes_px)
         heights = tracks.boxes_px[:, 3] - tracks.boxes_px[:, 1]
         width = np.maximum(self._params.dead_zone * heights, 1.0)
         counted = self._rows.facts[_COUNTED]
         # A track counted to one side passes a wider zone when it comes back to the other.
-        dead = np.stack([
-            np.where(counted > 0, width * self._params.rearm, width),
-            np.where(counted < 0, width * self._params.rearm, width),
-        ])  # fmt: skip
+        dead = np.empty((2, *distances.shape))
+        dead[:] = width
+        np.multiply(dead[0], self._params.rearm, out=dead[0], where=counted > 0)
+        np.multiply(dead[1], self._params.rearm, out=dead[1], where=counted < 0)
         np.minimum(dead, 0.5 * self._lines.room_px, out=dead)
         zones = (distances > dead[1]).astype(np.float64) - (distances < -dead[0])
         return _View(step, tracks, points, by_anchor[Anchor.BOTTOM], distances, middles, reaches, dead, zones)
@@ -404,17 +407,16 @@ class CrossingCounter:
     def _changes_of_side(self, view: _View) -> list[Crossing]:
         facts, seen = self._rows.facts, view.tracks.seen
         side, zones = facts[_SIDE], view.zones
-        first = seen & (side == 0) & (zones != 0)
-        same = seen & (side != 0) & (zones == side)
-        back = seen & (view.distances * side > 0)
-        facts[_WAITS][back] = np.nan
-        settled = first | same
-        side[first] = zones[first]
-        facts[_MIDDLE][settled] = view.middles[settled]
-        facts[_REACH][settled] = view.reaches[settled]
-        other = seen & (side != 0) & (zones == -side)
+        known = side != 0
+        first = seen & ~known & (zones != 0)
+        settled = first | (seen & known & (zones == side))
+        facts[_WAITS][seen & (view.distances * side > 0)] = np.nan
+        np.copyto(side, zones, where=first)
+        np.copyto(facts[_MIDDLE], view.middles, where=settled)
+        np.copyto(facts[_REACH], view.reaches, where=settled)
+        other = seen & known & (zones == -side)
         waits = facts[_WAITS]
-        waits[other & np.isnan(waits)] = view.step.now_s
+        np.copyto(waits, view.step.now_s, where=other & np.isnan(waits))
         due = other & (view.step.now_s - waits >= self._params.confirm_s)
         # Seen on the other side, and gone before that could be confirmed: it went on.
         unseen_s = view.step.now_s - self._rows.seen_s
@@ -537,6 +539,7 @@ class CrossingCounter:
         np.copyto(rows.points_px, view.points_px, where=seen[:, None])
         np.copyto(rows.boxes_px, view.tracks.boxes_px, where=seen[:, None])
         np.copyto(rows.velocities_px_s, view.tracks.velocities_px_s, where=seen[:, None])
+        np.copyto(rows.standing, view.tracks.standing, where=seen)
         np.copyto(rows.seen_s, view.step.now_s, where=seen)
 
 

@@ -23,7 +23,6 @@ class HandoverParams:
     Attributes:
         moving_s: how long a moving vehicle is waited for.
         standing_s: how long one that stood still is.
-        standing_speed: slower than this many sizes per second is standing still.
         reach: how far from the expected place the new track may begin.
         reach_per_s: how much further for each second that passed, up to `moving_s`.
         size_ratio: by what factor the width or height may differ.
@@ -32,7 +31,6 @@ class HandoverParams:
 
     moving_s: float = 2.0
     standing_s: float = 600.0
-    standing_speed: float = 0.25
     reach: float = 0.6
     reach_per_s: float = 0.6
     size_ratio: float = 1.8
@@ -45,6 +43,7 @@ class Departed:
 
     Attributes:
         box_px, velocity_px_s: (4,) corners, and how fast each of them moved.
+        standing: it hardly moved.
         facts: what the counter knew about it, per line; the counter's own layout.
         points_px: (lines, 2) its reference points.
     """
@@ -53,6 +52,7 @@ class Departed:
     seen_s: float
     box_px: Floats
     velocity_px_s: Floats
+    standing: bool
     facts: Floats
     points_px: Floats
 
@@ -119,9 +119,8 @@ def _strain(one: Departed, box_px: Floats, velocity_px_s: Floats, born_s: float,
     new_x, new_y, new_width_px, new_height_px = _centre_and_size(box_px)
     size_px = math.sqrt(width_px * height_px)
     vx, vy, _, _ = _centre_and_size(one.velocity_px_s)
-    standing = math.hypot(vx, vy) < params.standing_speed * size_px
     reach = params.reach + params.reach_per_s * min(gap_s, params.moving_s)
-    if not standing:
+    if not one.standing:
         if gap_s > params.moving_s or _turned_back((vx, vy), velocity_px_s):
             return math.inf
         nearing = _nearing(one, width_px, height_px, gap_s)
@@ -143,10 +142,7 @@ def _nearing(one: Departed, width_px: float, height_px: float, gap_s: float) -> 
 
 
 def _patience_s(one: Departed, params: HandoverParams) -> float:
-    _, _, width_px, height_px = _centre_and_size(one.box_px)
-    vx, vy, _, _ = _centre_and_size(one.velocity_px_s)
-    standing = math.hypot(vx, vy) < params.standing_speed * math.sqrt(width_px * height_px)
-    return params.standing_s if standing else params.moving_s
+    return params.standing_s if one.standing else params.moving_s
 
 
 def _turned_back(velocity_px_s: tuple[float, float], new_px_s: Floats) -> bool:

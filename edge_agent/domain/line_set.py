@@ -24,20 +24,22 @@ class LineSet:
         self._bent = [i for i, line in enumerate(lines) if len(line.points_px) > 2]
         width_px, height_px = frame_size_px
         corners = np.array([(0, 0), (width_px, 0), (width_px, height_px), (0, height_px)], np.float64)
-        distances = self.distances_px(np.repeat(corners[None], len(self.lines), axis=0))
+        distances = self.distances_px(corners[None])
         self.room_px = np.maximum(np.stack([-distances.min(axis=1), distances.max(axis=1)]), 1.0)[..., None]
         """(2, lines, 1): how far the picture reaches on the negative and on the positive side of each line."""
 
     def pick(self, points_px: Mapping[Anchor, Floats]) -> Floats:
         """For each line the points of its anchor, (lines, n, 2)."""
+        if len(self.lines) == 1:
+            return points_px[self.lines[0].anchor][None]
         return np.stack([points_px[line.anchor] for line in self.lines])
 
     def distances_px(self, points_px: Floats) -> Floats:
-        """Signed distance of each point from its line, (lines, n), of points (lines, n, 2)."""
+        """Signed distance of each point from its line, (lines, n), of points (lines or 1, n, 2)."""
         result: Floats = (points_px[..., 0] - self._starts[0]) * self._normals[0]
         result += (points_px[..., 1] - self._starts[1]) * self._normals[1]
         for i in self._bent:
-            result[i] = signed_distance_px(self.lines[i], points_px[i])
+            result[i] = signed_distance_px(self.lines[i], points_px[i % len(points_px)])
         return result
 
     def reaches_px(self, boxes_px: Floats) -> Floats:

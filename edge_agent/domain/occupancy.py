@@ -121,6 +121,7 @@ class ZoneCounter:
         self._boxes_px = np.zeros((0, 4))
         self._velocities_px_s = np.zeros((0, 4))
         self._seen_s = np.zeros(0)
+        self._standing = np.zeros(0, np.bool_)
         self._arrived = np.zeros(0, np.bool_)
 
     @property
@@ -200,6 +201,7 @@ class ZoneCounter:
         self._boxes_px = np.concatenate([self._boxes_px[keep], tracks.boxes_px[fresh]])
         self._velocities_px_s = np.concatenate([self._velocities_px_s[keep], tracks.velocities_px_s[fresh]])
         self._seen_s = np.concatenate([self._seen_s[keep], tracks.seen_s[fresh]])
+        self._standing = np.concatenate([self._standing[keep], np.zeros(n_new, np.bool_)])
         self._arrived = np.concatenate([self._arrived[keep], np.zeros(n_new, np.bool_)])
         self._ids = tracks.ids.copy()
         self._references.align(keep, n_new)
@@ -210,6 +212,7 @@ class ZoneCounter:
             seen_s=float(self._seen_s[row]),
             box_px=self._boxes_px[row].copy(),
             velocity_px_s=self._velocities_px_s[row].copy(),
+            standing=bool(self._standing[row]),
             facts=self._facts[:, :, row].copy(),
             points_px=self._points_px[:, row].copy(),
         )
@@ -221,6 +224,7 @@ class ZoneCounter:
         heights = tracks.boxes_px[:, 3] - tracks.boxes_px[:, 1]
         self._boxes_px[seen] = tracks.boxes_px[seen]
         self._velocities_px_s[seen] = tracks.velocities_px_s[seen]
+        self._standing[seen] = tracks.standing[seen]
         self._seen_s[seen] = step.now_s
         for number, zone in enumerate(self._zones):
             points = by_anchor[zone.anchor]

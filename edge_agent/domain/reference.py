@@ -54,20 +54,22 @@ class ReferencePoints:
         centre_x = np.where(right & ~left, x1 + widths * 0.5, centre_x)
         lower = np.where((bottom | covered) & ~top, y1 + heights, y2)
         upper = np.where(top & ~bottom, y2 - heights, y1)
-        return {
-            Anchor.AUTO: np.stack([centre_x, (upper + lower) * 0.5], axis=1),
-            Anchor.BOTTOM: np.stack([centre_x, lower], axis=1),
-            Anchor.CENTRE: np.stack([(x1 + x2) * 0.5, (y1 + y2) * 0.5], axis=1),
-        }
+        points = np.empty((3, len(x1), 2))
+        points[0, :, 0] = points[1, :, 0] = centre_x
+        points[0, :, 1] = (upper + lower) * 0.5
+        points[1, :, 1] = lower
+        points[2, :, 0] = (x1 + x2) * 0.5
+        points[2, :, 1] = (y1 + y2) * 0.5
+        return {Anchor.AUTO: points[0], Anchor.BOTTOM: points[1], Anchor.CENTRE: points[2]}
 
     def _whole_sizes(self, tracks: Tracks, cut_x: Mask, cut_y: Mask, now_s: float) -> tuple[Floats, Floats]:
         """Width and height that each vehicle has when nothing of it is hidden, as well as it is known."""
         boxes, whole = tracks.boxes_px, self._whole
         widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
         shown = tracks.seen & ~cut_x & ~cut_y
-        whole[_WIDTH] = np.where(shown, widths, whole[_WIDTH])
-        whole[_HEIGHT] = np.where(shown, heights, whole[_HEIGHT])
-        whole[_SINCE] = np.where(shown, now_s, whole[_SINCE])
+        np.copyto(whole[_WIDTH], widths, where=shown)
+        np.copyto(whole[_HEIGHT], heights, where=shown)
+        np.copyto(whole[_SINCE], now_s, where=shown)
         fresh = now_s - whole[_SINCE] <= _WHOLE_SIZE_HOLDS_S
         fresh &= cut_x | (np.maximum(widths, whole[_WIDTH]) < _SAME_WIDTH * np.minimum(widths, whole[_WIDTH]))
         return (

@@ -27,6 +27,7 @@ from edge_agent.domain.motion_model import (
 from edge_agent.domain.timeline import Step, Timeline
 
 _KNOWN_HITS = 4
+_TRAIL_S = 1.0
 _KEEPS_GROWING_S = 0.2
 _FAR_PX = 1e6
 """No picture is this large; a box beyond it is a fault of the detector."""
@@ -67,6 +68,7 @@ class Tracks(Sequence[Track]):
         class_ids: (n,) int64, indices into `class_names`.
         confidences: (n,) float64.
         seen, confirmed: (n,) bool.
+        standing: (n,) bool: hardly moved for about a second, as of when it was last seen.
         born_s, seen_s: (n,) float64.
     """
 
@@ -77,6 +79,7 @@ class Tracks(Sequence[Track]):
     confidences: NDArray[np.float64]
     seen: NDArray[np.bool_]
     confirmed: NDArray[np.bool_]
+    standing: NDArray[np.bool_]
     born_s: NDArray[np.float64]
     seen_s: NDArray[np.float64]
     class_names: Sequence[str]
@@ -119,7 +122,7 @@ class TrackerParams:
         tentative_s: how long an unconfirmed track lives without being seen.
         lost_s: how long a confirmed track lives without being seen.
         parked_s: the same for one that stood still when it was lost: something hides it, it will be there again.
-        parked_speed: slower than this many box sizes per second is standing still.
+        standing_speed: slower than this many box sizes per second is standing still.
         low_score_error: how much worse than others a box below `birth_score` is placed.
         max_tracks: bound of memory and time; beyond it, boxes with the lowest scores are left out.
     """
@@ -131,7 +134,7 @@ class TrackerParams:
     tentative_s: float = 0.4
     lost_s: float = 1.5
     parked_s: float = 60.0
-    parked_speed: float = 0.25
+    standing_speed: float = 0.2
     low_score_error: float = 1.5
     max_tracks: int = 1000
     motion: MotionParams = field(default_factory=MotionParams)
@@ -156,6 +159,7 @@ class Tracker:
     def _forget_all(self) -> None:
         self._states = np.zeros((5, 0, 4))
         self._ids = np.zeros(0, np.int64)
+        self._trails_px = np.zeros((0, 2))
         self._votes = np.zeros((0, len(self._class_names)))
         self._hits = np.zeros(0)
         self._frames = np.zeros(0)
@@ -196,7 +200,7 @@ class Tracker:
     def _predict(self, step: Step) -> None:
         if not len(self._ids) or not step.dt_s:
             return
-        waiting = self._parked(step) & (step.now_s - self._seen_s > self._params.tentative_s)
+        waiting = self._standing() & (step.now_s - self._seen_s > self._params.tentative_s)
         held = self._states[:, waiting].copy()
         unseen_s = step.now_s - step.dt_s - self._seen_s
         self._states[VELOCITY, unseen_s > _KEEPS_GROWING_S, 2:] = 0.0
@@ -210,11 +214,16 @@ class Tracker:
         """Those whose speed is known."""
         return self._hits >= _KNOWN_HITS
 
-    def _parked(self, step: Step) -> NDArray[np.bool_]:
-        """Those that stand still, or stood still when they were lost."""
-        velocity, sizes = self._states[VELOCITY], self._states[POSITION, :, 2:]
-        slow = self._params.parked_speed**2 * sizes[:, 0] * sizes[:, 1]
-        return np.asarray(np.square(velocity[:, 0]) + np.square(velocity[:, 1]) < slow)
+    def _standing(self) -> NDArray[np.bool_]:
+        """Those that stand still, or stood still when they were last seen.
+
+        A trail that follows the box with a delay tells it: the speed of a jittering box is never 0.
+        """
+        ahead, sizes = self._states[POSITION, :, :2] - self._trails_px, self._states[POSITION, :, 2:]
+        near = np.square(ahead).sum(axis=1) < np.square(self._params.standing_speed * _TRAIL_S) * sizes.prod(
+            axis=1
+        )
+        return np.asarray(near & (self._seen_s - self._born_s >= 0.5 * _TRAIL_S))
 
     def _match(self, boxes: "_Boxes", step: Step) -> NDArray[np.bool_]:
         """Give boxes to the tracks that live: first the good boxes, then the poor ones to whom got none.
@@ -246,6 +255,8 @@ class Tracker:
         self._states[:, tracks] = self._model.correct(self._states[:, tracks], boxes.measured_px[columns], error)
         self._votes[tracks, boxes.class_ids[columns]] += scores
         self._hits[tracks] += 1.0
+        share = 1.0 - np.exp((self._seen_s[tracks] - step.now_s) / _TRAIL_S)
+        self._trails_px[tracks] += (self._states[POSITION, tracks, :2] - self._trails_px[tracks]) * share[:, None]
         self._seen_s[tracks] = step.now_s
 
     def _begin(self, boxes: "_Boxes", taken: NDArray[np.bool_], step: Step) -> None:
@@ -260,6 +271,7 @@ class Tracker:
         self._states = np.concatenate([self._states, self._model.begin(boxes.measured_px[new])], axis=1)
         self._ids = np.concatenate([self._ids, np.arange(self._next_id, self._next_id + n)])
         self._votes = np.concatenate([self._votes, votes])
+        self._trails_px = np.concatenate([self._trails_px, boxes.measured_px[new, :2]])
         self._hits = np.concatenate([self._hits, np.ones(n)])
         self._frames = np.concatenate([self._frames, np.ones(n)])
         self._confirmed = np.concatenate([self._confirmed, np.zeros(n, np.bool_)])
@@ -273,13 +285,14 @@ class Tracker:
         if not (unseen_s > 0).any():
             return
         params = self._params
-        patience_s = np.where(self._parked(step), params.parked_s, params.lost_s)
+        patience_s = np.where(self._standing(), params.parked_s, params.lost_s)
         patience_s[~self._confirmed] = params.tentative_s
         alive = unseen_s <= patience_s
         if alive.all():
             return
         self._states = self._states[:, alive]
         self._ids, self._votes, self._hits = self._ids[alive], self._votes[alive], self._hits[alive]
+        self._trails_px = self._trails_px[alive]
         self._frames, self._confirmed = self._frames[alive], self._confirmed[alive]
         self._born_s, self._seen_s = self._born_s[alive], self._seen_s[alive]
 
@@ -302,6 +315,7 @@ class Tracker:
             confidences=confidences,
             seen=self._seen_s == step.now_s,
             confirmed=self._confirmed.copy(),
+            standing=self._standing(),
             born_s=self._born_s,
             seen_s=self._seen_s.copy(),
             class_names=self._class_names,
@@ -331,14 +345,16 @@ class _Boxes:
         corners = np.asarray(detections.boxes_px, np.float64).reshape(-1, 4)
         scores = np.asarray(detections.scores, np.float64)
         class_ids = np.asarray(detections.class_ids, np.int64)
-        with np.errstate(invalid="ignore"):
-            sizes = corners[:, 2:] - corners[:, :2]
-            sound = (sizes > 0).all(axis=1) & (np.abs(corners) < _FAR_PX).all(axis=1)
+        # Comparisons with NaN are false: what has no place or no area is not sound.
+        sound = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
+        sound &= (np.abs(corners) < _FAR_PX).all(axis=1)
         sound &= (scores >= params.keep_score) & (class_ids >= 0)
         sound &= class_ids < len(detections.class_names)
         order = np.flatnonzero(sound)
         order = order[np.argsort(-scores[order], kind="stable")][: params.max_tracks]
         corners, scores = corners[order], np.minimum(scores[order], 1.0)
         surely, perhaps = copies_and_parts(corners, scores, params.association)
+        if not surely.any():
+            return _Boxes(to_centre_and_size(corners), scores, class_ids[order], perhaps)
         own = ~surely
         return _Boxes(to_centre_and_size(corners[own]), scores[own], class_ids[order][own], perhaps[own])
