@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import gc
 import ipaddress
 import logging
 import signal
@@ -21,6 +22,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75
+_GC_ALLOCATIONS = 200_000
 GRACE_S = 15
 """How long open requests, event streams among them, may go on when the collector stops."""
 
@@ -72,6 +74,7 @@ def serve(
     _log.info("Listening on http://%s:%d", shown, port, extra={"action": "listening", "port": port})
     if not reading_open:
         _log.info("Reading is closed on this address", extra={"action": "reading_closed"})
+    _tune_garbage_collection()
     # uvicorn stops in order on a signal, and then raises it again; what is still open has yet to be closed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
@@ -89,6 +92,17 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.close()
         await super().shutdown(sockets)
+
+
+def _tune_garbage_collection() -> None:
+    """Batches are many thousand objects that live for milliseconds and hold no cycles.
+
+    As set by default, the collector of cycles looks at all that lives, the framework included, again and again
+    while they are made: a good part of the time that a batch takes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
 
 
 def server_settings(app: ASGIApp) -> uvicorn.Config:
