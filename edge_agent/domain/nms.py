@@ -6,15 +6,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 
-def iou_matrix(boxes_px: Floats) -> Floats:
-    """Intersection over union of each box with each: (n, 4) -> (n, n). Boxes without area overlap nothing."""
+def covering(boxes_px: Floats, *iou_limits: float) -> list[NDArray[np.bool_]]:
+    """Which boxes overlap which by more than each limit of intersection over union: (n, 4) -> (n, n) per limit.
+
+    Boxes without area overlap nothing.
+    """
     x1, y1, x2, y2 = np.ascontiguousarray(boxes_px.T)
     shared = np.maximum(np.minimum.outer(x2, x2) - np.maximum.outer(x1, x1), 0)
     shared *= np.maximum(np.minimum.outer(y2, y2) - np.maximum.outer(y1, y1), 0)
     areas = (x2 - x1) * (y2 - y1)
     union = np.add.outer(areas, areas)
     union -= shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), np.float32)
+    return [np.asarray(shared > np.float32(limit) * union, np.bool_) for limit in iou_limits]
 
 
 def suppress(boxes_px: Floats, scores: Floats, groups: NDArray[np.int32], iou_limit: float) -> NDArray[np.intp]:
@@ -31,7 +34,8 @@ def suppress(boxes_px: Floats, scores: Floats, groups: NDArray[np.int32], iou_li
     """
     order = np.argsort(-scores, kind="stable")
     ordered = groups[order]
-    return order[_best(iou_matrix(boxes_px[order]) > iou_limit, np.equal.outer(ordered, ordered))]
+    (covers,) = covering(boxes_px[order], iou_limit)
+    return order[_best(covers & np.equal.outer(ordered, ordered))]
 
 
 def suppress_detections(
@@ -46,19 +50,14 @@ def suppress_detections(
     if twin_iou is None:
         return suppress(boxes_px, scores, np.zeros_like(class_ids), iou_limit)
     order = np.argsort(-scores, kind="stable")
-    overlaps, classes = iou_matrix(boxes_px[order]), class_ids[order]
-    kept = _best(overlaps > iou_limit, np.equal.outer(classes, classes))
-    twins = overlaps[np.ix_(kept, kept)] > twin_iou
-    return order[kept[_best(twins)]]
+    classes = class_ids[order]
+    covers, twins = covering(boxes_px[order], iou_limit, twin_iou)
+    kept = _best(covers & np.equal.outer(classes, classes))
+    return order[kept[_best(twins[np.ix_(kept, kept)])]]
 
 
-def _best(covers: NDArray[np.bool_], also: NDArray[np.bool_] | None = None) -> NDArray[np.intp]:
-    """Of boxes in order, best first, those that no better one that stays covers: (n, n) -> indices.
-
-    `also`: a second condition for one to go, alike.
-    """
-    if also is not None:
-        covers = covers & also
+def _best(covers: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Of boxes in order, best first, those that no better one that stays covers: (n, n) -> indices."""
     stays = np.ones(len(covers), bool)
     # Most cover nothing but themselves, and need no look.
     for i in np.flatnonzero(covers.sum(axis=1) > 1).tolist():

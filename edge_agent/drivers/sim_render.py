@@ -23,6 +23,8 @@ Colour = tuple[float, float, float]
 _SUBPIXEL_BITS = 4
 _SUN = np.asarray([-0.45, -0.35, 0.82])
 _GLASS: Colour = (72, 62, 54)
+_BEAM = ((3.5, 14.0), (2.2, 32.0), (1.2, 54.0))
+"""How far headlights reach in metres, and how bright the street is there, far parts first."""
 _PAINTS: tuple[Colour, ...] = (
     (236, 238, 238), (225, 228, 230), (176, 178, 180), (120, 122, 126), (58, 58, 60), (40, 40, 44), (46, 40, 168),
     (150, 92, 44), (118, 62, 34), (96, 110, 60), (190, 200, 206), (60, 140, 196),
@@ -148,18 +150,23 @@ class Renderer:
 
     def _draw_beams(self, picture: Image, vehicles: Sequence[Vehicle]) -> None:
         """Headlights on the street before each vehicle, added to what is there."""
-        glow = np.zeros_like(picture)
-        for vehicle in vehicles:
-            front, half = vehicle.kind.length_m / 2, vehicle.kind.width_m / 2
-            for reach, level in ((3.5, 14.0), (2.2, 18.0), (1.2, 22.0)):
-                wide = half + 0.1 * reach
-                cone = [(-half, front, 0), (-wide, front + reach, 0), (wide, front + reach, 0), (half, front, 0)]
-                _add(
-                    glow,
-                    self.camera.project(_to_world(vehicle, np.asarray(cone))),
-                    (level * 0.8, level * 0.95, level),
-                )
-        cv2.add(picture, glow, dst=picture)
+        light = np.zeros(picture.shape[:2], np.uint8)
+        for reach_m, level in _BEAM:
+            for vehicle in vehicles:
+                front, half = vehicle.kind.length_m / 2, vehicle.kind.width_m / 2
+                wide = half + 0.1 * reach_m
+                cone = [
+                    (-half, front, 0),
+                    (-wide, front + reach_m, 0),
+                    (wide, front + reach_m, 0),
+                    (half, front, 0),
+                ]
+                _fill(light, self.camera.project(_to_world(vehicle, np.asarray(cone))), (level, 0, 0))
+        rows = np.flatnonzero(light.any(axis=1))
+        if len(rows):
+            band = np.s_[rows[0] : rows[-1] + 1]
+            warm = [cv2.convertScaleAbs(light[band], alpha=share) for share in (0.8, 0.95, 1.0)]
+            picture[band] = cv2.add(picture[band], cv2.merge(warm))
 
     def _draw_vehicle(self, picture: Image, vehicle: Vehicle) -> None:
         for solid in self._in_order(vehicle):
@@ -273,28 +280,15 @@ def _to_world(vehicle: Vehicle, points_m: Floats) -> Floats:
     return np.asarray(turned + np.asarray([vehicle.x_m, vehicle.y_m, 0.0]))
 
 
-def _doubled_area(polygon: Floats) -> float:
-    """Twice the polygon's area; negative where it runs against the clock on the screen (y points down)."""
-    x, y = polygon[:, 0], polygon[:, 1]
-    return float(x @ np.roll(y, -1) - y @ np.roll(x, -1))
+def _doubled_area(quad: Floats) -> float:
+    """Twice the area of (4, 2) corners; negative where they run against the clock on the screen."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = quad.tolist()
+    return float((x2 - x0) * (y3 - y1) - (x3 - x1) * (y2 - y0))
 
 
 def _fill(picture: NDArray[np.uint8], polygon: NDArray[Any], colour: Sequence[float]) -> None:
     points = np.clip(polygon, -2000, 4000) * (1 << _SUBPIXEL_BITS)
     cv2.fillConvexPoly(picture, np.rint(points).astype(np.int32), tuple(colour), cv2.LINE_AA, _SUBPIXEL_BITS)
-
-
-def _add(glow: Image, polygon: Floats, colour: Colour) -> None:
-    """Brighten a polygon. Works on the part of the picture that holds it."""
-    height, width = glow.shape[:2]
-    low = np.clip(np.floor(polygon.min(axis=0)), 0, (width, height)).astype(int)
-    high = np.clip(np.ceil(polygon.max(axis=0)) + 1, 0, (width, height)).astype(int)
-    if (high <= low).any():
-        return
-    part = glow[low[1] : high[1], low[0] : high[0]]
-    light = np.zeros_like(part)
-    _fill(light, polygon - low, colour)
-    cv2.add(part, light, dst=part)
 
 
 class _Backdrop:

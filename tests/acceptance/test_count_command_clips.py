@@ -56,14 +56,14 @@ def test_junction_as_a_video_at_five_pictures_a_second(
     test_data: Path, junction: list[str], tmp_path: Path
 ) -> None:
     """A video's own rate is known, so `--fps` takes every sixth picture of it."""
-    path = tmp_path / "junction.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, (640, 360))
+    path = tmp_path / "junction.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (640, 360))
     for number in range(16, 453):
         writer.write(cv2.imread(str(test_data / f"clips/junction/{number:03d}.jpg")))
     writer.release()
     result = count(str(path), *junction[1:], "--fps", "5")
     assert result["frames"] == 73
-    assert abs(result["lines"]["mid"]["total"] - TRUTH) <= TOLERANCE + 1  # coded a second time, at a lower quality
+    assert abs(result["lines"]["mid"]["total"] - TRUTH) <= TOLERANCE + 1  # coded a second time
 
 
 @pytest.mark.parametrize("fps", [None, 6, 4])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.domain.nms import iou_matrix, suppress, suppress_detections
+from edge_agent.domain.nms import covering, suppress, suppress_detections
 
 
 @st.composite
@@ -47,7 +47,15 @@ def test_between_classes_it_is_opencvs_batched(found: tuple[np.ndarray, np.ndarr
 
 def test_boxes_without_area_overlap_nothing() -> None:
     boxes = np.asarray([(5, 5, 5, 5), (5, 5, 5, 5), (0, 0, 10, 10)], np.float32)
-    assert (iou_matrix(boxes) == np.diag([0, 0, 1])).all()
+    for limit in (0.0, 0.5):
+        assert (covering(boxes, limit)[0] == np.diag([False, False, True])).all()
+
+
+def test_the_limit_itself_is_not_exceeded() -> None:
+    half = np.asarray([(0, 0, 10, 10), (0, 0, 10, 5)], np.float32)
+    below, at = covering(half, 0.49, 0.5)
+    assert below[0, 1]
+    assert not at[0, 1]
 
 
 def test_nothing_stays_nothing() -> None:
