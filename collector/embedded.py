@@ -334,7 +334,7 @@ def _works_in(pid: int, folder: Path) -> bool:
         except psutil.AccessDenied:
             # The right user's, but in a sandbox that nobody may look into, a service's for instance. Its pid file
             # must not be taken for a stale one.
-            return process.name() == "postgres"
+            return bool(process.name() == "postgres")
     except psutil.NoSuchProcess:
         return False
 

@@ -145,7 +145,7 @@ def test_rows_that_come_after_their_time_was_dropped_are_counted_once(dsn: str) 
     assert _rollups(dsn) == dict.fromkeys((60, 900, 3600, 86400), 4)
     with psycopg.connect(dsn) as connection:
         assert connection.execute("SELECT count(*)::int FROM count_events").fetchone() == (0,)
-        noted = dict(connection.execute("SELECT table_name, n::int FROM expired_rows").fetchall())
+        noted: dict[str, int] = dict(connection.execute("SELECT table_name, n::int FROM expired_rows").fetchall())
         covered = connection.execute(
             "SELECT sum(measured_ms)::int FROM coverage_rollups WHERE step_s = 86400"
         ).fetchone()
