@@ -8,9 +8,9 @@ expects it in one place and wins there.
 
 from dataclasses import dataclass
 
+import lap
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from edge_agent.domain.motion_model import POSITION, VAR_P
 
@@ -26,6 +26,7 @@ class AssociationParams:
         place_error: by how much a box may jump by itself, as when a part of it is hidden; standard deviation.
         size_error: the same for the logarithm of its width and height.
         known_place: most that the place of a track whose speed is known may be unsure, however long it was lost.
+        unknown_place: the same for a track whose speed is not known yet.
         gate: largest squared distance, in standard deviations, that a pair may have.
         unlikely: a pair that costs more than this is no pair.
         class_change: extra cost where the box's class is not the track's.
@@ -39,6 +40,7 @@ class AssociationParams:
     place_error: float = 0.12
     size_error: float = 0.35
     known_place: float = 0.35
+    unknown_place: float = 2.0
     gate: float = 12.0
     unlikely: float = 10.0
     class_change: float = 1.5
@@ -66,7 +68,7 @@ def pair_costs(
     """
     expected = states[POSITION]
     area = expected[:, 2] * expected[:, 3]
-    unsure = np.where(known, params.known_place**2, np.inf) * area
+    unsure = np.where(known, params.known_place**2, params.unknown_place**2) * area
     spread = np.minimum(states[VAR_P, :, :2], unsure[:, None]) + (params.place_error**2 * area)[:, None]
     distance = _squared_gap(expected[:, 0], measured_px[:, 0], spread[:, 0])
     distance += _squared_gap(expected[:, 1], measured_px[:, 1], spread[:, 1])
@@ -95,11 +97,19 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
         Rows and columns of `costs`, in pairs.
     """
     possible = costs < unlikely
-    if not possible.any():
-        return np.empty(0, np.intp), np.empty(0, np.intp)
-    rows, columns = linear_sum_assignment(np.where(possible, costs, unlikely))
-    real = possible[rows, columns]
-    return rows[real], columns[real]
+    # Most tracks and boxes have nobody but each other, and are paired whatever the rest does.
+    alone = possible & (possible.sum(axis=1, keepdims=True) == 1) & (possible.sum(axis=0) == 1)
+    rows, columns = np.nonzero(alone)
+    contested = possible & ~alone
+    if not contested.any():
+        return rows, columns
+    some_rows, some_columns = np.flatnonzero(contested.any(axis=1)), np.flatnonzero(contested.any(axis=0))
+    within = np.ix_(some_rows, some_columns)
+    _, chosen, _ = lap.lapjv(np.where(contested[within], costs[within], unlikely), extend_cost=True)
+    picked = np.flatnonzero(chosen >= 0)
+    more_rows, more_columns = some_rows[picked], some_columns[chosen[picked]]
+    real = contested[more_rows, more_columns]
+    return np.append(rows, more_rows[real]), np.append(columns, more_columns[real])
 
 
 def shared_areas_px2(first_px: Floats, second_px: Floats) -> Floats:

@@ -63,11 +63,12 @@ class CrossingParams:
 
     Attributes:
         dead_zone: half of the dead zone's width, as a share of the box's height.
-        rearm: how many times wider it is for a track that was just counted and would come back.
+        rearm: how many times wider it is for a track that stands, and for one that was just counted and would
+            come back.
         confirm_s: how long a track must be found on the other side.
         gone_s: a track that was found there, or was past the line and moving on, and is not seen for this long has
             gone on.
-        slack: how much longer than drawn a line is taken to be at either end, as a share of the box's height.
+        slack: how much longer than drawn a line is taken to be at either end, as a share of the box's larger side.
         infer_s: a track that begins past a line crossed it unseen, if it did so within this time before.
         infer_speed: and if it moves away from it with this many box heights per second or more.
         double_s: two tracks that cross within this time and cover each other by `double_share` of the smaller
@@ -288,22 +289,26 @@ class CrossingCounter:
         self._references.align(keep, len(new))
 
     def _view(self, tracks: Tracks, step: Step) -> _View:
-        by_anchor = self._references.points_px(tracks, step.now_s)
-        points = self._lines.pick(by_anchor)
+        bodies = self._references.bodies(tracks, step.now_s)
+        points = self._lines.pick(bodies.points_px)
         distances = self._lines.distances_px(points)
-        middles = self._lines.distances_px(by_anchor[Anchor.CENTRE][None])
-        reaches = self._lines.reaches_px(tracks.boxes_px)
+        middles = self._lines.distances_px(bodies.middles_px[None])
+        reaches = self._lines.reaches_px(bodies.boxes_px)
         heights = tracks.boxes_px[:, 3] - tracks.boxes_px[:, 1]
         width = np.maximum(self._params.dead_zone * heights, 1.0)
+        np.multiply(width, self._params.rearm, out=width, where=tracks.standing)
         counted = self._rows.facts[_COUNTED]
-        # A track counted to one side passes a wider zone when it comes back to the other.
         dead = np.empty((2, *distances.shape))
         dead[:] = width
-        np.multiply(dead[0], self._params.rearm, out=dead[0], where=counted > 0)
-        np.multiply(dead[1], self._params.rearm, out=dead[1], where=counted < 0)
+        # A track counted to one side passes a wider zone when it comes back to the other.
+        rearmed = width * self._params.rearm
+        np.copyto(dead[0], rearmed, where=counted > 0)
+        np.copyto(dead[1], rearmed, where=counted < 0)
         np.minimum(dead, 0.5 * self._lines.room_px, out=dead)
         zones = (distances > dead[1]).astype(np.float64) - (distances < -dead[0])
-        return _View(step, tracks, points, by_anchor[Anchor.BOTTOM], distances, middles, reaches, dead, zones)
+        return _View(
+            step, tracks, points, bodies.points_px[Anchor.BOTTOM], distances, middles, reaches, dead, zones
+        )
 
     def _note_births(self, view: _View) -> None:
         rows = self._rows
@@ -349,7 +354,7 @@ class CrossingCounter:
         """
         box, velocity = view.tracks.boxes_px[row], view.tracks.velocities_px_s[row]
         height_px = float(box[3] - box[1])
-        shape, slack_px = self._lines.lines[line], self._params.slack * height_px
+        shape, slack_px = self._lines.lines[line], self._params.slack * max(height_px, float(box[2] - box[0]))
         if shape.anchor is Anchor.AUTO:
             way_px = (float(velocity[0] + velocity[2]) * 0.5, float(velocity[1] + velocity[3]) * 0.5)
             across = self._lines.across(line, way_px)

@@ -31,9 +31,9 @@ class HandoverParams:
 
     moving_s: float = 2.0
     standing_s: float = 600.0
-    reach: float = 0.6
+    reach: float = 0.8
     reach_per_s: float = 0.6
-    size_ratio: float = 1.8
+    size_ratio: float = 2.5
     remembered: int = 256
 
 

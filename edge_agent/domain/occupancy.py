@@ -220,7 +220,7 @@ class ZoneCounter:
     def _note_positions(self, tracks: Tracks, step: Step) -> None:
         """What this frame showed of each track, and what that says of each zone."""
         seen = tracks.seen
-        by_anchor = self._references.points_px(tracks, step.now_s)
+        by_anchor = self._references.bodies(tracks, step.now_s).points_px
         heights = tracks.boxes_px[:, 3] - tracks.boxes_px[:, 1]
         self._boxes_px[seen] = tracks.boxes_px[seen]
         self._velocities_px_s[seen] = tracks.velocities_px_s[seen]

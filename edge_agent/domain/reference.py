@@ -6,6 +6,9 @@ when it was last seen whole, and while it is not, the hidden end is where that s
 picture goes on below its lower edge, and a line close to the edge is crossed as any other.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +29,21 @@ _TOUCH = 0.15
 _WIDTH, _HEIGHT, _SINCE = range(3)
 
 
+@dataclass(frozen=True, slots=True)
+class Bodies:
+    """Where vehicles are.
+
+    Attributes:
+        boxes_px: (n, 4) corners, as if the picture had no edge.
+        middles_px: (n, 2) of those.
+        points_px: for each anchor the reference point of each, (n, 2).
+    """
+
+    boxes_px: Floats
+    middles_px: Floats
+    points_px: Mapping[Anchor, Floats]
+
+
 class ReferencePoints:
     """Reference points of tracks. Rows are those of `Tracks`; `align` is told when they change."""
 
@@ -41,26 +59,27 @@ class ReferencePoints:
         """Begin anew, without tracks."""
         self._whole = _unknown(0)
 
-    def points_px(self, tracks: Tracks, now_s: float) -> dict[Anchor, Floats]:
-        """For each anchor the point of each track, (n, 2)."""
+    def bodies(self, tracks: Tracks, now_s: float) -> Bodies:
+        """Where each track's vehicle is."""
         x1, y1, x2, y2 = tracks.boxes_px.T
         width_px, height_px = self._frame_size_px
         left, right = x1 <= EDGE_PX, x2 >= width_px - EDGE_PX
         top, bottom = y1 <= EDGE_PX, y2 >= height_px - EDGE_PX
         covered = hidden_below(tracks.boxes_px, tracks.seen)
         widths, heights = self._whole_sizes(tracks, left | right, top | bottom | covered, now_s)
-        centre_x = (x1 + x2) * 0.5
-        centre_x = np.where(left & ~right, x2 - widths * 0.5, centre_x)
-        centre_x = np.where(right & ~left, x1 + widths * 0.5, centre_x)
-        lower = np.where((bottom | covered) & ~top, y1 + heights, y2)
-        upper = np.where(top & ~bottom, y2 - heights, y1)
-        points = np.empty((3, len(x1), 2))
-        points[0, :, 0] = points[1, :, 0] = centre_x
-        points[0, :, 1] = (upper + lower) * 0.5
-        points[1, :, 1] = lower
-        points[2, :, 0] = (x1 + x2) * 0.5
-        points[2, :, 1] = (y1 + y2) * 0.5
-        return {Anchor.AUTO: points[0], Anchor.BOTTOM: points[1], Anchor.CENTRE: points[2]}
+        whole = tracks.boxes_px.copy()
+        np.subtract(x2, widths, out=whole[:, 0], where=left & ~right)
+        np.add(x1, widths, out=whole[:, 2], where=right & ~left)
+        np.subtract(y2, heights, out=whole[:, 1], where=top & ~bottom)
+        np.add(y1, heights, out=whole[:, 3], where=bottom & ~top)
+        points = np.empty((4, len(x1), 2))
+        points[0] = (whole[:, :2] + whole[:, 2:]) * 0.5
+        points[1] = points[2] = points[0]
+        points[2, :, 1] = np.where(covered, np.maximum(y1 + heights, whole[:, 3]), whole[:, 3])
+        points[1, :, 1] = (whole[:, 1] + points[2, :, 1]) * 0.5
+        points[3] = (tracks.boxes_px[:, :2] + tracks.boxes_px[:, 2:]) * 0.5
+        by_anchor = {Anchor.AUTO: points[1], Anchor.BOTTOM: points[2], Anchor.CENTRE: points[3]}
+        return Bodies(whole, points[0], by_anchor)
 
     def _whole_sizes(self, tracks: Tracks, cut_x: Mask, cut_y: Mask, now_s: float) -> tuple[Floats, Floats]:
         """Width and height that each vehicle has when nothing of it is hidden, as well as it is known."""

@@ -179,6 +179,8 @@ class Tracker:
         self._check_classes(detections.class_names)
         if step.restarted:
             self._forget_all()
+        if step.dt_s > self._params.lost_s:
+            self._bury(step)
         boxes = _Boxes.usable(detections, self._params)
         self._predict(step)
         self._frames += 1.0
