@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("common", "edge_agent", "collector")
-VISION = {"cv2", "numpy", "onnxruntime", "scipy"}
+VISION = {"cv2", "lap", "numpy", "onnxruntime"}
 
 MAX_FUNCTION_LINES = 80
 MAX_FUNCTION_LINES_P95 = 45
@@ -144,7 +144,7 @@ def test_common_needs_little() -> None:
 
 def test_domain_is_pure() -> None:
     """No driver, no framework, no other part of the agent: numbers in, numbers out."""
-    assert foreign_imports("edge_agent.domain").keys() <= {"numpy", "scipy"}
+    assert foreign_imports("edge_agent.domain").keys() <= {"lap", "numpy"}
     allowed = ("edge_agent.domain", "common")
     ours = {name for m in under("edge_agent.domain") for name in imports(m, at_import=False)}
     outward = {
