@@ -8,7 +8,7 @@ crossed the line, which way and when. All of it follows from a seed.
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -228,7 +228,7 @@ class Scene:
         return tuple(self._camera.clip(box)), float(self._random.uniform(0.2, 0.5)), "car"
 
 
-def detections(boxes_px: list[tuple[float, ...]], scores: list[float], classes: list[str]) -> Detections:
+def detections(boxes_px: Sequence[tuple[float, ...]], scores: list[float], classes: list[str]) -> Detections:
     """One frame of boxes."""
     return Detections(
         np.array(boxes_px, np.float32).reshape(-1, 4),

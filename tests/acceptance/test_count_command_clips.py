@@ -59,7 +59,9 @@ def test_junction_as_a_video_at_five_pictures_a_second(
     path = tmp_path / "junction.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (640, 360))
     for number in range(16, 453):
-        writer.write(cv2.imread(str(test_data / f"clips/junction/{number:03d}.jpg")))
+        picture = cv2.imread(str(test_data / f"clips/junction/{number:03d}.jpg"))
+        assert picture is not None
+        writer.write(picture)
     writer.release()
     result = count(str(path), *junction[1:], "--fps", "5")
     assert result["frames"] == 73

@@ -8,6 +8,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -62,7 +63,7 @@ def model_against_pipeline(data: Path, size_px: tuple[int, int]) -> tuple[float,
     whole, alone = [], []
     for number, image in enumerate(pictures(data)):
         frame = Frame(np.asarray(cv2.resize(image, size_px), np.uint8), number / 5, number)
-        whole.append(took_ms(lambda frame=frame: pipeline.process(frame)))
+        whole.append(took_ms(partial(pipeline.process, frame)))
         alone.append(took_ms(detector.run_model_again))
     return undisturbed(whole), undisturbed(alone)
 
@@ -81,7 +82,7 @@ def motion() -> None:
     detector = MotionDetector()
     report.plain(
         "motion per frame, 640x360",
-        undisturbed([took_ms(lambda p=p: detector.detect(p)) for p in shown]),
+        undisturbed([took_ms(partial(detector.detect, p)) for p in shown]),
         "ms",
     )
 
@@ -90,7 +91,7 @@ def scenes() -> None:
     for name in ("road", "overhead", "night"):
         street = SceneSource(name, realtime=False)
         street.picture(100.0)
-        times = [took_ms(lambda s=street, t=t: s.picture(100 + t / 7)) for t in range(N)]
+        times = [took_ms(partial(street.picture, 100 + t / 7)) for t in range(N)]
         report.limit(f"drawing one picture of sim:{name}", undisturbed(times), 5.0, "ms")
 
 

@@ -63,9 +63,12 @@ def test_found_things_are_well_formed(case: Case) -> None:
         height, width = picture.shape[:2]
         n = len(found)
         assert n > 0
-        assert (found.boxes_px.shape, found.boxes_px.dtype) == ((n, 4), np.float32)
-        assert (found.scores.shape, found.scores.dtype) == ((n,), np.float32)
-        assert (found.class_ids.shape, found.class_ids.dtype) == ((n,), np.int32)
+        assert found.boxes_px.shape == (n, 4)
+        assert found.boxes_px.dtype == np.float32
+        assert found.scores.shape == (n,)
+        assert found.scores.dtype == np.float32
+        assert found.class_ids.shape == (n,)
+        assert found.class_ids.dtype == np.int32
         assert ((found.boxes_px >= 0) & (found.boxes_px <= [width, height, width, height])).all()
         assert (found.boxes_px[:, 2:] > found.boxes_px[:, :2]).all()
         assert ((found.scores > 0) & (found.scores <= 1)).all()
@@ -123,7 +126,7 @@ def test_family_is_told_by_the_outputs(test_data: Path, model: str, family: str)
 def corners(thing: dict[str, Any]) -> np.ndarray:
     x, y, w, h = (thing["relative_coordinates"][key] for key in ("center_x", "center_y", "width", "height"))
     box = np.asarray([x - w / 2, y - h / 2, x + w / 2, y + h / 2]) * [640, 360, 640, 360]
-    return np.clip(box, 0, [640, 360, 640, 360])
+    return np.asarray(np.clip(box, 0, [640, 360, 640, 360]))
 
 
 def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -131,7 +134,7 @@ def overlap(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     low, high = np.maximum(others[:, :2], box[:2]), np.minimum(others[:, 2:], box[2:])
     shared = np.clip(high - low, 0, None).prod(axis=1)
     areas = (others[:, 2:] - others[:, :2]).prod(axis=1)
-    return shared / (areas + (box[2:] - box[:2]).prod() - shared)
+    return np.asarray(shared / (areas + (box[2:] - box[:2]).prod() - shared))
 
 
 def test_yolox_finds_what_others_found_with_it(test_data: Path) -> None:
@@ -212,7 +215,7 @@ def fastestdet_by_loops(outputs: list[np.ndarray], width: int, height: int, leas
 def detr_by_loops(outputs: list[np.ndarray], width: int, height: int, least: float) -> list[Row]:
     labels, boxes, scores = (output.reshape(-1, *output.shape[2:]) for output in outputs)
     return [
-        (*(float(v) for v in box), float(score), int(label))
+        (float(box[0]), float(box[1]), float(box[2]), float(box[3]), float(score), int(label))
         for label, box, score in zip(labels.ravel(), boxes.reshape(-1, 4), scores.ravel(), strict=True)
         if score >= least
     ]

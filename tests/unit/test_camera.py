@@ -1,5 +1,7 @@
 """What a source's name says, and what is refused before anything opens."""
 
+from typing import Any
+
 import pytest
 
 from edge_agent.drivers.base import SourceUnusable
@@ -48,7 +50,7 @@ def test_a_simulated_street_can_be_read_to_its_end() -> None:
         ("0", {"frames": (1, 5)}, "is live"),
     ],
 )
-def test_refused(spec: str, arguments: dict[str, object], words: str) -> None:
+def test_refused(spec: str, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(SourceUnusable, match=words):
         open_source(spec, **arguments)
 

@@ -1,6 +1,7 @@
 """Files as people have them: deep, grey, transparent, empty, cut off, misnamed, of changing size."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ def write_video(path: Path, *, n: int = 30, fps: float = 10.0) -> Path:
     return path
 
 
-def read_all(spec: Path, **arguments: object) -> list[tuple[int, float, int]]:
+def read_all(spec: Path, **arguments: Any) -> list[tuple[int, float, int]]:
     """Number, time and level of each picture."""
     source = open_source(str(spec), **arguments)
     source.open()
@@ -141,7 +142,7 @@ def test_an_8k_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3), (4, 5, 4)])
 def test_what_cameras_give(dtype: type, shape: tuple[int, ...]) -> None:
-    full = np.full(shape, np.iinfo(dtype).max, dtype)
+    full: np.ndarray[Any, Any] = np.full(shape, np.iinfo(dtype).max, dtype)
     assert np.array_equal(as_bgr(full), np.full((4, 5, 3), 255, np.uint8))
 
 

@@ -1,10 +1,12 @@
 """The motion detector on pictures made for one question each: light, shadows, ghosts, queues."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
 
-from edge_agent.domain.frames import Detections
+from edge_agent.domain.frames import Detections, Image
 from edge_agent.drivers.background import BackgroundParams
 from edge_agent.drivers.motion import MotionDetector
 
@@ -19,13 +21,13 @@ class Street:
     def __init__(self) -> None:
         rng = np.random.default_rng(5)
         coarse = rng.normal(110, 14, (18, 32, 3)).astype(np.float32)
-        self._road = cv2.resize(coarse, SIZE, interpolation=cv2.INTER_LINEAR)
+        self._road: np.ndarray[Any, Any] = cv2.resize(coarse, SIZE, interpolation=cv2.INTER_LINEAR)
         self._road[80:84] = 200
         self._rng = rng
 
     def picture(
         self, *cars: tuple[int, int], colour: float = 220, gain: float = 1.0, shadow: tuple[int, int] | None = None
-    ) -> np.ndarray:
+    ) -> Image:
         picture = self._road.copy()
         if shadow is not None:
             x, y = shadow
@@ -33,7 +35,7 @@ class Street:
         for x, y in cars:
             picture[max(0, y) : y + CAR[1], max(0, x) : x + CAR[0]] = colour
         noisy = picture * gain + self._rng.normal(0, 2, picture.shape)
-        return np.clip(noisy, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
 @pytest.fixture
@@ -140,9 +142,9 @@ def test_noise_and_specks_are_nothing(detector: MotionDetector, street: Street) 
 
 
 def test_another_size_starts_over(detector: MotionDetector, street: Street) -> None:
-    larger = cv2.resize(street.picture(), (640, 360))
+    larger = np.asarray(cv2.resize(street.picture(), (640, 360)), np.uint8)
     assert len(detector.detect(larger)) == 0
-    with_car = cv2.resize(street.picture((100, 60)), (640, 360))
+    with_car = np.asarray(cv2.resize(street.picture((100, 60)), (640, 360)), np.uint8)
     assert boxes(detector.detect(with_car)) == [[pytest.approx(v, abs=5) for v in (200, 120, 320, 180)]]
 
 

@@ -3,9 +3,9 @@
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 from uuid import UUID
 
 from hypothesis import settings
@@ -19,11 +19,9 @@ from edge_agent.outbox.file import OutboxFile
 from tests.outbox_model import ModelCollector, count, detections, frames, stamp_at
 
 
-@contextmanager
-def _refusing() -> Iterator[None]:
-    """A disk that refuses."""
+def _refusing() -> NoReturn:
+    """In the place of a transaction: a disk that refuses."""
     raise sqlite3.OperationalError("disk I/O error")
-    yield
 
 
 class OutboxAgainstCollector(RuleBasedStateMachine):
@@ -56,6 +54,8 @@ class OutboxAgainstCollector(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.disk_recovers()
+        # That the collector was put back shows with the next record, and there always is one.
+        self.make(1, count)
         self.drain()
         self.check_books()
         self.outbox.close()

@@ -127,7 +127,8 @@ def test_a_parked_car_keeps_its_id_behind_a_bus_and_a_moving_one_is_forgotten() 
 
 
 def test_ids_are_never_used_twice_and_nothing_is_kept_for_ever() -> None:
-    tracker, seen = Tracker(), set()
+    tracker = Tracker()
+    seen: set[int] = set()
     for number in range(300):
         tracks = tracker.update(_frame(_box(50 + 97 * (number % 11), 50 + 61 * (number % 7))), number * 3.0)
         fresh = set(tracks.ids[tracks.born_s == number * 3.0].tolist())
