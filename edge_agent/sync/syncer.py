@@ -180,7 +180,7 @@ class Syncer:
             pause_s = backoff_s(failures, self._rng, slow=trouble.slow)
         if self.state.trouble != trouble.trouble:
             logger.warning(
-                "cannot deliver: %s. %s",
+                "cannot deliver: %s; %s",
                 trouble.trouble.what,
                 trouble.trouble.mend,
                 extra={"action": "sync_trouble"},

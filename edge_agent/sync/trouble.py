@@ -102,7 +102,8 @@ def explain_error(error: Exception, host: str) -> Trouble:
         return Trouble(f"{host} answers too late", "the collector or the network is overloaded; it is tried again")
     if isinstance(error, httpx.ConnectError) and "All connection attempts failed" in str(error):
         return Trouble(*_refused(host))
-    return Trouble(f"the connection to {host} failed: {error or type(error).__name__}", "it is tried again")
+    told = str(error).rstrip(".") or type(error).__name__
+    return Trouble(f"the connection to {host} failed: {told}", "it is tried again")
 
 
 def explain_answer(status: int, problem: Problem | None, host: str) -> Trouble:
