@@ -30,6 +30,8 @@ class AssociationParams:
         gate: largest squared distance, in standard deviations, that a pair may have.
         unlikely: a pair that costs more than this is no pair.
         class_change: extra cost where the box's class is not the track's.
+        missed_cost: extra cost for each second for which a moving track should have been seen and was not: the
+            longer, the less likely that it is still there.
         same_overlap: two boxes that overlap more than this (IoU) are one object seen twice.
         part_share: a box of which more than this share lies within a better one may be a part of what that shows,
         part_size: if its area is at least this share of the other's (a motorcycle before a bus is not a part),
@@ -44,6 +46,7 @@ class AssociationParams:
     gate: float = 12.0
     unlikely: float = 10.0
     class_change: float = 1.5
+    missed_cost: float = 4.0
     same_overlap: float = 0.7
     part_share: float = 0.6
     part_size: float = 0.12
@@ -55,6 +58,7 @@ def pair_costs(
     states: Floats,
     track_classes: NDArray[np.int64],
     known: NDArray[np.bool_],
+    missed_s: Floats,
     measured_px: Floats,
     classes: NDArray[np.int64],
     params: AssociationParams,
@@ -64,6 +68,7 @@ def pair_costs(
     Args:
         states: (5, tracks, 4), predicted to now (see `motion_model`).
         known: (tracks,) whether the track's speed is known, so that it must be about where it is expected.
+        missed_s: (tracks,) for how long it should have been seen and was not.
         measured_px: (boxes, 4) as centre and size.
     """
     expected = states[POSITION]
@@ -77,7 +82,7 @@ def pair_costs(
     distance += _squared_gap(sizes[:, 0], measured_sizes[:, 0], size_var[:, 0])
     distance += _squared_gap(sizes[:, 1], measured_sizes[:, 1], size_var[:, 1])
     too_far = distance > params.gate
-    distance += np.log(spread[:, 0] * spread[:, 1] / np.square(area))[:, None]
+    distance += (np.log(spread[:, 0] * spread[:, 1] / np.square(area)) + params.missed_cost * missed_s)[:, None]
     distance += params.class_change * (track_classes[:, None] != classes)
     distance[too_far] = np.inf
     return distance
@@ -138,10 +143,10 @@ def copies_and_parts(
         Two masks, (n,): surely not an object of its own; perhaps not one, and so no reason to begin a track.
     """
     n = len(scores)
-    if n < 2:
-        return np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     shared = shared_areas_px2(corners_px, corners_px)
     areas = np.diagonal(shared)
+    if np.count_nonzero(shared) <= n:  # each box meets itself only
+        return np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     better = np.tri(n, k=-1, dtype=np.bool_)
     within = (shared > params.part_share * areas[:, None]) & better
     within &= areas[:, None] > params.part_size * areas

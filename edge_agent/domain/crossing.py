@@ -71,8 +71,8 @@ class CrossingParams:
         slack: how much longer than drawn a line is taken to be at either end, as a share of the box's larger side.
         infer_s: a track that begins past a line crossed it unseen, if it did so within this time before.
         infer_speed: and if it moves away from it with this many box heights per second or more.
-        double_s: two tracks that cross within this time and cover each other by `double_share` of the smaller
-            one are one vehicle.
+        double_s: two tracks that cross the same way within this time are one vehicle if they do so in one place,
+            `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one.
         unmeasured_s: a longer pause between updates was not measured: nothing is inferred from it.
     """
 
@@ -84,6 +84,7 @@ class CrossingParams:
     infer_s: float = 0.4
     infer_speed: float = 0.3
     double_s: float = 0.7
+    double_reach: float = 0.4
     double_share: float = 0.6
     unmeasured_s: float = 1.0
     handover: HandoverParams = field(default_factory=HandoverParams)
@@ -455,7 +456,9 @@ class CrossingCounter:
         for line, row in accepted:
             facts[_COUNTED, line, row] = facts[_SIDE, line, row]
             t_s = float(facts[_CUT, line, row])
-            counted = self._counted(line, row, t_s, view.points_px[line, row], view)
+            velocity = view.tracks.velocities_px_s[row]
+            way_px = (velocity[:2] + velocity[2:]) * (0.5 * (view.step.now_s - t_s))
+            counted = self._counted(line, row, t_s, view.points_px[line, row] - way_px, view)
             if not self._is_double(counted, view):
                 yield self._crossing(counted, view, row, inferred=bool(facts[_GUESSED, line, row]))
 
@@ -478,15 +481,18 @@ class CrossingCounter:
 
     def _is_double(self, new: _Counted, view: _View) -> bool:
         """Whether another track of the same vehicle was counted for this crossing already."""
+        params = self._params
         for old in self._recent:
-            if (old.line, old.side) != (new.line, new.side) or old.track == new.track:
+            apart_s = abs(old.t_s - new.t_s)
+            if (old.line, old.side) != (new.line, new.side) or old.track == new.track or apart_s > params.double_s:
                 continue
-            if abs(old.t_s - new.t_s) > self._params.double_s:
-                continue
+            reach_px = params.double_reach * min(_size_px(old.box_px), _size_px(new.box_px))
+            if math.dist(old.point_px, new.point_px) <= reach_px:
+                return True
             row = int(np.searchsorted(view.tracks.ids, old.track))
             lives = row < len(view.tracks) and view.tracks.ids[row] == old.track
             box = view.tracks.boxes_px[row] if lives else old.box_px
-            if _share_of_smaller(box, new.box_px) > self._params.double_share:
+            if _share_of_smaller(box, new.box_px) > params.double_share:
                 return True
         return False
 
@@ -519,24 +525,15 @@ class CrossingCounter:
         now_px, born_px = view.points_px[line, row], rows.born_points_px[line, row]
         since_s = max(view.step.now_s - float(tracks.born_s[row]), 1e-3)
         back_px = born_px - (now_px - born_px) / since_s * (max(before_s, 0.0) + 0.1)
-        height_px = float(tracks.boxes_px[row, 3] - tracks.boxes_px[row, 1])
         if not self._cuts(view, line, row, _point(back_px), _point(now_px)):
             return None
         t_s = float(tracks.born_s[row]) - before_s
         point_px = born_px - (now_px - born_px) / since_s * before_s
         rows.facts[_COUNTED, line, row] = rows.facts[_SIDE, line, row]
         new = self._counted(line, row, t_s, point_px, view)
-        if self._is_double(new, view) or self._was_counted_there(new, height_px):
+        if self._is_double(new, view):
             return None
         return self._crossing(new, view, row, inferred=before_s > 0)
-
-    def _was_counted_there(self, new: _Counted, height_px: float) -> bool:
-        return any(
-            (old.line, old.side) == (new.line, new.side)
-            and abs(old.t_s - new.t_s) <= self._params.double_s
-            and math.dist(old.point_px, new.point_px) <= 0.5 * height_px
-            for old in self._recent
-        )
 
     def _remember_seen(self, view: _View) -> None:
         rows, seen = self._rows, view.tracks.seen
@@ -550,6 +547,10 @@ class CrossingCounter:
 
 def _point(point_px: Floats) -> Point:
     return float(point_px[0]), float(point_px[1])
+
+
+def _size_px(box: Floats) -> float:
+    return math.sqrt(max(float((box[2] - box[0]) * (box[3] - box[1])), 0.0))
 
 
 def _share_of_smaller(a: Floats, b: Floats) -> float:

@@ -66,9 +66,10 @@ class MotionModel:
         # What comes nearer at a constant speed grows, and moves in the picture, ever faster: all by one factor.
         # A box that grows one way only is coming to light, not nearer.
         growths = states[VELOCITY, :, 2:] / states[POSITION, :, 2:] * dt_s
-        least = np.minimum(np.abs(growths[:, 0]), np.abs(growths[:, 1]))
-        agreed = known & (growths[:, 0] * growths[:, 1] > 0)
-        growth = np.where(agreed, np.copysign(np.minimum(least, _MOST_GROWTH), growths[:, 0]), 0.0)
+        wider, higher = growths[:, 0], growths[:, 1]
+        growth = np.minimum(np.maximum(np.minimum(wider, higher), 0.0), _MOST_GROWTH)
+        growth += np.maximum(np.minimum(np.maximum(wider, higher), 0.0), -_MOST_GROWTH)
+        growth[~known] = 0.0
         nearing = 1.0 / (1.0 - growth)[:, None]
         states[POSITION] += states[VELOCITY] * (nearing * dt_s)
         np.maximum(states[POSITION, :, 2:], _MIN_SIZE_PX, out=states[POSITION, :, 2:])

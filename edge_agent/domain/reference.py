@@ -68,10 +68,11 @@ class ReferencePoints:
         covered = hidden_below(tracks.boxes_px, tracks.seen)
         widths, heights = self._whole_sizes(tracks, left | right, top | bottom | covered, now_s)
         whole = tracks.boxes_px.copy()
-        np.subtract(x2, widths, out=whole[:, 0], where=left & ~right)
-        np.add(x1, widths, out=whole[:, 2], where=right & ~left)
-        np.subtract(y2, heights, out=whole[:, 1], where=top & ~bottom)
-        np.add(y1, heights, out=whole[:, 3], where=bottom & ~top)
+        if (left | right | top | bottom).any():
+            np.subtract(x2, widths, out=whole[:, 0], where=left & ~right)
+            np.add(x1, widths, out=whole[:, 2], where=right & ~left)
+            np.subtract(y2, heights, out=whole[:, 1], where=top & ~bottom)
+            np.add(y1, heights, out=whole[:, 3], where=bottom & ~top)
         points = np.empty((4, len(x1), 2))
         points[0] = (whole[:, :2] + whole[:, 2:]) * 0.5
         points[1] = points[2] = points[0]

@@ -29,6 +29,21 @@ from edge_agent.domain.timeline import Step, Timeline
 _KNOWN_HITS = 4
 _TRAIL_S = 1.0
 _KEEPS_GROWING_S = 0.2
+_ROW = np.dtype(
+    [
+        ("id", np.int64),
+        ("hits", np.int64),  # detections, and the frames since it began
+        ("frames", np.int64),
+        ("cls", np.int64),
+        ("born_s", np.float64),
+        ("seen_s", np.float64),
+        ("trail_px", np.float64, 2),  # where it was about a second ago
+        ("seen", np.bool_),  # by this very frame
+        ("confirmed", np.bool_),
+        ("standing", np.bool_),  # as of when it was last seen
+    ]
+)
+"""What is known of a track beside its motion and its votes."""
 _FAR_PX = 1e6
 """No picture is this large; a box beyond it is a fault of the detector."""
 
@@ -157,15 +172,9 @@ class Tracker:
         self._forget_all()
 
     def _forget_all(self) -> None:
+        self._rows = np.zeros(0, _ROW)
         self._states = np.zeros((5, 0, 4))
-        self._ids = np.zeros(0, np.int64)
-        self._trails_px = np.zeros((0, 2))
         self._votes = np.zeros((0, len(self._class_names)))
-        self._hits = np.zeros(0)
-        self._frames = np.zeros(0)
-        self._confirmed = np.zeros(0, np.bool_)
-        self._born_s = np.zeros(0)
-        self._seen_s = np.zeros(0)
 
     def update(self, detections: Detections, t_s: float) -> Tracks:
         """Take in one frame; returns all tracks that live, seen or not, confirmed or not.
@@ -183,12 +192,12 @@ class Tracker:
             self._bury(step)
         boxes = _Boxes.usable(detections, self._params)
         self._predict(step)
-        self._frames += 1.0
+        self._rows["frames"] += 1
+        self._rows["seen"] = False
         taken = self._match(boxes, step)
-        self._confirm()
         self._begin(boxes, taken, step)
         self._bury(step)
-        return self._snapshot(step)
+        return self._snapshot()
 
     def _check_classes(self, class_names: Sequence[str]) -> None:
         if class_names is self._class_names:
@@ -196,36 +205,23 @@ class Tracker:
         if self._next_id > 1 and list(class_names) != list(self._class_names):
             raise ValueError("the detector's classes changed; a tracker votes over one set: make a new one")
         self._class_names = class_names
-        if not len(self._ids):
+        if not len(self._rows):
             self._forget_all()
 
     def _predict(self, step: Step) -> None:
-        if not len(self._ids) or not step.dt_s:
+        if not len(self._rows) or not step.dt_s:
             return
-        waiting = self._standing() & (step.now_s - self._seen_s > self._params.tentative_s)
+        rows, missed_s = self._rows, step.now_s - step.dt_s - self._rows["seen_s"]
+        growing = (rows["hits"] >= _KNOWN_HITS) & (missed_s <= 0)
+        if growing.all():
+            self._model.predict(self._states, step.dt_s, growing)
+            return
+        self._states[VELOCITY, missed_s > _KEEPS_GROWING_S, 2:] = 0.0
+        waiting = rows["standing"] & (missed_s + step.dt_s > self._params.tentative_s)
         held = self._states[:, waiting].copy()
-        unseen_s = step.now_s - step.dt_s - self._seen_s
-        self._states[VELOCITY, unseen_s > _KEEPS_GROWING_S, 2:] = 0.0
-        growing = self._known() & (unseen_s <= 0)
         self._model.predict(self._states, step.dt_s, growing)
-        if held.size:
-            held[VELOCITY] = 0.0
-            self._states[:, waiting] = held
-
-    def _known(self) -> NDArray[np.bool_]:
-        """Those whose speed is known."""
-        return self._hits >= _KNOWN_HITS
-
-    def _standing(self) -> NDArray[np.bool_]:
-        """Those that stand still, or stood still when they were last seen.
-
-        A trail that follows the box with a delay tells it: the speed of a jittering box is never 0.
-        """
-        ahead, sizes = self._states[POSITION, :, :2] - self._trails_px, self._states[POSITION, :, 2:]
-        near = np.square(ahead).sum(axis=1) < np.square(self._params.standing_speed * _TRAIL_S) * sizes.prod(
-            axis=1
-        )
-        return np.asarray(near & (self._seen_s - self._born_s >= 0.5 * _TRAIL_S))
+        held[VELOCITY] = 0.0
+        self._states[:, waiting] = held
 
     def _match(self, boxes: "_Boxes", step: Step) -> NDArray[np.bool_]:
         """Give boxes to the tracks that live: first the good boxes, then the poor ones to whom got none.
@@ -234,101 +230,123 @@ class Tracker:
             Mask of the boxes that were given away.
         """
         taken = np.zeros(len(boxes.scores), np.bool_)
-        if not len(self._ids) or not len(taken):
+        rows = self._rows
+        if not len(rows) or not len(taken):
             return taken
-        classes = np.argmax(self._votes, axis=1)
+        missed_s = np.maximum(step.now_s - step.dt_s - rows["seen_s"], 0.0)
+        missed_s[rows["standing"]] = 0.0
+        known = rows["hits"] >= _KNOWN_HITS
         costs = pair_costs(
-            self._states, classes, self._known(), boxes.measured_px, boxes.class_ids, self._params.association
+            self._states,
+            rows["cls"],
+            known,
+            missed_s,
+            boxes.measured_px,
+            boxes.class_ids,
+            self._params.association,
         )
         good = boxes.scores >= self._params.birth_score
-        tracks, columns = _pairs_among(costs, None, np.flatnonzero(good), self._params)
-        if not good.all():
-            rest = np.ones(len(self._ids), np.bool_)
-            rest[tracks] = False
-            more = _pairs_among(costs, np.flatnonzero(rest), np.flatnonzero(~good), self._params)
-            tracks, columns = np.concatenate([tracks, more[0]]), np.concatenate([columns, more[1]])
+        if good.all():
+            tracks, columns = best_pairs(costs, self._params.association.unlikely)
+        else:
+            tracks, columns = self._match_twice(costs, good)
         taken[columns] = True
         self._take_in(tracks, boxes, columns, step)
         return taken
 
+    def _match_twice(self, costs: Floats, good: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+        unlikely = self._params.association.unlikely
+        better, poorer = np.flatnonzero(good), np.flatnonzero(~good)
+        tracks, columns = best_pairs(costs[:, better], unlikely)
+        rest = np.ones(len(costs), np.bool_)
+        rest[tracks] = False
+        others = np.flatnonzero(rest)
+        more, poor_columns = best_pairs(costs[np.ix_(others, poorer)], unlikely)
+        return np.concatenate([tracks, others[more]]), np.concatenate([better[columns], poorer[poor_columns]])
+
     def _take_in(self, tracks: Ints, boxes: "_Boxes", columns: Ints, step: Step) -> None:
-        scores = boxes.scores[columns]
+        if not len(tracks):
+            return
+        scores, measured_px = boxes.scores[columns], boxes.measured_px[columns]
         error = np.where(scores >= self._params.birth_score, 1.0, self._params.low_score_error)
-        self._states[:, tracks] = self._model.correct(self._states[:, tracks], boxes.measured_px[columns], error)
+        states = self._model.correct(self._states[:, tracks], measured_px, error)
+        self._states[:, tracks] = states
         self._votes[tracks, boxes.class_ids[columns]] += scores
-        self._hits[tracks] += 1.0
-        share = 1.0 - np.exp((self._seen_s[tracks] - step.now_s) / _TRAIL_S)
-        self._trails_px[tracks] += (self._states[POSITION, tracks, :2] - self._trails_px[tracks]) * share[:, None]
-        self._seen_s[tracks] = step.now_s
+        some = self._rows[tracks]
+        some["cls"] = self._votes[tracks].argmax(axis=1)
+        some["hits"] += 1
+        some["trail_px"] += _steps_of_trails(states[POSITION], some, step)
+        some["seen_s"] = step.now_s
+        some["seen"] = True
+        some["standing"] = _standing(states[POSITION], some, self._params)
+        proven = (some["hits"] >= 2) & (step.now_s - some["born_s"] >= self._params.confirm_s)
+        proven &= some["hits"] >= self._params.confirm_share * some["frames"]
+        some["confirmed"] |= proven
+        self._rows[tracks] = some
 
     def _begin(self, boxes: "_Boxes", taken: NDArray[np.bool_], step: Step) -> None:
         """A new track for each good box that no track explains."""
         new = np.flatnonzero(~taken & ~boxes.doubtful & (boxes.scores >= self._params.birth_score))
-        new = new[: max(0, self._params.max_tracks - len(self._ids))]
+        new = new[: max(0, self._params.max_tracks - len(self._rows))]
         if not len(new):
             return
-        n = len(new)
-        votes = np.zeros((n, self._votes.shape[1]))
-        votes[np.arange(n), boxes.class_ids[new]] = boxes.scores[new]
+        rows = np.zeros(len(new), _ROW)
+        rows["id"] = np.arange(self._next_id, self._next_id + len(new))
+        rows["born_s"] = rows["seen_s"] = step.now_s
+        rows["hits"] = rows["frames"] = 1
+        rows["seen"] = True
+        rows["cls"] = boxes.class_ids[new]
+        rows["trail_px"] = boxes.measured_px[new, :2]
+        votes = np.zeros((len(new), self._votes.shape[1]))
+        votes[np.arange(len(new)), boxes.class_ids[new]] = boxes.scores[new]
+        self._rows = np.concatenate([self._rows, rows])
         self._states = np.concatenate([self._states, self._model.begin(boxes.measured_px[new])], axis=1)
-        self._ids = np.concatenate([self._ids, np.arange(self._next_id, self._next_id + n)])
         self._votes = np.concatenate([self._votes, votes])
-        self._trails_px = np.concatenate([self._trails_px, boxes.measured_px[new, :2]])
-        self._hits = np.concatenate([self._hits, np.ones(n)])
-        self._frames = np.concatenate([self._frames, np.ones(n)])
-        self._confirmed = np.concatenate([self._confirmed, np.zeros(n, np.bool_)])
-        self._born_s = np.concatenate([self._born_s, np.full(n, step.now_s)])
-        self._seen_s = np.concatenate([self._seen_s, np.full(n, step.now_s)])
-        self._next_id += n
+        self._next_id += len(new)
 
     def _bury(self, step: Step) -> None:
         """Forget those that were not seen for too long."""
-        unseen_s = step.now_s - self._seen_s
-        if not (unseen_s > 0).any():
+        rows, params = self._rows, self._params
+        unseen_s = step.now_s - rows["seen_s"]
+        if not unseen_s.any():
             return
-        params = self._params
-        patience_s = np.where(self._standing(), params.parked_s, params.lost_s)
-        patience_s[~self._confirmed] = params.tentative_s
+        patience_s = np.where(rows["standing"], params.parked_s, params.lost_s)
+        patience_s[~rows["confirmed"]] = params.tentative_s
         alive = unseen_s <= patience_s
-        if alive.all():
-            return
-        self._states = self._states[:, alive]
-        self._ids, self._votes, self._hits = self._ids[alive], self._votes[alive], self._hits[alive]
-        self._trails_px = self._trails_px[alive]
-        self._frames, self._confirmed = self._frames[alive], self._confirmed[alive]
-        self._born_s, self._seen_s = self._born_s[alive], self._seen_s[alive]
+        if not alive.all():
+            self._rows, self._votes = rows[alive], self._votes[alive]
+            self._states = self._states[:, alive]
 
-    def _confirm(self) -> None:
-        proven = (self._hits >= 2) & (self._seen_s - self._born_s >= self._params.confirm_s)
-        proven &= self._hits >= self._params.confirm_share * self._frames
-        self._confirmed |= proven
-
-    def _snapshot(self, step: Step) -> Tracks:
-        if len(self._ids):
-            classes = np.argmax(self._votes, axis=1)
-            confidences = self._votes[np.arange(len(classes)), classes] / self._hits
-        else:
-            classes, confidences = np.zeros(0, np.int64), np.zeros(0)
+    def _snapshot(self) -> Tracks:
+        rows = self._rows.copy()
         return Tracks(
-            ids=self._ids,
+            ids=rows["id"],
             boxes_px=to_corners(self._states[POSITION]),
             velocities_px_s=to_corners(self._states[VELOCITY]),
-            class_ids=classes,
-            confidences=confidences,
-            seen=self._seen_s == step.now_s,
-            confirmed=self._confirmed.copy(),
-            standing=self._standing(),
-            born_s=self._born_s,
-            seen_s=self._seen_s.copy(),
+            class_ids=rows["cls"],
+            confidences=self._votes[np.arange(len(rows)), rows["cls"]] / rows["hits"],
+            seen=rows["seen"],
+            confirmed=rows["confirmed"],
+            standing=rows["standing"],
+            born_s=rows["born_s"],
+            seen_s=rows["seen_s"],
             class_names=self._class_names,
         )
 
 
-def _pairs_among(costs: Floats, tracks: Ints | None, boxes: Ints, params: TrackerParams) -> tuple[Ints, Ints]:
-    """Best pairs among some tracks (None: all) and some boxes, as rows and columns of `costs`."""
-    some = costs[:, boxes] if tracks is None else costs[np.ix_(tracks, boxes)]
-    rows, columns = best_pairs(some, params.association.unlikely)
-    return (rows if tracks is None else tracks[rows]), boxes[columns]
+def _steps_of_trails(positions_px: Floats, rows: NDArray[np.void], step: Step) -> Floats:
+    """How far each trail follows its box: it is about a second behind."""
+    share = 1.0 - np.exp((rows["seen_s"] - step.now_s) / _TRAIL_S)
+    return np.asarray((positions_px[:, :2] - rows["trail_px"]) * share[:, None])
+
+
+def _standing(positions_px: Floats, rows: NDArray[np.void], params: TrackerParams) -> NDArray[np.bool_]:
+    """Those that stand still. Their trails tell: the speed of a jittering box is never 0."""
+    ahead = positions_px[:, :2] - rows["trail_px"]
+    ahead *= ahead
+    near_px2 = (params.standing_speed * _TRAIL_S) ** 2 * positions_px[:, 2] * positions_px[:, 3]
+    old = rows["seen_s"] - rows["born_s"] >= 0.5 * _TRAIL_S
+    return np.asarray((ahead[:, 0] + ahead[:, 1] < near_px2) & old)
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,11 +367,12 @@ class _Boxes:
         class_ids = np.asarray(detections.class_ids, np.int64)
         # Comparisons with NaN are false: what has no place or no area is not sound.
         sound = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
-        sound &= (np.abs(corners) < _FAR_PX).all(axis=1)
+        if not (corners.size and corners.min() > -_FAR_PX and corners.max() < _FAR_PX):
+            sound &= (np.abs(corners) < _FAR_PX).all(axis=1)
         sound &= (scores >= params.keep_score) & (class_ids >= 0)
         sound &= class_ids < len(detections.class_names)
-        order = np.flatnonzero(sound)
-        order = order[np.argsort(-scores[order], kind="stable")][: params.max_tracks]
+        order = np.argsort(-np.where(sound, scores, -1.0), kind="stable")
+        order = order[: min(int(np.count_nonzero(sound)), params.max_tracks)]
         corners, scores = corners[order], np.minimum(scores[order], 1.0)
         surely, perhaps = copies_and_parts(corners, scores, params.association)
         if not surely.any():
