@@ -62,6 +62,7 @@ test-tools:
 	command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
 	[ -z "$$missing" ] || .ci/packages $$missing || true
 
 $(STAMP_RUN): pyproject.toml | $(VENV)/.checkout

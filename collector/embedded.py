@@ -44,6 +44,7 @@ _POLL_S = 0.02
 _RECOVERY_TIMEOUT_S = 1800.0
 _STOP_TIMEOUT_S = 60.0
 _LOG_TAIL_CHARS = 2000
+_STALE = {"action": "postgres_stale"}
 _NULL = subprocess.DEVNULL
 
 
@@ -186,8 +187,8 @@ class EmbeddedPostgres:
 
     def _start_anew(self, account: Account, claim: int) -> None:
         try:
-            _clear_stale_pid_file(self._data)
             assert self._socket_dir is not None
+            _clear_leftovers(self._data, self._socket_dir)
             _write_settings(self._data, self._socket_dir, account)
             self._spawn(account, claim)
         finally:
@@ -339,18 +340,17 @@ def _works_in(pid: int, folder: Path) -> bool:
         return False
 
 
-def _clear_stale_pid_file(data: Path) -> None:
-    """Takes away the pid file of a server that is gone. Only with the server's lock held.
+def _clear_leftovers(data: Path, socket_dir: Path) -> None:
+    """Takes away the pid file and the socket of a server that is gone. Only with the server's lock held.
 
-    PostgreSQL does so itself unless the number was given to another process of the same user, which after a power
-    cut or in a container is likely.
+    PostgreSQL does so itself unless a process has the number that they name: another one of the same user, which
+    after a power cut or in a container is likely, or the dead server itself, not yet waited for by its parent.
     """
-    with contextlib.suppress(FileNotFoundError):
-        (data / "postmaster.pid").unlink()
-        _log.info(
-            "Removed the pid file of a PostgreSQL that did not stop by itself",
-            extra={"action": "postgres_stale_pid"},
-        )
+    socket = socket_dir / f".s.PGSQL.{_PORT}"
+    for left in (data / "postmaster.pid", socket.with_name(f"{socket.name}.lock"), socket):
+        with contextlib.suppress(FileNotFoundError):
+            left.unlink()
+            _log.info("Removed %s, left by a PostgreSQL that did not stop by itself", left.name, extra=_STALE)
 
 
 def _socket_dir(home: Path, account: Account) -> Path:

@@ -189,10 +189,12 @@ def test_a_pid_file_that_names_a_stranger_is_stale(state: Path) -> None:
     server = EmbeddedPostgres(state)
     server.start()
     pid_file = state / "postgres/data/postmaster.pid"
+    socket_lock = state / "postgres/run/.s.PGSQL.5432.lock"
     _kill_postmaster(server)
-    lines = pid_file.read_text().split("\n")
     with subprocess.Popen(["/bin/sleep", "600"], user=pid_file.stat().st_uid) as stranger:
-        pid_file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
+        for file in (pid_file, socket_lock):
+            lines = file.read_text().split("\n")
+            file.write_text("\n".join([str(stranger.pid), *lines[1:]]))
         assert server.pid is None
         assert server.ensure_running()
         assert stranger.poll() is None

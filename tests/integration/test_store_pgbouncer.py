@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -31,22 +32,23 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def bounced_dsn(plain_server: PgServer, database_names: Iterator[str], tmp_path: Path) -> Iterator[str]:
+def bounced_dsn(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[str]:
     """An empty database behind a PgBouncer that has few server sessions and hands them round."""
     program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if program is None:
         pytest.skip("no PgBouncer: install the package pgbouncer")
     name, port = next(database_names), free_port()
     server = conninfo.conninfo_to_dict(plain_server.create_database(name))
-    settings = tmp_path / "pgbouncer.ini"
+    # Not below `tmp_path`, which is root's alone.
+    folder = Path(tempfile.mkdtemp(prefix="stopline-pgbouncer-"))
+    settings = folder / "pgbouncer.ini"
     settings.write_text(
         f"[databases]\n{name} = host={server['host']} port={server['port']} user={server['user']}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
         "pool_mode = transaction\ndefault_pool_size = 4\nserver_reset_query_always = 1\n"
         "server_reset_query = DISCARD ALL\n"
     )
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    folder.chmod(0o755)
     with subprocess.Popen(
         [program, str(settings)],
         user=NOBODY if os.geteuid() == 0 else None,
@@ -57,6 +59,7 @@ def bounced_dsn(plain_server: PgServer, database_names: Iterator[str], tmp_path:
         _await_port(port)
         yield f"host=127.0.0.1 port={port} user={server['user']} dbname={name}"
         bouncer.terminate()
+    shutil.rmtree(folder)
     plain_server.drop_database(name)
 
 
