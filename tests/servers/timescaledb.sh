@@ -15,7 +15,7 @@ pg=17
 bin_dir=/usr/lib/postgresql/$pg/bin
 cache=${STOPLINE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/stopline}
 root=$cache/timescaledb-$pg
-mirror=${STOPLINE_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=${STOPLINE_DEBIAN_MIRROR:-}
 
 say() { printf 'timescaledb: %s\n' "$*" >&2; }
 
@@ -73,7 +73,7 @@ make_folder() {
     say "making $root (about a minute; log: $log)"
     if ! fill_folder >"$log" 2>&1 </dev/null; then
         tail -n 20 "$log" >&2
-        say "could not make it: see above, and $log. Is $mirror within reach?"
+        say "could not make it: see above, and $log. Is ${mirror:-the mirror of Debian} within reach?"
         exit 3
     fi
     remove_folder "$root"
@@ -82,7 +82,7 @@ make_folder() {
 }
 
 fill_folder() {
-    debootstrap --variant=minbase trixie "$new" "$mirror" || return 1
+    debootstrap --variant=minbase trixie "$new" ${mirror:+"$mirror"} || return 1
     # No server of its own may start, in the folder or from it.
     printf '#!/bin/sh\nexit 101\n' >"$new/usr/sbin/policy-rc.d" && chmod 755 "$new/usr/sbin/policy-rc.d" || return 1
     mkdir -p "$new/etc/postgresql-common" || return 1

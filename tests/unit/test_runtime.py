@@ -41,7 +41,7 @@ def test_no_line_of_the_log_holds_a_password(monkeypatch: pytest.MonkeyPatch, fo
     handlers, level = root.handlers[:], root.level
     try:
         set_up_agent_logging(LogSettings(format=form))
-        logger = logging.getLogger("some.library")
+        logger = logging.getLogger("some.package")
         logger.warning("cannot open %s", "rtsp://admin:s3cret@host/1", extra={"url": "http://a:s3cret@b/"})
         try:
             raise ValueError("rtsp://admin:s3cret@host/1?password=s3cret")
