@@ -101,20 +101,14 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
     Returns:
         Rows and columns of `costs`, in pairs.
     """
-    possible = costs < unlikely
-    # Most tracks and boxes have nobody but each other, and are paired whatever the rest does.
-    alone = possible & (possible.sum(axis=1, keepdims=True) == 1) & (possible.sum(axis=0) == 1)
-    rows, columns = np.nonzero(alone)
-    contested = possible & ~alone
-    if not contested.any():
-        return rows, columns
-    some_rows, some_columns = np.flatnonzero(contested.any(axis=1)), np.flatnonzero(contested.any(axis=0))
-    within = np.ix_(some_rows, some_columns)
-    _, chosen, _ = lap.lapjv(np.where(contested[within], costs[within], unlikely), extend_cost=True)
-    picked = np.flatnonzero(chosen >= 0)
-    more_rows, more_columns = some_rows[picked], some_columns[chosen[picked]]
-    real = contested[more_rows, more_columns]
-    return np.append(rows, more_rows[real]), np.append(columns, more_columns[real])
+    if not costs.size:
+        return np.empty(0, np.intp), np.empty(0, np.intp)
+    limited = np.minimum(costs, unlikely)
+    _, chosen, _ = lap.lapjv(limited, extend_cost=True)
+    rows = np.flatnonzero(chosen >= 0)
+    columns = chosen[rows]
+    real = limited[rows, columns] < unlikely
+    return rows[real], columns[real]
 
 
 def shared_areas_px2(first_px: Floats, second_px: Floats) -> Floats:

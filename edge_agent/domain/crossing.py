@@ -83,7 +83,7 @@ class CrossingParams:
     slack: float = 0.25
     infer_s: float = 0.4
     infer_speed: float = 0.3
-    double_s: float = 0.7
+    double_s: float = 0.5
     double_reach: float = 0.4
     double_share: float = 0.6
     unmeasured_s: float = 1.0
@@ -301,10 +301,11 @@ class CrossingCounter:
         counted = self._rows.facts[_COUNTED]
         dead = np.empty((2, *distances.shape))
         dead[:] = width
-        # A track counted to one side passes a wider zone when it comes back to the other.
-        rearmed = width * self._params.rearm
-        np.copyto(dead[0], rearmed, where=counted > 0)
-        np.copyto(dead[1], rearmed, where=counted < 0)
+        if counted.any():
+            # A track counted to one side passes a wider zone when it comes back to the other.
+            rearmed = width * self._params.rearm
+            np.copyto(dead[0], rearmed, where=counted > 0)
+            np.copyto(dead[1], rearmed, where=counted < 0)
         np.minimum(dead, 0.5 * self._lines.room_px, out=dead)
         zones = (distances > dead[1]).astype(np.float64) - (distances < -dead[0])
         return _View(
@@ -499,6 +500,8 @@ class CrossingCounter:
     def _unseen_origins(self, view: _View) -> list[Crossing]:
         """Tracks that were first seen past a line, or on it, and came over it before."""
         facts = self._rows.facts
+        if not facts[_ORIGIN].any():
+            return []
         side = facts[_SIDE]
         open_ = (facts[_ORIGIN] > 0) & view.tracks.seen & (side != 0) & (view.zones == side)
         if not open_.any():

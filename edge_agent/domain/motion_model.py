@@ -17,6 +17,8 @@ POSITION, VELOCITY, VAR_P, COV_PV, VAR_V = range(5)
 """Planes of a state array, shape (5, n, 4); the last axis is centre x, centre y, width, height."""
 
 _MIN_SIZE_PX = 2.0
+_GROWTH_MATTERS_S = 0.05
+"""Between frames closer than this nothing grows to speak of."""
 _MOST_GROWTH = 0.3
 """Share by which a box may be expected to have grown or shrunk from one update to the next."""
 
@@ -63,19 +65,26 @@ class MotionModel:
             known: (n,) whose growth is known well enough to be reckoned with.
         """
         wander = self._wander_var * (dt_s * _area_px2(states[POSITION]))
-        # What comes nearer at a constant speed grows, and moves in the picture, ever faster: all by one factor.
-        # A box that grows one way only is coming to light, not nearer.
+        step_s = dt_s if dt_s < _GROWTH_MATTERS_S else self._nearing(states, dt_s, known) * dt_s
+        states[POSITION] += states[VELOCITY] * step_s
+        np.maximum(states[POSITION, :, 2:], _MIN_SIZE_PX, out=states[POSITION, :, 2:])
+        states[VAR_P] += dt_s * (2.0 * states[COV_PV] + dt_s * (states[VAR_V] + wander / 3.0))
+        states[COV_PV] += dt_s * (states[VAR_V] + wander / 2.0)
+        states[VAR_V] += wander
+
+    @staticmethod
+    def _nearing(states: Floats, dt_s: float, known: NDArray[np.bool_]) -> Floats:
+        """By what factor each box, (n, 1), moves further than at its speed.
+
+        What comes nearer at a constant speed grows, and moves in the picture, ever faster: all by one factor.
+        A box that grows one way only is coming to light, not nearer.
+        """
         growths = states[VELOCITY, :, 2:] / states[POSITION, :, 2:] * dt_s
         wider, higher = growths[:, 0], growths[:, 1]
         growth = np.minimum(np.maximum(np.minimum(wider, higher), 0.0), _MOST_GROWTH)
         growth += np.maximum(np.minimum(np.maximum(wider, higher), 0.0), -_MOST_GROWTH)
         growth[~known] = 0.0
-        nearing = 1.0 / (1.0 - growth)[:, None]
-        states[POSITION] += states[VELOCITY] * (nearing * dt_s)
-        np.maximum(states[POSITION, :, 2:], _MIN_SIZE_PX, out=states[POSITION, :, 2:])
-        states[VAR_P] += dt_s * (2.0 * states[COV_PV] + dt_s * (states[VAR_V] + wander / 3.0))
-        states[COV_PV] += dt_s * (states[VAR_V] + wander / 2.0)
-        states[VAR_V] += wander
+        return np.asarray(1.0 / (1.0 - growth)[:, None])
 
     def correct(self, states: Floats, measured_px: Floats, error_factor: Floats) -> Floats:
         """States after their boxes were seen.

@@ -66,30 +66,38 @@ class ReferencePoints:
         left, right = x1 <= EDGE_PX, x2 >= width_px - EDGE_PX
         top, bottom = y1 <= EDGE_PX, y2 >= height_px - EDGE_PX
         covered = hidden_below(tracks.boxes_px, tracks.seen)
-        widths, heights = self._whole_sizes(tracks, left | right, top | bottom | covered, now_s)
+        cut_x, cut_y = left | right, top | bottom
+        shown = ~(cut_x | cut_y | covered)
+        self._learn(tracks, shown & tracks.seen, now_s)
+        middles = (tracks.boxes_px[:, :2] + tracks.boxes_px[:, 2:]) * 0.5
+        feet = middles.copy()
+        feet[:, 1] = y2
+        if shown.all():
+            by_anchor = {Anchor.AUTO: middles, Anchor.BOTTOM: feet, Anchor.CENTRE: middles}
+            return Bodies(tracks.boxes_px, middles, by_anchor)
+        widths, heights = self._whole_sizes(tracks, cut_x, now_s)
         whole = tracks.boxes_px.copy()
-        if (left | right | top | bottom).any():
-            np.subtract(x2, widths, out=whole[:, 0], where=left & ~right)
-            np.add(x1, widths, out=whole[:, 2], where=right & ~left)
-            np.subtract(y2, heights, out=whole[:, 1], where=top & ~bottom)
-            np.add(y1, heights, out=whole[:, 3], where=bottom & ~top)
-        points = np.empty((4, len(x1), 2))
-        points[0] = (whole[:, :2] + whole[:, 2:]) * 0.5
-        points[1] = points[2] = points[0]
-        points[2, :, 1] = np.where(covered, np.maximum(y1 + heights, whole[:, 3]), whole[:, 3])
-        points[1, :, 1] = (whole[:, 1] + points[2, :, 1]) * 0.5
-        points[3] = (tracks.boxes_px[:, :2] + tracks.boxes_px[:, 2:]) * 0.5
-        by_anchor = {Anchor.AUTO: points[1], Anchor.BOTTOM: points[2], Anchor.CENTRE: points[3]}
-        return Bodies(whole, points[0], by_anchor)
+        np.subtract(x2, widths, out=whole[:, 0], where=left & ~right)
+        np.add(x1, widths, out=whole[:, 2], where=right & ~left)
+        np.subtract(y2, heights, out=whole[:, 1], where=top & ~bottom)
+        np.add(y1, heights, out=whole[:, 3], where=bottom & ~top)
+        uncut = (whole[:, :2] + whole[:, 2:]) * 0.5
+        feet[:, 0] = uncut[:, 0]
+        feet[:, 1] = np.where(covered, np.maximum(y1 + heights, whole[:, 3]), whole[:, 3])
+        uncovered = uncut.copy()
+        uncovered[:, 1] = (whole[:, 1] + feet[:, 1]) * 0.5
+        return Bodies(whole, uncut, {Anchor.AUTO: uncovered, Anchor.BOTTOM: feet, Anchor.CENTRE: middles})
 
-    def _whole_sizes(self, tracks: Tracks, cut_x: Mask, cut_y: Mask, now_s: float) -> tuple[Floats, Floats]:
+    def _learn(self, tracks: Tracks, shown: Mask, now_s: float) -> None:
+        boxes = tracks.boxes_px
+        np.subtract(boxes[:, 2], boxes[:, 0], out=self._whole[_WIDTH], where=shown)
+        np.subtract(boxes[:, 3], boxes[:, 1], out=self._whole[_HEIGHT], where=shown)
+        np.copyto(self._whole[_SINCE], now_s, where=shown)
+
+    def _whole_sizes(self, tracks: Tracks, cut_x: Mask, now_s: float) -> tuple[Floats, Floats]:
         """Width and height that each vehicle has when nothing of it is hidden, as well as it is known."""
         boxes, whole = tracks.boxes_px, self._whole
         widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-        shown = tracks.seen & ~cut_x & ~cut_y
-        np.copyto(whole[_WIDTH], widths, where=shown)
-        np.copyto(whole[_HEIGHT], heights, where=shown)
-        np.copyto(whole[_SINCE], now_s, where=shown)
         fresh = now_s - whole[_SINCE] <= _WHOLE_SIZE_HOLDS_S
         fresh &= cut_x | (np.maximum(widths, whole[_WIDTH]) < _SAME_WIDTH * np.minimum(widths, whole[_WIDTH]))
         return (

@@ -271,9 +271,10 @@ class Tracker:
         error = np.where(scores >= self._params.birth_score, 1.0, self._params.low_score_error)
         states = self._model.correct(self._states[:, tracks], measured_px, error)
         self._states[:, tracks] = states
-        self._votes[tracks, boxes.class_ids[columns]] += scores
-        some = self._rows[tracks]
-        some["cls"] = self._votes[tracks].argmax(axis=1)
+        some, classes = self._rows[tracks], boxes.class_ids[columns]
+        self._votes[tracks, classes] += scores
+        if (classes != some["cls"]).any():
+            some["cls"] = self._votes[tracks].argmax(axis=1)
         some["hits"] += 1
         some["trail_px"] += _steps_of_trails(states[POSITION], some, step)
         some["seen_s"] = step.now_s
@@ -371,8 +372,10 @@ class _Boxes:
             sound &= (np.abs(corners) < _FAR_PX).all(axis=1)
         sound &= (scores >= params.keep_score) & (class_ids >= 0)
         sound &= class_ids < len(detections.class_names)
-        order = np.argsort(-np.where(sound, scores, -1.0), kind="stable")
-        order = order[: min(int(np.count_nonzero(sound)), params.max_tracks)]
+        order = np.argsort(-scores, kind="stable")
+        if not sound.all():
+            order = order[sound[order]]
+        order = order[: params.max_tracks]
         corners, scores = corners[order], np.minimum(scores[order], 1.0)
         surely, perhaps = copies_and_parts(corners, scores, params.association)
         if not surely.any():
