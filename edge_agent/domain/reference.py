@@ -4,6 +4,9 @@ A vehicle stands where its box ends below. But a box ends early where the pictur
 hides the rest, and its end then jumps about while the vehicle drives on. So each track remembers the size it had
 when it was last seen whole, and while it is not, the hidden end is where that size puts it: a car that leaves the
 picture goes on below its lower edge, and a line close to the edge is crossed as any other.
+
+By default the middle of that whole vehicle changes sides, since it jitters least, and its foot decides whether it
+passed between a line's ends, since those lie on the ground.
 """
 
 from collections.abc import Mapping

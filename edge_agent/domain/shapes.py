@@ -19,7 +19,8 @@ class Anchor(StrEnum):
     """Which point of a box stands for the vehicle."""
 
     AUTO = "auto"
-    """Bottom centre; the middle of the box where its bottom is cut by the picture's edge or hidden."""
+    """The middle of the whole vehicle, also where the picture's edge or a nearer vehicle cuts its box; between a
+    line's ends must pass the point where it stands. Boxes' lower ends jump most, and their middles least."""
     BOTTOM = "bottom"
     """Bottom centre, where it touches the ground. Right for a low camera."""
     CENTRE = "centre"
