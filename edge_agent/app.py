@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from common import __version__
 from common.clock import Stamp
 from common.notify import feed_watchdog, notify
-from edge_agent.camera_jobs import camera_job, threads_per_camera
-from edge_agent.camera_supervisor import CameraSupervisor
-from edge_agent.camera_view import CameraView
+from edge_agent.cameras.jobs import camera_job, threads_per_camera
+from edge_agent.cameras.supervisor import CameraSupervisor
+from edge_agent.cameras.view import CameraView
 from edge_agent.clock_source import Clock
+from edge_agent.config.settings import AgentConfig, CollectorSettings
 from edge_agent.downtime import tell_downtime
 from edge_agent.enrol import Identity, load_or_create
 from edge_agent.health import HealthReporter
 from edge_agent.machine import Machine, machine_id
 from edge_agent.outbox import Limits
-from edge_agent.outbox_writer import OutboxWriter, WriterSettings
+from edge_agent.outbox.writer import OutboxWriter, WriterSettings
 from edge_agent.runtime import Progress, stop_on_signals
-from edge_agent.settings import AgentConfig, CollectorSettings
-from edge_agent.status import StatusBoard, local_zone, today_in
-from edge_agent.status_server import StatusServer
+from edge_agent.status.gathering import StatusBoard, local_zone, today_in
+from edge_agent.status.server import StatusServer
 from edge_agent.sync import Phase, Syncer, SyncSettings
 
 logger = logging.getLogger(__name__)

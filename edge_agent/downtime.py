@@ -16,7 +16,7 @@ _PATIENCE_S = 600.0
 
 
 class Chronicler(Protocol):
-    """Who knows of the run before; `edge_agent.outbox_writer.OutboxWriter` is one."""
+    """Who knows of the run before; `edge_agent.outbox.writer.OutboxWriter` is one."""
 
     async def put(self, record: Record, stamp: Stamp) -> None:
         """Take in a record."""

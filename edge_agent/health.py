@@ -7,7 +7,7 @@ from typing import Protocol
 from common import __version__
 from common.clock import Stamp
 from common.records import Health, Record
-from edge_agent.camera_view import CameraView
+from edge_agent.cameras.view import CameraView
 from edge_agent.machine import Machine, Vitals
 from edge_agent.outbox import OutboxStats
 
@@ -25,7 +25,7 @@ class HealthClock(Protocol):
 
 
 class HealthSink(Protocol):
-    """Where health records go, and whose depth they tell; `edge_agent.outbox_writer.OutboxWriter` is one."""
+    """Where health records go, and whose depth they tell; `edge_agent.outbox.writer.OutboxWriter` is one."""
 
     async def put(self, record: Record, stamp: Stamp) -> None:
         """Take in a record."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 from common.logs import LogFormat as LineFormat
 from common.logs import set_up_logging
+from edge_agent.config.settings import LogFormat, LogSettings
 from edge_agent.redact import redact
-from edge_agent.settings import LogFormat, LogSettings
 
 logger = logging.getLogger(__name__)
 

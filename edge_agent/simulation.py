@@ -16,7 +16,7 @@ from uuid import uuid4
 from common.codes import Direction, Via
 from common.records import Count, Frames
 from edge_agent.clock_source import Clock
-from edge_agent.outbox_writer import OutboxWriter
+from edge_agent.outbox.writer import OutboxWriter
 
 logger = logging.getLogger(__name__)
 

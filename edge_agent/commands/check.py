@@ -8,12 +8,12 @@ import asyncio
 import logging
 import sys
 
-from edge_agent.checks import check_all
+from edge_agent.checks.agent import check_all
+from edge_agent.checks.findings import Verdict
 from edge_agent.commands.options import Subparsers, add_command, add_config_option
-from edge_agent.config import ConfigError, load_config
+from edge_agent.config.loading import ConfigError, load_config
+from edge_agent.config.settings import AgentConfig
 from edge_agent.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
-from edge_agent.findings import Verdict
-from edge_agent.settings import AgentConfig
 
 
 def add(subparsers: Subparsers) -> None:

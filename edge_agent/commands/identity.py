@@ -8,7 +8,7 @@ import argparse
 import sys
 
 from edge_agent.commands.options import Subparsers, add_command, add_config_option
-from edge_agent.config import ConfigError, load_config
+from edge_agent.config.loading import ConfigError, load_config
 from edge_agent.enrol import DEVICE_FILE, IdentityError, load_or_create
 from edge_agent.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 

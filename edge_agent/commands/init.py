@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.commands.options import DEFAULT_CONFIG, Subparsers, add_command
-from edge_agent.config import ConfigError, parse_config
-from edge_agent.config_writer import render_config
-from edge_agent.count_command import UsageError, parse_line, parse_zone
+from edge_agent.config.loading import ConfigError, parse_config
+from edge_agent.config.writer import render_config
+from edge_agent.count.plan import UsageError, parse_line, parse_zone
 from edge_agent.domain.shapes import Line, Zone
 from edge_agent.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 

@@ -23,11 +23,11 @@ from typing import Any, TextIO
 
 from edge_agent.clock_source import Clock
 from edge_agent.commands.options import DEFAULT_CONFIG, Subparsers, add_command
-from edge_agent.config import ConfigError, load_config
+from edge_agent.config.loading import ConfigError, load_config
+from edge_agent.config.settings import StatusSettings
 from edge_agent.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from edge_agent.outbox import OutboxBusy, OutboxError
-from edge_agent.outbox_reader import Flaw, OutboxReader, Waiting, reading
-from edge_agent.settings import StatusSettings
+from edge_agent.outbox.reader import Flaw, OutboxReader, Waiting, reading
 
 _COLUMNS = (
     *("epoch", "seq", "at", "at_error_ms", "sensor", "source", "via", "class", "direction", "confidence"),

@@ -11,12 +11,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from edge_agent.commands.options import Subparsers, add_command, add_config_option
-from edge_agent.config import ConfigError, load_config
+from edge_agent.config.loading import ConfigError, load_config
+from edge_agent.config.settings import AgentConfig
 from edge_agent.enrol import IdentityError
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from edge_agent.outbox import OutboxBusy
 from edge_agent.runtime import set_up_agent_logging, stay_small
-from edge_agent.settings import AgentConfig
 
 if TYPE_CHECKING:
     from edge_agent.app import Producer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_agent.commands.options import Subparsers, add_command, add_config_option
 from edge_agent.commands.run import in_daemon
-from edge_agent.config import ConfigError, load_config
+from edge_agent.config.loading import ConfigError, load_config
 from edge_agent.exit_codes import EXIT_CONFIG, EXIT_FAILED
 from edge_agent.runtime import set_up_agent_logging, stay_small
 

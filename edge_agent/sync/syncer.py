@@ -18,7 +18,7 @@ from common.codes import GapReason, ProblemCode
 from edge_agent.clock_source import Clock
 from edge_agent.enrol import Identity
 from edge_agent.outbox import STREAM, Contact, OutboxUnavailable, OutgoingBatch
-from edge_agent.outbox_writer import OutboxWriter
+from edge_agent.outbox.writer import OutboxWriter
 from edge_agent.sync.exchange import Exchange, Refusal, SyncSettings
 from edge_agent.sync.pacing import BatchSize, backoff_s, spread_s
 from edge_agent.sync.trouble import SyncTrouble, Trouble

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import pytest
 
-from edge_agent.drivers.sim import SceneSource
+from edge_agent.drivers.sim.source import SceneSource
 
 TRUTH, TOLERANCE = 45, 2
 

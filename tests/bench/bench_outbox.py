@@ -143,7 +143,7 @@ import asyncio, sys, tempfile
 from pathlib import Path
 from edge_agent.clock_source import Clock
 from edge_agent.enrol import load_or_create
-from edge_agent.outbox_writer import OutboxWriter
+from edge_agent.outbox.writer import OutboxWriter
 from edge_agent.sync import Syncer, SyncSettings
 from tests.bench.bench_outbox import count, rss_mb
 async def main():

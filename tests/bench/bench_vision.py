@@ -18,9 +18,9 @@ from edge_agent.counting import Pipeline
 from edge_agent.domain.classes import VEHICLES
 from edge_agent.domain.frames import Frame, Image
 from edge_agent.domain.shapes import Line, Zone
-from edge_agent.drivers.detector import OnnxDetector, load_detector
-from edge_agent.drivers.motion import MotionDetector
-from edge_agent.drivers.sim import SceneSource
+from edge_agent.drivers.detectors.motion import MotionDetector
+from edge_agent.drivers.detectors.onnx import OnnxDetector, load_detector
+from edge_agent.drivers.sim.source import SceneSource
 from tests.bench import report
 
 N = 60

@@ -14,9 +14,9 @@ import pytest
 
 from edge_agent.domain.classes import COCO_80, MOVING_OBJECT, VEHICLES
 from edge_agent.drivers.base import Detector, DetectorError
-from edge_agent.drivers.decoders import Candidates
-from edge_agent.drivers.detector import OnnxDetector, default_threads, load_detector
-from edge_agent.drivers.sim import SceneSource
+from edge_agent.drivers.detectors.decoders import Candidates
+from edge_agent.drivers.detectors.onnx import OnnxDetector, default_threads, load_detector
+from edge_agent.drivers.sim.source import SceneSource
 
 MODELS = {
     "yolox_nano_416": "YOLOX",

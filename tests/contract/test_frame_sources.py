@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_agent.drivers.base import FrameSource, SourceEnded, SourceStalled, SourceUnusable
-from edge_agent.drivers.camera import open_source
+from edge_agent.drivers.sources.opening import open_source
 
 SIZE = (64, 48)
 N = 12

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import load_config
+from edge_agent.config.loading import load_config
 from tests.integration.agent_helpers import AGENT, RunningAgent, agent, clean_environment, exported, write_config
 
 SIM = {"name": "north", "source": "sim:road", "fps": 10.0}

@@ -15,9 +15,9 @@ import pytest
 from common.clock import Stamp
 from common.codes import Via
 from common.records import Count, Frames, Gap, Record, StreamQuality
-from edge_agent.camera_messages import CameraJob
-from edge_agent.camera_supervisor import CameraSupervisor, SupervisorParams, retry_delay_s
-from edge_agent.camera_view import CameraView
+from edge_agent.cameras.messages import CameraJob
+from edge_agent.cameras.supervisor import CameraSupervisor, SupervisorParams, retry_delay_s
+from edge_agent.cameras.view import CameraView
 from edge_agent.clock_source import Clock
 
 R = TypeVar("R", bound=Record)

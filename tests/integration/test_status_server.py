@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from edge_agent.status_server import MAX_HEAD_BYTES, StatusServer
+from edge_agent.status.server import MAX_HEAD_BYTES, StatusServer
 
 pytestmark = pytest.mark.anyio
 Address = tuple[str, int]

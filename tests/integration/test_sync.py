@@ -16,7 +16,7 @@ from common.records import Count, Log
 from edge_agent.clock_source import Clock
 from edge_agent.enrol import Identity, load_or_create
 from edge_agent.outbox import Limits
-from edge_agent.outbox_writer import OutboxWriter, WriterSettings
+from edge_agent.outbox.writer import OutboxWriter, WriterSettings
 from edge_agent.sync import Syncer, SyncSettings
 from tests.integration.ingest_helpers import rows
 from tests.servers.collector import running_collector

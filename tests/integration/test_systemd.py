@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from collector.config import load_config as load_collector_config
-from edge_agent.config import load_config as load_agent_config
+from edge_agent.config.loading import load_config as load_agent_config
 
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from edge_agent.drivers.base import SourceUnusable
-from edge_agent.drivers.camera import open_source
-from edge_agent.drivers.camera_files import FolderSource, VideoSource, natural_order
-from edge_agent.drivers.camera_live import LiveSource
-from edge_agent.drivers.sim import SceneSource
+from edge_agent.drivers.sim.source import SceneSource
+from edge_agent.drivers.sources.files import FolderSource, VideoSource, natural_order
+from edge_agent.drivers.sources.live import LiveSource
+from edge_agent.drivers.sources.opening import open_source
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edge_agent.drivers.base import SourceEnded, SourceUnusable
-from edge_agent.drivers.camera import open_source
-from edge_agent.drivers.camera_files import as_bgr, read_picture
+from edge_agent.drivers.sources.files import as_bgr, read_picture
+from edge_agent.drivers.sources.opening import open_source
 
 NOISE = np.random.default_rng(3).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 

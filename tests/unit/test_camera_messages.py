@@ -6,9 +6,9 @@ import pytest
 
 from common.codes import Direction, GapReason, Via
 from common.records import Count, Frames
-from edge_agent.camera_child import ChildGarbled, MessagePipe
-from edge_agent.camera_jobs import camera_job, threads_per_camera
-from edge_agent.camera_messages import (
+from edge_agent.cameras.child import ChildGarbled, MessagePipe
+from edge_agent.cameras.jobs import camera_job, threads_per_camera
+from edge_agent.cameras.messages import (
     LENGTH,
     Beat,
     Fact,
@@ -22,7 +22,7 @@ from edge_agent.camera_messages import (
     encode,
     encode_job,
 )
-from edge_agent.settings import CameraSettings
+from edge_agent.config.settings import CameraSettings
 
 pytestmark = pytest.mark.anyio
 COUNT = Count(1, 0, 0, "north", "stop", Via.CAMERA, "car", Direction.IN, 0.9, "7")

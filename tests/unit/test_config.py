@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import ConfigError, load_config, parse_config
+from edge_agent.config.loading import ConfigError, load_config, parse_config
+from edge_agent.config.settings import AgentConfig
 from edge_agent.domain.shapes import Line, Zone
-from edge_agent.settings import AgentConfig
 
 GOOD = """
 name = "pi-3"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent.config import parse_config
-from edge_agent.config_writer import render_config
-from edge_agent.settings import AgentConfig
+from edge_agent.config.loading import parse_config
+from edge_agent.config.settings import AgentConfig
+from edge_agent.config.writer import render_config
 
 SETTING = re.compile(r"^# (?=\[|[a-z_0-9]+ = )")
 CAMERA = {

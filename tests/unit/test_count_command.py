@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_agent.count_command import UsageError, add_count_parser, parse_frames, parse_line, parse_zone
+from edge_agent.count.plan import UsageError, add_count_parser, parse_frames, parse_line, parse_zone
 
 
 def count(*arguments: str) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_agent.drivers.base import DetectorError
-from edge_agent.drivers.decoders import DistributionHead, FastestDet, Signature, YoloX, recognise
+from edge_agent.drivers.detectors.decoders import DistributionHead, FastestDet, Signature, YoloX, recognise
 
 SQUARE = {"images": (1, 3, 64, 64)}
 YOLOX_CELLS = 8 * 8 + 4 * 4 + 2 * 2

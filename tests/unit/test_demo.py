@@ -8,7 +8,7 @@ import pytest
 from collector.commands.demo_plan import init_arguments, make_plan, middle_line
 from collector.commands.demo_watch import Screen, as_line, as_today
 from collector.errors import SettingError
-from edge_agent.count_command import parse_line
+from edge_agent.count.plan import parse_line
 
 
 def series(via: str, counts: dict[str, int], *, camera: str = "sim road") -> dict[str, object]:

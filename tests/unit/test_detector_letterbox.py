@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.drivers.letterbox import BGR, RGB, Fit, InputFormat, Letterbox, place
+from edge_agent.drivers.detectors.letterbox import BGR, RGB, Fit, InputFormat, Letterbox, place
 
 
 def picture(width: int, height: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import msgspec
 from common.clock import Stamp
 from common.codes import Direction, Via
 from common.records import Count, Health
-from edge_agent.camera_view import CameraView
+from edge_agent.cameras.view import CameraView
 from edge_agent.health import make_health
 from edge_agent.machine import Vitals
 from edge_agent.outbox import OutboxStats

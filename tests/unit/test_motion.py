@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from edge_agent.domain.frames import Detections, Image
-from edge_agent.drivers.background import BackgroundParams
-from edge_agent.drivers.motion import MotionDetector
+from edge_agent.drivers.detectors.background import BackgroundParams
+from edge_agent.drivers.detectors.motion import MotionDetector
 
 SIZE = (320, 180)
 CAR = (60, 30)

@@ -8,7 +8,7 @@ import pytest
 
 from common.clock import Anchor, Stamp
 from edge_agent.outbox import Limits, Outbox, OutboxBusy
-from edge_agent.outbox_writer import OutboxWriter, WriterSettings
+from edge_agent.outbox.writer import OutboxWriter, WriterSettings
 from tests.outbox_model import ModelCollector, count, frames, stamp_at
 
 pytestmark = pytest.mark.anyio

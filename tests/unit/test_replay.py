@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from edge_agent.cameras.replay import PAUSE_S, Replay
 from edge_agent.domain.frames import Frame
 from edge_agent.drivers.base import SourceEnded, SourceStalled, SourceUnusable
-from edge_agent.replay import PAUSE_S, Replay
 
 
 class Clip:

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
+from edge_agent.config.settings import LogFormat, LogSettings
 from edge_agent.runtime import Progress, set_up_agent_logging, stop_on_signals
-from edge_agent.settings import LogFormat, LogSettings
 
 
 class TestProgress:

@@ -8,8 +8,8 @@ import pytest
 
 from edge_agent.domain.geometry import signed_distance_px
 from edge_agent.drivers.base import SourceEnded, SourceStalled, SourceUnusable
-from edge_agent.drivers.sim import SceneSource
-from edge_agent.drivers.sim_traffic import BLOCK_S, CAR, TRUCK, Lane, Traffic
+from edge_agent.drivers.sim.source import SceneSource
+from edge_agent.drivers.sim.traffic import BLOCK_S, CAR, TRUCK, Lane, Traffic
 
 SCENES = ("road", "overhead", "night")
 LANE = Lane(0.0, 100.0, 0.0, 12.0, (10.0, 12.0), (CAR, TRUCK), stop_m=40.0)

@@ -4,7 +4,7 @@ from datetime import UTC
 
 import msgspec
 
-from edge_agent.status_page import (
+from edge_agent.status.page import (
     CameraStatus,
     LineStatus,
     OutboxStatus,

@@ -19,7 +19,7 @@ from common.clock import FLOOR_MS, Stamp
 from common.codes import GapReason, ProblemCode, RejectCode
 from edge_agent.clock_source import Clock
 from edge_agent.enrol import Identity, load_or_create
-from edge_agent.outbox_writer import OutboxWriter, WriterSettings
+from edge_agent.outbox.writer import OutboxWriter, WriterSettings
 from edge_agent.sync import Phase, Syncer, SyncSettings, Trouble
 from edge_agent.sync.pacing import BatchSize, backoff_s, parse_retry_after, spread_s
 from edge_agent.sync.trouble import explain_answer

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.toml_lines import line_numbers, line_of
+from edge_agent.config.toml_lines import line_numbers, line_of
 
 TEXT = '''# comment with [brackets] and a = sign
 top = "[not a table]"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.domain.frames import Image
-from edge_agent.drivers.sim_traffic import Lane, Vehicle
+from edge_agent.drivers.sim.traffic import Lane, Vehicle
 
 Floats = NDArray[np.float64]
 Colour = tuple[float, float, float]

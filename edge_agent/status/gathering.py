@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 from common import __version__
 from common.clock import Stamp
 from common.notify import notify
-from edge_agent.camera_view import CameraView, SourceTally
+from edge_agent.cameras.view import CameraView, SourceTally
 from edge_agent.clock_source import Clock
+from edge_agent.config.settings import AgentConfig
 from edge_agent.health import HealthReporter
 from edge_agent.outbox import OutboxStats
-from edge_agent.outbox_writer import OutboxWriter
+from edge_agent.outbox.writer import OutboxWriter
 from edge_agent.redact import redact
-from edge_agent.settings import AgentConfig
-from edge_agent.status_page import (
+from edge_agent.status.page import (
     CameraStatus,
     LineStatus,
     OutboxStatus,
@@ -26,7 +26,7 @@ from edge_agent.status_page import (
     as_json,
     as_line,
 )
-from edge_agent.status_server import Page
+from edge_agent.status.server import Page
 from edge_agent.sync import Syncer
 
 OUTBOX_EVERY_S = 5.0

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 from edge_agent.drivers.base import FrameSource, SourceUnusable
-from edge_agent.drivers.camera_files import PICTURE_SUFFIXES, FolderSource, VideoSource
-from edge_agent.drivers.camera_live import LiveSource, Opening
-from edge_agent.drivers.sim import DEFAULT_FPS, DEFAULT_SEED, SceneSource
+from edge_agent.drivers.sim.source import DEFAULT_FPS, DEFAULT_SEED, SceneSource
+from edge_agent.drivers.sources.files import PICTURE_SUFFIXES, FolderSource, VideoSource
+from edge_agent.drivers.sources.live import LiveSource, Opening
 from edge_agent.redact import redact
 
 _STREAM = re.compile(r"^(rtsps?|https?|rtmp|udp|tcp)://", re.IGNORECASE)

@@ -1,8 +1,8 @@
-"""One camera in a process of its own: `python -m edge_agent.camera_process`.
+"""One camera in a process of its own: `python -m edge_agent.cameras.process`.
 
 Codecs and drivers can hang or crash, and must not take the agent with them. The process reads pictures, counts,
 and sends ready-made facts over a pipe; it knows nothing of the outbox or the network.
-`edge_agent.camera_supervisor` starts it. It dies with the agent, and gives way to it when the machine is short of
+`edge_agent.cameras.supervisor` starts it. It dies with the agent, and gives way to it when the machine is short of
 processor time or memory.
 """
 
@@ -18,16 +18,16 @@ from collections.abc import Callable, Iterable, Sequence
 import cv2
 
 from common.codes import GapReason
-from edge_agent.camera_messages import CameraJob, Failed, Finished, Message, Probed, Ready, decode_job, encode
-from edge_agent.camera_worker import READ_S, CameraWorker, boottime_ns
+from edge_agent.cameras.messages import CameraJob, Failed, Finished, Message, Probed, Ready, decode_job, encode
+from edge_agent.cameras.replay import Replay
+from edge_agent.cameras.worker import READ_S, CameraWorker, boottime_ns
 from edge_agent.counting import Pipeline, check_inside
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.shapes import Anchor, Line, Zone
 from edge_agent.drivers.base import Detector, DetectorError, FrameSource, SourceError, SourceStalled
-from edge_agent.drivers.camera import open_source
-from edge_agent.drivers.detector import DEFAULT_SCORE, load_detector
-from edge_agent.drivers.sim import SceneSource
-from edge_agent.replay import Replay
+from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
+from edge_agent.drivers.sim.source import SceneSource
+from edge_agent.drivers.sources.opening import open_source
 
 FIRST_PICTURE_S = 30.0
 """How long a source may take for its first picture."""

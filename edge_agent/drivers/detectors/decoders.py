@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_agent.drivers.base import DetectorError
-from edge_agent.drivers.letterbox import RGB, Fit, InputFormat
+from edge_agent.drivers.detectors.letterbox import RGB, Fit, InputFormat
 
 Floats = NDArray[np.float32]
 IMAGENET_BGR_MEAN, IMAGENET_BGR_STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)

@@ -13,8 +13,8 @@ from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame, Image
 from edge_agent.domain.geometry import Line
 from edge_agent.drivers.base import SourceEnded, SourceStalled, SourceUnusable
-from edge_agent.drivers.sim_render import Camera, Look, Renderer
-from edge_agent.drivers.sim_traffic import BUS, CAR, MOTORCYCLE, TRUCK, VAN, Lane, Passage, Traffic
+from edge_agent.drivers.sim.render import Camera, Look, Renderer
+from edge_agent.drivers.sim.traffic import BUS, CAR, MOTORCYCLE, TRUCK, VAN, Lane, Passage, Traffic
 
 DEFAULT_SEED = 1
 DEFAULT_FPS = 30.0

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from common.codes import Direction, GapReason, Via
 from common.records import ClassRange, Count, Frames, Gap, Occupancy, Record
-from edge_agent.camera_messages import Beat, CameraJob, Fact, Message
+from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message
 from edge_agent.counting import Finish, FrameResult, Pipeline
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame

@@ -91,7 +91,7 @@ def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
 def run(args: argparse.Namespace) -> int:
     """Do it: prints the result, or says on stderr what stood in the way. Returns the exit status."""
     # Only here, so that the command line starts without OpenCV and numpy.
-    from edge_agent.count_run import DriverError, Outcome, as_json, as_table, count
+    from edge_agent.count.run import DriverError, Outcome, as_json, as_table, count
 
     try:
         outcome: Outcome = count(_plan(args), preview_path=args.preview)
@@ -184,7 +184,7 @@ def _checked_score(score: float) -> float:
 
 def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
     """What the configuration says about one of its cameras, for another source."""
-    from edge_agent.config import ConfigError, load_config
+    from edge_agent.config.loading import ConfigError, load_config
 
     try:
         cameras = load_config(path).cameras

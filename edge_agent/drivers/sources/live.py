@@ -11,7 +11,7 @@ import cv2
 
 from edge_agent.domain.frames import Frame
 from edge_agent.drivers.base import SourceStalled, SourceUnusable
-from edge_agent.drivers.camera_files import SizeGuard, as_bgr
+from edge_agent.drivers.sources.files import SizeGuard, as_bgr
 
 logger = logging.getLogger(__name__)
 

@@ -3,11 +3,11 @@
 from uuid import uuid4
 
 from common.clock import Anchor, Resolved
+from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
+from edge_agent.config.settings import AgentConfig, CollectorSettings
 from edge_agent.enrol import DEVICE_FILE, IDENTITY_FILE, IdentityError, load_or_create
-from edge_agent.findings import Finding, Verdict
 from edge_agent.outbox import STREAM
-from edge_agent.settings import AgentConfig, CollectorSettings
 from edge_agent.sync import SyncSettings
 from edge_agent.sync.exchange import Exchange, Refusal
 from edge_agent.sync.trouble import SyncTrouble

@@ -1,7 +1,7 @@
 """What an agent can be told: the settings, their bounds and what they mean.
 
 The texts here are the documentation: `stopline-agent init` writes them as comments into a new file, and errors
-quote them. Reading files, overriding from the environment and wording errors is `edge_agent.config`'s.
+quote them. Reading files, overriding from the environment and wording errors is `edge_agent.config.loading`'s.
 
 Validation takes a context (see `Context`), since a relative path means one beside the configuration file.
 """

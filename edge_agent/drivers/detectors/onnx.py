@@ -16,9 +16,9 @@ from edge_agent.domain.classes import COCO_80, class_ids
 from edge_agent.domain.frames import Detections, Image
 from edge_agent.domain.nms import suppress_detections
 from edge_agent.drivers.base import Detector, DetectorError
-from edge_agent.drivers.decoders import Candidates, Decoder, Signature, recognise
-from edge_agent.drivers.letterbox import Letterbox, Placement
-from edge_agent.drivers.motion import MotionDetector
+from edge_agent.drivers.detectors.decoders import Candidates, Decoder, Signature, recognise
+from edge_agent.drivers.detectors.letterbox import Letterbox, Placement
+from edge_agent.drivers.detectors.motion import MotionDetector
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from typing import Protocol
 from common.clock import Stamp
 from common.codes import GapReason
 from common.records import Count, Frames, Gap, Record, StreamQuality
-from edge_agent.camera_child import CameraChild, ChildGarbled
-from edge_agent.camera_messages import Beat, CameraJob, Fact, Failed, Finished, Message, Probed, Ready
-from edge_agent.camera_view import CameraView
+from edge_agent.cameras.child import CameraChild, ChildGarbled
+from edge_agent.cameras.messages import Beat, CameraJob, Fact, Failed, Finished, Message, Probed, Ready
+from edge_agent.cameras.view import CameraView
 from edge_agent.redact import redact
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _QUALITY_EVERY_S = 600.0
 
 
 class RecordSink(Protocol):
-    """Where records go; `edge_agent.outbox_writer.OutboxWriter` is one."""
+    """Where records go; `edge_agent.outbox.writer.OutboxWriter` is one."""
 
     async def put(self, record: Record, stamp: Stamp) -> None:
         """Take in a record."""

@@ -10,8 +10,8 @@ from typing import Any
 import cv2
 
 from common.codes import Direction, GapReason
-from edge_agent.count_command import Plan, UsageError
-from edge_agent.count_preview import PreviewVideo
+from edge_agent.count.plan import Plan, UsageError
+from edge_agent.count.preview import PreviewVideo
 from edge_agent.counting import Pipeline, PipelineParams
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
@@ -28,9 +28,9 @@ from edge_agent.drivers.base import (
     SourceStalled,
     SourceUnusable,
 )
-from edge_agent.drivers.camera import open_source
-from edge_agent.drivers.detector import DEFAULT_SCORE, load_detector
-from edge_agent.drivers.sim import SceneSource
+from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
+from edge_agent.drivers.sim.source import SceneSource
+from edge_agent.drivers.sources.opening import open_source
 
 __all__ = ["DriverError", "Outcome", "as_json", "as_table", "count"]
 

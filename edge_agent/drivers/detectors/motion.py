@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_agent.domain.classes import MOVING_OBJECT
 from edge_agent.domain.frames import Detections, Image
-from edge_agent.drivers.background import OBJECT, Background, BackgroundParams
+from edge_agent.drivers.detectors.background import OBJECT, Background, BackgroundParams
 
 Mask = NDArray[np.uint8]
 Ints = NDArray[np.int32]

@@ -21,9 +21,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from edge_agent.config.settings import AgentConfig, Context, name_clashes
+from edge_agent.config.toml_lines import line_numbers, line_of
 from edge_agent.redact import redact
-from edge_agent.settings import AgentConfig, Context, name_clashes
-from edge_agent.toml_lines import line_numbers, line_of
 
 PREFIX = "STOPLINE_"
 _SEPARATOR = "__"

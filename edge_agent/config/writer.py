@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from edge_agent.settings import AgentConfig
+from edge_agent.config.settings import AgentConfig
 
 _WIDTH = 110
 _HEAD = """\

@@ -11,7 +11,7 @@ from typing import Self
 
 import msgspec
 
-from edge_agent.camera_messages import LENGTH, MAX_MESSAGE_BYTES, CameraJob, Message, decode, encode_job
+from edge_agent.cameras.messages import LENGTH, MAX_MESSAGE_BYTES, CameraJob, Message, decode, encode_job
 from edge_agent.redact import redact
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class CameraChild:
         read_fd, write_fd = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "edge_agent.camera_process", str(write_fd)),
+                *(sys.executable, "-m", "edge_agent.cameras.process", str(write_fd)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,

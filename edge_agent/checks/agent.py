@@ -6,15 +6,15 @@ import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 
-from edge_agent.camera_child import CameraChild, ChildGarbled
-from edge_agent.camera_jobs import camera_job, threads_per_camera
-from edge_agent.camera_messages import Failed, Message, Probed, Ready
+from edge_agent.cameras.child import CameraChild, ChildGarbled
+from edge_agent.cameras.jobs import camera_job, threads_per_camera
+from edge_agent.cameras.messages import Failed, Message, Probed, Ready
+from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
-from edge_agent.findings import Finding, Verdict
+from edge_agent.config.settings import AgentConfig, CameraSettings
 from edge_agent.outbox import OutboxBusy, OutboxError
-from edge_agent.outbox_reader import Flaw, OutboxAbsent, reading
+from edge_agent.outbox.reader import Flaw, OutboxAbsent, reading
 from edge_agent.redact import redact
-from edge_agent.settings import AgentConfig, CameraSettings
 
 PROBE_S = 60.0
 _LOW_DISK_MB = 200
@@ -44,7 +44,7 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
         yield Finding(Verdict.SKIP, "collector", "not tried (--offline)")
     else:
         # Only now: HTTP and cryptography take seconds to load on a small Pi, which starts with an offline check.
-        from edge_agent.check_collector import check_collector
+        from edge_agent.checks.collector import check_collector
 
         yield await check_collector(config, config.collector, clock)
 

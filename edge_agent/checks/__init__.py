@@ -1,0 +1,1 @@
+"""`stopline-agent check`: what a configuration names is tried, and what to mend is said."""

@@ -1,0 +1,1 @@
+"""What an agent can be told, and how a file of it is read and written."""

@@ -1,0 +1,1 @@
+"""`stopline-agent count`: one source to its end, and what crossed."""

@@ -1,0 +1,1 @@
+"""Detectors: ONNX models, and motion, which needs none."""

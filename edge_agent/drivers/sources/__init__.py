@@ -1,0 +1,1 @@
+"""Frame sources: files, folders, cameras, streams."""

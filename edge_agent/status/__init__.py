@@ -1,0 +1,1 @@
+"""How the agent is: gathered, shown on its page."""
