@@ -1,7 +1,7 @@
 """From a camera's settings to the job of its process."""
 
 from edge_agent.cameras.messages import CameraJob
-from edge_agent.config.settings import CameraSettings
+from edge_agent.config.camera import CameraSettings
 
 _MOST_THREADS = 4
 """Small models gain nothing from more."""

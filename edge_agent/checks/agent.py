@@ -11,7 +11,8 @@ from edge_agent.cameras.jobs import camera_job, threads_per_camera
 from edge_agent.cameras.messages import Failed, Message, Probed, Ready
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
-from edge_agent.config.settings import AgentConfig, CameraSettings
+from edge_agent.config.camera import CameraSettings
+from edge_agent.config.settings import AgentConfig
 from edge_agent.outbox import OutboxBusy, OutboxError
 from edge_agent.outbox.reader import Flaw, OutboxAbsent, reading
 from edge_agent.redact import redact

@@ -21,7 +21,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from edge_agent.config.settings import AgentConfig, Context, name_clashes
+from edge_agent.config.section import Context
+from edge_agent.config.settings import AgentConfig, name_clashes
 from edge_agent.config.toml_lines import line_numbers, line_of
 from edge_agent.redact import redact
 

@@ -7,38 +7,18 @@ Validation takes a context (see `Context`), since a relative path means one besi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from edge_agent.domain import shapes
-from edge_agent.domain.classes import ANY, VEHICLES
+from edge_agent.config.camera import CameraSettings
+from edge_agent.config.section import Name, Section, beside_config, existing_file
 
-SOURCE_SCHEMES = ("rtsp", "rtsps", "http", "https", "sim")
-"""What may stand before `:` in a camera's source; without it, it is a device, a file or a folder."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What validation needs to know beside the values.
-
-    Attributes:
-        folder: relative paths start here.
-        files_must_exist: whether a model or CA file that is not there is an error.
-    """
-
-    folder: Path
-    files_must_exist: bool = True
-
-    def as_mapping(self) -> dict[str, Any]:
-        """In the shape that pydantic hands to validators."""
-        return {"folder": self.folder, "files_must_exist": self.files_must_exist}
 
 
 class LogFormat(StrEnum):
@@ -59,34 +39,6 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
-def _printable(text: str) -> str:
-    if text != text.strip() or not text.isprintable():
-        raise ValueError("must not begin or end with a blank, nor hold control characters")
-    return text
-
-
-def _beside_config(path: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder", Path.cwd())
-    return Path(folder) / path.expanduser()
-
-
-def _existing_file(path: Path, info: ValidationInfo) -> Path:
-    path = _beside_config(path, info)
-    if (info.context or {}).get("files_must_exist", True) and not path.is_file():
-        raise ValueError(f"there is no file {path}; copy it there or mend the path")
-    return path
-
-
-Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
-Pixels = Annotated[float, Field(ge=-1.0, le=100_000.0)]
-
-
-class Section(BaseModel):
-    """Base of all sections: nothing unknown is let through, nothing is converted, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
-
-
 class CollectorSettings(Section):
     """Where the records go."""
 
@@ -94,7 +46,7 @@ class CollectorSettings(Section):
         title="Address",
         description="Address of the collector, as https://collector.example.org",
     )
-    ca_file: Annotated[Path, AfterValidator(_existing_file)] | None = Field(
+    ca_file: Annotated[Path, AfterValidator(existing_file)] | None = Field(
         default=None,
         examples=["/etc/stopline/ca.pem"],
         title="CA file",
@@ -194,157 +146,6 @@ class LogSettings(Section):
     )
 
 
-class LineSettings(Section):
-    """A counting line."""
-
-    name: Name = Field(title="Name", description="Name of the line; unique on this device")
-    points: tuple[tuple[Pixels, Pixels], ...] = Field(
-        title="Points",
-        description="Two or more points [x, y] in pixels of the picture, from its top left corner. Seen along the "
-        'line, "in" crosses it from left to right: for a line drawn from left to right, downwards',
-    )
-    anchor: shapes.Anchor = Field(
-        default=shapes.Anchor.AUTO,
-        title="Anchor",
-        description="Which point of a vehicle's box has to cross: auto, bottom, or centre (camera straight above)",
-    )
-
-    @model_validator(mode="after")
-    def _check_shape(self) -> Self:
-        self.shape()
-        return self
-
-    def shape(self) -> shapes.Line:
-        """The line that is counted at."""
-        return shapes.Line(self.name, self.points, self.anchor)
-
-
-class ZoneSettings(Section):
-    """A zone whose occupancy is measured."""
-
-    name: Name = Field(title="Name", description="Name of the zone; unique on this device")
-    points: tuple[tuple[Pixels, Pixels], ...] = Field(
-        title="Points", description="Three or more corners [x, y] in pixels of the picture"
-    )
-    anchor: shapes.Anchor = Field(
-        default=shapes.Anchor.AUTO,
-        title="Anchor",
-        description="Which point of a vehicle's box has to be inside: auto, bottom, or centre",
-    )
-
-    @model_validator(mode="after")
-    def _check_shape(self) -> Self:
-        self.shape()
-        return self
-
-    def shape(self) -> shapes.Zone:
-        """The zone that is watched."""
-        return shapes.Zone(self.name, self.points, self.anchor)
-
-
-class CameraSettings(Section):
-    """A camera, what is looked for in its picture, and where it is counted."""
-
-    name: Name = Field(title="Name", description="Name of the camera; unique on this device")
-    source: str = Field(
-        min_length=1,
-        max_length=2000,
-        repr=False,
-        title="Source",
-        description="rtsp://..., http://..., a device as /dev/video0, a video, a folder of pictures, or sim:NAME",
-    )
-    model: str = Field(
-        default="motion",
-        min_length=1,
-        title="Model",
-        description="Path of an .onnx file, or motion, which needs no model and tells no classes",
-    )
-    fps: float | None = Field(
-        default=None,
-        ge=0.5,
-        le=120.0,
-        examples=[10.0],
-        title="Frames per second",
-        description="At most so many pictures a second are looked at; without it, all that the machine can manage",
-    )
-    threads: int | None = Field(
-        default=None,
-        ge=1,
-        le=64,
-        examples=[2],
-        title="Threads",
-        description="Threads for the model; without it the cameras share the machine's cores",
-    )
-    score_threshold: float | None = Field(
-        default=None,
-        gt=0.0,
-        le=1.0,
-        examples=[0.1],
-        title="Score threshold",
-        description="Detections with a lower score are left out; without it, a value that suits the tracker",
-    )
-    classes: tuple[Name, ...] = Field(
-        default=VEHICLES,
-        min_length=1,
-        title="Classes",
-        description='What is counted, by the model\'s names for it; ["any"] counts all that moves. '
-        "motion tells no classes and counts everything",
-    )
-    black_after_s: float = Field(
-        default=5.0,
-        ge=1.0,
-        le=3600.0,
-        title="Black picture",
-        description="A picture that is black for so many seconds is reported as not measured",
-    )
-    frozen_after_s: float = Field(
-        default=30.0,
-        ge=2.0,
-        le=86_400.0,
-        title="Frozen picture",
-        description="A picture of which no pixel changes for so many seconds is reported as not measured",
-    )
-    lines: tuple[LineSettings, ...] = Field(default=(), title="Lines", description="Lines that are counted at")
-    zones: tuple[ZoneSettings, ...] = Field(default=(), title="Zones", description="Zones that are watched")
-
-    @field_validator("source")
-    @classmethod
-    def _check_source(cls, source: str, info: ValidationInfo) -> str:
-        scheme, colon, rest = source.partition(":")
-        if not colon or "/" in scheme:
-            return source if source.isdigit() else str(_beside_config(Path(source), info))
-        if scheme.lower() not in SOURCE_SCHEMES:
-            known = ", ".join(SOURCE_SCHEMES)
-            raise ValueError(f"begins with {scheme}:, which is not known; known are {known}, or a path")
-        if not rest.strip("/"):
-            raise ValueError(f"ends after {scheme}:; write what is to be opened")
-        return source
-
-    @field_validator("model")
-    @classmethod
-    def _find_model(cls, model: str, info: ValidationInfo) -> str:
-        if model == "motion":
-            return model
-        if not model.endswith(".onnx"):
-            raise ValueError("must be the path of an .onnx file, or motion")
-        path = _beside_config(Path(model), info)
-        if (info.context or {}).get("files_must_exist", True) and not path.is_file():
-            raise ValueError(f"there is no model file {path}; copy it there, mend the path, or use motion")
-        return str(path)
-
-    @field_validator("classes")
-    @classmethod
-    def _check_classes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        if ANY in classes and len(classes) > 1:
-            raise ValueError(f'"{ANY}" stands alone: it takes in every class')
-        return classes
-
-    @property
-    def wanted_classes(self) -> tuple[str, ...] | None:
-        """The classes to count; None for all, without telling them apart."""
-        return None if self.model == "motion" or ANY in self.classes else self.classes
-
-
 class AgentConfig(Section):
     """All settings of an agent."""
 
@@ -361,7 +162,7 @@ class AgentConfig(Section):
         title="Time zone",
         description="As Europe/Berlin: when a day begins on the status page; without it, the system's",
     )
-    state_dir: Annotated[Path, AfterValidator(_beside_config)] = Field(
+    state_dir: Annotated[Path, AfterValidator(beside_config)] = Field(
         default=Path("/var/lib/stopline-agent"),
         title="State folder",
         description="Folder for the outbox and the device's key",

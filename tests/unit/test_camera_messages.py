@@ -22,7 +22,7 @@ from edge_agent.cameras.messages import (
     encode,
     encode_job,
 )
-from edge_agent.config.settings import CameraSettings
+from edge_agent.config.camera import CameraSettings
 
 pytestmark = pytest.mark.anyio
 COUNT = Count(1, 0, 0, "north", "stop", Via.CAMERA, "car", Direction.IN, 0.9, "7")
