@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("common", "edge_agent", "collector")
+TRAINING = "edge_agent.training"
 VISION = {"cv2", "lap", "numpy", "onnxruntime"}
 
 MAX_FUNCTION_LINES = 80
@@ -114,9 +115,14 @@ def under(prefix: str) -> list[Module]:
 
 
 def foreign_imports(prefix: str, *, at_import: bool = False) -> dict[str, set[str]]:
-    """The top-level names, neither stdlib nor ours, that modules below `prefix` import: name -> who does."""
+    """The top-level names, neither stdlib nor ours, that modules below `prefix` import: name -> who does.
+
+    Training is left out: it is no part of what a Pi runs, and has an extra of its own.
+    """
     found: dict[str, set[str]] = {}
     for module in under(prefix):
+        if module.name.startswith(TRAINING):
+            continue
         for target in imports(module, at_import=at_import):
             top = target.partition(".")[0]
             if top not in sys.stdlib_module_names and top not in PACKAGES:
@@ -136,6 +142,16 @@ def foreign_imports(prefix: str, *, at_import: bool = False) -> dict[str, set[st
 def test_the_two_sides_do_not_know_each_other(who: str, whom: str) -> None:
     wrong = {m.name for m in under(who) for name in imports(m, at_import=False) if name.partition(".")[0] == whom}
     assert not wrong, f"these modules of {who} import {whom}"
+
+
+def test_nothing_needs_training() -> None:
+    wrong = {
+        module.name
+        for module in under("edge_agent")
+        if not module.name.startswith(TRAINING)
+        and any(name.startswith(TRAINING) for name in imports(module, at_import=False))
+    }
+    assert not wrong
 
 
 def test_common_needs_little() -> None:

@@ -125,6 +125,15 @@ class Renderer:
             self._draw_vehicle(picture, vehicle)
         return self._through_sensor(picture, t_s)
 
+    def boxes_px(self, vehicles: Sequence[Vehicle]) -> Floats:
+        """Where each vehicle is in the picture, (n, 4) as x1, y1, x2, y2, cut at its edges; no area: not in it."""
+        boxes = np.zeros((len(vehicles), 4))
+        for number, vehicle in enumerate(vehicles):
+            corners = np.concatenate([_corners(solid) for solid in _body(vehicle)])
+            pixels = self.camera.project(_to_world(vehicle, corners))
+            boxes[number] = *pixels.min(axis=0), *pixels.max(axis=0)
+        return np.clip(boxes, 0.0, np.tile(np.asarray(self._size_px, float), 2))
+
     def _through_sensor(self, picture: Image, t_s: float) -> Image:
         light = 1 + 0.05 * math.sin(t_s / 23.0) + 0.03 * math.sin(t_s / 7.1 + 1)
         lit = cv2.convertScaleAbs(picture, alpha=light)
