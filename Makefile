@@ -5,11 +5,12 @@
 #   make test     setup, the tests' servers, lint, all tests
 #   make bench    the benchmarks, one after the other; BENCH=outbox runs one
 #   make lint     ruff and mypy
+#   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
 #   make clean    remove .venv and caches; the data of the demo stays
 #
 # PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest.
 
-.PHONY: help setup demo test bench lint clean servers test-tools
+.PHONY: help setup demo test bench lint model clean servers test-tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -46,6 +47,10 @@ lint: $(STAMP_DEV)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+
+model: $(STAMP_RUN)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[training]'
+	@$(BIN)/python -m edge_agent.training.train edge_agent/models/street.onnx --minutes $(or $(MINUTES),8)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -11,7 +11,7 @@ from edge_agent.drivers.base import SourceEnded, SourceStalled, SourceUnusable
 from edge_agent.drivers.sim.source import SceneSource
 from edge_agent.drivers.sim.traffic import BLOCK_S, CAR, TRUCK, Lane, Traffic
 
-SCENES = ("road", "overhead", "night")
+SCENES = ("road", "overhead", "night", "path")
 LANE = Lane(0.0, 100.0, 0.0, 12.0, (10.0, 12.0), (CAR, TRUCK), stop_m=40.0)
 
 
@@ -154,7 +154,7 @@ def test_a_live_read_gives_up_in_time(live: tuple[SceneSource, Clock]) -> None:
 
 
 def test_unknown_scene() -> None:
-    with pytest.raises(SourceUnusable, match="there are sim:road, sim:overhead, sim:night"):
+    with pytest.raises(SourceUnusable, match="there are sim:road, sim:overhead, sim:path, sim:night"):
         SceneSource("moon")
 
 

@@ -44,6 +44,7 @@ class Look:
         noise_levels: standard deviation of the sensor's noise.
         road_half_m: half the width of the carriageway.
         stop_m: where along y a stop line is painted, and how far from the middle it reaches to the left.
+        marked: whether lanes are marked and worn; on a path they are not.
     """
 
     height_m: float
@@ -54,6 +55,7 @@ class Look:
     noise_levels: float
     road_half_m: float
     stop_m: float | None
+    marked: bool = True
 
 
 class Camera:
@@ -203,6 +205,8 @@ class Renderer:
         return self._look.ambient * (0.66 + 0.4 * max(0.0, float(turned @ _SUN)))
 
     def _draw_lights(self, picture: Image, vehicle: Vehicle) -> None:
+        if vehicle.kind.cls == "person":
+            return
         towards = vehicle.heading < 0
         end = vehicle.kind.length_m / 2 * (1.0 if towards else -1.0)
         half = vehicle.kind.width_m / 2
@@ -252,6 +256,8 @@ def _body(vehicle: Vehicle) -> Iterator[_Solid]:
         yield _block(half, -long, long - 2.2, (0.45, tall), cargo, _lighter(cargo))
         yield _block(half * 0.95, long - 2.0, long, (0.35, 1.4), paint, paint)
         yield _cabin(half * 0.95, long - 2.0, long, (1.4, 2.5), paint, slope=0.25)
+    elif vehicle.kind.cls == "person":
+        yield from _walker(vehicle, paint)
     elif vehicle.kind.cls == "motorcycle":
         yield _block(half * 0.45, -long, long, (0.1, 0.85), paint, _GLASS)
         yield _block(half, -0.45, 0.15, (0.85, tall), (66, 60, 58), (70, 70, 170))
@@ -259,6 +265,17 @@ def _body(vehicle: Vehicle) -> Iterator[_Solid]:
         yield _block(half, -long, long, (0.2, tall * 0.55), paint, paint)
         nose = 0.25 if tall < 1.8 else 0.12
         yield _cabin(half * 0.94, -long * 0.92, long * (1 - 2 * nose), (tall * 0.55, tall), paint, slope=0.55)
+
+
+def _walker(vehicle: Vehicle, coat: Colour) -> Iterator[_Solid]:
+    """Legs, coat and head."""
+    trousers, skin, hair = _PAINTS[4 + vehicle.seed // 16 % 4], (128.0, 160.0, 205.0), (40.0, 48.0, 62.0)
+    tall, half = vehicle.kind.height_m, vehicle.kind.width_m / 2
+    hip = tall * 0.5
+    yield _block(half * 0.55, -0.13, 0.15, (0.0, hip), trousers, trousers)
+    yield _block(half * 0.9, -0.15, 0.17, (hip, tall * 0.84), coat, _lighter(coat))
+    yield _block(0.1, -0.08, 0.12, (tall * 0.84, tall * 0.93), skin, skin)
+    yield _block(0.1, -0.1, 0.1, (tall * 0.93, tall), hair, hair)
 
 
 def _block(half: float, rear: float, front: float, z_m: tuple[float, float], sides: Colour, top: Colour) -> _Solid:
@@ -352,13 +369,13 @@ class _Backdrop:
             for side in (-1, 1):
                 x1, x2 = sorted((side * (half + 0.5), side * (half + 4.2)))
                 self._strip(x1, x2, y, y + 0.06, (140, 148, 152))
-        for lane in self._lanes:
+        for lane in self._lanes if self._look.marked else ():
             self._strip(lane.x_m - 1.0, lane.x_m - 0.6, self._NEAR_M, self._FAR_M, (92, 92, 92))
             self._strip(lane.x_m + 0.6, lane.x_m + 1.0, self._NEAR_M, self._FAR_M, (92, 92, 92))
 
     def _markings(self) -> None:
         white: Colour = (214, 216, 216)
-        xs = sorted(lane.x_m for lane in self._lanes)
+        xs = sorted(lane.x_m for lane in self._lanes) if self._look.marked else []
         for left, right in pairwise(xs):
             middle = (left + right) / 2
             if left < 0 < right:

@@ -14,7 +14,17 @@ from edge_agent.domain.frames import Frame, Image
 from edge_agent.domain.geometry import Line
 from edge_agent.drivers.base import SourceEnded, SourceStalled, SourceUnusable
 from edge_agent.drivers.sim.render import Camera, Look, Renderer
-from edge_agent.drivers.sim.traffic import BUS, CAR, MOTORCYCLE, TRUCK, VAN, Lane, Passage, Traffic
+from edge_agent.drivers.sim.traffic import (
+    BUS,
+    CAR,
+    MOTORCYCLE,
+    PERSON,
+    TRUCK,
+    VAN,
+    Lane,
+    Passage,
+    Traffic,
+)
 
 DEFAULT_SEED = 1
 DEFAULT_FPS = 30.0
@@ -42,6 +52,14 @@ def _street(stop_m: float | None) -> tuple[Lane, ...]:
     )
 
 
+def _path() -> tuple[Lane, ...]:
+    """A footpath: people either way."""
+    return tuple(
+        Lane(x_m, *((26.0, -3.0) if x_m < 0 else (-3.0, 26.0)), 1.35, (4.0, 9.0), (PERSON,))
+        for x_m in (-2.7, -1.5, 1.5, 2.7)
+    )
+
+
 def _scenes() -> dict[str, Scene]:
     day = Look(
         height_m=10.0, pitch_deg=30.0, focal_px=420.0, ambient=1.0, night=False, noise_levels=2.2,
@@ -54,6 +72,9 @@ def _scenes() -> dict[str, Scene]:
     return {
         "road": Scene(day, _street(42.0), 15.0),
         "overhead": Scene(above, through, 0.0),
+        "path": Scene(
+            replace(day, height_m=6.0, pitch_deg=38.0, road_half_m=4.2, stop_m=None, marked=False), _path(), 8.0
+        ),
         "night": Scene(replace(day, ambient=0.26, night=True, noise_levels=3.2), _street(42.0), 15.0),
     }
 
@@ -80,7 +101,7 @@ class SceneSource:
     ) -> None:
         """
         Args:
-            name: `road`, `overhead` or `night`.
+            name: `road`, `overhead`, `night` or `path`.
             fps: pictures per second.
             frames: first and last picture to give, from 1; None never ends.
             every: give every so many pictures only.

@@ -41,6 +41,7 @@ VAN = Kind("car", 5.2, 1.95, 2.1, 1.5)
 BUS = Kind("bus", 11.5, 2.5, 3.0, 0.6)
 TRUCK = Kind("truck", 8.5, 2.4, 3.2, 1.0)
 MOTORCYCLE = Kind("motorcycle", 2.2, 0.85, 1.5, 0.6)
+PERSON = Kind("person", 0.5, 0.55, 1.72, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
