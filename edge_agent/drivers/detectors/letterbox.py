@@ -36,6 +36,8 @@ class InputFormat:
         channels: which of B, G, R comes first, second and third.
         mean, std: in the units of pixels, 0..255, in the model's channel order.
         fill: the pixel value around the picture.
+        dtype: float32, float16 or uint8. What takes bytes scales them itself: mean and std are not used then.
+        channels_last: (1, height, width, 3) instead of (1, 3, height, width).
     """
 
     width_px: int
@@ -45,6 +47,8 @@ class InputFormat:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     fill: float = 114.0
+    dtype: type[np.generic] = np.float32
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,51 +92,75 @@ class Letterbox:
 
     def __init__(self, wanted: InputFormat) -> None:
         self._wanted = wanted
-        self._mean = np.asarray(wanted.mean, np.float32)
-        self._factor = np.float32(1) / np.asarray(wanted.std, np.float32)
-        self._tensor = np.empty((1, 3, wanted.height_px, wanted.width_px), np.float32)
+        bytes_wanted = wanted.dtype is np.uint8
+        self._mean = np.zeros(3, np.float32) if bytes_wanted else np.asarray(wanted.mean, np.float32)
+        std = np.ones(3, np.float32) if bytes_wanted else np.asarray(wanted.std, np.float32)
+        self._factor = np.float32(1) / std
+        size = wanted.height_px, wanted.width_px
+        self._tensor = np.empty((1, *size, 3) if wanted.channels_last else (1, 3, *size), wanted.dtype)
+        # The same memory, colour by colour, whatever its order.
+        planes = self._tensor[0].transpose(2, 0, 1) if wanted.channels_last else self._tensor[0]
+        self._planes: NDArray[np.generic] = planes
         self._placement: Placement | None = None
-        self._resized = np.empty((0, 0, 3), np.uint8)
 
-    def fill(self, image: Image) -> tuple[Floats, Placement]:
-        """The tensor (1, 3, height, width) of a picture, good until the next call, and where the picture lies."""
+    def fill(self, image: Image) -> tuple[NDArray[np.generic], Placement]:
+        """The tensor of a picture, good until the next call, and where the picture lies.
+
+        Raises:
+            ValueError: it is no colour picture of 8 bits.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(
+                f"a picture of {' x '.join(map(str, image.shape))} {image.dtype} cannot be looked at; it has to be "
+                "height x width x 3 colours of 8 bits"
+            )
         height, width = image.shape[:2]
         if self._placement is None or self._placement.picture_size_px != (width, height):
             self._prepare((width, height))
         placement = self._placement
         assert placement is not None
-        smaller = _halved_towards(image, max(placement.scale))
-        cv2.resize(smaller, placement.inner_size_px, dst=self._resized, interpolation=cv2.INTER_LINEAR)
-        self._write(placement)
+        for half in self._halves:
+            rows, columns = 2 * half.shape[0], 2 * half.shape[1]
+            # Averages of 2x2 pixels; with memory of its own, since fresh memory costs more than the averaging.
+            cv2.resize(image[:rows, :columns], half.shape[1::-1], dst=half, interpolation=cv2.INTER_AREA)
+            image = half
+        cv2.resize(image, placement.inner_size_px, dst=self._resized, interpolation=cv2.INTER_LINEAR)
+        self._write()
         return self._tensor, placement
 
     def _prepare(self, picture_size_px: tuple[int, int]) -> None:
-        self._placement = place(picture_size_px, self._wanted)
-        inner_width, inner_height = self._placement.inner_size_px
-        self._resized = np.empty((inner_height, inner_width, 3), np.uint8)
-        background = (self._wanted.fill - self._mean) * self._factor
-        self._tensor[:] = background[None, :, None, None]
-
-    def _write(self, placement: Placement) -> None:
+        self._placement = placement = place(picture_size_px, self._wanted)
         (x, y), (width, height) = placement.offset_px, placement.inner_size_px
-        for plane, channel in enumerate(self._wanted.channels):
-            target = self._tensor[0, plane, y : y + height, x : x + width]
-            np.copyto(target, self._resized[:, :, channel])
-            if self._mean[plane] != 0:
-                target -= self._mean[plane]
-            if self._factor[plane] != 1:
-                target *= self._factor[plane]
+        self._halves = _halves(picture_size_px, max(placement.scale))
+        self._resized = np.empty((height, width, 3), np.uint8)
+        background = (self._wanted.fill - self._mean) * self._factor
+        self._planes[:] = background[:, None, None].astype(self._wanted.dtype)
+        self._covered = self._planes[:, y : y + height, x : x + width]
+
+    def _write(self) -> None:
+        colours = cv2.split(self._resized)
+        for target, channel, mean, factor in zip(
+            self._covered, self._wanted.channels, self._mean, self._factor, strict=True
+        ):
+            if mean == 0 and factor == 1:
+                np.copyto(target, colours[channel], casting="unsafe")
+            elif self._wanted.dtype is np.float32:
+                np.subtract(colours[channel], mean, out=target, dtype=np.float32)
+                np.multiply(target, factor, out=target)
+            else:
+                np.copyto(target, (colours[channel] - mean) * factor, casting="unsafe")
 
 
-def _halved_towards(image: Image, scale: float) -> Image:
-    """The picture, halved while it stays larger than `scale` of its size.
+def _halves(picture_size_px: tuple[int, int], scale: float) -> list[Image]:
+    """Pictures for halving one again and again while it stays larger than `scale` of its size.
 
     Bilinear sampling alone reads four pixels and skips the others, so that small vehicles flicker when a large
     picture shrinks. Averaging 2x2 pixels is the one exact reduction that costs next to nothing.
     """
-    while scale <= 0.5 and min(image.shape[:2]) >= 2:
-        height, width = image.shape[0] // 2, image.shape[1] // 2
-        half = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-        image = np.asarray(half, np.uint8)
+    width, height = picture_size_px
+    halves: list[Image] = []
+    while scale <= 0.5 and min(width, height) >= 2:
+        width, height = width // 2, height // 2
+        halves.append(np.empty((height, width, 3), np.uint8))
         scale *= 2
-    return image
+    return halves
