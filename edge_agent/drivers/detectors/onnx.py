@@ -1,7 +1,7 @@
 """Detectors by name: `motion`, or an ONNX model, run by ONNX Runtime."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,11 +97,15 @@ class OnnxDetector:
         self._path = path
         self._threshold = score_threshold
         self._options = options
-        self._session = Session(path, options, options.threads or default_threads())
         try:
+            self._session = Session(path, options, options.threads or default_threads())
             self._setup(self._session, classes)
         except DetectorError as error:
-            raise DetectorError(f"{path}: {error}") from error
+            raise DetectorError(self._named(error)) from error
+
+    def _named(self, error: Exception) -> str:
+        """What went wrong, and with which file."""
+        return str(error) if str(self._path) in str(error) else f"{self._path}: {error}"
 
     def _setup(self, session: Session, classes: Sequence[str] | None) -> None:
         first = session.run_again()
@@ -158,7 +162,7 @@ class OnnxDetector:
 
     @property
     def normalisation(self) -> str:
-        """What it is fed with, as a configuration would name it; `bytes` for a model that takes them as they are."""
+        """What it is fed with, as a configuration would name it; `bytes` for one that takes pixels as they are."""
         return self._normalisation
 
     @property
@@ -177,7 +181,7 @@ class OnnxDetector:
             candidates = self._decoder.decode(self._session.run(tensor), self._threshold)
             return self._finish(candidates, placement)
         except (DetectorError, ValueError) as error:
-            raise DetectorError(f"{self._path}: {error}") from error
+            raise DetectorError(self._named(error)) from error
 
     def run_model_again(self) -> None:
         """Run the model alone on the picture it saw last: what all the rest is measured against.
@@ -194,10 +198,11 @@ class OnnxDetector:
         self._check(candidates)
         keep = _wanted_and_best(candidates, self._wanted)
         boxes = placement.to_picture(candidates.boxes_px[keep])
-        scores, ids = np.clip(candidates.scores[keep], 0, 1), candidates.class_ids[keep]
+        scores, ids = np.minimum(candidates.scores[keep], np.float32(1)), candidates.class_ids[keep]
         # Nothing of a box that lies outside the picture is left after clipping.
-        inside = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(axis=1)
-        if not inside.all():
+        sides = boxes[:, 2:] - boxes[:, :2]
+        if sides.size and sides.min() < 1:
+            inside = (sides >= 1).all(axis=1)
             boxes, scores, ids = boxes[inside], scores[inside], ids[inside]
         if self._decoder.needs_suppression:
             twin_iou = None if self._wanted is None else TWIN_IOU
@@ -207,13 +212,16 @@ class OnnxDetector:
 
     def _check(self, candidates: Candidates) -> None:
         """Raises where a broken model would be taken for an empty street."""
-        if not np.isfinite(candidates.boxes_px).all():
+        boxes = candidates.boxes_px
+        if boxes.size and not (np.isfinite(boxes.min()) and np.isfinite(boxes.max())):
             raise DetectorError("the model gave boxes that are no numbers (NaN or infinite); the file is broken")
         ids = candidates.class_ids
-        if ids.size and not (0 <= int(ids.min()) and int(ids.max()) < len(self._class_names)):
-            wrong = int(ids.max()) if int(ids.min()) >= 0 else int(ids.min())
+        if self._decoder.n_classes is not None:
+            return
+        wrong = ids[(ids < 0) | (ids >= len(self._class_names))]
+        if wrong.size:
             raise DetectorError(
-                f"the model gave class {wrong}, and {len(self._class_names)} names are known; "
+                f"the model gave class {int(wrong[0])}, and {len(self._class_names)} names are known; "
                 "add the right ones to its metadata as `names`"
             )
 

@@ -14,6 +14,8 @@ from edge_agent.drivers.base import DetectorError
 from edge_agent.drivers.detectors.decoders.base import Decoder, Floats, Outputs
 
 PROBE_SIZE_PX = (320, 192)
+_VEHICLES = ((60, 120, 70, (40, 40, 170)), (190, 100, 46, (200, 200, 200)), (150, 72, 24, (30, 30, 30)))
+"""Left edge, top and length in pixels, and paint."""
 _NOISE_SCORE = 0.1
 _MANY = 10
 
@@ -31,7 +33,7 @@ def drawn_street() -> Image:
     picture[height // 3 :] = (70, 110, 80)
     road = np.asarray([(width * 2 // 5, height // 3), (width * 3 // 5, height // 3), (width, height), (0, height)])
     cv2.fillPoly(picture, [road.astype(np.int32)], (90, 90, 90))
-    for x, y, size, paint in ((60, 120, 70, (40, 40, 170)), (190, 100, 46, (200, 200, 200)), (150, 72, 24, (30, 30, 30))):
+    for x, y, size, paint in _VEHICLES:
         cv2.rectangle(picture, (x, y), (x + size, y + size // 2), paint, -1)
         cv2.rectangle(picture, (x + size // 5, y - size // 4), (x + 4 * size // 5, y + size // 8), paint, -1)
         cv2.rectangle(picture, (x + size // 4, y - size // 5), (x + 3 * size // 4, y), (60, 50, 40), -1)
@@ -53,9 +55,7 @@ def more_pictures() -> Iterator[Image]:
     yield 255 - street
 
 
-def judge(
-    decoder: Decoder, runs: Sequence[Outputs], more_runs: Callable[[], Iterator[Outputs]]
-) -> None:
+def judge(decoder: Decoder, runs: Sequence[Outputs], more_runs: Callable[[], Iterator[Outputs]]) -> None:
     """Refuse a model that cannot be sound.
 
     Args:

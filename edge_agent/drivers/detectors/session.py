@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from edge_agent.drivers.base import DetectorError
-from edge_agent.drivers.detectors.choices import CPU, ModelOptions
+from edge_agent.drivers.detectors.choices import ModelOptions
 from edge_agent.drivers.detectors.decoders.base import Outputs, Signature
 from edge_agent.drivers.detectors.metadata import Metadata, read_metadata
 
@@ -18,6 +18,7 @@ _ORT_ERRORS = tuple(
 )
 _FATAL_ONLY = 4
 _SUFFIX = "ExecutionProvider"
+_ON_CPU = f"CPU{_SUFFIX}"
 _PICTURE_TYPES: Mapping[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -119,9 +120,9 @@ def _open(path: Path, provider: str, threads: int) -> onnxruntime.InferenceSessi
     if path.stat().st_size == 0:
         raise DetectorError(f"{path} is empty; copy or download it again")
     names = [provider_name(provider, onnxruntime.get_available_providers())]
-    if provider.lower() != CPU:
+    if names != [_ON_CPU]:
         # What the provider does not know is run by the processor.
-        names.append(f"CPU{_SUFFIX}")
+        names.append(_ON_CPU)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -5,7 +5,7 @@ Decoding happens in the pixels of the model's input; the caller maps boxes back 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Signature:
 
     inputs: Mapping[str, tuple[int | None, ...]]
     outputs: Mapping[str, tuple[int, ...]]
-    metadata: Metadata = Metadata()
+    metadata: Metadata = field(default_factory=Metadata)
 
     @property
     def picture(self) -> PictureInput:
@@ -168,9 +168,12 @@ def best_class(scores: Floats, threshold: float) -> tuple[NDArray[np.intp], Floa
 
 def check_probabilities(values: Floats, what: str) -> None:
     """Numbers that are no probabilities mean a wrong export. Taken as they are, noise would become traffic."""
-    if values.size == 0:
-        return
-    low, high = float(values.min()), float(values.max())
+    if values.size:
+        check_range(float(values.min()), float(values.max()), what)
+
+
+def check_range(low: float, high: float, what: str) -> None:
+    """The same for the least and the largest of them."""
     # NaN fails every comparison, so it is caught here too.
     if not (low >= -1e-3 and high <= 1 + 1e-3):
         raise DetectorError(

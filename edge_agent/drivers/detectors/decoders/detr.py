@@ -54,7 +54,7 @@ class Detr(Decoder):
 
 
 class DetrHeads(Decoder):
-    """The heads alone: for each query logits of all classes, and a box as centre and size in shares of the picture.
+    """The heads alone: for each query logits of all classes, and centre and size in shares of the picture.
 
     The first DETR takes a softmax that has "no object" as its last class; all later ones a sigmoid for each class.
     """

@@ -1,5 +1,6 @@
-"""Which family a model belongs to. A file says nothing about it: its outside, and where that is not enough its names,
-tell. Adding a family means adding it to `FAMILIES`.
+"""Which family a model belongs to: told by its outside, and where that is not enough by the number of its names.
+
+Adding a family means adding it to `FAMILIES`.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""YOLO heads with their decoding inside: v5 with objectness, v8 and later without, and those that need no suppression.
+"""YOLO heads with their decoding inside: v5 with objectness, v8 and later without, and those without suppression.
 
 All are fed alike: RGB, 0 to 1, the picture in the middle of a grey surround.
 """

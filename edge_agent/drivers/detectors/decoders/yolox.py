@@ -15,6 +15,7 @@ from edge_agent.drivers.detectors.decoders.base import (
     cells,
     check_finite,
     check_probabilities,
+    check_range,
     floats,
     from_centres,
     look_like_logits,
@@ -86,9 +87,13 @@ class YoloX(Decoder):
         rows = rows[likely]
         objectness = sigmoid(rows[:, 4]) if self._objectness_logits else rows[:, 4]
         classes = rows[:, 5:]
-        check_finite(classes, "class scores") if self._class_logits else check_probabilities(classes, "class scores")
         class_ids = classes.argmax(axis=1)
         best = classes[np.arange(len(classes)), class_ids]
+        if self._class_logits:
+            check_finite(best, "class scores")
+        elif best.size:
+            # NaN is taken for the largest, so it is among the best.
+            check_range(float(classes.min()), float(best.max()), "class scores")
         scores = objectness * (sigmoid(best) if self._class_logits else best)
         (picks,) = np.nonzero(scores >= threshold)
         boxes = self._boxes(rows[picks, :4], likely[picks])
@@ -109,5 +114,7 @@ class YoloX(Decoder):
             return from_centres(rows)
         stride = self._strides[picks][:, None]
         centres = (rows[:, :2] + self._corners[picks]) * stride
-        halves = np.exp(rows[:, 2:4]) * stride / 2
+        # What is too large becomes infinite, and is told as such by whoever asked.
+        with np.errstate(over="ignore"):
+            halves = np.exp(rows[:, 2:4]) * stride / 2
         return np.hstack([centres - halves, centres + halves])
