@@ -8,6 +8,7 @@ whole input, so that different pictures give different outputs, as with every so
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -84,7 +85,7 @@ class _Graph:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
-    def add(self, kind: str, inputs: Sequence[str], result: str | None = None, **attributes: object) -> str:
+    def add(self, kind: str, inputs: Sequence[str], result: str | None = None, **attributes: Any) -> str:
         name = result or f"n{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name

@@ -119,8 +119,9 @@ def without_objectness(fit: str, *, in_rows: bool = False, n_classes: int = 80) 
         seen[0, row, 4 + CAR] = score
     base[0, 5, 4] = 0.05
     lit[0, 0, 0] = 1e-3
-    parts = [part if in_rows else part.transpose(0, 2, 1) for part in (base, seen, lit)]
-    return {"output0": Output(*parts)}
+    if not in_rows:
+        base, seen, lit = (part.transpose(0, 2, 1) for part in (base, seen, lit))
+    return {"output0": Output(base, seen, lit)}
 
 
 def end_to_end(fit: str) -> Outputs:
