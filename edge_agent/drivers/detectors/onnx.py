@@ -123,11 +123,7 @@ class OnnxDetector:
         fed = normalised(fed, named) if named else fed
         self._decoder, runs = _shown(session, known, fed, first)
         if named is None and session.dtype is not np.uint8 and self._decoder.kind == "yolox":
-            # Until its version 0.1.0, YOLOX was fed by ImageNet's mean; nothing in the file tells.
-            legacy = normalised(fed, "rgb-imagenet")
-            decoder, legacy_runs = _shown(session, known, legacy, first)
-            if _is_fed_wrongly(self._decoder, runs, decoder, legacy_runs):
-                fed, self._decoder, runs = legacy, decoder, legacy_runs
+            fed, self._decoder, runs = _yolox_of_its_time(session, known, fed, self._decoder, runs)
         self._letterbox = Letterbox(fed)
         self._normalisation = named or _normalisation_of(fed)
         letterbox = self._letterbox
@@ -260,11 +256,18 @@ def _shown(session: Session, known: Decoder, fed: InputFormat, first: Outputs) -
     return known.settle(runs), runs
 
 
-def _is_fed_wrongly(usual: Decoder, runs: list[Outputs], other: Decoder, other_runs: list[Outputs]) -> bool:
-    _, noise, _ = (usual.decode(outputs, 0.0).scores for outputs in runs)
-    _, other_noise, other_street = (other.decode(outputs, 0.0).scores for outputs in other_runs)
-    best = float(max(other_noise.max(initial=0), other_street.max(initial=0)))
-    return probing.is_fed_wrongly(probing.n_in_noise(noise), probing.n_in_noise(other_noise), best)
+def _yolox_of_its_time(
+    session: Session, known: Decoder, fed: InputFormat, decoder: Decoder, runs: list[Outputs]
+) -> tuple[InputFormat, Decoder, list[Outputs]]:
+    """How a YOLOX is fed and read. Until version 0.1.0 it was by ImageNet's mean; nothing in the file tells."""
+    n_usual = probing.n_in_noise(decoder, runs)
+    if n_usual < probing.MANY_IN_NOISE:
+        return fed, decoder, runs
+    legacy = normalised(fed, "rgb-imagenet")
+    other, other_runs = _shown(session, known, legacy, runs[0])
+    if probing.is_fed_better(n_usual, other, other_runs):
+        return legacy, other, other_runs
+    return fed, decoder, runs
 
 
 def _wanted_and_best(candidates: Candidates, wanted: NDArray[np.bool_] | None) -> NDArray[np.intp]:

@@ -16,8 +16,10 @@ from edge_agent.drivers.detectors.decoders.base import Decoder, Floats, Outputs
 PROBE_SIZE_PX = (320, 192)
 _VEHICLES = ((60, 120, 70, (40, 40, 170)), (190, 100, 46, (200, 200, 200)), (150, 72, 24, (30, 30, 30)))
 """Left edge, top and length in pixels, and paint."""
+MANY_IN_NOISE = 10
+"""A model that finds so many things in noise is not right, or not fed rightly."""
 _NOISE_SCORE = 0.1
-_MANY = 10
+_WAVER_SCORE = 0.01
 
 
 def noise() -> Image:
@@ -85,18 +87,20 @@ def judge(decoder: Decoder, runs: Sequence[Outputs], more_runs: Callable[[], Ite
             )
 
 
-def n_in_noise(candidates_scores: Floats) -> int:
-    """How many things a model finds in noise."""
-    return int(np.count_nonzero(candidates_scores >= _NOISE_SCORE))
+def n_in_noise(decoder: Decoder, runs: Sequence[Outputs]) -> int:
+    """How many things a model found in noise. `runs`: for an empty picture, for noise, for the drawn street."""
+    return int(np.count_nonzero(_scores(decoder, runs[1]) >= _NOISE_SCORE))
 
 
-def is_fed_wrongly(n_as_usual: int, n_otherwise: int, best_otherwise: float) -> bool:
-    """Whether a model that was fed with noise in two ways wants the other one.
+def is_fed_better(n_before: int, decoder: Decoder, runs: Sequence[Outputs]) -> bool:
+    """Whether `runs`, with the pictures fed in another way, speak for that way.
 
-    Fed with numbers that are far too large, it finds a lot where nothing is. Fed with far too small ones, it sees
-    black and finds nothing, not even a little; so the other way has to give it something to waver about.
+    Fed with numbers that are far too large, a model finds a lot where nothing is: `n_before` in noise. Fed with
+    far too small ones, it sees black and finds nothing, not even a little; so the other way has to give it
+    something to waver about.
     """
-    return n_as_usual >= _MANY and n_otherwise * 10 <= n_as_usual and best_otherwise >= 0.01
+    wavers = max(float(_scores(decoder, outputs).max(initial=0.0)) for outputs in runs[1:]) >= _WAVER_SCORE
+    return n_in_noise(decoder, runs) * 10 <= n_before and wavers
 
 
 def _scores(decoder: Decoder, outputs: Outputs) -> Floats:
