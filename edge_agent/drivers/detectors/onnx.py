@@ -1,5 +1,6 @@
 """Detectors by name: `motion`, or an ONNX model, run by ONNX Runtime."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +11,12 @@ from numpy.typing import NDArray
 
 from edge_agent.domain.classes import COCO_80, class_ids
 from edge_agent.domain.frames import Detections, Image
-from edge_agent.domain.nms import suppress_detections
+from edge_agent.domain.nms import suppress, suppress_detections
 from edge_agent.drivers.base import Detector, DetectorError
 from edge_agent.drivers.detectors import probing
 from edge_agent.drivers.detectors.choices import DECODERS, NORMALISATIONS, ModelOptions
 from edge_agent.drivers.detectors.decoders.base import (
+    COMMON_SURE_SCORE,
     IMAGENET_BGR_MEAN,
     IMAGENET_BGR_STD,
     IMAGENET_RGB_MEAN,
@@ -22,6 +24,7 @@ from edge_agent.drivers.detectors.decoders.base import (
     UNIT_STD,
     Candidates,
     Decoder,
+    Floats,
     Outputs,
     Signature,
 )
@@ -59,7 +62,8 @@ def load_detector(
     Args:
         model: the path of an .onnx file, `bundled`, the name of a model that was pulled, or `motion`.
         classes: only these are found; None finds all, and does not tell them apart when one object is found twice.
-        score_threshold: 0..1. Weaker detections are left out.
+        score_threshold: 0..1. Weaker detections are left out. Scores of families that are surer of themselves than
+            YOLO models are lowered to theirs, so that one threshold means the same for all.
         threads: for the model; None takes what `options` say.
         options: how the model is fed, read and run; None lets the model tell.
 
@@ -115,6 +119,9 @@ class OnnxDetector:
         self._class_names = _class_names(session.metadata, known)
         self._settle(session, known, signature.picture.channels_last, first)
         self._wanted = self._wanted_classes(classes)
+        # Raised to this power, what is sure for the family becomes what is sure for the tracker.
+        self._power = math.log(COMMON_SURE_SCORE) / math.log(self._decoder.sure_score)
+        self._own_threshold = self._threshold ** (1 / self._power)
 
     def _settle(self, session: Session, known: Decoder, channels_last: bool, first: Outputs) -> None:
         """Find out how this very model is fed and read, and whether it is sound."""
@@ -174,7 +181,7 @@ class OnnxDetector:
     def detect(self, image: Image) -> Detections:
         try:
             tensor, placement = self._letterbox.fill(image)
-            candidates = self._decoder.decode(self._session.run(tensor), self._threshold)
+            candidates = self._decoder.decode(self._session.run(tensor), self._own_threshold)
             return self._finish(candidates, placement)
         except (DetectorError, ValueError) as error:
             raise DetectorError(self._named(error)) from error
@@ -195,16 +202,22 @@ class OnnxDetector:
         keep = _wanted_and_best(candidates, self._wanted)
         boxes = placement.to_picture(candidates.boxes_px[keep])
         scores, ids = np.minimum(candidates.scores[keep], np.float32(1)), candidates.class_ids[keep]
+        if self._power != 1:
+            scores = np.power(scores, np.float32(self._power))
         # Nothing of a box that lies outside the picture is left after clipping.
         sides = boxes[:, 2:] - boxes[:, :2]
         if sides.size and sides.min() < 1:
             inside = (sides >= 1).all(axis=1)
             boxes, scores, ids = boxes[inside], scores[inside], ids[inside]
-        if self._decoder.needs_suppression:
-            twin_iou = None if self._wanted is None else TWIN_IOU
-            stays = suppress_detections(boxes, scores, ids, iou_limit=IOU_LIMIT, twin_iou=twin_iou)
-            boxes, scores, ids = boxes[stays], scores[stays], ids[stays]
-        return Detections(boxes, scores, ids, self._class_names)
+        stays = self._suppress(boxes, scores, ids)
+        return Detections(boxes[stays], scores[stays], ids[stays], self._class_names)
+
+    def _suppress(self, boxes: Floats, scores: Floats, ids: NDArray[np.int32]) -> NDArray[np.intp]:
+        if not self._decoder.needs_suppression:
+            # Each object once, but once for each class that it may be of: those boxes coincide.
+            return suppress(boxes, scores, np.zeros_like(ids), TWIN_IOU)
+        twin_iou = None if self._wanted is None else TWIN_IOU
+        return suppress_detections(boxes, scores, ids, iou_limit=IOU_LIMIT, twin_iou=twin_iou)
 
     def _check(self, candidates: Candidates) -> None:
         """Raises where a broken model would be taken for an empty street."""

@@ -22,6 +22,8 @@ IMAGENET_BGR_MEAN, IMAGENET_BGR_STD = (103.53, 116.28, 123.675), (57.375, 57.12,
 IMAGENET_RGB_MEAN, IMAGENET_RGB_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 UNIT_STD = (255.0, 255.0, 255.0)
 MAX_CLASSES = 1000
+COMMON_SURE_SCORE = 0.3
+"""Of YOLO models. The tracker's figures are made for scores like theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class Decoder(ABC):
         input_format: what it is usually fed with.
         n_classes: how many classes it tells apart; None if its outputs do not show it.
         default_names: what its classes are called where the file names none; None: COCO's 80 if the number fits.
+        sure_score: the score from which on a detection is usually taken for a thing; families differ much in that.
         needs_suppression: False for models that give each object once by themselves.
         rates_everything: whether each run gives a score for each place, so that one which never gives any score
             above 0 is broken.
@@ -121,6 +124,7 @@ class Decoder(ABC):
     input_format: InputFormat
     n_classes: int | None = None
     default_names: Sequence[str] | None = None
+    sure_score: float = COMMON_SURE_SCORE
     needs_suppression = True
     rates_everything = True
 

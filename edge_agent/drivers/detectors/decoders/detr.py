@@ -27,6 +27,7 @@ class Detr(Decoder):
 
     kind = "detr"
     family = "DETR"
+    sure_score = 0.5
     needs_suppression = False
 
     def __init__(self, width_px: int, height_px: int, order: tuple[int, int, int]) -> None:
@@ -61,6 +62,7 @@ class DetrHeads(Decoder):
 
     kind = "detr-raw"
     family = "DETR (heads)"
+    sure_score = 0.5
     needs_suppression = False
     _NAMES = (("pred_logits", "pred_boxes"), ("logits", "pred_boxes"), ("labels", "dets"))
     _SOFTMAX_DEPTH = 92

@@ -27,6 +27,7 @@ from edge_agent.drivers.detectors.letterbox import RGB, Fit, InputFormat
 class DistributionHead(Decoder):
     """NanoDet and PicoDet: per stride class scores, and distances to the four sides as distributions over bins."""
 
+    sure_score = 0.4
     _BINS = 8
 
     def __init__(

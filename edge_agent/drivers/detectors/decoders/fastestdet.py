@@ -20,6 +20,7 @@ class FastestDet(Decoder):
 
     kind = "fastestdet"
     family = "FastestDet"
+    sure_score = 0.65
 
     def __init__(self, width_px: int, height_px: int, columns: int, rows: int, n_classes: int) -> None:
         self.input_format = InputFormat(width_px, height_px, Fit.STRETCH, std=UNIT_STD)

@@ -26,6 +26,7 @@ class Ssd(Decoder):
 
     kind = "ssd"
     family = "SSD"
+    sure_score = 0.5
     default_names = COCO_91
     needs_suppression = False
     rates_everything = False
