@@ -1,7 +1,6 @@
 """Where models lie, and how a name becomes a file."""
 
 import hashlib
-import importlib.resources
 import os
 import re
 from collections.abc import Mapping
@@ -71,6 +70,9 @@ def sha256_of(path: Path) -> str:
 
 
 def _bundled() -> Path:
+    # Only here: the agent's main process has no use for it.
+    import importlib.resources
+
     packaged = importlib.resources.files("edge_agent") / FOLDER / _BUNDLED_FILE
     path = Path(str(packaged))
     if not path.is_file():

@@ -41,10 +41,11 @@ def parse_input_size(text: str) -> tuple[int, int]:
     Raises:
         ValueError: showing the form.
     """
-    width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and (height or width).isdigit()):
+    width, cross, height = text.lower().partition("x")
+    height = height if cross else width
+    if not (width.isdigit() and height.isdigit()):
         raise ValueError(f"{text!r} is no size; write WIDTHxHEIGHT in pixels, as 416x416")
-    size_px = int(width), int(height or width)
+    size_px = int(width), int(height)
     check_input_size(size_px)
     return size_px
 
