@@ -142,7 +142,7 @@ def ssd_of_tensorflow(fit: str) -> Outputs:
     classes[0, 0] = COCO_91.index("car")
     # Behind `num_detections` there is rubbish, with high scores.
     rubbish = np.zeros((1, 10))
-    rubbish[0, 5:] = 0.95
+    rubbish[0, 5:], boxes[0, 5:] = 0.95, (0.1, 0.1, 0.3, 0.3)
     return {
         "num_detections:0": Output(np.asarray([5.0])),
         "detection_boxes:0": Output(boxes),
@@ -231,6 +231,7 @@ CASES = {
         saved={"metadata": {"names": str([*COCO_80, "tram"])}},
     ),
     "yolov8, float16": Case("yolov8", lambda: without_objectness(CENTRE), saved={"dtype": np.float16}),
+    "yolov8, bytes": Case("yolov8", lambda: without_objectness(CENTRE), fed="rgb-255", saved={"dtype": np.uint8}),
     "yolov8, open size": Case(
         "yolov8",
         lambda: without_objectness(CENTRE),
