@@ -73,15 +73,20 @@ def counted(detector: OnnxDetector, shown: list[Image]) -> tuple[int, int]:
     return n_in, len(crossings) - n_in
 
 
+def loaded(path: Path, threads: int) -> OnnxDetector:
+    detector = load_detector(str(path), classes=VEHICLES, threads=threads)
+    assert isinstance(detector, OnnxDetector)
+    return detector
+
+
 def row(path: Path, shown: list[Image], every: list[Image], n_cores: int) -> str:
     """One line of the table."""
-    times = []
+    detector, times = loaded(path, 1), []
     for threads in THREADS:
         if threads > n_cores:
             times.append(f"{'-':>14}")
             continue
-        detector = load_detector(str(path), classes=VEHICLES, threads=threads)
-        assert isinstance(detector, OnnxDetector)
+        detector = loaded(path, threads)
         ms = median_ms(detector, shown)
         times.append(f"{ms:>7.1f} {1000 / ms:>6.1f}")
     n_in, n_out = counted(detector, every)
