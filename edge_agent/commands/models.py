@@ -22,6 +22,7 @@ from edge_agent.models.known import KNOWN_MODELS, KnownModel, ModelError, known_
 from edge_agent.models.store import BUNDLED, SUFFIX, VARIABLE, file_of, model_path, sha256_of, user_folder
 
 THREADS = (1, 2, 4)
+_OWN_LICENCE = "Apache-2.0"
 
 
 def add(subparsers: Subparsers) -> None:
@@ -127,7 +128,7 @@ def _options(options: argparse.Namespace) -> ModelOptions:
 
 
 def _list(options: argparse.Namespace, folder: Path) -> int:
-    rows = [_known_row(model, folder) for model in KNOWN_MODELS] + _other_rows(folder)
+    rows = [*_bundled_rows(), *(_known_row(model, folder) for model in KNOWN_MODELS), *_other_rows(folder)]
     if options.json:
         print(json.dumps({"folder": str(folder), "models": rows}))
         return EXIT_OK
@@ -143,6 +144,14 @@ def _list(options: argparse.Namespace, folder: Path) -> int:
     print("Fetch one with `stopline-agent models pull NAME`. A licence is that of the project that publishes it.")
     print("YOLOv5, v8, 11 and 26 can be used too, but are under AGPL-3.0: bring your own file, and mind it.")
     return EXIT_OK
+
+
+def _bundled_rows() -> list[dict[str, Any]]:
+    try:
+        path = model_path(BUNDLED)
+    except ModelError:
+        return []
+    return [_file_row(path, BUNDLED, _OWN_LICENCE, "comes with Stopline; needs no download")]
 
 
 def _known_row(model: KnownModel, folder: Path) -> dict[str, Any]:
@@ -166,19 +175,23 @@ def _other_rows(folder: Path) -> list[dict[str, Any]]:
     """Models that were imported, or put there by hand."""
     files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else []
     return [
-        {
-            "name": path.stem,
-            "here": True,
-            "bytes": path.stat().st_size,
-            "input_px": None,
-            "licence": None,
-            "good_for": "your own; `info` tells more",
-            "url": None,
-            "sha256": sha256_of(path),
-        }
+        _file_row(path, path.stem, None, "your own; `info` tells more")
         for path in files
         if not path.name.startswith(".") and known_model(path.stem) is None
     ]
+
+
+def _file_row(path: Path, name: str, licence: str | None, good_for: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "here": True,
+        "bytes": path.stat().st_size,
+        "input_px": None,
+        "licence": licence,
+        "good_for": good_for,
+        "url": None,
+        "sha256": sha256_of(path),
+    }
 
 
 # --- pull and import ---------------------------------------------------------------------------------------------
@@ -248,7 +261,7 @@ def _about_file(path: Path, *, bundled: bool) -> dict[str, Any]:
         "bytes": path.stat().st_size,
         "sha256": sha256,
         "known": BUNDLED if bundled else known.name if known else None,
-        "licence": known.licence if known else None,
+        "licence": _OWN_LICENCE if bundled else known.licence if known else None,
     }
 
 
