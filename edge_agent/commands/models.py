@@ -22,6 +22,10 @@ from edge_agent.models.known import KNOWN_MODELS, KnownModel, ModelError, known_
 from edge_agent.models.store import BUNDLED, SUFFIX, VARIABLE, file_of, model_path, sha256_of, user_folder
 
 THREADS = (1, 2, 4)
+_NOTHING = (
+    "nothing. If there are vehicles in the picture, the model does not suit it, is fed wrongly (normalisation), or "
+    "lost too much when it was quantised: try the float32 file"
+)
 _OWN_LICENCE = "Apache-2.0"
 
 
@@ -310,7 +314,7 @@ def _in_words(told: dict[str, Any]) -> str:
     by_class: dict[str, int] = {}
     for thing in told["found"]:
         by_class[thing["class"]] = by_class.get(thing["class"], 0) + 1
-    found = ", ".join(f"{n} {name}" for name, n in by_class.items()) or "nothing"
+    found = ", ".join(f"{n} {name}" for name, n in by_class.items()) or _NOTHING
     shown = ", ".join(name for name in classes[:10] if name) + (", ..." if len(classes) > 10 else "")
     lines += [
         f'family       {told["family"]} (decoder = "{told["decoder"]}")',

@@ -332,6 +332,7 @@ def test_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "4 threads",
     ):
         assert words in out
+    assert "found        nothing. If there are vehicles in the picture" in models(capsys, "info", path)[0]
     told = json.loads(models(capsys, "info", path, "--json")[0])
     assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (told["found"], told["picture"][:4]) == ([], "sim:")
