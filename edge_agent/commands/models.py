@@ -23,8 +23,8 @@ from edge_agent.models.store import BUNDLED, SUFFIX, VARIABLE, file_of, model_pa
 
 THREADS = (1, 2, 4)
 _NOTHING = (
-    "nothing. If there are vehicles in the picture, the model does not suit it, is fed wrongly (normalisation), or "
-    "lost too much when it was quantised: try the float32 file"
+    "nothing. If there are vehicles in the picture, the model does not suit it, is fed wrongly (normalisation), "
+    "or lost too much when it was quantised: try the float32 file"
 )
 _OWN_LICENCE = "Apache-2.0"
 

@@ -50,6 +50,7 @@ class YoloX(Decoder):
         self._in_pixels = in_pixels
         self._objectness_logits, self._class_logits = objectness_logits, class_logits
         self._corners, self._strides = cells(width_px, height_px, strides)
+        self._origins_px = self._corners * self._strides[:, None]
 
     @classmethod
     def recognise(cls, signature: Signature) -> Self | None:
@@ -83,7 +84,8 @@ class YoloX(Decoder):
 
     def decode(self, outputs: Outputs, threshold: float) -> Candidates:
         rows = floats(outputs[0])[0]
-        likely = self._likely(rows[:, 4], threshold)
+        # A copy, since this column is looked at several times, and each time all rows would be fetched for it.
+        likely = self._likely(np.ascontiguousarray(rows[:, 4]), threshold)
         rows = rows[likely]
         objectness = sigmoid(rows[:, 4]) if self._objectness_logits else rows[:, 4]
         classes = rows[:, 5:]
@@ -112,9 +114,15 @@ class YoloX(Decoder):
     def _boxes(self, rows: Floats, picks: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Floats:
         if self._in_pixels:
             return from_centres(rows)
-        stride = self._strides[picks][:, None]
-        centres = (rows[:, :2] + self._corners[picks]) * stride
+        origin, stride = self._origins_px[picks], self._strides[picks, None]
+        # Strides are powers of two, so the order of these does not matter to the last bit.
+        centres = rows[:, :2] * stride
+        centres += origin
         # What is too large becomes infinite, and is told as such by whoever asked.
         with np.errstate(over="ignore"):
-            halves = np.exp(rows[:, 2:4]) * stride / 2
-        return np.hstack([centres - halves, centres + halves])
+            halves = np.exp(rows[:, 2:4])
+            halves *= stride / 2
+        boxes = np.empty((len(rows), 4), np.float32)
+        np.subtract(centres, halves, out=boxes[:, :2])
+        np.add(centres, halves, out=boxes[:, 2:])
+        return boxes
