@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("edge_agent.commands.init", "write a new configuration, asking for what it needs"),
     "check": ("edge_agent.commands.check", "try everything a configuration names, and say what to mend"),
     "identity": ("edge_agent.commands.identity", "print the device's id; make it and its key at first need"),
+    "models": ("edge_agent.commands.models", "fetch models, take in your own, and see what they can do here"),
     "simulate": ("edge_agent.commands.simulate", "send made-up counts, to try a collector or a network"),
     "outbox": ("edge_agent.commands.outbox", "look into what waits for the collector: status, export, verify"),
 }

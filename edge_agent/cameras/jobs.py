@@ -34,5 +34,9 @@ def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False) -> 
         zones=tuple((zone.name, zone.points, zone.anchor.value) for zone in camera.zones),
         black_after_s=camera.black_after_s,
         frozen_after_s=camera.frozen_after_s,
+        decoder=camera.decoder,
+        normalisation=camera.normalisation,
+        input_size_px=camera.input_size,
+        provider=camera.execution_provider,
         probe=probe,
     )

@@ -34,6 +34,11 @@ class CameraJob(msgspec.Struct, frozen=True):
     zones: tuple[Shape, ...]
     black_after_s: float
     frozen_after_s: float
+    decoder: str | None = None
+    normalisation: str | None = None
+    input_size_px: tuple[int, int] | None = None
+    provider: str = "cpu"
+    """These four: how the model is read, fed and run, as `ModelOptions` has it."""
     probe: bool = False
     """Only open everything, look at some pictures, tell what they are like, and end."""
 

@@ -25,6 +25,7 @@ from edge_agent.counting import Pipeline, check_inside
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.shapes import Anchor, Line, Zone
 from edge_agent.drivers.base import Detector, DetectorError, FrameSource, SourceError, SourceStalled
+from edge_agent.drivers.detectors.choices import ModelOptions
 from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
 from edge_agent.drivers.sim.source import SceneSource
 from edge_agent.drivers.sources.opening import open_source
@@ -65,7 +66,8 @@ def make_detector(job: CameraJob) -> Detector:
         DetectorError: with what to do about it.
     """
     threshold = DEFAULT_SCORE if job.score_threshold is None else job.score_threshold
-    return load_detector(job.model, classes=job.classes, score_threshold=threshold, threads=job.threads)
+    options = ModelOptions(job.decoder, job.normalisation, job.input_size_px, job.provider, job.threads)
+    return load_detector(job.model, classes=job.classes, score_threshold=threshold, options=options)
 
 
 def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], tuple[Zone, ...]]:

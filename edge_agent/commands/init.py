@@ -56,7 +56,7 @@ def add(subparsers: Subparsers) -> None:
     option("--collector", metavar="URL", help="address of the collector")
     option("--camera", metavar="NAME", help="name of the camera (default: camera)")
     option("--source", help="the camera: rtsp://..., /dev/video0, a video, a folder of pictures, sim:NAME")
-    option("--model", help="path of an .onnx file, or motion (default: motion)")
+    option("--model", help="path of an .onnx file, the name of a pulled model, or motion (default: motion)")
     option(
         "--line", action="append", default=[], metavar="NAME:X1,Y1,X2,Y2", help="a counting line; may be repeated"
     )

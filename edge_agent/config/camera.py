@@ -8,6 +8,8 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from edge_agent.config.section import Name, Pixels, Section, beside_config
 from edge_agent.domain import shapes
 from edge_agent.domain.classes import ANY, VEHICLES
+from edge_agent.drivers.detectors.choices import CPU, DECODERS, NORMALISATIONS, check_input_size
+from edge_agent.models.store import BUNDLED, MOTION, is_name
 
 SOURCE_SCHEMES = ("rtsp", "rtsps", "http", "https", "sim")
 """What may stand before `:` in a camera's source; without it, it is a device, a file or a folder."""
@@ -76,7 +78,34 @@ class CameraSettings(Section):
         default="motion",
         min_length=1,
         title="Model",
-        description="Path of an .onnx file, or motion, which needs no model and tells no classes",
+        description="Path of an .onnx file, the name of a pulled model (see stopline-agent models list), bundled, "
+        "or motion, which needs no model and tells no classes",
+    )
+    decoder: str | None = Field(
+        default=None,
+        examples=["yolox"],
+        title="Decoder",
+        description="How the model's outputs are read, where they do not tell by themselves: "
+        + ", ".join(DECODERS),
+    )
+    normalisation: str | None = Field(
+        default=None,
+        examples=["rgb-1"],
+        title="Normalisation",
+        description="How the model wants its pixels, where that is not usual for its family: "
+        + ", ".join(NORMALISATIONS),
+    )
+    input_size: tuple[int, int] | None = Field(
+        default=None,
+        examples=[[416, 416]],
+        title="Input size",
+        description="Width and height in pixels of what a model sees that leaves its size open",
+    )
+    execution_provider: str = Field(
+        default=CPU,
+        min_length=1,
+        title="Execution provider",
+        description="What runs the model: cpu, or another that this machine's onnxruntime has",
     )
     fps: float | None = Field(
         default=None,
@@ -142,14 +171,32 @@ class CameraSettings(Section):
     @field_validator("model")
     @classmethod
     def _find_model(cls, model: str, info: ValidationInfo) -> str:
-        if model == "motion":
+        # A name is looked up by the whole configuration, which knows where models are kept.
+        if model in (MOTION, BUNDLED) or is_name(model):
             return model
         if not model.endswith(".onnx"):
-            raise ValueError("must be the path of an .onnx file, or motion")
+            raise ValueError("must be the path of an .onnx file, the name of a pulled model, bundled, or motion")
         path = beside_config(Path(model), info)
         if (info.context or {}).get("files_must_exist", True) and not path.is_file():
             raise ValueError(f"there is no model file {path}; copy it there, mend the path, or use motion")
         return str(path)
+
+    @field_validator("decoder")
+    @classmethod
+    def _check_decoder(cls, decoder: str | None) -> str | None:
+        return _one_of(decoder, DECODERS)
+
+    @field_validator("normalisation")
+    @classmethod
+    def _check_normalisation(cls, normalisation: str | None) -> str | None:
+        return _one_of(normalisation, NORMALISATIONS)
+
+    @field_validator("input_size")
+    @classmethod
+    def _check_input_size(cls, size_px: tuple[int, int] | None) -> tuple[int, int] | None:
+        if size_px is not None:
+            check_input_size(size_px)
+        return size_px
 
     @field_validator("classes")
     @classmethod
@@ -162,3 +209,9 @@ class CameraSettings(Section):
     def wanted_classes(self) -> tuple[str, ...] | None:
         """The classes to count; None for all, without telling them apart."""
         return None if self.model == "motion" or ANY in self.classes else self.classes
+
+
+def _one_of(value: str | None, allowed: tuple[str, ...]) -> str | None:
+    if value is not None and value not in allowed:
+        raise ValueError(f"is not known; known are {', '.join(allowed)}")
+    return value

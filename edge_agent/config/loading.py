@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from edge_agent.config.section import Context
-from edge_agent.config.settings import AgentConfig, name_clashes
+from edge_agent.config.settings import AgentConfig, absent_models, name_clashes
 from edge_agent.config.toml_lines import line_numbers, line_of
 from edge_agent.redact import redact
 
@@ -139,7 +139,8 @@ def _validate(
         for details in error.errors(include_url=False):
             loc = _without_key_mark(details)
             faults.append(_fault(loc, details, tree, *where(loc)))
-    for loc, message in name_clashes(tree):
+    absent = absent_models(config) if config is not None and context.files_must_exist else []
+    for loc, message in [*name_clashes(tree), *absent]:
         faults.append(Fault(*where(loc), _key_text(loc, tree), _value_text(_get(tree, loc)), message))
     return config
 

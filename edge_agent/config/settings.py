@@ -13,10 +13,12 @@ from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.section import Name, Section, beside_config, existing_file
+from edge_agent.models.known import ModelError
+from edge_agent.models.store import BUNDLED, FOLDER, file_of, is_name, model_path
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -185,6 +187,23 @@ class AgentConfig(Section):
         """Where the outbox lies."""
         return self.state_dir / "outbox.db"
 
+    @property
+    def models_dir(self) -> Path:
+        """Where pulled models lie."""
+        return self.state_dir / FOLDER
+
+    @field_validator("cameras")
+    @classmethod
+    def _find_models(cls, cameras: tuple[CameraSettings, ...], info: ValidationInfo) -> tuple[CameraSettings, ...]:
+        """Names of models become their files in the state folder."""
+        folder = info.data.get("state_dir", Path()) / FOLDER
+        return tuple(
+            camera.model_copy(update={"model": str(file_of(camera.model, folder))})
+            if is_name(camera.model)
+            else camera
+            for camera in cameras
+        )
+
     @field_validator("timezone")
     @classmethod
     def _check_timezone(cls, timezone: str | None) -> str | None:
@@ -194,6 +213,20 @@ class AgentConfig(Section):
             except (ZoneInfoNotFoundError, ValueError, OSError) as error:
                 raise ValueError("is no time zone that this machine knows; write it as Europe/Berlin") from error
         return timezone
+
+
+def absent_models(config: AgentConfig) -> list[tuple[tuple[str | int, ...], str]]:
+    """Models that were named and are not there: where, and what to do."""
+    absent: list[tuple[tuple[str | int, ...], str]] = []
+    for place, camera in enumerate(config.cameras):
+        path = Path(camera.model)
+        if camera.model != BUNDLED and path.parent != config.models_dir:
+            continue
+        try:
+            model_path(path.stem, config.models_dir)
+        except ModelError as error:
+            absent.append((("cameras", place, "model"), str(error)))
+    return absent
 
 
 _Named = tuple[tuple[str | int, ...], Mapping[str, Any]]

@@ -2,12 +2,25 @@
 
 import argparse
 import json
+import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_agent.domain.classes import ANY, VEHICLES, parse_classes
 from edge_agent.domain.shapes import Line, Zone
+from edge_agent.drivers.detectors.choices import (
+    DECODERS,
+    NORMALISATIONS,
+    ModelOptions,
+    parse_input_size,
+)
+from edge_agent.models.known import ModelError
+from edge_agent.models.store import VARIABLE, is_name, model_path, user_folder
+
+if TYPE_CHECKING:
+    from edge_agent.config.settings import AgentConfig
 
 OK, NOT_ALL_MEASURED, UNUSABLE = 0, 1, 2
 
@@ -42,7 +55,7 @@ class Plan:
     frames: tuple[int, int] | None
     every: int
     score: float | None
-    threads: int | None = None
+    model_options: ModelOptions = field(default_factory=ModelOptions)
     black_after_s: float = 5.0
     frozen_after_s: float = 30.0
 
@@ -57,7 +70,20 @@ def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     add("source", metavar="SOURCE", help="video, folder of pictures, device, rtsp:// or http:// address, sim:NAME")
     add("--config", type=Path, metavar="F", help="take model, lines, zones and classes from this configuration")
     add("--camera", metavar="NAME", help="which camera of the configuration; needed if it has several")
-    add("--model", metavar="M", help="path of an .onnx file, or motion, which needs none (default: motion)")
+    add(
+        "--model", metavar="M",
+        help="path of an .onnx file, the name of a pulled model, bundled, or motion, which needs none "
+        "(default: motion)",
+    )  # fmt: skip
+    add(
+        "--models-dir", type=Path, metavar="DIR",
+        help="where pulled models lie (default: $STOPLINE_MODELS_DIR, the configuration's state folder, or "
+        "~/.local/share/stopline/models)",
+    )  # fmt: skip
+    add("--decoder", choices=DECODERS, help="how the model is read, where its outputs do not tell")
+    add("--normalisation", choices=NORMALISATIONS, help="how the model wants its pixels, if not as is usual")
+    add("--input-size", metavar="WxH", help="what a model sees that leaves its size open, as 416x416")
+    add("--provider", metavar="P", help="what runs the model: cpu, or another that onnxruntime has here")
     add(
         "--line", action="append", default=[], metavar="NAME:X1,Y1,X2,Y2[,...]", help="count here; may be repeated"
     )
@@ -166,13 +192,38 @@ def _plan(args: argparse.Namespace) -> Plan:
     return replace(
         plan,
         source=args.source,
-        model=args.model or plan.model,
+        model=_model(args) or plan.model,
         classes=parse_classes(args.classes) if args.classes else plan.classes,
         fps=args.fps or plan.fps,
         frames=frames,
         every=every,
         score=_checked_score(args.score) if args.score is not None else plan.score,
-        threads=args.threads or plan.threads,
+        model_options=_options(args, plan.model_options),
+    )
+
+
+def _model(args: argparse.Namespace) -> str | None:
+    """What `--model` says, with the file instead of a name."""
+    model: str | None = args.model
+    if model is None or not is_name(model):
+        return model
+    folder = args.models_dir
+    if folder is None and args.config and not os.environ.get(VARIABLE):
+        folder = _load(args.config).models_dir
+    try:
+        return str(model_path(model, folder or user_folder()))
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+
+
+def _options(args: argparse.Namespace, base: ModelOptions) -> ModelOptions:
+    """How the model is run: the command line before the configuration."""
+    return ModelOptions(
+        decoder=args.decoder or base.decoder,
+        normalisation=args.normalisation or base.normalisation,
+        input_size_px=parse_input_size(args.input_size) if args.input_size else base.input_size_px,
+        provider=args.provider or base.provider,
+        threads=args.threads or base.threads,
     )
 
 
@@ -182,14 +233,18 @@ def _checked_score(score: float) -> float:
     return score
 
 
-def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
-    """What the configuration says about one of its cameras, for another source."""
+def _load(path: Path) -> "AgentConfig":
     from edge_agent.config.loading import ConfigError, load_config
 
     try:
-        cameras = load_config(path).cameras
+        return load_config(path)
     except ConfigError as error:
         raise UsageError(str(error)) from error
+
+
+def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
+    """What the configuration says about one of its cameras, for another source."""
+    cameras = _load(path).cameras
     chosen = [camera for camera in cameras if camera_name in (None, camera.name)]
     if len(chosen) != 1:
         names = ", ".join(camera.name for camera in cameras) or "none"
@@ -205,7 +260,9 @@ def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
         frames=None,
         every=1,
         score=camera.score_threshold,
-        threads=camera.threads,
+        model_options=ModelOptions(
+            camera.decoder, camera.normalisation, camera.input_size, camera.execution_provider, camera.threads
+        ),
         black_after_s=camera.black_after_s,
         frozen_after_s=camera.frozen_after_s,
     )

@@ -249,7 +249,7 @@ def _with_own_lines(plan: Plan, source: FrameSource) -> Plan:
 def _detector(plan: Plan) -> Detector:
     # The tracker follows known vehicles by weaker scores than it takes to make a new one.
     threshold = DEFAULT_SCORE if plan.score is None else min(DEFAULT_SCORE, plan.score)
-    return load_detector(plan.model, classes=plan.classes, score_threshold=threshold, threads=plan.threads)
+    return load_detector(plan.model, classes=plan.classes, score_threshold=threshold, options=plan.model_options)
 
 
 def _params(plan: Plan) -> PipelineParams:

@@ -15,6 +15,12 @@ COCO_80 = (
 )  # fmt: skip
 """The 80 classes of the COCO data set, by the class ids that its detectors use."""
 
+_SKIPPED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+COCO_91 = tuple(
+    "" if n == 0 or n in _SKIPPED else COCO_80[n - 1 - sum(skipped < n for skipped in _SKIPPED)] for n in range(91)
+)
+"""The same by the numbers of the data set itself, which count from 1 and skip some: SSD models give those."""
+
 MOVING_OBJECT = "object"
 """What `motion` calls all that moves: it tells no classes."""
 

@@ -46,14 +46,16 @@ def undisturbed(times_ms: list[float]) -> float:
     return statistics.quantiles(times_ms[5:], n=5)[0]
 
 
-def pictures(data: Path) -> list[Image]:
+def pictures(data: Path, last: int = 15 + 6 * N) -> list[Image]:
     """Every sixth picture of the junction: what a Pi sees at 5 a second."""
-    found = [cv2.imread(str(data / f"clips/junction/{n:03d}.jpg")) for n in range(16, 16 + 6 * N, 6)]
+    found = [cv2.imread(str(data / f"clips/junction/{n:03d}.jpg")) for n in range(16, last + 1, 6)]
     return [np.asarray(image, np.uint8) for image in found if image is not None]
 
 
 def model_against_pipeline(data: Path, size_px: tuple[int, int]) -> tuple[float, float]:
     """ms of the pipeline's frame, and of `session.run` on the same input, measured in turns."""
+    # As a camera process does: OpenCV gets as many threads as the model.
+    cv2.setNumThreads(1)
     detector = load_detector(str(data / "models/yolox_nano_416.onnx"), classes=VEHICLES, threads=1)
     assert isinstance(detector, OnnxDetector)
     scale = size_px[0] / 640

@@ -116,7 +116,12 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
         ('source = "0"\nclasses = []', "must have 1 element(s), not 0"),
         ('source = "0"\nclasses = ["any", "car"]', "stands alone"),
         ('source = "0"\nmodel = "gone.onnx"', "there is no model file /etc/gone.onnx; copy it there"),
-        ('source = "0"\nmodel = "bundle"', "must be the path of an .onnx file, or motion"),
+        ('source = "0"\nmodel = "a model"', "must be the path of an .onnx file, the name of a pulled model"),
+        ('source = "0"\nmodel = "my-own"', "cameras[c].model = \"my-own\": there is no model 'my-own' in /"),
+        ('source = "0"\nmodel = "yolox-nano"', "fetch it with: stopline-agent models pull yolox-nano --to /"),
+        ('source = "0"\ndecoder = "yolo9000"', "is not known; known are yolox, yolov5"),
+        ('source = "0"\nnormalisation = "rgb"', "is not known; known are bgr-255, rgb-255"),
+        ('source = "0"\ninput_size = [416, 5]', "416x5 is no size for a model's input"),
         (
             'source = "rstp://u:pw@h/s"',
             '"rstp://u:***@h/s": begins with rstp:, which is not known; known are rtsp',

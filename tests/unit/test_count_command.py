@@ -50,7 +50,12 @@ def test_frames_in_other_words(text: str) -> None:
     ("arguments", "words"),
     [
         (["nowhere.mp4", "--line", "a:0,0,9,9"], "there is no file or folder nowhere.mp4"),
-        (["sim:road", "--model", "bundled"], "no model is bundled yet"),
+        (
+            ["sim:road", "--model", "yolox-tiny", "--models-dir", "/nowhere"],
+            "models pull yolox-tiny --to /nowhere",
+        ),
+        (["sim:road", "--model", "mine", "--models-dir", "/nowhere"], "there is no model 'mine' in /nowhere"),
+        (["sim:road", "--input-size", "big"], "write WIDTHxHEIGHT"),
         (["sim:road", "--line", "a:0,0,0,0"], "line 'a'"),
         (["sim:road", "--line", "a:0,0,900,0", "--frames", "1-2"], "outside of the picture, which is 640x360"),
         (["sim:road", "--line", "a:0,0,9,9", "--zone", "a:0,0,9,0,9,9"], "'a' is used twice"),

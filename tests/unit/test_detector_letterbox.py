@@ -39,7 +39,7 @@ def test_tensor_is_opencvs(size: tuple[int, int], fit: Fit, channels: tuple[int,
     image = picture(*size)
     tensor, _ = Letterbox(wanted).fill(image)
     assert tensor.dtype == np.float32
-    np.testing.assert_allclose(tensor, reference(image, wanted), atol=2e-5)
+    np.testing.assert_allclose(tensor.astype(np.float32), reference(image, wanted), atol=2e-5)
 
 
 def test_a_second_picture_of_another_size_leaves_nothing_of_the_first() -> None:

@@ -12,6 +12,8 @@ from edge_agent.domain.frames import Image
 Floats = NDArray[np.float32]
 RGB = (2, 1, 0)
 BGR = (0, 1, 2)
+_LARGE_PX = 1_500_000
+"""More pixels than those of 1280x720, with some to spare."""
 
 
 class Fit(Enum):
@@ -36,6 +38,8 @@ class InputFormat:
         channels: which of B, G, R comes first, second and third.
         mean, std: in the units of pixels, 0..255, in the model's channel order.
         fill: the pixel value around the picture.
+        dtype: float32, float16 or uint8. What takes bytes scales them itself: mean and std are not used then.
+        channels_last: (1, height, width, 3) instead of (1, 3, height, width).
     """
 
     width_px: int
@@ -45,6 +49,8 @@ class InputFormat:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     fill: float = 114.0
+    dtype: type[np.generic] = np.float32
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +69,11 @@ class Placement:
 
     def to_picture(self, boxes_px: Floats) -> Floats:
         """Boxes (n, 4) from input pixels to picture pixels, clipped to the picture."""
-        origin = np.tile(np.asarray(self.offset_px, np.float32), 2)
-        scale = np.tile(np.asarray(self.scale, np.float32), 2)
-        limits = np.tile(np.asarray(self.picture_size_px, np.float32), 2)
-        return np.asarray(np.clip((boxes_px - origin) / scale, 0, limits), np.float32)
+        (left, top), (right, bottom) = self.offset_px, self.picture_size_px
+        placed = boxes_px - np.array((left, top, left, top), np.float32)
+        placed /= np.array(self.scale * 2, np.float32)
+        np.maximum(placed, np.float32(0), out=placed)
+        return np.minimum(placed, np.array((right, bottom, right, bottom), np.float32), out=placed)
 
 
 def place(picture_size_px: tuple[int, int], wanted: InputFormat) -> Placement:
@@ -88,51 +95,90 @@ class Letterbox:
 
     def __init__(self, wanted: InputFormat) -> None:
         self._wanted = wanted
-        self._mean = np.asarray(wanted.mean, np.float32)
-        self._factor = np.float32(1) / np.asarray(wanted.std, np.float32)
-        self._tensor = np.empty((1, 3, wanted.height_px, wanted.width_px), np.float32)
+        bytes_wanted = wanted.dtype is np.uint8
+        self._mean = np.zeros(3, np.float32) if bytes_wanted else np.asarray(wanted.mean, np.float32)
+        std = np.ones(3, np.float32) if bytes_wanted else np.asarray(wanted.std, np.float32)
+        self._factor = np.float32(1) / std
+        size = wanted.height_px, wanted.width_px
+        self._tensor = np.empty((1, *size, 3) if wanted.channels_last else (1, 3, *size), wanted.dtype)
+        # The same memory, colour by colour, whatever its order.
+        planes = self._tensor[0].transpose(2, 0, 1) if wanted.channels_last else self._tensor[0]
+        self._planes: NDArray[np.generic] = planes
         self._placement: Placement | None = None
-        self._resized = np.empty((0, 0, 3), np.uint8)
 
-    def fill(self, image: Image) -> tuple[Floats, Placement]:
-        """The tensor (1, 3, height, width) of a picture, good until the next call, and where the picture lies."""
+    def fill(self, image: Image) -> tuple[NDArray[np.generic], Placement]:
+        """The tensor of a picture, good until the next call, and where the picture lies.
+
+        Raises:
+            ValueError: it is no colour picture of 8 bits.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+            raise ValueError(
+                f"a picture of {' x '.join(map(str, image.shape))} {image.dtype} cannot be looked at; "
+                "it has to be height x width x 3 colours of 8 bits"
+            )
         height, width = image.shape[:2]
         if self._placement is None or self._placement.picture_size_px != (width, height):
             self._prepare((width, height))
         placement = self._placement
         assert placement is not None
-        smaller = _halved_towards(image, max(placement.scale))
-        cv2.resize(smaller, placement.inner_size_px, dst=self._resized, interpolation=cv2.INTER_LINEAR)
-        self._write(placement)
+        for smaller in self._halves:
+            image = _halved(image, smaller)
+        cv2.split(image, self._split)
+        for colour, sizes in zip(self._split, self._colours, strict=True):
+            for smaller in sizes[:-1]:
+                colour = _halved(colour, smaller)
+            cv2.resize(colour, placement.inner_size_px, dst=sizes[-1], interpolation=cv2.INTER_LINEAR)
+        self._write()
         return self._tensor, placement
 
     def _prepare(self, picture_size_px: tuple[int, int]) -> None:
-        self._placement = place(picture_size_px, self._wanted)
-        inner_width, inner_height = self._placement.inner_size_px
-        self._resized = np.empty((inner_height, inner_width, 3), np.uint8)
-        background = (self._wanted.fill - self._mean) * self._factor
-        self._tensor[:] = background[None, :, None, None]
-
-    def _write(self, placement: Placement) -> None:
+        self._placement = placement = place(picture_size_px, self._wanted)
         (x, y), (width, height) = placement.offset_px, placement.inner_size_px
-        for plane, channel in enumerate(self._wanted.channels):
-            target = self._tensor[0, plane, y : y + height, x : x + width]
-            np.copyto(target, self._resized[:, :, channel])
-            if self._mean[plane] != 0:
-                target -= self._mean[plane]
-            if self._factor[plane] != 1:
-                target *= self._factor[plane]
+        halves = _halves(picture_size_px, max(placement.scale))
+        # Colours are quicker to shrink one by one. Only a very large picture is shrunk as it is first, since apart
+        # they need as much memory as the picture itself.
+        whole = [size for size in halves if 4 * size[0] * size[1] > _LARGE_PX]
+        apart = halves[len(whole) :]
+        self._halves = [np.empty((*size[::-1], 3), np.uint8) for size in whole]
+        split_width, split_height = whole[-1] if whole else picture_size_px
+        self._split = [np.empty((split_height, split_width), np.uint8) for _ in range(3)]
+        self._colours = [[np.empty(size[::-1], np.uint8) for size in (*apart, (width, height))] for _ in range(3)]
+        background = (self._wanted.fill - self._mean) * self._factor
+        self._planes[:] = background[:, None, None].astype(self._wanted.dtype)
+        self._covered = self._planes[:, y : y + height, x : x + width]
+
+    def _write(self) -> None:
+        for target, channel, mean, factor in zip(
+            self._covered, self._wanted.channels, self._mean, self._factor, strict=True
+        ):
+            colour = self._colours[channel][-1]
+            if mean == 0 and factor == 1:
+                np.copyto(target, colour, casting="unsafe")
+            elif self._wanted.dtype is np.float32:
+                np.subtract(colour, mean, out=target, dtype=np.float32)
+                np.multiply(target, factor, out=target)
+            else:
+                np.copyto(target, (colour - mean) * factor, casting="unsafe")
 
 
-def _halved_towards(image: Image, scale: float) -> Image:
-    """The picture, halved while it stays larger than `scale` of its size.
+def _halves(picture_size_px: tuple[int, int], scale: float) -> list[tuple[int, int]]:
+    """The sizes through which a picture is halved while it stays larger than `scale` of its size.
 
     Bilinear sampling alone reads four pixels and skips the others, so that small vehicles flicker when a large
     picture shrinks. Averaging 2x2 pixels is the one exact reduction that costs next to nothing.
     """
-    while scale <= 0.5 and min(image.shape[:2]) >= 2:
-        height, width = image.shape[0] // 2, image.shape[1] // 2
-        half = cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-        image = np.asarray(half, np.uint8)
+    width, height = picture_size_px
+    halves = []
+    while scale <= 0.5 and min(width, height) >= 2:
+        width, height = width // 2, height // 2
+        halves.append((width, height))
         scale *= 2
-    return image
+    return halves
+
+
+def _halved(picture: NDArray[np.uint8], half: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Averages of 2x2 pixels, written into `half`: fresh memory would cost more than the averaging."""
+    height, width = half.shape[:2]
+    cv2.resize(picture[: 2 * height, : 2 * width], (width, height), dst=half, interpolation=cv2.INTER_AREA)
+    return half
