@@ -66,7 +66,8 @@ class Calibration:
             return "4 points: its error cannot be known; a fifth point would show it"
         worst = int(np.argmax(self.errors_px))
         return (
-            f"{len(self.errors_px)} points, mean error {_rms(self.errors_m):.2f} m ({_rms(self.errors_px):.1f} px), "
+            f"{len(self.errors_px)} points, "
+            f"mean error {_rms(self.errors_m):.2f} m ({_rms(self.errors_px):.1f} px), "
             f"worst at point {worst + 1}: {self.errors_m[worst]:.2f} m ({self.errors_px[worst]:.1f} px)"
         )
 
@@ -108,8 +109,8 @@ def check_in_picture(points: Sequence[GroundPoint], size_px: tuple[int, int]) ->
     for number, (x, y, *_) in enumerate(points, start=1):
         if not (-1 <= x <= width + 1 and -1 <= y <= height + 1):
             raise ValueError(
-                f"calibration: point {number} ({x:g}, {y:g}) is outside of the picture, which is {width}x{height}; "
-                "take its pixels from a picture of this camera"
+                f"calibration: point {number} ({x:g}, {y:g}) is outside of the picture, which is {width}x{height}"
+                "; take its pixels from a picture of this camera"
             )
 
 

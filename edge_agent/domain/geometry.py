@@ -103,7 +103,7 @@ def _segment_cut(a: Point, b: Point, start: Point, end: Point, low: float, high:
 
 
 def border_cuts(zone: Zone, start_px: Point, end_px: Point) -> list[float]:
-    """Where the straight way from `start_px` to `end_px` cuts the zone's border, as shares of it in ascending order."""
+    """Where the straight way from `start_px` to `end_px` cuts the zone's border, as ascending shares of it."""
     cuts = (_segment_cut(a, b, start_px, end_px, 0.0, 1.0) for a, b in edges_of(zone.points_px, closed=True))
     return sorted(cut for cut in cuts if cut is not None)
 

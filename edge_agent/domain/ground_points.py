@@ -74,7 +74,7 @@ def _firm(four: Sequence[GroundPoint]) -> bool:
 
 
 def _check_turning(points: Sequence[GroundPoint]) -> None:
-    """Seen from above, three points follow each other the same way round as in the picture, y being turned over."""
+    """Seen from above, three points go round the same way as in the picture, once y is turned over."""
     wrong, n_sure = _wrong_triples(points)
     if not wrong:
         return

@@ -1,10 +1,10 @@
 """Occupancy: what is in a zone, since when, and for how long it stayed.
 
 An object is in a zone when its reference point was found there for some time, and out of it when that was found
-clearly outside for some time. Between two pictures it is taken to have gone straight, so that a stay is as long at 3
-pictures a second as at 30. While it is hidden it stays where it was: a parked car behind a passing bus is one visit,
-and is still one when it comes back under another id (see `handover`). Whoever stood long is waited for long: what
-has been parked for an hour and is not detected for ten minutes is most likely still there.
+clearly outside for some time. Between two pictures it is taken to have gone straight, so that a stay is as long at
+3 pictures a second as at 30. While it is hidden it stays where it was: a parked car behind a passing bus is one
+visit, and is still one when it comes back under another id (see `handover`). Whoever stood long is waited for long:
+what has been parked for an hour and is not detected for ten minutes is most likely still there.
 
 Who stands is told by his place and not by his speed, since the speed of a jittering box is never 0.
 """
@@ -345,7 +345,7 @@ class ZoneCounter:
         facts[[_AT_X, _AT_Y]] += np.where(stays, share * (points.T - facts[[_AT_X, _AT_Y]]), 0.0)
 
     def _stood_s(self, facts: Floats, until_s: Floats) -> Floats:
-        """How long it stood still inside at its present place, where that is long enough; `facts` (planes, ...)."""
+        """How long it stood still inside at its present place, where that is long enough to tell."""
         stretch_s = until_s - np.fmax(facts[_STILL], facts[_FROM])
         return np.asarray(np.where(stretch_s >= self._params.still_s, stretch_s, 0.0))
 

@@ -1,12 +1,12 @@
 """How fast what crosses a line goes, on a ground that is calibrated.
 
 Each track leaves places on the ground: where its boxes end below, and for a camera that looks down steeply, where
-they end on each side. The boxes are those that were detected and not the tracker's: it smooths, and what comes into
-the picture bit by bit seems slow to it for a while. A side counts only where the whole of it is seen.
+they end on each side. The boxes are those that were detected and not the tracker's: it smooths, and what comes
+into the picture bit by bit seems slow to it for a while. A side counts only where the whole of it is seen.
 
 The speed at a moment is the slope of a straight way through the places around that moment: the median over all
-pairs of them, so that a box that jumps now and then does not matter. What is not known well enough is None and not a
-guess: too few places, none near the moment, none where the calibration covers, or places that make no way.
+pairs of them, so that a box that jumps now and then does not matter. What is not known well enough is None and not
+a guess: too few places, none near the moment, none where the calibration covers, or places that make no way.
 """
 
 from collections import deque
