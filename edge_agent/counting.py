@@ -8,7 +8,7 @@ from edge_agent.domain.calibration import Calibration, calibrate
 from edge_agent.domain.crossing import Crossing, CrossingCounter, CrossingParams
 from edge_agent.domain.frames import Detections, Frame
 from edge_agent.domain.ground_points import GroundPoint
-from edge_agent.domain.occupancy import OccupancyParams, Visit, ZoneCounter, ZoneSummary
+from edge_agent.domain.occupancy import OccupancyParams, Visit, ZoneCounter, ZoneNow, ZoneSummary
 from edge_agent.domain.shapes import Line, Zone, check_names
 from edge_agent.domain.speed import SpeedMeter
 from edge_agent.domain.tracking import Tracker, TrackerParams, Tracks
@@ -130,6 +130,10 @@ class Pipeline:
     def occupancy(self) -> dict[str, int]:
         """How many are in each zone now, by its name."""
         return self._stages[1].occupancy if self._stages else {}
+
+    def zones_now(self, now_s: float) -> list[ZoneNow]:
+        """What is in each zone, and who of it stands."""
+        return self._stages[1].now(now_s) if self._stages else []
 
     def zone_summaries(self, now_s: float) -> list[ZoneSummary]:
         """How full each zone was since the last call."""

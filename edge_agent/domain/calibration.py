@@ -86,7 +86,7 @@ def calibrate(points: Sequence[GroundPoint], size_px: tuple[int, int]) -> Calibr
     table = np.asarray(points, np.float64)
     pixels, metres = table[:, :2], table[:, 2:]
     to_picture = _fit(metres, pixels)
-    to_ground = np.linalg.inv(to_picture)
+    to_ground: Floats = np.linalg.inv(to_picture).astype(np.float64)
     _check_horizon(to_ground, pixels)
     hull_px = _widened(_hull(pixels), MARGIN)
     return Calibration(

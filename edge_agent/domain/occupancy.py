@@ -3,7 +3,7 @@
 An object is in a zone when its reference point was found there for some time, and out of it when that was found
 clearly outside for some time. Between two pictures it is taken to have gone straight, so that a stay is as long at
 3 pictures a second as at 30. While it is hidden it stays where it was: a parked car behind a passing bus is one
-visit, and is still one when it comes back under another id (see `handover`). Whoever stood long is waited for long:
+visit, and is still one when it comes back under another id (see `handover`). Who stood long is waited for long:
 what has been parked for an hour and is not detected for ten minutes is most likely still there.
 
 Who stands is told by his place and not by his speed, since the speed of a jittering box is never 0.
@@ -311,7 +311,7 @@ class ZoneCounter:
             first[came] = last[within] = step.now_s
             since[within] = np.nan
             since[out & np.isnan(since)] = step.now_s
-            for row in np.flatnonzero(came | went):
+            for row in np.flatnonzero(came | went).tolist():
                 plane, which = (first, -1) if came[row] else (last, 0)
                 plane[row] = self._cut_s(zone, row, self._points_px[number, row], points[row], step.now_s, which)
             self._note_place(number, seen, points, step)

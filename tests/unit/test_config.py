@@ -141,7 +141,7 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
             'source = "0"\n[[cameras.lines]]\nname = "l"\npoints = [[0, 0], [9, 9]]\n'
             '[[cameras]]\nname = "d"\nsource = "1"\n'
             '[[cameras.zones]]\nname = "l"\npoints = [[0, 0], [9, 9], [9, 0]]',
-            'line 12: cameras[d].zones[l].name = "l": another line or zone of this device',
+            'line 12: cameras[d].zones[l].name = "l": another line, zone or turn of this device',
         ),
     ],
 )
