@@ -26,7 +26,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "zones": {"name": "queue north", "points": [[100, 100], [300, 100], [300, 200], [100, 200]]},
     "turns": {"name": "back to north", "from": "stop line north", "to": "stop line north", "within_s": 60.0},
     "calibration": {
-        "points": [[129, 253, -7, 12], [511, 253, 7, 12], [394, 60, 7, 40], [246, 60, -7, 40], [320, 161, 0, 20]]
+        "points": [[129, 253, -7, 12], [511, 253, 7, 12], [394, 60, 7, 40], [246, 60, -7, 40], [320, 164, 0, 19]]
     },
 }
 
