@@ -57,9 +57,9 @@ def the_job() -> CameraJob:
 
 @pytest.fixture(scope="module")
 def told() -> list[Message]:
-    """All that is told of 30 s of a street, 10 pictures a second."""
+    """All that is told of 20 s of a street, 10 pictures a second."""
     job = the_job()
-    source = SceneSource("road", realtime=False, frames=(1, 900), every=3)
+    source = SceneSource("road", realtime=False, frames=(1, 600), every=3)
     lines, zones = make_shapes(job, source)
     detector = make_detector(job)
     pipeline = Pipeline(
@@ -83,17 +83,17 @@ def counts(told: list[Message], via: Via) -> list[Count]:
 def test_turns_are_counted_beside_the_crossings_that_they_are_made_of(told: list[Message]) -> None:
     crossings = Counter((one.source, one.direction) for one in counts(told, Via.CAMERA))
     turns = Counter(one.source for one in counts(told, Via.TURN))
-    assert turns["towards"] == 7
+    assert turns["towards"] == 4
     assert all(one.direction is Direction.NONE for one in counts(told, Via.TURN))
     unpaired = Counter(one.source for one in counts(told, Via.UNPAIRED))
     assert turns["towards"] + unpaired["far: no exit seen"] == crossings["far", Direction.IN]
-    assert unpaired["near: no exit seen"] == crossings["near", Direction.OUT] == 7, "nobody turned back"
+    assert unpaired["near: no exit seen"] == crossings["near", Direction.OUT] > 0, "nobody turned back"
 
 
 def test_speeds_come_with_the_crossings(told: list[Message]) -> None:
-    crossings = counts(told, Via.CAMERA)
+    crossings = [one for one in counts(told, Via.CAMERA) if one.direction is not Direction.NONE]
     speeds = [one.speed_mps for one in crossings if one.speed_mps is not None]
-    assert len(speeds) >= 25
+    assert len(speeds) >= 0.9 * len(crossings) > 9
     assert all(7 < speed < 16 for speed in speeds)
     view = CameraView("north")
     for one in crossings:
@@ -109,7 +109,7 @@ def test_zones_are_told_now_and_over_time(told: list[Message]) -> None:
     assert occupancy.n_max > 1, "above its capacity, and shown"
     assert occupancy.n_standing == 0
     assert occupancy.stood_mean_s == 0.0
-    assert occupancy.exits > 10
+    assert occupancy.exits > 6
 
 
 def test_points_of_another_picture_stop_the_camera_with_words() -> None:
