@@ -151,9 +151,15 @@ class Pipeline:
         return Finish(crossings, occupancy.finish(t_s), turns)
 
     def _with_speeds(self, crossings: list[Crossing]) -> list[Crossing]:
-        if not self._speeds:
+        meter = self._speeds
+        if not meter:
             return crossings
-        return [replace(one, speed_mps=self._speeds.speed_mps(one.track, one.t_s)) for one in crossings]
+        return [
+            replace(
+                one, speed_mps=meter.speed_mps(one.track, one.t_s), length_m=meter.length_m(one.track, one.t_s)
+            )
+            for one in crossings
+        ]
 
     def _start(self, frame: Frame) -> tuple[CrossingCounter, ZoneCounter]:
         height, width = frame.image.shape[:2]

@@ -166,6 +166,10 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
 def _room(zone: str, outcome: Outcome) -> str:
     capacity = outcome.capacities.get(zone)
     return "" if capacity is None else f" of {capacity}"
@@ -362,7 +366,8 @@ def _line_as_json(crossings: list[Crossing], outcome: Outcome) -> dict[str, Any]
                 "class": crossing.cls,
                 "track": crossing.track,
                 "inferred": crossing.inferred,
-                "speed_mps": None if crossing.speed_mps is None else round(crossing.speed_mps, 2),
+                "speed_mps": _rounded(crossing.speed_mps),
+                "length_m": _rounded(crossing.length_m),
             }
             for crossing in crossings
         ],

@@ -51,6 +51,7 @@ class Crossing:
             before the line under another id.
         first_track: the first track of the same vehicle, where that is known to have had another before.
         speed_mps: how fast it went, where the camera is calibrated there and the track was seen long enough.
+        length_m: how long it is, where the camera looks down steeply besides.
     """
 
     line: str
@@ -62,6 +63,7 @@ class Crossing:
     inferred: bool
     first_track: int | None = None
     speed_mps: float | None = None
+    length_m: float | None = None
 
     @property
     def vehicle(self) -> int:

@@ -1,4 +1,4 @@
-"""How fast what crosses a line goes, on a ground that is calibrated.
+"""How fast what crosses a line goes, and how long it is, on a ground that is calibrated.
 
 Each track leaves places on the ground: where its boxes end below, and for a camera that looks down steeply, where
 they end on each side. The boxes are those that were detected and not the tracker's: it smooths, and what comes
@@ -7,6 +7,10 @@ into the picture bit by bit seems slow to it for a while. A side counts only whe
 The speed at a moment is the slope of a straight way through the places around that moment: the median over all
 pairs of them, so that a box that jumps now and then does not matter. What is not known well enough is None and not
 a guess: too few places, none near the moment, none where the calibration covers, or places that make no way.
+
+A length is what the box covers of the ground along the way. A camera that does not look down steeply sees the
+height of a vehicle in it, and tells none. One that does still sees the roof nearer than the ground is: lengths,
+and speeds too, come out too large by up to the vehicle's height over the camera's height above it.
 """
 
 from collections import deque
@@ -31,8 +35,15 @@ _NEAR_S = 0.5
 """The places must come as near as this to the moment of the crossing."""
 _LEAST_SPAN_S = 0.15
 _LEAST_PLACES = 3
-_LONG_PAIR = 0.15
-"""Pairs of places closer in time than this share of the stretch tell of jitter more than of speed."""
+_SHORT_PAIR, _LONG_PAIR = 0.15, 0.45
+"""Pairs of places closer in time than the first share of the stretch tell of jitter more than of speed."""
+_MANY = 12
+"""With as many places, pairs further apart than the second share are left out: if a detector sees more of a
+vehicle from some moment on, nearly all of those hold that jump."""
+_SLOWEST_MPS = 0.5
+"""Who goes more slowly has no way that tells which of his sides is his front."""
+_STRAIGHT = 0.97
+"""Least cosine of the angle between a way and the picture's rows or columns for a length to be told."""
 _FASTEST_MPS = 90.0
 """Nothing on a street goes faster: two vehicles were taken for one."""
 _MOST_SCATTER = 0.35
@@ -74,13 +85,44 @@ class SpeedMeter:
 
     def speed_mps(self, track: int, at_s: float) -> float | None:
         """How fast a track went over the ground at a moment of late; None: it is not known."""
-        near = [one for one in self._places.get(track, ()) if at_s - _BEFORE_S <= one[0] <= at_s + _AFTER_S]
-        if len(near) < _LEAST_PLACES:
+        way = self._way_mps(self._near(track, at_s), at_s)
+        return None if way is None else float(np.hypot(*way))
+
+    def length_m(self, track: int, at_s: float) -> float | None:
+        """How long what a track shows is, along its way; None: it is not known.
+
+        That needs a camera that looks down steeply, and a way along the picture's rows or columns: boxes are
+        upright, and what drives askew fills its box from corner to corner.
+        """
+        if not self._calibration.steep:
             return None
-        table = np.asarray(near)
-        ways = [_velocity(table[:, [0, 1 + 2 * side, 2 + 2 * side]], at_s) for side in range(_SIDES)]
+        near = self._near(track, at_s)
+        way = self._way_mps(near, at_s)
+        if way is None or np.hypot(*way) < _SLOWEST_MPS:
+            return None
+        whole = near[~np.isnan(near).any(axis=1)]
+        if len(whole) < _LEAST_PLACES:
+            return None
+        sides = whole[:, 1:].reshape(-1, _SIDES, 2)
+        ahead = way / np.hypot(*way)
+        for one, other in ((_BOTTOM, _TOP), (_LEFT, _RIGHT)):
+            spans = sides[:, one] - sides[:, other]
+            along, lengths = np.abs(spans @ ahead), np.hypot(*spans.T)
+            if np.median(along / np.maximum(lengths, 1e-9)) >= _STRAIGHT:
+                return float(np.median(along))
+        return None
+
+    def _near(self, track: int, at_s: float) -> Floats:
+        """(n, 1 + 2 * sides) the places of a track around a moment."""
+        near = [one for one in self._places.get(track, ()) if at_s - _BEFORE_S <= one[0] <= at_s + _AFTER_S]
+        return np.asarray(near).reshape(-1, 1 + 2 * _SIDES)
+
+    @staticmethod
+    def _way_mps(places: Floats, at_s: float) -> Floats | None:
+        """(2,) the velocity, as the sides that tell one agree on."""
+        ways = [_velocity(places[:, [0, 1 + 2 * side, 2 + 2 * side]], at_s) for side in range(_SIDES)]
         known = [way for way in ways if way is not None]
-        return float(np.hypot(*np.mean(known, axis=0))) if known else None
+        return np.mean(known, axis=0) if known else None
 
     def _note(self, tracks: Tracks, boxes_px: Floats, now_s: float) -> None:
         rows = np.flatnonzero(tracks.seen)
@@ -139,8 +181,9 @@ def _velocity(places: Floats, at_s: float) -> Floats | None:
         return None
     first, second = np.triu_indices(len(places), 1)
     apart = places[second] - places[first]
-    far = apart[:, 0] >= _LONG_PAIR * span_s
-    velocity: Floats = np.median(apart[far, 1:] / apart[far, :1], axis=0)
+    shares = apart[:, 0] / span_s
+    good = (shares >= _SHORT_PAIR) & (shares <= (_LONG_PAIR if len(places) >= _MANY else 1.0))
+    velocity: Floats = np.median(apart[good, 1:] / apart[good, :1], axis=0)
     speed = float(np.hypot(*velocity))
     offsets = places[:, 1:] - places[:, :1] * velocity
     scatter_m = float(np.median(np.hypot(*(offsets - np.median(offsets, axis=0)).T)))

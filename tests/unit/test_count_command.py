@@ -110,7 +110,16 @@ def test_the_shape_of_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     gate = told["lines"]["gate"]
     assert list(gate) == ["total", "in", "out", "by_class", "crossings"]
     assert gate["total"] == gate["in"] + gate["out"] == len(gate["crossings"]) == gate["by_class"]["object"] > 0
-    assert list(gate["crossings"][0]) == ["t_s", "frame", "direction", "class", "track", "inferred", "speed_mps"]
+    assert list(gate["crossings"][0]) == [
+        "t_s",
+        "frame",
+        "direction",
+        "class",
+        "track",
+        "inferred",
+        "speed_mps",
+        "length_m",
+    ]
     for crossing in gate["crossings"]:
         assert (crossing["frame"] - 2) / 30 <= crossing["t_s"] <= (crossing["frame"] - 1) / 30 + 1e-3
     assert gate["crossings"][0]["speed_mps"] is None, "the camera is not calibrated"

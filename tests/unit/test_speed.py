@@ -82,7 +82,7 @@ class Pictures:
         for number in range(int((drives[-1].at_s + 2) * fps)):
             t_s = number / fps
             vehicles = place.vehicles(drives, t_s)
-            if vehicles or t_s < 1 or any(abs(t_s - drive.at_s) < 3 for drive in drives):
+            if vehicles or t_s < 1 or any(abs(t_s - drive.at_s) < 2 for drive in drives):
                 self.shown.append((t_s, renderer.draw(vehicles, t_s)))
 
     def counted(self, place: Place, every: int) -> list[Crossing]:
@@ -104,8 +104,7 @@ def errors(crossings: list[Crossing], drives: list[Drive]) -> Floats:
 
 
 DRIVES = [
-    Drive(CAR, 8.0, -1.0, 5.0), Drive(VAN, 14.0, 1.0, 9.0), Drive(TRUCK, 11.0, 1.0, 15.0),
-    Drive(CAR, 18.0, -1.0, 20.0), Drive(BUS, 12.0, -1.0, 26.0),
+    Drive(CAR, 8.0, -1.0, 5.0), Drive(TRUCK, 11.0, 1.0, 10.0), Drive(CAR, 18.0, -1.0, 14.0), Drive(VAN, 14.0, 1.0, 17.5),
 ]  # fmt: skip
 
 
@@ -120,11 +119,17 @@ def test_speeds_of_a_rendered_street_at_30_10_and_5_pictures_a_second() -> None:
 
 def test_straight_from_above_what_is_tall_seems_faster_by_its_share_of_the_cameras_height() -> None:
     drives = [Drive(CAR, 9.0, -1.0, 3.0), Drive(BUS, 12.0, 1.0, 7.0), Drive(CAR, 14.0, 1.0, 11.0)]
-    off = errors(Pictures(YARD, drives, 10.0).counted(YARD, 1), drives)
+    crossings = Pictures(YARD, drives, 10.0).counted(YARD, 1)
+    off = errors(crossings, drives)
     assert len(off) == 3
     heights_m = np.asarray([drive.kind.height_m for drive in drives])
     assert (off > -0.03).all()
     assert (off < heights_m / ABOVE.height_m + 0.03).all()
+    lengths = [one.length_m for one in sorted(crossings, key=lambda one: one.t_s)]
+    for length_m, drive in zip(lengths, drives, strict=True):
+        assert length_m is not None
+        too_long = drive.kind.height_m / (ABOVE.height_m - drive.kind.height_m)
+        assert -0.05 < length_m / drive.kind.length_m - 1 < too_long + 0.1, drive
 
 
 def projected(place: Place, vehicle: Vehicle) -> tuple[float, ...]:
@@ -172,7 +177,7 @@ class Boxes:
 def test_speeds_of_jittering_boxes(fps: float) -> None:
     random = np.random.default_rng(2)
     drives = [
-        Drive((CAR, TRUCK, VAN)[n % 3], float(random.uniform(3, 20)), (-1.0) ** n, 10.0 + 9 * n) for n in range(28)
+        Drive((CAR, TRUCK, VAN)[n % 3], float(random.uniform(3, 20)), (-1.0) ** n, 10.0 + 9 * n) for n in range(14)
     ]
     detector = Boxes(STREET, drives, fps)
     pipeline = Pipeline(detector, [STREET.line], [], ground_points=STREET.ground_points)
@@ -180,7 +185,7 @@ def test_speeds_of_jittering_boxes(fps: float) -> None:
     for number in range(int(fps * (drives[-1].at_s + 12))):
         crossings += pipeline.process(Frame(image, number / fps, number)).crossings
     off = errors(crossings, drives)
-    assert len(off) >= (22 if fps == 5 else 27), "the fast ones are seen twice only at 5 a second"
+    assert len(off) >= (10 if fps == 5 else 13), "the fast ones are seen twice only at 5 a second"
     assert np.median(np.abs(off)) < 0.05
     assert np.quantile(np.abs(off), 0.95) < 0.12
 
@@ -262,3 +267,35 @@ def test_a_clock_that_jumps_back_begins_anew() -> None:
     none = detections([], [], [])
     speeds.update(Tracker().update(none, -100.0), none, -100.0)
     assert speeds.speed_mps(track, 2.0) is None
+
+
+def across(place: Place, turned: float, speed_mps: float = 6.0) -> tuple[SpeedMeter, int]:
+    """Drive a box of 4.4 m by 1.8 m, as seen from above, at an angle to the picture's rows."""
+    camera, boxes = Camera(place.look, SIZE), []
+    ahead = np.asarray([np.cos(turned), np.sin(turned)])
+    for t_s in np.arange(0, 1.5, 0.1):
+        middle = ahead * speed_mps * (t_s - 0.7)
+        beside = np.asarray([-ahead[1], ahead[0]])
+        corners = [middle + a * 2.2 * ahead + b * 0.9 * beside for a in (-1, 1) for b in (-1, 1)]
+        points = camera.project(np.asarray([(*corner, 0.0) for corner in corners]))
+        boxes.append((float(t_s), tuple(np.concatenate([points.min(axis=0), points.max(axis=0)]).tolist())))
+    speeds = meter(place)
+    return speeds, follow(speeds, boxes)
+
+
+@pytest.mark.parametrize("turned", [0.0, np.pi / 2, np.pi])
+def test_a_length_is_told_along_the_way(turned: float) -> None:
+    speeds, track = across(YARD, turned)
+    assert speeds.length_m(track, 0.7) == pytest.approx(4.4, abs=0.05)
+    assert speeds.speed_mps(track, 0.7) == pytest.approx(6.0, rel=0.02)
+
+
+def test_no_length_is_told_where_the_box_does_not_show_it() -> None:
+    speeds, track = across(YARD, 0.7)
+    assert speeds.speed_mps(track, 0.7) is not None
+    assert speeds.length_m(track, 0.7) is None, "it drives askew"
+    speeds, track = across(YARD, 0.0, speed_mps=0.2)
+    assert speeds.length_m(track, 0.7) is None, "it hardly drives"
+    low = meter(STREET)
+    track = follow(low, drive_past(14.0, 5.0, np.arange(0, 3, 0.1)))
+    assert low.length_m(track, 2.0) is None, "the camera sees its height"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from common.codes import Direction
 from edge_agent.domain.crossing import Crossing, CrossingCounter
+from edge_agent.domain.lineage import Lineage
 from edge_agent.domain.shapes import Line
 from edge_agent.domain.tracking import Tracker
 from edge_agent.domain.turn_rules import Turn, check_turns, unpaired_names
@@ -193,6 +194,16 @@ def test_a_car_whose_track_breaks_between_the_lines_turns_all_the_same(fps: int)
     assert len(ids) == 2, "the case is about a track that breaks"
     assert [(one.turn, one.cls) for one in whole.turned] == [("ahead", "car")]
     assert whole.unpaired == []
+
+
+def test_a_vehicle_keeps_the_name_of_its_first_track() -> None:
+    lineage = Lineage()
+    lineage.go_on(5, after=3)
+    lineage.go_on(9, after=5)
+    assert [lineage.first(track) for track in (3, 5, 9, 4)] == [3, 3, 3, 4]
+    lineage.forget([9])
+    assert len(lineage) == 1
+    assert lineage.first(9) == 3
 
 
 class TestRules:
