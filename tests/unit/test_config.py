@@ -181,8 +181,8 @@ def test_turns_zones_and_calibration_are_read() -> None:
     (camera,) = parse(f"{TURNING}{TURN}{zone}[cameras.calibration]\npoints = {POINTS}").cameras
     assert camera.turns[0].rule() == Turn("left", ("north", Direction.IN), ("east", Direction.OUT), 40.0)
     assert camera.zones[0].shape() == Zone("z", ((0, 0), (9, 9), (9, 0)), capacity=3, parked_after_s=5.0)
-    assert camera.ground_points[2] == (394, 60, 7, 40)
-    assert parse(TURNING).cameras[0].ground_points == ()
+    assert list(camera.ground_points[2]) == [394.0, 60.0, 7.0, 40.0]
+    assert not parse(TURNING).cameras[0].ground_points
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Speeds over a calibrated ground: right where the camera is calibrated, and not told where nothing is known."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -104,7 +104,8 @@ def errors(crossings: list[Crossing], drives: list[Drive]) -> Floats:
 
 
 DRIVES = [
-    Drive(CAR, 8.0, -1.0, 5.0), Drive(TRUCK, 11.0, 1.0, 10.0), Drive(CAR, 18.0, -1.0, 14.0), Drive(VAN, 14.0, 1.0, 17.5),
+    Drive(CAR, 8.0, -1.0, 5.0), Drive(TRUCK, 11.0, 1.0, 10.0),
+    Drive(CAR, 18.0, -1.0, 14.0), Drive(VAN, 14.0, 1.0, 17.5),
 ]  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def meter(place: Place = STREET) -> SpeedMeter:
     return SpeedMeter(calibrate(place.ground_points, SIZE), SIZE)
 
 
-def follow(speeds: SpeedMeter, boxes: list[tuple[float, tuple[float, ...] | None]]) -> int:
+def follow(speeds: SpeedMeter, boxes: Sequence[tuple[float, tuple[float, ...] | None]]) -> int:
     """Feed one vehicle; its track's id."""
     tracker, track = Tracker(), 0
     for t_s, box in boxes:
