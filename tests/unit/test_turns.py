@@ -129,8 +129,8 @@ def test_a_clock_that_jumps_back_ends_what_was_open() -> None:
 
 def test_what_is_open_is_bounded() -> None:
     counter = TurnCounter([LEFT])
-    reported = sum(len(counter.update([crossing(1.0, "north", IN, n)], 1.0).unpaired) for n in range(5_300))
-    assert reported == 300
+    told = counter.update([crossing(1.0, "north", IN, n) for n in range(5_300)], 1.0)
+    assert [one.track - 1000 for one in told.unpaired] == list(range(300)), "the oldest"
 
 
 def test_no_turns_keep_nothing() -> None:
