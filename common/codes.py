@@ -13,12 +13,16 @@ class Direction(StrEnum):
 
 
 class Via(StrEnum):
-    """What kind of sensor made a count."""
+    """What kind of sensor made a count, or what it was concluded from."""
 
     CAMERA = "camera"
     RFID = "rfid"
     TRUTH = "truth"
     """The known truth of a simulator, sent beside its counts so that the two can be compared."""
+    TURN = "turn"
+    """Two crossings of one vehicle, in over one line and out over another. Its lines counted it already."""
+    UNPAIRED = "unpaired"
+    """A crossing that belongs to a turn, but to none that was seen whole. Its line counted it already."""
 
 
 class GapReason(StrEnum):

@@ -36,12 +36,12 @@ class _Record(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Count(_Record, frozen=True, array_like=True, tag="count"):
-    """One vehicle or person crossed a line, passed a reader or entered a zone, at `at`."""
+    """One vehicle or person crossed a line, passed a reader, entered a zone or ended a turn, at `at`."""
 
     sensor: Name
     """The camera or reader."""
     source: Name
-    """The line, zone or reader that counted; unique within the device."""
+    """The line, zone, turn or reader that counted; unique within the device."""
     via: Via
     cls: Name
     """`car`, `bus`, `person`, ...; `object` where no class was told."""
@@ -67,6 +67,12 @@ class Occupancy(_Record, frozen=True, array_like=True, tag="occupancy"):
     exits: Tally = 0
     dwell_mean_s: Magnitude | None = None
     """Mean stay of the visits that ended within the span; none ended: None."""
+    stood_mean_s: Magnitude | None = None
+    """How long of it they stood still; none ended, or not told: None."""
+    n_standing: Tally | None = None
+    """How many of `n_end` stand; the others move. Not told: None."""
+    capacity: Tally | None = None
+    """How many the zone is meant for, as configured."""
 
 
 class ClassRange(msgspec.Struct, frozen=True, array_like=True):

@@ -2,13 +2,18 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from edge_agent.domain.calibration import Calibration, calibrate
 from edge_agent.domain.crossing import Crossing, CrossingCounter, CrossingParams
 from edge_agent.domain.frames import Detections, Frame
-from edge_agent.domain.occupancy import OccupancyParams, Visit, ZoneCounter, ZoneSummary
+from edge_agent.domain.ground_points import GroundPoint
+from edge_agent.domain.occupancy import OccupancyParams, Visit, ZoneCounter, ZoneNow, ZoneSummary
 from edge_agent.domain.shapes import Line, Zone, check_names
+from edge_agent.domain.speed import SpeedMeter
 from edge_agent.domain.tracking import Tracker, TrackerParams, Tracks
+from edge_agent.domain.turn_rules import Turn, check_turns
+from edge_agent.domain.turns import TurnCounter, TurnResult
 from edge_agent.drivers.base import Detector
 
 
@@ -26,7 +31,7 @@ class FrameResult:
     """What one frame showed.
 
     Attributes:
-        crossings, visits_ended: facts that this frame made certain, each reported once and a little late.
+        crossings, visits_ended, turns: facts that this frame made certain, each reported once and a little late.
         latency_s: how long the detector took.
     """
 
@@ -35,6 +40,7 @@ class FrameResult:
     detections: Detections
     tracks: Tracks
     latency_s: float
+    turns: TurnResult = field(default_factory=TurnResult)
 
     @property
     def seen_by_class(self) -> dict[str, int]:
@@ -52,6 +58,7 @@ class Finish:
 
     crossings: list[Crossing]
     visits_ended: list[Visit]
+    turns: TurnResult = field(default_factory=TurnResult)
 
 
 class Pipeline:
@@ -64,47 +71,69 @@ class Pipeline:
         zones: Sequence[Zone],
         params: PipelineParams | None = None,
         *,
+        turns: Sequence[Turn] = (),
+        ground_points: Sequence[GroundPoint] = (),
         monotonic_s: Callable[[], float] = time.perf_counter,
     ) -> None:
         """
         Args:
             detector: finds only what shall be counted. It stays open when this is done.
+            ground_points: what the camera is calibrated by; none: speeds are not known.
 
         Raises:
-            ValueError: two lines or zones share a name.
+            ValueError: two lines, zones or turns share a name; a turn names no line.
         """
         check_names([*lines, *zones])
+        names = [line.name for line in lines]
+        check_turns(turns, names, [*names, *(zone.name for zone in zones)])
         self._detector = detector
         self._lines = tuple(lines)
         self._zones = tuple(zones)
         self._params = params or PipelineParams()
         self._monotonic_s = monotonic_s
         self._tracker = Tracker(self._params.tracker)
+        self._turns = TurnCounter(turns)
+        self._ground_points = tuple(ground_points)
+        self._calibration: Calibration | None = None
+        self._speeds: SpeedMeter | None = None
         self._stages: tuple[CrossingCounter, ZoneCounter] | None = None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """How the camera is calibrated; None before the first frame, or if it is not."""
+        return self._calibration
 
     def process(self, frame: Frame) -> FrameResult:
         """Take in one frame.
 
         Raises:
             DetectorError: the model failed; the frame was not measured.
-            ValueError: at the first frame: a line or a zone does not lie in the picture.
+            ValueError: at the first frame: a line, a zone or a point on the ground does not lie in the picture.
         """
         crossing, occupancy = self._stages or self._start(frame)
         before_s = self._monotonic_s()
         detections = self._detector.detect(frame.image)
         latency_s = self._monotonic_s() - before_s
         tracks = self._tracker.update(detections, frame.t_s)
+        if self._speeds:
+            self._speeds.update(tracks, detections, frame.t_s)
+        crossings = self._with_speeds(crossing.update(tracks, frame.t_s))
         return FrameResult(
-            crossings=crossing.update(tracks, frame.t_s),
+            crossings=crossings,
             visits_ended=occupancy.update(tracks, frame.t_s),
             detections=detections,
             tracks=tracks,
             latency_s=latency_s,
+            turns=self._turns.update(crossings, frame.t_s),
         )
 
     def occupancy(self) -> dict[str, int]:
         """How many are in each zone now, by its name."""
         return self._stages[1].occupancy if self._stages else {}
+
+    def zones_now(self, now_s: float) -> list[ZoneNow]:
+        """What is in each zone, and who of it stands."""
+        return self._stages[1].now(now_s) if self._stages else []
 
     def zone_summaries(self, now_s: float) -> list[ZoneSummary]:
         """How full each zone was since the last call."""
@@ -115,13 +144,31 @@ class Pipeline:
         if self._stages is None:
             return Finish([], [])
         crossing, occupancy = self._stages
-        return Finish(crossing.finish(t_s), occupancy.finish(t_s))
+        crossings = self._with_speeds(crossing.finish(t_s))
+        turns = self._turns.update(crossings, t_s)
+        rest = self._turns.finish()
+        turns = TurnResult(turns.turned + rest.turned, turns.unpaired + rest.unpaired)
+        return Finish(crossings, occupancy.finish(t_s), turns)
+
+    def _with_speeds(self, crossings: list[Crossing]) -> list[Crossing]:
+        meter = self._speeds
+        if not meter:
+            return crossings
+        return [
+            replace(
+                one, speed_mps=meter.speed_mps(one.track, one.t_s), length_m=meter.length_m(one.track, one.t_s)
+            )
+            for one in crossings
+        ]
 
     def _start(self, frame: Frame) -> tuple[CrossingCounter, ZoneCounter]:
         height, width = frame.image.shape[:2]
         shapes: list[Line | Zone] = [*self._lines, *self._zones]
         for shape in shapes:
             check_inside(shape, (width, height))
+        if self._ground_points:
+            self._calibration = calibrate(self._ground_points, (width, height))
+            self._speeds = SpeedMeter(self._calibration, (width, height))
         self._stages = (
             CrossingCounter(self._lines, (width, height), self._params.crossing),
             ZoneCounter(self._zones, (width, height), self._params.occupancy),

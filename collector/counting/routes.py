@@ -52,7 +52,10 @@ class DeviceRef(msgspec.Struct, frozen=True):
 
 
 class SourceInfo(msgspec.Struct, frozen=True):
-    """A line, zone or reader. `timezone` is its junction's: its hours and days begin when they do there."""
+    """A line, zone, turn or reader; or `unpaired`: what a line counted that no turn accounts for.
+
+    `timezone` is its junction's: its hours and days begin when they do there.
+    """
 
     id: UUID
     name: str

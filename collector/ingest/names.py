@@ -45,7 +45,7 @@ class Unknown:
     """Names of one device that records carry and that are not known."""
 
     sources: dict[SourceKey, str] = field(default_factory=dict)
-    """With the kind each would have: `line`, `zone` or `reader`."""
+    """With the kind each would have: `line`, `zone`, `turn`, `unpaired` or `reader`."""
     cameras: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:

@@ -82,6 +82,9 @@ ZONE_OCCUPANCY = _measured(
     entries="int4",
     exits="int4",
     dwell_mean_s="float4",
+    stood_mean_s="float4",
+    n_standing="int4",
+    capacity="int4",
 )
 FRAME_METADATA = _measured(
     "frame_metadata",
@@ -240,10 +243,13 @@ def _counts(rows: Rows, records: Sequence[Any]) -> None:
         rows.source_ids.append(source.id)
 
 
+_KINDS = {Via.RFID: "reader", Via.TURN: "turn", Via.UNPAIRED: "unpaired"}
+
+
 def _kind(record: Count) -> str:
     """What a source is that is seen for the first time, with this record."""
-    if record.via is Via.RFID:
-        return "reader"
+    if record.via in _KINDS:
+        return _KINDS[record.via]
     return "zone" if record.direction is Direction.NONE else "line"
 
 
@@ -254,7 +260,7 @@ def _occupancy(rows: Rows, r: Occupancy) -> None:
         rows.unknown.sources[key] = "zone"
         return
     payload = (r.span_ms, r.n_mean, r.n_max, r.n_end, r.entries, r.exits, r.dwell_mean_s)
-    rows.add(ZONE_OCCUPANCY, (*_head(rows, r), source.no, *payload))
+    rows.add(ZONE_OCCUPANCY, (*_head(rows, r), source.no, *payload, r.stood_mean_s, r.n_standing, r.capacity))
 
 
 def _frames(rows: Rows, r: Frames) -> None:

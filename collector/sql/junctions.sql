@@ -24,7 +24,8 @@ WITH page AS (
     FROM page p
     JOIN devices d ON d.junction_id = p.id
     JOIN counting_zones z ON z.device_id = d.id
-    WHERE z.via <> 'truth'
+    -- Who turned was counted at its lines.
+    WHERE z.via NOT IN ('truth', 'turn', 'unpaired')
 ), marked AS (
     SELECT DISTINCT s.junction_id, s.no, m.minute
     FROM rollup_marks m

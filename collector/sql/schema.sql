@@ -104,7 +104,8 @@ CREATE INDEX cameras_status ON cameras (status, name);
 CREATE INDEX cameras_location ON cameras (location_id);
 CREATE INDEX cameras_metadata ON cameras USING gin (metadata);
 
--- What counts: a line, a zone or a reader. It comes into being with the first record that names it.
+-- What counts: a line, a zone, a turn or a reader. It comes into being with the first record that names it.
+-- A turn, and `unpaired`, which is what belongs to a turn and was not seen whole, count what lines counted already.
 CREATE TABLE counting_zones (
     id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     no         integer GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -113,10 +114,10 @@ CREATE TABLE counting_zones (
     -- what was counted before keeps the camera that saw it.
     sensor     text NOT NULL CHECK (length(sensor) BETWEEN 1 AND 100),
     name       text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
-    via        text NOT NULL CHECK (via IN ('camera', 'rfid', 'truth')),
+    via        text NOT NULL CHECK (via IN ('camera', 'rfid', 'truth', 'turn', 'unpaired')),
     -- The camera whose frames prove when it measured. NULL for readers.
     camera_id  uuid REFERENCES cameras,
-    kind       text NOT NULL CHECK (kind IN ('line', 'zone', 'reader')),
+    kind       text NOT NULL CHECK (kind IN ('line', 'zone', 'reader', 'turn', 'unpaired')),
     metadata   jsonb NOT NULL DEFAULT '{}',
     created_at timestamptz NOT NULL DEFAULT now(),
     UNIQUE (device_id, sensor, name, via)
@@ -215,7 +216,11 @@ CREATE TABLE zone_occupancy (
     n_end        integer NOT NULL,
     entries      integer NOT NULL,
     exits        integer NOT NULL,
-    dwell_mean_s real
+    dwell_mean_s real,
+    stood_mean_s real,
+    -- Of n_end; the others move. NULL: an older agent, which did not tell.
+    n_standing   integer,
+    capacity     integer
 );
 SELECT make_timeseries('zone_occupancy', 'at', 'day');
 CREATE INDEX zone_occupancy_source ON zone_occupancy (source_no, at);

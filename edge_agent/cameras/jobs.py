@@ -31,7 +31,10 @@ def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False) -> 
         score_threshold=camera.score_threshold,
         classes=camera.wanted_classes,
         lines=tuple((line.name, line.points, line.anchor.value) for line in camera.lines),
-        zones=tuple((zone.name, zone.points, zone.anchor.value) for zone in camera.zones),
+        zones=tuple(
+            (zone.name, zone.points, zone.anchor.value, zone.capacity, zone.parked_after_s)
+            for zone in camera.zones
+        ),
         black_after_s=camera.black_after_s,
         frozen_after_s=camera.frozen_after_s,
         decoder=camera.decoder,
@@ -39,4 +42,8 @@ def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False) -> 
         input_size_px=camera.input_size,
         provider=camera.execution_provider,
         probe=probe,
+        turns=tuple(
+            (rule.name, rule.entry, rule.exit, rule.within_s) for rule in (turn.rule() for turn in camera.turns)
+        ),
+        ground_points=camera.ground_points,
     )

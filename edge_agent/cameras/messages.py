@@ -9,7 +9,7 @@ import struct
 
 import msgspec
 
-from common.codes import GapReason
+from common.codes import Direction, GapReason
 from common.records import Record
 
 LENGTH = struct.Struct("<I")
@@ -17,7 +17,11 @@ MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Longer than any record may be. A larger length is a sign that the two have lost step."""
 
 Shape = tuple[str, tuple[tuple[float, float], ...], str]
-"""Name, points in pixels, anchor: what makes a line or a zone."""
+"""Name, points in pixels, anchor: what makes a line."""
+ZoneShape = tuple[str, tuple[tuple[float, float], ...], str, int | None, float]
+"""The same of a zone, its capacity, and after how many seconds who stands in it is parked."""
+TurnRule = tuple[str, tuple[str, Direction], tuple[str, Direction], float]
+"""Name, the line and direction of coming, those of leaving, the most seconds in between."""
 
 
 class CameraJob(msgspec.Struct, frozen=True):
@@ -31,7 +35,7 @@ class CameraJob(msgspec.Struct, frozen=True):
     score_threshold: float | None
     classes: tuple[str, ...] | None
     lines: tuple[Shape, ...]
-    zones: tuple[Shape, ...]
+    zones: tuple[ZoneShape, ...]
     black_after_s: float
     frozen_after_s: float
     decoder: str | None = None
@@ -41,6 +45,9 @@ class CameraJob(msgspec.Struct, frozen=True):
     """These four: how the model is read, fed and run, as `ModelOptions` has it."""
     probe: bool = False
     """Only open everything, look at some pictures, tell what they are like, and end."""
+    turns: tuple[TurnRule, ...] = ()
+    ground_points: tuple[tuple[float, float, float, float], ...] = ()
+    """What the camera is calibrated by: x_px, y_px, x_m, y_m."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -51,6 +58,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     height_px: int
     warm_up_ms: float
     """How long the model took for its first picture."""
+    calibration: str | None = None
+    """How good it is, in words, where there is one."""
 
 
 class Probed(msgspec.Struct, frozen=True, tag="probed"):
@@ -67,6 +76,15 @@ class Fact(msgspec.Struct, frozen=True, tag="fact"):
     record: Record
 
 
+class InZone(msgspec.Struct, frozen=True):
+    """What is in a zone now."""
+
+    zone: str
+    n: int
+    n_standing: int
+    capacity: int | None
+
+
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """The process goes on. Sent by the loop that does the work, about once a second.
 
@@ -80,6 +98,7 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """Since the process began."""
     latency_ms: float | None
     open_block: Fact | None
+    zones: tuple[InZone, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -22,8 +22,10 @@ from edge_agent.cameras.messages import CameraJob, Failed, Finished, Message, Pr
 from edge_agent.cameras.replay import Replay
 from edge_agent.cameras.worker import READ_S, CameraWorker, boottime_ns
 from edge_agent.counting import Pipeline, check_inside
+from edge_agent.domain.calibration import calibrate
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.shapes import Anchor, Line, Zone
+from edge_agent.domain.turn_rules import Turn
 from edge_agent.drivers.base import Detector, DetectorError, FrameSource, SourceError, SourceStalled
 from edge_agent.drivers.detectors.choices import ModelOptions
 from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
@@ -73,10 +75,27 @@ def make_detector(job: CameraJob) -> Detector:
 def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], tuple[Zone, ...]]:
     """Lines and zones of a job. A simulated street brings its own line where none is asked for."""
     lines = tuple(Line(name, points, Anchor(anchor)) for name, points, anchor in job.lines)
-    zones = tuple(Zone(name, points, Anchor(anchor)) for name, points, anchor in job.zones)
+    zones = tuple(
+        Zone(name, points, Anchor(anchor), capacity, parked_after_s)
+        for name, points, anchor, capacity, parked_after_s in job.zones
+    )
     if not lines and not zones and isinstance(source, SceneSource):
         lines = tuple(source.lines)
     return lines, zones
+
+
+def calibration_in_words(job: CameraJob, size_px: tuple[int, int]) -> str | None:
+    """How well the camera of a job is calibrated; None: it is not.
+
+    Raises:
+        CameraFailed: its points do not fit the picture as it really is, (width, height).
+    """
+    if not job.ground_points:
+        return None
+    try:
+        return calibrate(job.ground_points, size_px).in_words()
+    except ValueError as error:
+        raise CameraFailed(GapReason.CAMERA_DOWN, str(error)) from error
 
 
 def first_picture(source: FrameSource) -> Frame:
@@ -141,18 +160,21 @@ def _work(
     first = first_picture(source)
     height_px, width_px = first.image.shape[:2]
     check_shapes((*lines, *zones), (width_px, height_px))
+    calibration = calibration_in_words(job, (width_px, height_px))
     began_s = time.perf_counter()
     detector.detect(first.image)
     warm_up_ms = (time.perf_counter() - began_s) * 1000
     # That took its time: what is measured begins with a fresh picture.
     fresh = source.read(FIRST_PICTURE_S)
     fresh_ns = boottime_ns()
-    send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1)))
+    send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1), calibration))
     if job.probe:
         send(_probe(source, detector))
         return
     truth = source if isinstance(source, SceneSource) else None
-    worker = CameraWorker(job, source, Pipeline(detector, lines, zones), fresh, fresh_ns, send, truth=truth)
+    turns = [Turn(*rule) for rule in job.turns]
+    pipeline = Pipeline(detector, lines, zones, turns=turns, ground_points=job.ground_points)
+    worker = CameraWorker(job, source, pipeline, fresh, fresh_ns, send, truth=truth)
     try:
         worker.run(stopping)
     finally:

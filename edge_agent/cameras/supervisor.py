@@ -140,7 +140,7 @@ class CameraSupervisor:
                 ending = await self._listen(child)
             finally:
                 ender.cancel()
-                self._view.pid = None
+                self._view.pid, self._view.zones = None, ()
             status = await child.wait()
         await self._settle()
         if isinstance(ending, Failed):
@@ -212,6 +212,7 @@ class CameraSupervisor:
     async def _take_beat(self, beat: Beat) -> None:
         view = self._view
         view.fps, view.dropped, view.latency_ms = beat.fps, beat.dropped, beat.latency_ms
+        view.zones = beat.zones
         self._open_block = beat.open_block
         self._complaint = ""
         await self._tell_state(beat.state, "", beat.boottime_ns)

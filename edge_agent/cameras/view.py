@@ -5,6 +5,7 @@ from datetime import date
 
 from common.codes import Via
 from common.records import Count, SensorHealth
+from edge_agent.cameras.messages import InZone
 
 
 @dataclass(slots=True)
@@ -14,12 +15,22 @@ class SourceTally:
     total: int = 0
     by_direction: dict[str, int] = field(default_factory=dict)
     by_class: dict[str, int] = field(default_factory=dict)
+    speed_sum_mps: float = 0.0
+    n_speeds: int = 0
+
+    @property
+    def speed_mean_mps(self) -> float | None:
+        """Mean of the speeds that are known; None: none is."""
+        return self.speed_sum_mps / self.n_speeds if self.n_speeds else None
 
     def add(self, count: Count) -> None:
         """One more."""
         self.total += 1
         self.by_direction[count.direction] = self.by_direction.get(count.direction, 0) + 1
         self.by_class[count.cls] = self.by_class.get(count.cls, 0) + 1
+        if count.speed_mps is not None:
+            self.speed_sum_mps += count.speed_mps
+            self.n_speeds += 1
 
 
 @dataclass(slots=True)
@@ -32,6 +43,7 @@ class CameraView:
         dropped: pictures skipped for newer ones since the camera's process began.
         restarts: how often its process was started again since the agent began.
         day: the local day that `tallies` and `truths` are of.
+        zones: what is in its zones; as of the last beat, so nothing while it does not run.
     """
 
     name: str
@@ -46,6 +58,7 @@ class CameraView:
     day: date | None = None
     tallies: dict[str, SourceTally] = field(default_factory=dict)
     truths: dict[str, SourceTally] = field(default_factory=dict)
+    zones: tuple[InZone, ...] = ()
 
     def add(self, count: Count, today: date) -> None:
         """One more count of this camera; a new day begins at 0."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from common.codes import Direction, GapReason, Via
 from common.records import ClassRange, Count, Frames, Gap, Occupancy, Record
-from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message
+from edge_agent.cameras.messages import Beat, CameraJob, Fact, InZone, Message
 from edge_agent.counting import Finish, FrameResult, Pipeline
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
@@ -15,6 +15,8 @@ from edge_agent.domain.measuring import STALL_S, Block, Hole, Looked, MeasureLog
 from edge_agent.domain.occupancy import Visit, ZoneSummary
 from edge_agent.domain.picture import PictureWatch
 from edge_agent.domain.source_clock import SourceClock
+from edge_agent.domain.turn_rules import unpaired_name
+from edge_agent.domain.turns import Turned, Unpaired
 from edge_agent.drivers.base import FrameSource, SourceStalled, SourceUnusable
 
 READ_S = 0.5
@@ -132,6 +134,10 @@ class CameraWorker:
             self._count(crossing, Via.CAMERA)
         for visit in result.visits_ended:
             self._visit(visit)
+        for turned in result.turns.turned:
+            self._fact(_turn(self._job.camera, turned), turned.left_s)
+        for lonely in result.turns.unpaired:
+            self._fact(_unpaired(self._job.camera, lonely), lonely.t_s)
 
     def _count(self, crossing: Crossing, via: Via) -> None:
         record = Count(
@@ -144,6 +150,7 @@ class CameraWorker:
             confidence=round(min(1.0, max(0.0, crossing.confidence)), 3),
             track=str(crossing.track),
             inferred=crossing.inferred,
+            speed_mps=None if crossing.speed_mps is None else round(crossing.speed_mps, 2),
         )
         self._fact(record, crossing.t_s)
 
@@ -191,6 +198,10 @@ class CameraWorker:
             dropped=self._dropped,
             latency_ms=None if self._latency_s is None else round(self._latency_s * 1000, 2),
             open_block=self._part(so_far) if so_far is not None else None,
+            zones=tuple(
+                InZone(now.zone, now.n, now.n_standing, now.capacity)
+                for now in self._pipeline.zones_now(self._last.t_s)
+            ),
         )
         self._send(beat)
 
@@ -235,4 +246,33 @@ def _occupancy(camera: str, summary: ZoneSummary) -> Occupancy:
         entries=summary.entries,
         exits=summary.exits,
         dwell_mean_s=None if summary.dwell_mean_s is None else round(summary.dwell_mean_s, 3),
+        stood_mean_s=None if summary.stood_mean_s is None else round(summary.stood_mean_s, 3),
+        n_standing=summary.n_standing,
+        capacity=summary.capacity,
+    )
+
+
+def _turn(camera: str, turned: Turned) -> Count:
+    return Count(
+        *(1, 0, 0),
+        sensor=camera,
+        source=turned.turn,
+        via=Via.TURN,
+        cls=turned.cls,
+        direction=Direction.NONE,
+        confidence=round(min(1.0, turned.confidence), 3),
+        track=str(turned.track),
+    )
+
+
+def _unpaired(camera: str, lonely: Unpaired) -> Count:
+    return Count(
+        *(1, 0, 0),
+        sensor=camera,
+        source=unpaired_name(lonely.line, entry=lonely.entry),
+        via=Via.UNPAIRED,
+        cls=lonely.cls,
+        direction=Direction.NONE,
+        confidence=round(min(1.0, lonely.confidence), 3),
+        track=str(lonely.track),
     )

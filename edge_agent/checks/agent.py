@@ -142,4 +142,5 @@ def _speed(camera: CameraSettings, ready: Ready, probed: Probed) -> str:
     return (
         f"{ready.width_px} x {ready.height_px} px, {probed.fps:g} pictures/s; {camera.model} takes "
         f"{probed.model_ms:g} ms: about {able:.2g} a second can be looked at"
+        + (f"; calibrated by {ready.calibration}" if ready.calibration else "")
     )

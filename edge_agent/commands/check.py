@@ -49,4 +49,6 @@ async def _check(config: AgentConfig, *, offline: bool) -> int:
 def _summary(config: AgentConfig) -> str:
     n_lines = sum(len(camera.lines) for camera in config.cameras)
     n_zones = sum(len(camera.zones) for camera in config.cameras)
-    return f"{config.name}; cameras {len(config.cameras)}, lines {n_lines}, zones {n_zones}"
+    n_turns = sum(len(camera.turns) for camera in config.cameras)
+    turns = f", turns {n_turns}" if n_turns else ""
+    return f"{config.name}; cameras {len(config.cameras)}, lines {n_lines}, zones {n_zones}{turns}"

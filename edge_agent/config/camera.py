@@ -1,13 +1,17 @@
-"""The settings of one camera: its source, its model, its lines and zones."""
+"""The settings of one camera: its source, its model, its lines, zones and turns, how it is calibrated."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from edge_agent.config.section import Name, Pixels, Section, beside_config
+from common.codes import Direction
+from edge_agent.config.section import Metres, Name, Pixels, Section, beside_config
 from edge_agent.domain import shapes
 from edge_agent.domain.classes import ANY, VEHICLES
+from edge_agent.domain.ground_points import check_ground_points
+from edge_agent.domain.turn_rules import MOST_S, Turn
 from edge_agent.drivers.detectors.choices import CPU, DECODERS, NORMALISATIONS, check_input_size
 from edge_agent.models.store import BUNDLED, MOTION, is_name
 
@@ -52,6 +56,21 @@ class ZoneSettings(Section):
         title="Anchor",
         description="Which point of a vehicle's box has to be inside: auto, bottom, or centre",
     )
+    capacity: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        examples=[20],
+        title="Capacity",
+        description="How many it is meant for; told beside how many there are, which may be more",
+    )
+    parked_after_s: float = Field(
+        default=shapes.PARKED_AFTER_S,
+        ge=1.0,
+        le=86_400.0,
+        title="Parked after",
+        description="Who has stood still for so many seconds is told as standing, all others as moving",
+    )
 
     @model_validator(mode="after")
     def _check_shape(self) -> Self:
@@ -60,7 +79,71 @@ class ZoneSettings(Section):
 
     def shape(self) -> shapes.Zone:
         """The zone that is watched."""
-        return shapes.Zone(self.name, self.points, self.anchor)
+        return shapes.Zone(self.name, self.points, self.anchor, self.capacity, self.parked_after_s)
+
+
+class Crossed(StrEnum):
+    """Which way a line is crossed."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class TurnSettings(Section):
+    """A turning movement: vehicles that come in over one line and leave over another."""
+
+    name: Name = Field(
+        title="Name", description="Name of the turn; unique on this device, lines and zones included"
+    )
+    from_line: Name = Field(alias="from", title="From", description="The line of this camera over which they come")
+    from_direction: Crossed = Field(
+        default=Crossed.IN, title="Direction of coming", description="Which way they cross it: in or out"
+    )
+    to_line: Name = Field(
+        alias="to",
+        title="To",
+        description="The line over which they leave; the same line in the other direction makes a U-turn",
+    )
+    to_direction: Crossed = Field(
+        default=Crossed.OUT, title="Direction of leaving", description="Which way they cross that: in or out"
+    )
+    within_s: float = Field(
+        gt=0.0,
+        le=MOST_S,
+        examples=[60.0],
+        title="Within",
+        description="The most seconds from one line to the other; who takes longer is told as not seen leaving. "
+        "Allow for a red light between the lines",
+    )
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> Self:
+        self.rule()
+        return self
+
+    def rule(self) -> Turn:
+        """The turn that is counted."""
+        entry = self.from_line, Direction(self.from_direction)
+        return Turn(self.name, entry, (self.to_line, Direction(self.to_direction)), self.within_s)
+
+
+class CalibrationSettings(Section):
+    """Points whose place on the ground is known: by them speeds are told in metres per second."""
+
+    points: tuple[tuple[Pixels, Pixels, Metres, Metres], ...] = Field(
+        title="Points",
+        description="Four or more points [x_px, y_px, x_m, y_m]: pixels of the picture, and metres on the flat "
+        "ground as on a map, x to the right and y ahead, from any origin. A fifth point and more show the error. "
+        "Speeds are told between the points only: spread them around the lines",
+    )
+
+    @field_validator("points")
+    @classmethod
+    def _check_points(
+        cls, points: tuple[tuple[float, float, float, float], ...]
+    ) -> tuple[tuple[float, float, float, float], ...]:
+        check_ground_points(points)
+        return points
 
 
 class CameraSettings(Section):
@@ -154,6 +237,10 @@ class CameraSettings(Section):
     )
     lines: tuple[LineSettings, ...] = Field(default=(), title="Lines", description="Lines that are counted at")
     zones: tuple[ZoneSettings, ...] = Field(default=(), title="Zones", description="Zones that are watched")
+    turns: tuple[TurnSettings, ...] = Field(default=(), title="Turns", description="Turns that are counted")
+    calibration: CalibrationSettings | None = Field(
+        default=None, title="Calibration", description="Points whose place on the ground is known"
+    )
 
     @field_validator("source")
     @classmethod
@@ -204,6 +291,11 @@ class CameraSettings(Section):
         if ANY in classes and len(classes) > 1:
             raise ValueError(f'"{ANY}" stands alone: it takes in every class')
         return classes
+
+    @property
+    def ground_points(self) -> tuple[tuple[float, float, float, float], ...]:
+        """What the camera is calibrated by; empty if it is not."""
+        return self.calibration.points if self.calibration else ()
 
     @property
     def wanted_classes(self) -> tuple[str, ...] | None:

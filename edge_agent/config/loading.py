@@ -21,8 +21,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from edge_agent.config.section import Context
-from edge_agent.config.settings import AgentConfig, absent_models, name_clashes
+from edge_agent.config.section import Context, settings_of
+from edge_agent.config.settings import AgentConfig, absent_models, name_clashes, turn_faults
 from edge_agent.config.toml_lines import line_numbers, line_of
 from edge_agent.redact import redact
 
@@ -140,7 +140,7 @@ def _validate(
             loc = _without_key_mark(details)
             faults.append(_fault(loc, details, tree, *where(loc)))
     absent = absent_models(config) if config is not None and context.files_must_exist else []
-    for loc, message in [*name_clashes(tree), *absent]:
+    for loc, message in [*name_clashes(tree), *turn_faults(tree), *absent]:
         faults.append(Fault(*where(loc), _key_text(loc, tree), _value_text(_get(tree, loc)), message))
     return config
 
@@ -201,7 +201,7 @@ def _in_words(kind: str, ctx: Mapping[str, Any], otherwise: str) -> str:
 
 def _unknown_key(loc: _Loc) -> str:
     model = _model_at(loc[:-1])
-    allowed = list(model.model_fields) if model else []
+    allowed = list(settings_of(model)) if model else []
     message = "there is no such setting here"
     near = difflib.get_close_matches(str(loc[-1]), allowed, n=1, cutoff=0.6)
     if near:
@@ -258,14 +258,14 @@ def _model_at(loc: _Loc) -> type[BaseModel] | None:
     for part in loc:
         if isinstance(part, int):
             continue
-        field = model.model_fields.get(part) if model else None
+        field = settings_of(model).get(part) if model else None
         model = _inner_model(field) if field else None
     return model
 
 
 def _field_at(loc: _Loc) -> FieldInfo | None:
     model = _model_at(loc[:-1])
-    return model.model_fields.get(str(loc[-1])) if model else None
+    return settings_of(model).get(str(loc[-1])) if model else None
 
 
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -321,7 +321,7 @@ def _scalars(model: type[BaseModel], loc: _Loc, name: str) -> dict[str, tuple[_L
     return {
         re.sub(r"[^A-Z0-9]", "_", f"{name}{_SEPARATOR}{key}".upper()): ((*loc, key), field)
         for key, field in model.model_fields.items()
-        if not _is_list(field)
+        if not _is_list(field) and _inner_model(field) is None
     }
 
 

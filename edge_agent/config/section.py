@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic.fields import FieldInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,15 @@ def existing_file(path: Path, info: ValidationInfo) -> Path:
 
 Name = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_printable)]
 Pixels = Annotated[float, Field(ge=-1.0, le=100_000.0)]
+Metres = Annotated[float, Field(ge=-100_000.0, le=100_000.0)]
 
 
 class Section(BaseModel):
     """Base of all sections: nothing unknown is let through, nothing is converted, nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+def settings_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a section by their names in the file, which need not be Python's: `from` is a word of it."""
+    return {field.alias or key: field for key, field in model.model_fields.items()}

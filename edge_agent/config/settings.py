@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.section import Name, Section, beside_config, existing_file
+from edge_agent.domain.turn_rules import line_fault
 from edge_agent.models.known import ModelError
 from edge_agent.models.store import BUNDLED, FOLDER, file_of, is_name, model_path
 
@@ -236,16 +237,38 @@ _Named = tuple[tuple[str | int, ...], Mapping[str, Any]]
 def name_clashes(tree: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
     """Names in an unchecked tree of settings that are used twice: where, and what to do.
 
-    A line and a zone share one name space over all cameras, since the collector knows them by device and name.
+    Lines, zones and turns share one name space over all cameras: the collector knows them by device and name.
     """
     cameras: list[_Named] = [(("cameras", i, "name"), camera) for i, camera in enumerate(_tables(tree, "cameras"))]
     places: list[_Named] = [
         (("cameras", i, kind, j, "name"), place)
         for i, camera in enumerate(_tables(tree, "cameras"))
-        for kind in ("lines", "zones")
+        for kind in ("lines", "zones", "turns")
         for j, place in enumerate(_tables(camera, kind))
     ]
-    return [*_twice(cameras, "camera"), *_twice(places, "line or zone")]
+    return [*_twice(cameras, "camera"), *_twice(places, "line, zone or turn")]
+
+
+def turn_faults(tree: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
+    """Turns in an unchecked tree of settings that do not fit their lines, or each other: where, and why."""
+    faults: list[tuple[tuple[str | int, ...], str]] = []
+    for i, camera in enumerate(_tables(tree, "cameras")):
+        lines = [str(line["name"]) for line in _tables(camera, "lines") if line.get("name")]
+        seen: dict[tuple[object, ...], object] = {}
+        for j, turn in enumerate(_tables(camera, "turns")):
+            for end in ("from", "to"):
+                fault = line_fault(str(turn[end]), lines) if turn.get(end) else None
+                if fault:
+                    faults.append((("cameras", i, "turns", j, end), fault))
+            ways = tuple(
+                turn.get(key, default)
+                for key, default in (("from", ""), ("from_direction", "in"), ("to", ""), ("to_direction", "out"))
+            )
+            twin = seen.setdefault(ways, turn.get("name"))
+            if twin != turn.get("name"):
+                fault = f"turn {twin!r} has the same lines and directions; take one away"
+                faults.append((("cameras", i, "turns", j, "from"), fault))
+    return faults
 
 
 def _tables(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:

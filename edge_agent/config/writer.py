@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from edge_agent.config.section import settings_of
 from edge_agent.config.settings import AgentConfig
 
 _WIDTH = 110
@@ -23,6 +24,10 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "cameras": {"name": "north", "source": "rtsp://user:password@camera.local:554/stream1"},
     "lines": {"name": "stop line north", "points": [[0, 180], [640, 180]]},
     "zones": {"name": "queue north", "points": [[100, 100], [300, 100], [300, 200], [100, 200]]},
+    "turns": {"name": "back to north", "from": "stop line north", "to": "stop line north", "within_s": 60.0},
+    "calibration": {
+        "points": [[129, 253, -7, 12], [511, 253, 7, 12], [394, 60, 7, 40], [246, 60, -7, 40], [320, 164, 0, 19]]
+    },
 }
 
 
@@ -33,11 +38,12 @@ def render_config(tree: Mapping[str, Any]) -> str:
 
 def _table(model: type[BaseModel], values: Mapping[str, Any], path: str, *, live: bool) -> Iterator[str]:
     """One table: first its single values, then the tables in it, as TOML wants it."""
-    inner = {key: _inner(field) for key, field in model.model_fields.items()}
-    for key, field in model.model_fields.items():
+    fields = settings_of(model)
+    inner = {key: _inner(field) for key, field in fields.items()}
+    for key, field in fields.items():
         if inner[key] is None:
             yield from _setting(key, field, values, live=live)
-    for key, field in model.model_fields.items():
+    for key, field in fields.items():
         section = inner[key]
         if section is not None:
             yield from _section(key, field, section, values, path, live=live)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.codes import Direction
 from edge_agent.domain.classes import ANY, VEHICLES, parse_classes
+from edge_agent.domain.ground_points import GroundPoint
 from edge_agent.domain.shapes import Line, Zone
 from edge_agent.drivers.detectors.choices import (
     DECODERS,
@@ -21,8 +23,10 @@ from edge_agent.models.store import VARIABLE, is_name, model_path, user_folder
 
 if TYPE_CHECKING:
     from edge_agent.config.settings import AgentConfig
+from edge_agent.domain.turn_rules import Turn
 
 OK, NOT_ALL_MEASURED, UNUSABLE = 0, 1, 2
+_WITHIN_S = 60.0
 
 _EPILOG = """\
 a line is directed from its first point to its last: "in" crosses it from its left side to its right (for a line
@@ -35,7 +39,8 @@ examples:
   stopline-agent count clip.mp4 --model yolox_nano.onnx --line main:0,180,640,180
   stopline-agent count pictures/ --model yolox_nano.onnx --line main:0,180,640,180 --fps 30 --frames 16-452
   stopline-agent count above.mp4 --model motion --line gate:0,216,768,216 --preview out.mp4
-  stopline-agent count sim:road --frames 1-1800"""
+  stopline-agent count sim:road --frames 1-1800
+  stopline-agent count clip.mp4 --line north:0,180,640,180 --line east:600,0,600,360 --turn 'left:north>east:40'"""
 
 
 class UsageError(Exception):
@@ -58,6 +63,8 @@ class Plan:
     model_options: ModelOptions = field(default_factory=ModelOptions)
     black_after_s: float = 5.0
     frozen_after_s: float = 30.0
+    turns: tuple[Turn, ...] = ()
+    ground_points: tuple[GroundPoint, ...] = ()
 
 
 def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -94,6 +101,15 @@ def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
         metavar="NAME:X,Y,X,Y,X,Y[,...]",
         help="watch this polygon; likewise",
     )
+    add(
+        "--turn", action="append", default=[], metavar="NAME:FROM>TO[:S]",
+        help="count who comes in over the line FROM and leaves over TO within S seconds (default 60); FROM/out "
+        "and TO/in tell other directions than in and out",
+    )  # fmt: skip
+    add(
+        "--ground", action="append", default=[], metavar="X_PX,Y_PX,X_M,Y_M",
+        help="a point whose place on the ground is known, in metres as on a map; four or more tell speeds",
+    )  # fmt: skip
     add("--classes", metavar="A,B", help=f"what to count, or {ANY} (default: {','.join(VEHICLES)})")
     add(
         "--fps", type=float, metavar="N",
@@ -150,6 +166,44 @@ def parse_zone(text: str) -> Zone:
     return Zone(name, points)
 
 
+def parse_turn(text: str) -> Turn:
+    """A turn from `NAME:FROM>TO` or `NAME:FROM>TO:SECONDS`, each line with `/in` or `/out` behind it if need be.
+
+    Raises:
+        UsageError: showing the form.
+    """
+    left, arrow, right = text.partition(">")
+    name, colon, entry = left.rpartition(":")
+    end, _, limit = right.rpartition(":")
+    try:
+        within_s = float(limit) if end else _WITHIN_S
+    except ValueError:
+        end, within_s = right, _WITHIN_S
+    if not (arrow and colon and name and entry and (end or right)):
+        raise UsageError(f"--turn {text}: write NAME:FROM>TO or NAME:FROM>TO:SECONDS, with the names of two lines")
+    return Turn(name, _way(entry, Direction.IN), _way(end or right, Direction.OUT), within_s)
+
+
+def _way(text: str, usual: Direction) -> tuple[str, Direction]:
+    line, slash, direction = text.rpartition("/")
+    if slash and direction in (Direction.IN, Direction.OUT):
+        return line, Direction(direction)
+    return text, usual
+
+
+def parse_ground_point(text: str) -> GroundPoint:
+    """A point from `X_PX,Y_PX,X_M,Y_M`.
+
+    Raises:
+        UsageError: showing the form.
+    """
+    try:
+        x_px, y_px, x_m, y_m = (float(number) for number in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--ground {text}: write X_PX,Y_PX,X_M,Y_M, four numbers") from error
+    return x_px, y_px, x_m, y_m
+
+
 def parse_frames(text: str) -> tuple[tuple[int, int], int]:
     """First and last picture, and every how many-th, from `A-B` or `A-B:K`.
 
@@ -188,7 +242,12 @@ def _plan(args: argparse.Namespace) -> Plan:
     lines, zones = tuple(map(parse_line, args.line)), tuple(map(parse_zone, args.zone))
     plan = base or Plan(args.source, "motion", (), (), VEHICLES, None, None, 1, None)
     if lines or zones:
-        plan = replace(plan, lines=lines, zones=zones)
+        # Turns of a configuration are of its own lines.
+        plan = replace(plan, lines=lines, zones=zones, turns=())
+    if args.turn:
+        plan = replace(plan, turns=tuple(map(parse_turn, args.turn)))
+    if args.ground:
+        plan = replace(plan, ground_points=tuple(map(parse_ground_point, args.ground)))
     return replace(
         plan,
         source=args.source,
@@ -265,4 +324,6 @@ def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
         ),
         black_after_s=camera.black_after_s,
         frozen_after_s=camera.frozen_after_s,
+        turns=tuple(turn.rule() for turn in camera.turns),
+        ground_points=camera.ground_points,
     )

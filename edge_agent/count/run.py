@@ -2,6 +2,7 @@
 
 import bisect
 import logging
+import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,13 +13,18 @@ import cv2
 from common.codes import Direction, GapReason
 from edge_agent.count.plan import Plan, UsageError
 from edge_agent.count.preview import PreviewVideo
+from edge_agent.count.turn_report import turns_as_json, turns_in_rows
 from edge_agent.counting import Pipeline, PipelineParams
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
+from edge_agent.domain.ground_points import check_ground_points
 from edge_agent.domain.measuring import STALL_S, Block, Hole, Looked, MeasureLog
-from edge_agent.domain.occupancy import Visit
+from edge_agent.domain.occupancy import Visit, ZoneNow
 from edge_agent.domain.picture import PictureWatch
+from edge_agent.domain.shapes import check_names
 from edge_agent.domain.tracking import TrackerParams
+from edge_agent.domain.turn_rules import check_turns
+from edge_agent.domain.turns import Turned, TurnResult, Unpaired
 from edge_agent.drivers.base import (
     Detector,
     DetectorError,
@@ -57,6 +63,9 @@ class Outcome:
     Attributes:
         frames: how many were looked at.
         frame_times: time and number of each of them.
+        capacities, most_standing: of each zone; the most that stood at one moment.
+        turns, unpaired: by turn; all crossings that no turn accounts for. Both None if no turn is asked for.
+        calibration: how the camera is calibrated, in words; None: it is not.
         problem: why it broke off, if it did.
     """
 
@@ -68,6 +77,11 @@ class Outcome:
     frame_times: list[tuple[float, int]] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     problem: str | None = None
+    capacities: dict[str, int | None] = field(default_factory=dict)
+    most_standing: dict[str, int] = field(default_factory=dict)
+    turns: dict[str, list[Turned]] | None = None
+    unpaired: list[Unpaired] | None = None
+    calibration: str | None = None
 
 
 def count(plan: Plan, *, preview_path: Path | None = None) -> Outcome:
@@ -76,11 +90,12 @@ def count(plan: Plan, *, preview_path: Path | None = None) -> Outcome:
     Raises:
         DriverError: the source or the model cannot be used at all.
         UsageError: there is nothing to count at.
-        ValueError: a line or a zone does not fit the picture.
+        ValueError: a line, a zone, a turn or a point on the ground does not fit the others, or the picture.
     """
     _hush_libraries()
     source = open_source(plan.source, fps=plan.fps, frames=plan.frames, every=plan.every, realtime=False)
     plan = _with_own_lines(plan, source)
+    _check(plan)
     detector = _detector(plan)
     preview = PreviewVideo(preview_path, plan.lines, plan.zones) if preview_path else None
     try:
@@ -98,17 +113,18 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "frames": outcome.frames,
         "measured_s": round(outcome.measured_s, 3),
+        **({"calibration": outcome.calibration} if outcome.calibration else {}),
         "lines": {name: _line_as_json(crossings, outcome) for name, crossings in outcome.lines.items()},
         "zones": {
             name: {
                 "max": outcome.max_in_zone[name],
-                "visits": [
-                    {"from_s": round(v.from_s, 3), "to_s": round(v.to_s, 3), "class": v.cls, "track": v.track}
-                    for v in visits
-                ],
+                "max_standing": outcome.most_standing.get(name, 0),
+                "capacity": outcome.capacities.get(name),
+                "visits": [_visit_as_json(visit) for visit in visits],
             }
             for name, visits in outcome.visits.items()
         },
+        **turns_as_json(outcome.turns, outcome.unpaired),
         "gaps": [
             {
                 "from_s": round(gap.from_s, 3),
@@ -127,16 +143,55 @@ def as_table(outcome: Outcome) -> str:
     for name, crossings in outcome.lines.items():
         told = _line_as_json(crossings, outcome)
         classes = ", ".join(f"{n} {cls}" for cls, n in told["by_class"].items())
-        rows.append(f"line {name:<20} {told['total']:>5}   in {told['in']:>5}   out {told['out']:>5}   {classes}")
-    for name, visits in outcome.visits.items():
-        mean_s = sum(v.to_s - v.from_s for v in visits) / len(visits) if visits else 0.0
+        speeds = _speeds_in_words(crossings)
         rows.append(
-            f"zone {name:<20} {len(visits):>5} visits   at most {outcome.max_in_zone[name]}   {mean_s:.1f} s each"
+            f"line {name:<20} {told['total']:>5}   in {told['in']:>5}   out {told['out']:>5}   {classes}{speeds}"
         )
+    for name, visits in outcome.visits.items():
+        mean_s = _mean([v.to_s - v.from_s for v in visits])
+        rows.append(
+            f"zone {name:<20} {len(visits):>5} visits   at most {outcome.max_in_zone[name]}{_room(name, outcome)}"
+            f"   {mean_s:.1f} s each, {_mean([v.stood_s for v in visits]):.1f} s of it standing"
+        )
+    rows += turns_in_rows(outcome.turns, outcome.unpaired)
+    if outcome.calibration:
+        rows.append(f"calibrated by {outcome.calibration}")
     for gap in outcome.gaps:
         until = "the end" if gap.to_s is None else f"{gap.to_s:.1f} s"
         rows.append(f"not measured from {gap.from_s:.1f} s to {until}: {gap.reason}")
     return "\n".join(rows)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
+
+
+def _room(zone: str, outcome: Outcome) -> str:
+    capacity = outcome.capacities.get(zone)
+    return "" if capacity is None else f" of {capacity}"
+
+
+def _speeds_in_words(crossings: list[Crossing]) -> str:
+    """Mean, and what 85 of 100 do not exceed, as traffic engineers ask for it."""
+    speeds = sorted(one.speed_mps for one in crossings if one.speed_mps is not None)
+    if not speeds:
+        return ""
+    p85 = speeds[min(len(speeds) - 1, math.ceil(0.85 * len(speeds)) - 1)]
+    return f"   {_mean(speeds) * 3.6:.0f} km/h on average, 85 % up to {p85 * 3.6:.0f} ({len(speeds)} measured)"
+
+
+def _visit_as_json(visit: Visit) -> dict[str, Any]:
+    return {
+        "from_s": round(visit.from_s, 3),
+        "to_s": round(visit.to_s, 3),
+        "class": visit.cls,
+        "track": visit.track,
+        "stood_s": round(visit.stood_s, 3),
+    }
 
 
 class _Counting:
@@ -145,7 +200,9 @@ class _Counting:
     def __init__(self, plan: Plan, source: FrameSource, detector: Detector, preview: PreviewVideo | None) -> None:
         self._source = source
         self._preview = preview
-        self._pipeline = Pipeline(detector, plan.lines, plan.zones, _params(plan))
+        self._pipeline = Pipeline(
+            detector, plan.lines, plan.zones, _params(plan), turns=plan.turns, ground_points=plan.ground_points
+        )
         self._watch = PictureWatch(black_after_s=plan.black_after_s, frozen_after_s=plan.frozen_after_s)
         # Pictures may be further apart by intention than what is a hole in a camera's stream.
         period_s = plan.every / plan.fps if plan.fps else 0.0
@@ -154,6 +211,9 @@ class _Counting:
             lines={line.name: [] for line in plan.lines},
             visits={zone.name: [] for zone in plan.zones},
             max_in_zone={zone.name: 0 for zone in plan.zones},
+            capacities={zone.name: zone.capacity for zone in plan.zones},
+            turns={turn.name: [] for turn in plan.turns} if plan.turns else None,
+            unpaired=[] if plan.turns else None,
         )
 
     def run(self) -> Outcome:
@@ -190,16 +250,26 @@ class _Counting:
         outcome.frame_times.append((frame.t_s, frame.index + 1))
         looked = Looked(frame.t_s, {}, result.latency_s)
         self._account(self._log.frame(looked, self._watch.update(frame.image, frame.t_s)))
-        self._note(result.crossings, result.visits_ended)
-        for zone, n in self._pipeline.occupancy().items():
-            outcome.max_in_zone[zone] = max(outcome.max_in_zone[zone], n)
+        self._note(result.crossings, result.visits_ended, result.turns)
+        for now in self._pipeline.zones_now(frame.t_s):
+            self._note_zone(now)
         if self._preview:
             self._preview.add(frame, result, self._totals(), self._pipeline.occupancy())
 
     def _totals(self) -> dict[str, tuple[int, int]]:
         return {name: _in_out(crossings) for name, crossings in self._outcome.lines.items()}
 
-    def _note(self, crossings: list[Crossing], visits: list[Visit]) -> None:
+    def _note_zone(self, now: ZoneNow) -> None:
+        outcome = self._outcome
+        outcome.max_in_zone[now.zone] = max(outcome.max_in_zone[now.zone], now.n)
+        outcome.most_standing[now.zone] = max(outcome.most_standing.get(now.zone, 0), now.n_standing)
+
+    def _note(self, crossings: list[Crossing], visits: list[Visit], turns: TurnResult) -> None:
+        for turned in turns.turned:
+            assert self._outcome.turns is not None
+            self._outcome.turns[turned.turn].append(turned)
+        if self._outcome.unpaired is not None:
+            self._outcome.unpaired += turns.unpaired
         for crossing in crossings:
             self._outcome.lines[crossing.line].append(crossing)
         for visit in visits:
@@ -224,11 +294,23 @@ class _Counting:
             return
         last_s = outcome.frame_times[-1][0]
         rest = self._pipeline.finish(last_s)
-        self._note(rest.crossings, rest.visits_ended)
+        self._note(rest.crossings, rest.visits_ended, rest.turns)
+        outcome.calibration = self._pipeline.calibration.in_words() if self._pipeline.calibration else None
         self._account(self._log.finish(last_s))
         for crossings in outcome.lines.values():
             crossings.sort(key=lambda crossing: crossing.t_s)
+        for turns in (outcome.turns or {}).values():
+            turns.sort(key=lambda turned: turned.left_s)
         outcome.gaps.sort(key=lambda gap: gap.from_s)
+
+
+def _check(plan: Plan) -> None:
+    """Refuse what does not fit together, before anything opens."""
+    names = [line.name for line in plan.lines]
+    check_names([*plan.lines, *plan.zones])
+    check_turns(plan.turns, names, [*names, *(zone.name for zone in plan.zones)])
+    if plan.ground_points:
+        check_ground_points(plan.ground_points)
 
 
 def _hush_libraries() -> None:
@@ -284,6 +366,8 @@ def _line_as_json(crossings: list[Crossing], outcome: Outcome) -> dict[str, Any]
                 "class": crossing.cls,
                 "track": crossing.track,
                 "inferred": crossing.inferred,
+                "speed_mps": _rounded(crossing.speed_mps),
+                "length_m": _rounded(crossing.length_m),
             }
             for crossing in crossings
         ],

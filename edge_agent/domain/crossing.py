@@ -24,6 +24,7 @@ from common.codes import Direction
 from edge_agent.domain.geometry import path_cut
 from edge_agent.domain.handover import Departed, Departures, HandoverParams
 from edge_agent.domain.line_set import LineSet
+from edge_agent.domain.lineage import Lineage
 from edge_agent.domain.reference import ReferencePoints
 from edge_agent.domain.shapes import Anchor, Line, Point, check_names
 from edge_agent.domain.timeline import Step, Timeline
@@ -31,6 +32,8 @@ from edge_agent.domain.tracking import Tracks
 
 _STEEP = 0.25
 """Least sine of the angle between a way and a line for the way to be prolonged as far as the line."""
+_MOST_LINEAGE = 2000
+"""So many tracks that went on for others are remembered before it is looked which of them still matter."""
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -46,6 +49,9 @@ class Crossing:
         track: the track's id.
         inferred: the crossing itself was not seen: the track was first seen just past the line, or it was seen
             before the line under another id.
+        first_track: the first track of the same vehicle, where that is known to have had another before.
+        speed_mps: how fast it went, where the camera is calibrated there and the track was seen long enough.
+        length_m: how long it is, where the camera looks down steeply besides.
     """
 
     line: str
@@ -55,6 +61,14 @@ class Crossing:
     confidence: float
     track: int
     inferred: bool
+    first_track: int | None = None
+    speed_mps: float | None = None
+    length_m: float | None = None
+
+    @property
+    def vehicle(self) -> int:
+        """What all crossings of one vehicle have in common, also where its track broke and went on as another."""
+        return self.track if self.first_track is None else self.first_track
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +243,7 @@ class CrossingCounter:
         self._since_s = 0.0
         self._rows = _Rows.none(self._n_lines)
         self._departures = Departures(self._params.handover)
+        self._lineage = Lineage()
         self._recent: deque[_Counted] = deque(maxlen=256)
         self._tracks: Tracks | None = None
 
@@ -272,6 +287,7 @@ class CrossingCounter:
         self._rows = _Rows.none(self._n_lines)
         self._references.forget()
         self._departures = Departures(self._params.handover)
+        self._lineage.forget()
         self._recent.clear()
 
     def _align(self, tracks: Tracks, step: Step) -> None:
@@ -288,6 +304,8 @@ class CrossingCounter:
         new = tracks.ids[~np.isin(tracks.ids, rows.ids)]
         self._rows = rows.kept(keep, _Rows.new(new, self._n_lines))
         self._references.align(keep, len(new))
+        if len(self._lineage) > _MOST_LINEAGE:
+            self._lineage.forget((*self._rows.ids.tolist(), *(one.track for one in self._departures)))
 
     def _view(self, tracks: Tracks, step: Step) -> _View:
         bodies = self._references.bodies(tracks, step.now_s)
@@ -389,6 +407,7 @@ class CrossingCounter:
     def _hand_over(self, donor: Departed, row: int, view: _View) -> None:
         """Let the track of `row` go on with what was known of `donor`."""
         rows = self._rows
+        self._lineage.go_on(int(rows.ids[row]), after=donor.track)
         facts = rows.facts[:, :, row]
         knows = donor.facts[_SIDE] != 0
         for plane in (_SIDE, _COUNTED, _MIDDLE, _REACH):
@@ -478,6 +497,7 @@ class CrossingCounter:
             confidence=min(1.0, float(tracks.confidences[row])),
             track=counted.track,
             inferred=inferred,
+            first_track=self._lineage.first(counted.track),
         )
 
     def _is_double(self, new: _Counted, view: _View) -> bool:

@@ -102,6 +102,12 @@ def _segment_cut(a: Point, b: Point, start: Point, end: Point, low: float, high:
     return share if low - _ROUNDING <= along <= high + _ROUNDING else None
 
 
+def border_cuts(zone: Zone, start_px: Point, end_px: Point) -> list[float]:
+    """Where the straight way from `start_px` to `end_px` cuts the zone's border, as ascending shares of it."""
+    cuts = (_segment_cut(a, b, start_px, end_px, 0.0, 1.0) for a, b in edges_of(zone.points_px, closed=True))
+    return sorted(cut for cut in cuts if cut is not None)
+
+
 def inside_distance_px(zone: Zone, points_px: Floats) -> Floats:
     """How far each point is from the zone's border: positive inside, negative outside.
 

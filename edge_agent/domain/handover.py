@@ -46,6 +46,7 @@ class Departed:
         standing: it hardly moved.
         facts: what the counter knew about it, per line; the counter's own layout.
         points_px: (lines, 2) its reference points.
+        patience_s: how long this one is waited for, if not as long as all that stood, or moved.
     """
 
     track: int
@@ -55,6 +56,7 @@ class Departed:
     standing: bool
     facts: Floats
     points_px: Floats
+    patience_s: float | None = None
 
 
 class Departures:
@@ -126,7 +128,7 @@ def _strain(one: Departed, box_px: Floats, velocity_px_s: Floats, born_s: float,
         nearing = _nearing(one, width_px, height_px, gap_s)
         x, y = x + vx * gap_s * nearing, y + vy * gap_s * nearing
         width_px, height_px, size_px = width_px * nearing, height_px * nearing, size_px * nearing
-    elif gap_s > params.standing_s:
+    elif gap_s > _patience_s(one, params):
         return math.inf
     ratio = max(_ratio(width_px, new_width_px), _ratio(height_px, new_height_px))
     if ratio > params.size_ratio:
@@ -142,6 +144,8 @@ def _nearing(one: Departed, width_px: float, height_px: float, gap_s: float) -> 
 
 
 def _patience_s(one: Departed, params: HandoverParams) -> float:
+    if one.patience_s is not None:
+        return one.patience_s
     return params.standing_s if one.standing else params.moving_s
 
 

@@ -1,8 +1,12 @@
 """Occupancy: what is in a zone, since when, and for how long it stayed.
 
 An object is in a zone when its reference point was found there for some time, and out of it when that was found
-clearly outside for some time. While it is hidden it stays where it was: a parked car behind a passing bus is one
-visit, and is still one when it comes back under another id (see `handover`).
+clearly outside for some time. Between two pictures it is taken to have gone straight, so that a stay is as long at
+3 pictures a second as at 30. While it is hidden it stays where it was: a parked car behind a passing bus is one
+visit, and is still one when it comes back under another id (see `handover`). Who stood long is waited for long:
+what has been parked for an hour and is not detected for ten minutes is most likely still there.
+
+Who stands is told by his place and not by his speed, since the speed of a jittering box is never 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.domain.geometry import inside_distance_px
+from edge_agent.domain.geometry import border_cuts, inside_distance_px
 from edge_agent.domain.handover import Departed, Departures, HandoverParams
 from edge_agent.domain.reference import ReferencePoints
 from edge_agent.domain.shapes import Zone, check_names
@@ -23,13 +27,34 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One stay of one object in a zone, from its first moment inside to its last."""
+    """One stay of one object in a zone, from its first moment inside to its last.
+
+    Attributes:
+        stood_s: for how long of it the object stood still; stops that were too short to tell are not in it.
+    """
 
     zone: str
     from_s: float
     to_s: float
     cls: str
     track: int
+    stood_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneNow:
+    """What is in a zone at a moment.
+
+    Attributes:
+        n: how many are inside, also above `capacity`.
+        n_standing: how many of them have stood still for the zone's `parked_after_s`; the others move.
+        capacity: how many it is meant for; None: nobody said.
+    """
+
+    zone: str
+    n: int
+    n_standing: int
+    capacity: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +65,9 @@ class ZoneSummary:
         span_s: length of the span; measured_s: how much of it was watched, which is what n_mean is a mean over.
         n_end: how many were inside at its end.
         dwell_mean_s: mean stay of the visits that ended in the span; none ended: None.
+        stood_mean_s: the same of the time for which they stood still.
+        n_standing: how many of those inside at its end stand.
+        capacity: how many it is meant for; None: nobody said.
     """
 
     zone: str
@@ -51,6 +79,9 @@ class ZoneSummary:
     entries: int
     exits: int
     dwell_mean_s: float | None
+    stood_mean_s: float | None
+    n_standing: int
+    capacity: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +91,20 @@ class OccupancyParams:
     Attributes:
         confirm_s: how long an object must be found inside to have entered, or outside to have left.
         dead_zone: how far outside it must be found to leave, as a share of its box's height.
-        unmeasured_s: a longer pause between updates was not watched.
+        unmeasured_s: a longer pause between updates was not watched, and a track that was not seen for longer is
+            not taken to have gone straight.
+        still_reach: who stays within this many box sizes of one place stands still,
+        still_s: if he does so for this long.
+        waited_s: who stood is waited for as long as he had stood, and at least as long as `handover` tells, but no
+            longer than this.
     """
 
     confirm_s: float = 0.3
     dead_zone: float = 0.08
     unmeasured_s: float = 1.0
+    still_reach: float = 0.2
+    still_s: float = 2.0
+    waited_s: float = 1800.0
     handover: HandoverParams = field(default_factory=lambda: HandoverParams(standing_s=120.0))
 
 
@@ -78,7 +117,16 @@ _LAST = 2
 """When it was last found inside."""
 _OUT = 3
 """Since when it has been found outside; NaN: it has not."""
-_PLANES = 4
+_STILL = 4
+"""Since when it has been at one place, inside or not."""
+_AT_X, _AT_Y = 5, 6
+"""That place."""
+_STOOD = 7
+"""How long it stood still in this visit, until it moved last."""
+_PLANES = 8
+
+_PLACE_FOLLOWS_S = 5.0
+"""The place of who stands follows what is seen of him, this far behind: its first sighting may have been off."""
 
 
 @dataclass(slots=True)
@@ -90,6 +138,7 @@ class _Span:
     n_max: int = 0
     entries: int = 0
     stays_s: list[float] = field(default_factory=list)
+    stood_s: float = 0.0
 
 
 class ZoneCounter:
@@ -119,6 +168,7 @@ class ZoneCounter:
         self._facts = np.zeros((_PLANES, len(self._zones), 0))
         self._points_px = np.zeros((len(self._zones), 0, 2))
         self._boxes_px = np.zeros((0, 4))
+        self._born_boxes_px = np.zeros((0, 4))
         self._velocities_px_s = np.zeros((0, 4))
         self._seen_s = np.zeros(0)
         self._standing = np.zeros(0, np.bool_)
@@ -128,6 +178,25 @@ class ZoneCounter:
     def occupancy(self) -> dict[str, int]:
         """How many are in each zone, by its name."""
         return {zone.name: n for zone, n in zip(self._zones, self._n_inside(), strict=True)}
+
+    def now(self, now_s: float) -> list[ZoneNow]:
+        """What is in each zone."""
+        standing = self._n_standing(now_s)
+        return [
+            ZoneNow(zone.name, n, n_standing, zone.capacity)
+            for zone, n, n_standing in zip(self._zones, self._n_inside(), standing, strict=True)
+        ]
+
+    def _n_standing(self, now_s: float) -> list[int]:
+        """By zone: who has stood long enough. Who stood when he was last seen stands on."""
+        as_of_s = np.where(self._standing, now_s, self._seen_s)
+        after_s = np.asarray([zone.parked_after_s for zone in self._zones])
+        stands = (self._facts[_INSIDE] > 0) & (as_of_s - self._facts[_STILL] >= after_s[:, None])
+        n = stands.sum(axis=1)
+        for departed in self._departures:
+            if departed.standing:
+                n += (departed.facts[_INSIDE] > 0) & (now_s - departed.facts[_STILL] >= after_s)
+        return [int(one) for one in n]
 
     def _n_inside(self) -> list[int]:
         """By zone: tracks inside, and those that ended inside and may come back."""
@@ -163,8 +232,8 @@ class ZoneCounter:
         from_s = now_s if self._span_from_s is None else self._span_from_s
         self._span_from_s = now_s
         result = []
-        for zone, span, n_end in zip(self._zones, self._spans, self._n_inside(), strict=True):
-            result.append(_summary(zone.name, span, n_end, max(0.0, now_s - from_s)))
+        for now, span in zip(self.now(now_s), self._spans, strict=True):
+            result.append(_summary(now, span, max(0.0, now_s - from_s)))
         self._spans = [_Span(n_max=one.n_end) for one in result]
         return result
 
@@ -194,11 +263,12 @@ class ZoneCounter:
         fresh = ~np.isin(tracks.ids, self._ids)
         n_new = int(fresh.sum())
         facts = np.full((_PLANES, len(self._zones), n_new), np.nan)
-        facts[_INSIDE] = 0.0
+        facts[[_INSIDE, _STOOD]] = 0.0
         self._facts = np.concatenate([self._facts[:, :, keep], facts], axis=2)
-        points = np.zeros((len(self._zones), n_new, 2))
+        points = np.full((len(self._zones), n_new, 2), np.nan)
         self._points_px = np.concatenate([self._points_px[:, keep], points], axis=1)
         self._boxes_px = np.concatenate([self._boxes_px[keep], tracks.boxes_px[fresh]])
+        self._born_boxes_px = np.concatenate([self._born_boxes_px[keep], tracks.boxes_px[fresh]])
         self._velocities_px_s = np.concatenate([self._velocities_px_s[keep], tracks.velocities_px_s[fresh]])
         self._seen_s = np.concatenate([self._seen_s[keep], tracks.seen_s[fresh]])
         self._standing = np.concatenate([self._standing[keep], np.zeros(n_new, np.bool_)])
@@ -215,7 +285,13 @@ class ZoneCounter:
             standing=bool(self._standing[row]),
             facts=self._facts[:, :, row].copy(),
             points_px=self._points_px[:, row].copy(),
+            patience_s=self._patience_s(row) if self._standing[row] else None,
         )
+
+    def _patience_s(self, row: int) -> float:
+        """How long the track of `row`, which stands, is waited for."""
+        stood_s = float(np.nanmax(self._seen_s[row] - self._facts[_STILL, :, row], initial=0.0))
+        return max(self._params.handover.standing_s, min(stood_s, self._params.waited_s))
 
     def _note_positions(self, tracks: Tracks, step: Step) -> None:
         """What this frame showed of each track, and what that says of each zone."""
@@ -225,18 +301,53 @@ class ZoneCounter:
         self._boxes_px[seen] = tracks.boxes_px[seen]
         self._velocities_px_s[seen] = tracks.velocities_px_s[seen]
         self._standing[seen] = tracks.standing[seen]
-        self._seen_s[seen] = step.now_s
         for number, zone in enumerate(self._zones):
             points = by_anchor[zone.anchor]
             depth_px = inside_distance_px(zone, points)
             within = seen & (depth_px >= 0)
             out = seen & (depth_px < -np.maximum(self._params.dead_zone * heights, 1.0))
             first, last, since = self._facts[_FROM, number], self._facts[_LAST, number], self._facts[_OUT, number]
-            first[within & np.isnan(first)] = step.now_s
-            last[within] = step.now_s
+            came, went = within & np.isnan(first), seen & (depth_px < 0) & (last == self._seen_s)
+            first[came] = last[within] = step.now_s
             since[within] = np.nan
             since[out & np.isnan(since)] = step.now_s
+            for row in np.flatnonzero(came | went).tolist():
+                plane, which = (first, -1) if came[row] else (last, 0)
+                plane[row] = self._cut_s(zone, row, self._points_px[number, row], points[row], step.now_s, which)
+            self._note_place(number, seen, points, step)
             self._points_px[number, seen] = points[seen]
+        self._seen_s[seen] = step.now_s
+
+    def _cut_s(self, zone: Zone, row: int, before_px: Floats, now_px: Floats, now_s: float, which: int) -> float:
+        """When the way of `row` since it was last seen cut the border: the first time, or with -1 the last.
+
+        If it cannot be told, who came in is in since now, and who went out is out since he was last seen inside.
+        """
+        seen_s = float(self._seen_s[row])
+        cuts = []
+        if not np.isnan(before_px).any() and now_s - seen_s <= self._params.unmeasured_s:
+            cuts = border_cuts(zone, (before_px[0], before_px[1]), (now_px[0], now_px[1]))
+        if not cuts:
+            return now_s if which else seen_s
+        return seen_s + cuts[which] * (now_s - seen_s)
+
+    def _note_place(self, number: int, seen: NDArray[np.bool_], points: Floats, step: Step) -> None:
+        """Whether each still is where it was, and if not, for how long it was there."""
+        facts = self._facts[:, number]
+        sizes_px = np.sqrt(np.prod(self._boxes_px[:, 2:] - self._boxes_px[:, :2], axis=1))
+        away_px = np.hypot(points[:, 0] - facts[_AT_X], points[:, 1] - facts[_AT_Y])
+        stays = seen & (away_px <= self._params.still_reach * sizes_px)
+        moved = seen & ~stays
+        facts[_STOOD][moved] += self._stood_s(facts, np.fmin(facts[_LAST], self._seen_s))[moved]
+        facts[_STILL][moved] = step.now_s
+        facts[[_AT_X, _AT_Y]] = np.where(moved, points.T, facts[[_AT_X, _AT_Y]])
+        share = 1.0 - np.exp((self._seen_s - step.now_s) / _PLACE_FOLLOWS_S)
+        facts[[_AT_X, _AT_Y]] += np.where(stays, share * (points.T - facts[[_AT_X, _AT_Y]]), 0.0)
+
+    def _stood_s(self, facts: Floats, until_s: Floats) -> Floats:
+        """How long it stood still inside at its present place, where that is long enough to tell."""
+        stretch_s = until_s - np.fmax(facts[_STILL], facts[_FROM])
+        return np.asarray(np.where(stretch_s >= self._params.still_s, stretch_s, 0.0))
 
     def _welcome(self, tracks: Tracks) -> None:
         """Tracks that were just confirmed may continue the visits of one that ended."""
@@ -244,13 +355,26 @@ class ZoneCounter:
         self._arrived |= due
         for row in np.flatnonzero(due):
             born_s = float(tracks.born_s[row])
-            donor = self._departures.take(self._boxes_px[row], tracks.velocities_px_s[row], born_s, ())
-            if donor is None:
-                continue
-            facts, stays = self._facts[:, :, row], donor.facts[_INSIDE] > 0
-            facts[_INSIDE][stays] = 1.0
-            facts[_FROM][stays] = donor.facts[_FROM][stays]
-            facts[_LAST] = np.where(stays & np.isnan(facts[_LAST]), donor.facts[_LAST], facts[_LAST])
+            unseen = [
+                self._departed(int(i))
+                for i in np.flatnonzero(~tracks.seen & (self._seen_s < born_s) & (self._ids != tracks.ids[row]))
+            ]
+            donor = self._departures.take(self._born_boxes_px[row], tracks.velocities_px_s[row], born_s, unseen)
+            if donor is not None:
+                self._hand_over(donor, int(row))
+
+    def _hand_over(self, donor: Departed, row: int) -> None:
+        """Let the track of `row` go on with the visits of `donor`."""
+        facts, stays = self._facts[:, :, row], donor.facts[_INSIDE] > 0
+        facts[_INSIDE][stays] = 1.0
+        for plane in (_FROM, _STOOD):
+            facts[plane][stays] = donor.facts[plane][stays]
+        facts[_LAST] = np.where(stays & np.isnan(facts[_LAST]), donor.facts[_LAST], facts[_LAST])
+        if donor.standing:
+            facts[_STILL] = np.fmin(donor.facts[_STILL], facts[_STILL])
+        gone = np.flatnonzero(self._ids == donor.track)
+        self._facts[_INSIDE][:, gone] = 0.0
+        self._facts[_FROM][:, gone] = np.nan
 
     def _enter_and_leave(self, tracks: Tracks, step: Step) -> list[Visit]:
         facts, confirm_s = self._facts, self._params.confirm_s
@@ -269,12 +393,15 @@ class ZoneCounter:
         ]
         facts[_INSIDE][gone] = 0.0
         facts[_FROM][gone] = np.nan
+        facts[_STOOD][gone] = 0.0
         return visits
 
     def _end(self, zone: int, track: int, facts: Floats) -> Visit:
         from_s, to_s = float(facts[_FROM]), float(facts[_LAST])
+        stood_s = float(facts[_STOOD] + self._stood_s(facts, facts[_LAST]))
         self._spans[zone].stays_s.append(to_s - from_s)
-        return Visit(self._zones[zone].name, from_s, to_s, self._classes.get(track, "object"), track)
+        self._spans[zone].stood_s += stood_s
+        return Visit(self._zones[zone].name, from_s, to_s, self._classes.get(track, "object"), track, stood_s)
 
     def _visits_of(self, departed: Departed) -> Iterator[Visit]:
         for zone in np.flatnonzero(departed.facts[_INSIDE] > 0):
@@ -294,16 +421,19 @@ class ZoneCounter:
             self._classes = {track: cls for track, cls in self._classes.items() if track in known}
 
 
-def _summary(zone: str, span: _Span, n_end: int, span_s: float) -> ZoneSummary:
+def _summary(now: ZoneNow, span: _Span, span_s: float) -> ZoneSummary:
     stays_s = span.stays_s
     return ZoneSummary(
-        zone=zone,
+        zone=now.zone,
         span_s=span_s,
         measured_s=min(span.measured_s, span_s) if span_s else span.measured_s,
-        n_mean=span.n_seconds / span.measured_s if span.measured_s else float(n_end),
-        n_max=max(span.n_max, n_end),
-        n_end=n_end,
+        n_mean=span.n_seconds / span.measured_s if span.measured_s else float(now.n),
+        n_max=max(span.n_max, now.n),
+        n_end=now.n,
         entries=span.entries,
         exits=len(stays_s),
         dwell_mean_s=sum(stays_s) / len(stays_s) if stays_s else None,
+        stood_mean_s=span.stood_s / len(stays_s) if stays_s else None,
+        n_standing=now.n_standing,
+        capacity=now.capacity,
     )

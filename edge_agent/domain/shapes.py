@@ -14,6 +14,9 @@ from itertools import pairwise
 
 Point = tuple[float, float]
 
+PARKED_AFTER_S = 10.0
+"""Who stood still for so long stands, unless a zone says otherwise."""
+
 
 class Anchor(StrEnum):
     """Which point of a box stands for the vehicle."""
@@ -52,6 +55,10 @@ class Line:
 class Zone:
     """A polygon of three or more points, in either direction; the last point joins the first.
 
+    Attributes:
+        capacity: how many it is meant for, to be told beside how many there are; None: nobody said.
+        parked_after_s: who stood still in it for so long stands, all others move.
+
     Raises:
         ValueError: naming the zone and what is wrong with it.
     """
@@ -59,6 +66,8 @@ class Zone:
     name: str
     points_px: tuple[Point, ...]
     anchor: Anchor = Anchor.AUTO
+    capacity: int | None = None
+    parked_after_s: float = PARKED_AFTER_S
 
     def __post_init__(self) -> None:
         points = _checked_points("zone", self.name, self.points_px, at_least=3)
@@ -67,6 +76,10 @@ class Zone:
         _refuse_crossing_edges("zone", self.name, edges_of(points, closed=True), closed=True)
         if abs(_doubled_area_px2(points)) < 2.0:
             raise ValueError(f"zone {self.name!r} has no area: its points lie on one line; give it a third corner")
+        if self.capacity is not None and self.capacity < 1:
+            raise ValueError(f"zone {self.name!r}: a capacity is 1 or more, or left out")
+        if not (math.isfinite(self.parked_after_s) and self.parked_after_s > 0):
+            raise ValueError(f"zone {self.name!r}: parked_after_s must be more than 0 seconds")
 
 
 def check_names(shapes: Sequence[Line | Zone]) -> None:

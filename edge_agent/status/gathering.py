@@ -22,6 +22,7 @@ from edge_agent.status.page import (
     OutboxStatus,
     Status,
     SyncStatus,
+    ZoneStatus,
     as_html,
     as_json,
     as_line,
@@ -141,10 +142,16 @@ def _camera_status(view: CameraView) -> CameraStatus:
         restarts=view.restarts,
         size_px=view.size_px,
         lines=[_line_status(name, view.tallies.get(name, SourceTally()), view.truths.get(name)) for name in names],
+        # A camera that does not measure does not know what is in its zones.
+        zones=[
+            ZoneStatus(one.zone, one.n, one.n_standing, one.capacity) for one in view.zones if view.state == "ok"
+        ],
     )
 
 
 def _line_status(name: str, tally: SourceTally, truth: SourceTally | None) -> LineStatus:
+    speed_mps = tally.speed_mean_mps
     return LineStatus(
-        name, tally.total, dict(tally.by_direction), dict(tally.by_class), truth.total if truth else None
-    )
+        name, tally.total, dict(tally.by_direction), dict(tally.by_class), truth.total if truth else None,
+        None if speed_mps is None else round(speed_mps, 2),
+    )  # fmt: skip

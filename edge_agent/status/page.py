@@ -20,13 +20,24 @@ small{color:#555}
 
 
 class LineStatus(msgspec.Struct, frozen=True):
-    """What one line or zone counted today; `truth` where a simulator knows it."""
+    """What one line, zone or turn counted today; `truth` where a simulator knows it."""
 
     name: str
     total: int
     by_direction: dict[str, int]
     by_class: dict[str, int]
     truth: int | None = None
+    speed_mean_mps: float | None = None
+    """Where the camera is calibrated."""
+
+
+class ZoneStatus(msgspec.Struct, frozen=True):
+    """What is in a zone now: `n`, of which `n_standing` stand and the others move."""
+
+    name: str
+    n: int
+    n_standing: int
+    capacity: int | None = None
 
 
 class CameraStatus(msgspec.Struct, frozen=True):
@@ -41,6 +52,7 @@ class CameraStatus(msgspec.Struct, frozen=True):
     restarts: int
     size_px: tuple[int, int] | None
     lines: list[LineStatus]
+    zones: list[ZoneStatus] = []
 
 
 class OutboxStatus(msgspec.Struct, frozen=True):
@@ -154,17 +166,30 @@ def _camera_html(camera: CameraStatus) -> str:
         f"<p><small>{size} px, {_number(camera.fps, 'fps')}, model {_number(camera.latency_ms, 'ms')}, "
         f"{camera.dropped} pictures skipped, {camera.restarts} restarts</small></p>"
     )
+    head += "".join(map(_zone_html, camera.zones))
     if not camera.lines:
         return head + "<p>Nothing counted today.</p>"
     rows = "".join(
         f"<tr><td>{html.escape(line.name)}<td class=n>{line.total}<td class=n>{line.by_direction.get('in', 0)}"
         f"<td class=n>{line.by_direction.get('out', 0)}<td>{html.escape(_classes(line.by_class))}"
+        f"<td class=n>{'' if line.speed_mean_mps is None else f'{line.speed_mean_mps * 3.6:.0f} km/h'}"
         f"<td class=n>{'' if line.truth is None else line.truth}"
         for line in camera.lines
     )
+    speed = "<th>mean speed" if any(line.speed_mean_mps is not None for line in camera.lines) else "<th>"
     truth = "<th>truth" if any(line.truth is not None for line in camera.lines) else "<th>"
-    titles = f"<tr><th>Today, since the agent started<th>total<th>in<th>out<th>classes{truth}"
+    titles = f"<tr><th>Today, since the agent started<th>total<th>in<th>out<th>classes{speed}{truth}"
     return f"{head}<table>{titles}{rows}</table>"
+
+
+def _zone_html(zone: ZoneStatus) -> str:
+    """One zone. What is above its capacity is shown as it is."""
+    full = zone.capacity is not None and zone.n > zone.capacity
+    room = "" if zone.capacity is None else f" of {zone.capacity}"
+    return (
+        f"<p>Now in {html.escape(zone.name)}: <span class={'bad' if full else 'ok'}>{zone.n}{room}</span>, "
+        f"{zone.n_standing} standing, {zone.n - zone.n_standing} moving</p>"
+    )
 
 
 def _classes(by_class: Mapping[str, int]) -> str:

@@ -275,7 +275,7 @@ def test_every_kind_is_stored_as_it_was_sent(collector: RunningCollector, dsn: s
     machine = ["1.0", 99.5, 12.5, None, 55.5, -4.5, 1000]
     sent = [
         ["count", 1, at, 40, "gate", "reader", "rfid", "bus", "none", None, "E200", True, 12.5],
-        ["occupancy", 2, at, 0, "north", "bay", 60_000, 1.5, 3, 1, 4, 5, 20.5],
+        ["occupancy", 2, at, 0, "north", "bay", 60_000, 1.5, 3, 2, 4, 5, 20.5, 18.5, 1, 2],
         ["frames", 3, at, 0, "north", 10_000, 9_900, 95, 2, {"car": [0, 1.25, 4]}, 80.5, 99.5, 640, 480],
         ["detections", 4, at, 0, "north", [["car", 0.75, 1.5, 2, 3, 4, "7"], ["bus", 1, 0, 0, 1, 1]]],
         ["cycle", 5, at, 0, "x1", 90.5, "auto", "webster", lane_cycles, "p1"],
@@ -297,8 +297,8 @@ def test_every_kind_is_stored_as_it_was_sent(collector: RunningCollector, dsn: s
 
     event = "at_error_ms, seq, cls, direction, confidence, track, inferred, speed_mps"
     assert stored("count_events", event) == [(40, 1, "bus", "none", None, "E200", True, 12.5)]
-    occupancy = "span_ms, n_mean, n_max, n_end, entries, exits, dwell_mean_s"
-    assert stored("zone_occupancy", occupancy) == [(60_000, 1.5, 3, 1, 4, 5, 20.5)]
+    occupancy = "span_ms, n_mean, n_max, n_end, entries, exits, dwell_mean_s, stood_mean_s, n_standing, capacity"
+    assert stored("zone_occupancy", occupancy) == [(60_000, 1.5, 3, 2, 4, 5, 20.5, 18.5, 1, 2)]
     frames = "span_ms, measured_ms, n, dropped, classes, latency_p50_ms, latency_p95_ms, width_px, height_px"
     assert stored("frame_metadata", frames) == [
         (10_000, 9_900, 95, 2, {"car": [0, 1.25, 4]}, 80.5, 99.5, 640, 480)
@@ -340,6 +340,8 @@ def test_sources_and_cameras_come_into_being_with_their_first_record(
         ["occupancy", 5, at, 0, "south", "yard", 1000, 0, 0, 0],
         ["frames", 6, at, 0, "west", 1000, 1000, 10, 0],
         count(7),
+        count(8, source="left", via="turn", direction="none"),
+        count(9, source="line: no exit seen", via="unpaired", direction="none"),
     ]
     assert send(collector, device, records).json()["rejected"] == []
     query = (
@@ -349,8 +351,10 @@ def test_sources_and_cameras_come_into_being_with_their_first_record(
     assert sorted((*tuple(row.values())[:4], row["camera"] or "") for row in rows(dsn, query, device.id)) == [
         ("gate", "reader", "rfid", "reader", ""),
         ("north", "bay", "camera", "zone", "north"),
+        ("north", "left", "turn", "turn", "north"),
         ("north", "line", "camera", "line", "north"),
         ("north", "line", "truth", "line", "north"),
+        ("north", "line: no exit seen", "unpaired", "unpaired", "north"),
         ("south", "yard", "camera", "zone", "south"),
     ]
     assert {row["name"] for row in rows(dsn, "SELECT name FROM cameras")} == {"north", "south", "west"}

@@ -29,6 +29,8 @@ def test_today_is_the_junctions_own_day(dsn: str, zone: str) -> None:
     for _ in range(3):
         facts.count(midnight)
     facts.count(midnight, via="truth")
+    facts.count(midnight, source="left", via="turn")
+    facts.count(midnight, source="stop line: no exit seen", via="unpaired")
     facts.commit()
     for _ in range(2):
         junction = _only(dsn)

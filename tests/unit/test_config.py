@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from common.codes import Direction
 from edge_agent.config.loading import ConfigError, load_config, parse_config
 from edge_agent.config.settings import AgentConfig
 from edge_agent.domain.shapes import Line, Zone
+from edge_agent.domain.turn_rules import Turn
 
 GOOD = """
 name = "pi-3"
@@ -146,13 +148,83 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
             'source = "0"\n[[cameras.lines]]\nname = "l"\npoints = [[0, 0], [9, 9]]\n'
             '[[cameras]]\nname = "d"\nsource = "1"\n'
             '[[cameras.zones]]\nname = "l"\npoints = [[0, 0], [9, 9], [9, 0]]',
-            'line 12: cameras[d].zones[l].name = "l": another line or zone of this device',
+            'line 12: cameras[d].zones[l].name = "l": another line, zone or turn of this device',
         ),
     ],
 )
 def test_mistake_of_a_camera_is_named(text: str, expected: str) -> None:
     (fault,) = faults(CAMERA + text)
     assert expected in fault
+
+
+TURNING = (
+    CAMERA
+    + """source = "0"
+[[cameras.lines]]
+name = "north"
+points = [[0, 9], [9, 9]]
+[[cameras.lines]]
+name = "east"
+points = [[9, 0], [9, 9]]
+"""
+)
+TURN = """[[cameras.turns]]
+name = "left"
+from = "north"
+from_direction = "in"
+to = "east"
+to_direction = "out"
+within_s = 40
+"""
+POINTS = "[[129, 253, -7, 12], [511, 253, 7, 12], [394, 60, 7, 40], [246, 60, -7, 40]]"
+
+MIRRORED = POINTS.replace(" 12]", " -12]").replace(" 40]", " -40]")
+
+
+def test_turns_zones_and_calibration_are_read() -> None:
+    zone = '[[cameras.zones]]\nname = "z"\npoints = [[0, 0], [9, 9], [9, 0]]\ncapacity = 3\nparked_after_s = 5\n'
+    (camera,) = parse(f"{TURNING}{TURN}{zone}[cameras.calibration]\npoints = {POINTS}").cameras
+    assert camera.turns[0].rule() == Turn("left", ("north", Direction.IN), ("east", Direction.OUT), 40.0)
+    assert camera.zones[0].shape() == Zone("z", ((0, 0), (9, 9), (9, 0)), capacity=3, parked_after_s=5.0)
+    assert list(camera.ground_points[2]) == [394.0, 60.0, 7.0, 40.0]
+    assert not parse(TURNING).cameras[0].ground_points
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            TURN.replace('"east"', '"west"'),
+            "cameras[c].turns[left].to = \"west\": there is no line 'west'; there is",
+        ),
+        (TURN.replace('from = "north"\n', ""), "cameras[c].turns[left].from: is missing (The line of this camera"),
+        (TURN.replace("within_s = 40\n", ""), "cameras[c].turns[left].within_s: is missing (The most seconds"),
+        (TURN.replace("= 40", "= 0"), "within_s = 0: must be more than 0"),
+        (TURN.replace("= 40", "= 9999"), "must be 3600 or less"),
+        (TURN.replace('"out"', '"away"'), "must be one of: 'in' or 'out'"),
+        (TURN.replace('"east"', '"north"').replace('"out"', '"in"'), "begins and ends with the same: 'north' in"),
+        (TURN.replace('"left"', '"east"'), 'cameras[c].turns[east].name = "east": another line, zone or turn'),
+        (TURN + TURN.replace('"left"', '"again"'), "turn 'left' has the same lines and directions; take one away"),
+        (TURN.replace("from =", "form ="), 'form = "north": there is no such setting here; did you mean from?'),
+        ("[cameras.calibration]\npoints = 3", "points = 3: must be a list"),
+        ("[cameras.calibration]", "cameras[c].calibration.points: is missing"),
+        ("[cameras.calibration]\npoints = [[1, 2, 3]]", "points[#1][#4]: is missing"),
+        ("[cameras.calibration]\npoints = [[1, 2, 3, 4]]", "a calibration needs 4 to 32 points, not 1"),
+        (
+            "[cameras.calibration]\npoints = [[1, 1, 0, 0], [9, 9, 1, 5], [20, 20, 2, 2], [30, 30, 3, 9]]",
+            "all points lie on one line in the picture; add points beside it",
+        ),
+        (f"[cameras.calibration]\npoints = {MIRRORED}", "the ground is mirrored"),
+        ('[[cameras.zones]]\nname = "z"\npoints = [[0, 0], [9, 9], [9, 0]]\ncapacity = 0', "must be 1 or more"),
+        ('[[cameras.zones]]\nname = "z"\npoints = [[0, 0], [0, 0], [9, 0]]', "two ends of a piece are the same"),
+        ('[[cameras.zones]]\nname = "z"\npoints = [[0, 0], [5, 0], [9, 0]]', "zone 'z'"),
+    ],
+)
+def test_mistake_of_a_turn_a_zone_or_a_calibration_is_named(text: str, expected: str) -> None:
+    found = faults(TURNING + text)
+    assert expected in "\n".join(found)
+    if "did you mean" not in expected:
+        assert len(found) == 1
 
 
 def test_all_mistakes_are_told_at_once_in_order_of_lines() -> None:

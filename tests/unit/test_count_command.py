@@ -8,7 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_agent.count.plan import UsageError, add_count_parser, parse_frames, parse_line, parse_zone
+from common.codes import Direction
+from edge_agent.count.plan import (
+    UsageError,
+    add_count_parser,
+    parse_frames,
+    parse_ground_point,
+    parse_line,
+    parse_turn,
+    parse_zone,
+)
 
 
 def count(*arguments: str) -> int:
@@ -46,6 +55,9 @@ def test_frames_in_other_words(text: str) -> None:
         parse_frames(text)
 
 
+WIDE = ("100,100,-5,30", "900,100,5,30", "900,300,3,10", "100,300,-3,10")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -66,6 +78,17 @@ def test_frames_in_other_words(text: str) -> None:
         (["sim:road", "--preview", "out.avi", "--frames", "1-2"], "must end in .mp4"),
         (["sim:road", "--preview", "no/such/out.mp4", "--frames", "1-2"], "there is no folder"),
         (["sim:road", "--config", "nowhere.toml"], "nowhere.toml"),
+        (["sim:road", "--turn", "t:a>b"], "turn 't': there is no line 'a'; there is 'street'"),
+        (["sim:road", "--turn", "street:street/in>street/out"], "'street' is used twice"),
+        (["sim:road", "--turn", "t:street/in>street/in"], "begins and ends with the same"),
+        (["sim:road", "--turn", "t:street/in>street/out:0"], "within_s is 0"),
+        (["sim:road", "--ground", "1,2,3,4"], "a calibration needs 4 to 32 points, not 1"),
+        (
+            ["sim:road", "--frames", "1-2", *(f"--ground={p}" for p in WIDE)],
+            "calibration: point 2 (900, 100) is outside of the picture",
+        ),
+        (["sim:road", "--zone", "z:0,0,90,90,90,0,0,90"], "zone 'z' crosses itself"),
+        (["sim:road", "--zone", "z:0,0,90,90,0,0"], "two ends of a piece are the same"),
     ],
 )
 def test_refused_with_status_2(capsys: pytest.CaptureFixture[str], arguments: list[str], words: str) -> None:
@@ -92,13 +115,105 @@ def test_the_shape_of_the_result(capsys: pytest.CaptureFixture[str]) -> None:
     gate = told["lines"]["gate"]
     assert list(gate) == ["total", "in", "out", "by_class", "crossings"]
     assert gate["total"] == gate["in"] + gate["out"] == len(gate["crossings"]) == gate["by_class"]["object"] > 0
-    assert list(gate["crossings"][0]) == ["t_s", "frame", "direction", "class", "track", "inferred"]
+    assert list(gate["crossings"][0]) == [
+        "t_s",
+        "frame",
+        "direction",
+        "class",
+        "track",
+        "inferred",
+        "speed_mps",
+        "length_m",
+    ]
     for crossing in gate["crossings"]:
         assert (crossing["frame"] - 2) / 30 <= crossing["t_s"] <= (crossing["frame"] - 1) / 30 + 1e-3
-    assert list(told["zones"]["all"]) == ["max", "visits"]
+    assert gate["crossings"][0]["speed_mps"] is None, "the camera is not calibrated"
+    assert list(told["zones"]["all"]) == ["max", "max_standing", "capacity", "visits"]
     assert told["zones"]["all"]["max"] >= 1
-    assert list(told["zones"]["all"]["visits"][0]) == ["from_s", "to_s", "class", "track"]
+    assert list(told["zones"]["all"]["visits"][0]) == ["from_s", "to_s", "class", "track", "stood_s"]
     assert told["gaps"] == []
+
+
+def test_turns_in_words() -> None:
+    turn = parse_turn("north: left:north:side>east:40.5")
+    assert (turn.name, turn.entry, turn.exit) == (
+        "north: left:north",
+        ("side", Direction.IN),
+        ("east", Direction.OUT),
+    )
+    assert turn.within_s == 40.5
+    turn = parse_turn("t:a/out>b/c/in")
+    assert (turn.entry, turn.exit, turn.within_s) == (("a", Direction.OUT), ("b/c", Direction.IN), 60.0)
+    assert parse_turn("t:a>b:c").exit[0] == "b:c"
+    assert parse_ground_point("1,2.5,-3,4e1") == (1, 2.5, -3, 40)
+
+
+@pytest.mark.parametrize("text", ["", "t", "t:a", "t:>b", ":a>b", "a>b", "t:a>", "t:a<b"])
+def test_a_turn_in_other_words(text: str) -> None:
+    with pytest.raises(UsageError, match="write NAME:FROM>TO or"):
+        parse_turn(text)
+
+
+@pytest.mark.parametrize("text", ["", "1,2,3", "1,2,3,4,5", "1,2,3,x"])
+def test_a_ground_point_in_other_words(text: str) -> None:
+    with pytest.raises(UsageError, match="write X_PX,Y_PX,X_M,Y_M"):
+        parse_ground_point(text)
+
+
+GROUND = [
+    f"--ground={p}" for p in ("129,253,-7,12", "511,253,7,12", "394,60,7,40", "246,60,-7,40", "320,164,0,19")
+]
+CROSSED = ["--line", "far:0,60,640,60", "--line", "near:0,185,640,185", "--turn", "towards:far/in>near/in:20"]
+
+
+def test_turns_and_speeds_in_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["sim:road", "--frames", "1-600:3", *CROSSED, *GROUND]
+    assert count(*asked, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert list(told) == ["frames", "measured_s", "calibration", "lines", "zones", "turns", "unpaired", "gaps"]
+    turn = told["turns"]["towards"]
+    assert list(turn) == ["total", "by_class", "events"]
+    assert turn["total"] == turn["by_class"]["object"] == len(turn["events"]) == 4
+    for event in turn["events"]:
+        assert list(event) == ["entered_s", "left_s", "class", "track"]
+        assert 0 < event["left_s"] - event["entered_s"] < 5
+    unpaired = told["unpaired"].get("far", {"entries": 0})["entries"]
+    assert told["lines"]["far"]["in"] == 4 + unpaired
+    assert told["calibration"].startswith("5 points, mean error 0.0")
+    speeds = [one["speed_mps"] for line in told["lines"].values() for one in line["crossings"]]
+    assert sum(speed is not None and 7 < speed < 16 for speed in speeds) >= 0.9 * len(speeds)
+    assert count("sim:road", "--frames", "1-300:3", *CROSSED, *GROUND) == 0
+    table = capsys.readouterr().out
+    for words in ("turn towards", "km/h on average", "calibrated by 5 points"):
+        assert words in table
+
+
+def test_a_turn_of_the_configuration_is_counted(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = tmp_path / "agent.toml"
+    config.write_text("""
+        name = "pi"
+        [[cameras]]
+        name = "north"
+        source = "sim:road"
+        [[cameras.lines]]
+        name = "far"
+        points = [[0, 60], [640, 60]]
+        [[cameras.turns]]
+        name = "back"
+        from = "far"
+        to = "far"
+        within_s = 30
+        [[cameras.zones]]
+        name = "z"
+        points = [[0, 0], [90, 0], [90, 90]]
+        capacity = 3
+    """)
+    assert count("sim:road", "--config", str(config), "--frames", "1-90:9", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["turns"] == {"back": {"total": 0, "by_class": {}, "events": []}}
+    assert told["zones"]["z"]["capacity"] == 3
+    assert count("sim:road", "--config", str(config), "--frames", "1-9", "--line", "a:0,90,640,90", "--json") == 0
+    assert "turns" not in json.loads(capsys.readouterr().out), "its turns are of its own lines"
 
 
 def test_a_table_for_people(capsys: pytest.CaptureFixture[str]) -> None:

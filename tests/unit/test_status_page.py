@@ -10,6 +10,7 @@ from edge_agent.status.page import (
     OutboxStatus,
     Status,
     SyncStatus,
+    ZoneStatus,
     as_html,
     as_json,
     as_line,
@@ -41,6 +42,20 @@ def test_all_is_well() -> None:
         assert text in page
     assert "<stop>" not in page
     assert as_line(GOOD) == "north ok 9.8 fps: <stop> 5 | 12 waiting, collector connected"
+
+
+def test_speeds_and_zones_are_shown_as_they_are() -> None:
+    line = LineStatus("stop", 5, {"in": 3, "out": 2}, {"car": 5}, speed_mean_mps=10.0)
+    turn = LineStatus("north to east", 7, {"none": 7}, {"car": 7})
+    zones = [ZoneStatus("<yard>", 13, 11, 12), ZoneStatus("gate", 1, 0)]
+    camera = msgspec.structs.replace(GOOD.cameras[0], lines=[line, turn], zones=zones)
+    page = as_html(msgspec.structs.replace(GOOD, cameras=[camera]), UTC)
+    for text in (
+        "<th>mean speed", "36 km/h", "north to east<td class=n>7", "<span class=bad>13 of 12</span>, 11 standing",
+        "Now in &lt;yard&gt;", "<span class=ok>1</span>, 0 standing, 1 moving",
+    ):  # fmt: skip
+        assert text in page
+    assert "mean speed" not in as_html(GOOD, UTC)
 
 
 def test_what_is_wrong_is_said_with_its_mend() -> None:

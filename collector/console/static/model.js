@@ -45,7 +45,7 @@ export class Model {
   /** One live count. False: it is of a source that is not known yet, so the store should be read anew. */
   count(count, now) {
     const source = this.sources.get(count.source_id);
-    if (count.via !== "truth") this.#remember(count);
+    if (!["truth", "turn", "unpaired"].includes(count.via)) this.#remember(count);
     if (!source) return false;
     const junction = this.junctions.get(source.junction);
     if (junction && count.at >= junction.dayStart && count.at < junction.dayEnd) {

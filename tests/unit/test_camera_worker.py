@@ -1,0 +1,119 @@
+"""What a camera process tells of turns, speeds and zones, from the settings to the records."""
+
+import contextlib
+from collections import Counter
+from datetime import date
+
+import msgspec
+import pytest
+
+from common.codes import Direction, Via
+from common.records import Count, Occupancy
+from edge_agent.cameras.jobs import camera_job
+from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message, decode_job, encode_job
+from edge_agent.cameras.process import CameraFailed, calibration_in_words, make_detector, make_shapes
+from edge_agent.cameras.view import CameraView
+from edge_agent.cameras.worker import CameraWorker, boottime_ns
+from edge_agent.config.camera import CameraSettings
+from edge_agent.counting import Pipeline
+from edge_agent.domain.turn_rules import Turn
+from edge_agent.drivers.base import SourceEnded
+from edge_agent.drivers.sim.source import SceneSource
+
+SETTINGS = {
+    "name": "north",
+    "source": "sim:road",
+    "lines": [
+        {"name": "far", "points": [[0, 60], [640, 60]]},
+        {"name": "near", "points": [[0, 185], [640, 185]]},
+    ],
+    "turns": [
+        {
+            "name": "towards", "from": "far", "from_direction": "in", "to": "near", "to_direction": "in",
+            "within_s": 20.0,
+        },
+        {
+            "name": "back", "from": "near", "from_direction": "out", "to": "near", "to_direction": "in",
+            "within_s": 9.0,
+        },
+    ],
+    "zones": [
+        {
+            "name": "street", "points": [[100, 80], [540, 80], [640, 300], [0, 300]], "capacity": 1,
+            "parked_after_s": 3.0,
+        }
+    ],
+    "calibration": {
+        "points": [[129, 253, -7, 12], [511, 253, 7, 12], [394, 60, 7, 40], [246, 60, -7, 40], [320, 164, 0, 19]]
+    },
+}  # fmt: skip
+
+
+def the_job() -> CameraJob:
+    """As the process gets it."""
+    settings = CameraSettings.model_validate_json(msgspec.json.encode(SETTINGS))
+    return decode_job(encode_job(camera_job(settings, 1)))
+
+
+@pytest.fixture(scope="module")
+def told() -> list[Message]:
+    """All that is told of 20 s of a street, 10 pictures a second."""
+    job = the_job()
+    source = SceneSource("road", realtime=False, frames=(1, 600), every=3)
+    lines, zones = make_shapes(job, source)
+    detector = make_detector(job)
+    pipeline = Pipeline(
+        detector, lines, zones, turns=[Turn(*rule) for rule in job.turns], ground_points=job.ground_points
+    )
+    source.open()
+    sent: list[Message] = []
+    worker = CameraWorker(job, source, pipeline, source.read(1.0), boottime_ns(), sent.append)
+    with contextlib.suppress(SourceEnded):
+        worker.run(lambda: False)
+    worker._beat()
+    worker.finish()
+    return sent
+
+
+def counts(told: list[Message], via: Via) -> list[Count]:
+    records = [message.record for message in told if isinstance(message, Fact)]
+    return [record for record in records if isinstance(record, Count) and record.via is via]
+
+
+def test_turns_are_counted_beside_the_crossings_that_they_are_made_of(told: list[Message]) -> None:
+    crossings = Counter((one.source, one.direction) for one in counts(told, Via.CAMERA))
+    turns = Counter(one.source for one in counts(told, Via.TURN))
+    assert turns["towards"] == 4
+    assert all(one.direction is Direction.NONE for one in counts(told, Via.TURN))
+    unpaired = Counter(one.source for one in counts(told, Via.UNPAIRED))
+    assert turns["towards"] + unpaired["far: no exit seen"] == crossings["far", Direction.IN]
+    assert unpaired["near: no exit seen"] == crossings["near", Direction.OUT] > 0, "nobody turned back"
+
+
+def test_speeds_come_with_the_crossings(told: list[Message]) -> None:
+    crossings = [one for one in counts(told, Via.CAMERA) if one.direction is not Direction.NONE]
+    speeds = [one.speed_mps for one in crossings if one.speed_mps is not None]
+    assert len(speeds) >= 0.9 * len(crossings) > 9
+    assert all(7 < speed < 16 for speed in speeds)
+    view = CameraView("north")
+    for one in crossings:
+        view.add(one, date(2026, 1, 1))
+    assert view.tallies["near"].speed_mean_mps == pytest.approx(11.4, abs=1.0)
+
+
+def test_zones_are_told_now_and_over_time(told: list[Message]) -> None:
+    (beat,) = [message for message in told if isinstance(message, Beat)][-1:]
+    assert [(one.zone, one.capacity) for one in beat.zones] == [("street", 1)]
+    (occupancy,) = [m.record for m in told if isinstance(m, Fact) and isinstance(m.record, Occupancy)]
+    assert occupancy.capacity == 1
+    assert occupancy.n_max > 1, "above its capacity, and shown"
+    assert occupancy.n_standing == 0
+    assert occupancy.stood_mean_s == 0.0
+    assert occupancy.exits > 6
+
+
+def test_points_of_another_picture_stop_the_camera_with_words() -> None:
+    job = the_job()
+    assert str(calibration_in_words(job, (640, 360))).startswith("5 points, mean error 0.0")
+    with pytest.raises(CameraFailed, match=r"point 1 \(129, 253\) is outside of the picture, which is 320x240"):
+        calibration_in_words(job, (320, 240))
