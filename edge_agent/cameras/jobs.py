@@ -34,5 +34,7 @@ def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False) -> 
         zones=tuple((zone.name, zone.points, zone.anchor.value) for zone in camera.zones),
         black_after_s=camera.black_after_s,
         frozen_after_s=camera.frozen_after_s,
+        options=camera.source_options,
+        focus=camera.focus,
         probe=probe,
     )

@@ -11,6 +11,8 @@ import msgspec
 
 from common.codes import GapReason
 from common.records import Record
+from edge_agent.domain.focus import Focus
+from edge_agent.drivers.sources.options import SourceOptions
 
 LENGTH = struct.Struct("<I")
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -34,6 +36,8 @@ class CameraJob(msgspec.Struct, frozen=True):
     zones: tuple[Shape, ...]
     black_after_s: float
     frozen_after_s: float
+    options: SourceOptions = SourceOptions()
+    focus: Focus = Focus()
     probe: bool = False
     """Only open everything, look at some pictures, tell what they are like, and end."""
 

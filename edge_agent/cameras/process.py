@@ -21,13 +21,15 @@ from common.codes import GapReason
 from edge_agent.cameras.messages import CameraJob, Failed, Finished, Message, Probed, Ready, decode_job, encode
 from edge_agent.cameras.replay import Replay
 from edge_agent.cameras.worker import READ_S, CameraWorker, boottime_ns
-from edge_agent.counting import Pipeline, check_inside
+from edge_agent.counting import Pipeline
 from edge_agent.domain.frames import Frame
-from edge_agent.domain.shapes import Anchor, Line, Zone
+from edge_agent.domain.shapes import Anchor, Line, Zone, check_inside
 from edge_agent.drivers.base import Detector, DetectorError, FrameSource, SourceError, SourceStalled
+from edge_agent.drivers.detectors.focused import focused
 from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
 from edge_agent.drivers.sim.source import SceneSource
 from edge_agent.drivers.sources.opening import open_source
+from edge_agent.drivers.sources.prepared import as_drawn
 
 FIRST_PICTURE_S = 30.0
 """How long a source may take for its first picture."""
@@ -54,7 +56,7 @@ def make_source(job: CameraJob) -> FrameSource:
     Raises:
         SourceUnusable: with what to do about it.
     """
-    source = open_source(job.source, fps=job.fps)
+    source = open_source(job.source, fps=job.fps, options=job.options)
     return source if source.live else Replay(source)
 
 
@@ -65,15 +67,18 @@ def make_detector(job: CameraJob) -> Detector:
         DetectorError: with what to do about it.
     """
     threshold = DEFAULT_SCORE if job.score_threshold is None else job.score_threshold
-    return load_detector(job.model, classes=job.classes, score_threshold=threshold, threads=job.threads)
+    lowest = job.focus.lowest_score(threshold)
+    detector = load_detector(job.model, classes=job.classes, score_threshold=lowest, threads=job.threads)
+    return focused(detector, job.focus, threshold)
 
 
 def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], tuple[Zone, ...]]:
     """Lines and zones of a job. A simulated street brings its own line where none is asked for."""
     lines = tuple(Line(name, points, Anchor(anchor)) for name, points, anchor in job.lines)
     zones = tuple(Zone(name, points, Anchor(anchor)) for name, points, anchor in job.zones)
-    if not lines and not zones and isinstance(source, SceneSource):
-        lines = tuple(source.lines)
+    scene = as_drawn(source)
+    if not lines and not zones and isinstance(scene, SceneSource):
+        lines = tuple(scene.lines)
     return lines, zones
 
 
@@ -149,7 +154,8 @@ def _work(
     if job.probe:
         send(_probe(source, detector))
         return
-    truth = source if isinstance(source, SceneSource) else None
+    scene = as_drawn(source)
+    truth = scene if isinstance(scene, SceneSource) else None
     worker = CameraWorker(job, source, Pipeline(detector, lines, zones), fresh, fresh_ns, send, truth=truth)
     try:
         worker.run(stopping)

@@ -61,7 +61,9 @@ class CameraWorker:
         self._job, self._source, self._send = job, source, send
         self._truth = truth
         self._pipeline = pipeline
-        self._watch = PictureWatch(black_after_s=job.black_after_s, frozen_after_s=job.frozen_after_s)
+        self._watch = PictureWatch(
+            black_after_s=job.black_after_s, frozen_after_s=job.frozen_after_s, masks=job.options.masks
+        )
         self._log = MeasureLog(stall_s=max(STALL_S, 3.0 / job.fps) if job.fps else STALL_S)
         self._clock = SourceClock()
         self._size_px = first.image.shape[1], first.image.shape[0]

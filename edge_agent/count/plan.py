@@ -3,11 +3,13 @@
 import argparse
 import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_agent.domain.classes import ANY, VEHICLES, parse_classes
+from edge_agent.domain.focus import Focus
 from edge_agent.domain.shapes import Line, Zone
+from edge_agent.drivers.sources.options import SourceOptions
 
 OK, NOT_ALL_MEASURED, UNUSABLE = 0, 1, 2
 
@@ -45,6 +47,8 @@ class Plan:
     threads: int | None = None
     black_after_s: float = 5.0
     frozen_after_s: float = 30.0
+    options: SourceOptions = field(default_factory=SourceOptions)
+    focus: Focus = field(default_factory=Focus)
 
 
 def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -208,4 +212,6 @@ def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
         threads=camera.threads,
         black_after_s=camera.black_after_s,
         frozen_after_s=camera.frozen_after_s,
+        options=camera.source_options,
+        focus=camera.focus,
     )
