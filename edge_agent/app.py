@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from common import __version__
 from common.clock import Stamp
 from common.notify import feed_watchdog, notify
+from edge_agent.cameras.hours import Hours, local_now_in
 from edge_agent.cameras.jobs import camera_job, threads_per_camera
 from edge_agent.cameras.supervisor import CameraSupervisor
 from edge_agent.cameras.view import CameraView
@@ -128,7 +129,8 @@ def make_supervisors(
 ) -> list[CameraSupervisor]:
     """One for each camera; they share the machine's cores."""
     threads = threads_per_camera(len(os.sched_getaffinity(0)), len(config.cameras))
-    today = today_in(local_zone(config))
+    zone = local_zone(config)
+    today = today_in(zone)
     return [
         CameraSupervisor(
             camera_job(camera, threads),
@@ -137,6 +139,7 @@ def make_supervisors(
             clock,
             alive=progress.expect(f"camera {camera.name}", _CAMERA_LIMIT_S),
             today=today,
+            hours=Hours(camera.windows, local_now_in(zone)),
         )
         for camera, view in zip(config.cameras, views, strict=True)
     ]

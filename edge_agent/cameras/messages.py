@@ -38,6 +38,10 @@ class CameraJob(msgspec.Struct, frozen=True):
     frozen_after_s: float
     options: SourceOptions = SourceOptions()
     focus: Focus = Focus()
+    size_px: tuple[int, int] | None = None
+    """Width and height that its pictures had before; others are refused where anything is drawn on them."""
+    sysfs: str = "/sys"
+    """Where the kernel tells how hot it is."""
     probe: bool = False
     """Only open everything, look at some pictures, tell what they are like, and end."""
 
@@ -79,6 +83,8 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """Since the process began."""
     latency_ms: float | None
     open_block: Fact | None
+    detail: str = ""
+    """Why fewer pictures are looked at than was asked for, for people."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):

@@ -28,7 +28,7 @@ from edge_agent.drivers.base import Detector, DetectorError, FrameSource, Source
 from edge_agent.drivers.detectors.focused import focused
 from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
 from edge_agent.drivers.sim.source import SceneSource
-from edge_agent.drivers.sources.opening import open_source
+from edge_agent.drivers.sources.opening import is_camera, open_source
 from edge_agent.drivers.sources.prepared import as_drawn
 
 FIRST_PICTURE_S = 30.0
@@ -56,7 +56,9 @@ def make_source(job: CameraJob) -> FrameSource:
     Raises:
         SourceUnusable: with what to do about it.
     """
-    source = open_source(job.source, fps=job.fps, options=job.options)
+    # Of a camera's own pictures the worker chooses: all pass by it, and it takes them at even steps.
+    fps = None if is_camera(job.source) else job.fps
+    source = open_source(job.source, fps=fps, options=job.options)
     return source if source.live else Replay(source)
 
 
@@ -114,6 +116,23 @@ def check_shapes(shapes: Iterable[Line | Zone], size_px: tuple[int, int]) -> Non
         raise CameraFailed(GapReason.CAMERA_DOWN, "; ".join(faults))
 
 
+def check_size(job: CameraJob, size_px: tuple[int, int]) -> None:
+    """Refuse pictures of another size than before, if anything was drawn on those.
+
+    Raises:
+        CameraFailed: naming both sizes.
+    """
+    drawn = job.lines or job.zones or job.options.masks or job.focus.regions or job.focus.crop_px
+    if drawn and job.size_px not in (None, size_px):
+        assert job.size_px is not None
+        (was_x, was_y), (width, height) = job.size_px, size_px
+        raise CameraFailed(
+            GapReason.CAMERA_DOWN,
+            f"its picture has changed from {was_x}x{was_y} to {width}x{height}, and its lines, zones and masks "
+            "were drawn on the former; set the camera back, or draw them anew and start the agent again",
+        )
+
+
 # --- the process -------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +162,7 @@ def _work(
     lines, zones = make_shapes(job, source)
     first = first_picture(source)
     height_px, width_px = first.image.shape[:2]
+    check_size(job, (width_px, height_px))
     check_shapes((*lines, *zones), (width_px, height_px))
     began_s = time.perf_counter()
     detector.detect(first.image)
