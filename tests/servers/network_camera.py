@@ -44,6 +44,7 @@ class NetworkCamera:
 
     def __post_init__(self) -> None:
         self.made_s = time.monotonic()
+        self.made_boottime_s = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.port = 0
         self._plugged = threading.Event()
         self._threads: list[threading.Thread] = []

@@ -16,6 +16,7 @@ from edge_agent.domain.frames import Frame
 from edge_agent.drivers.base import SourceStalled, SourceUnusable
 from edge_agent.drivers.sources.diagnosis import why_closed
 from edge_agent.drivers.sources.files import SizeGuard, as_bgr
+from edge_agent.drivers.sources.mjpeg import MjpegCapture
 from edge_agent.drivers.sources.options import SourceOptions
 from edge_agent.drivers.sources.picamera import PicameraCapture
 from edge_agent.redact import redact
@@ -73,7 +74,12 @@ class Opening:
     def stream(url: str, name: str, options: SourceOptions) -> "Opening":
         """An address. RTSP goes over TCP unless told otherwise."""
 
-        def open_stream() -> cv2.VideoCapture:
+        def open_stream() -> Capture:
+            if url.lower().startswith("http:"):
+                jpegs = MjpegCapture(url, OPEN_TIMEOUT_S)
+                if jpegs.is_multipart:
+                    return jpegs
+                jpegs.release()
             # OpenCV has no other way to say it.
             os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = f"rtsp_transport;{options.rtsp_transport}"
             timeouts = [
