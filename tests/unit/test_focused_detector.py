@@ -55,7 +55,7 @@ def test_boxes_of_a_crop_come_back_in_pixels_of_the_whole() -> None:
     detector = focused(marks, Focus(crop_px=(20, 10, 60, 40)), 0.1)
     found = detector.detect(picture((20, 10, "car", 50), (59, 39, "car", 50), (60, 39, "car", 50)))
     assert marks.sizes == [(30, 40, 3)]
-    assert places(found) == [(20, 10), (59, 39)]
+    assert found.boxes_px.tolist() == [[20, 10, 21, 11], [59, 39, 60, 40]]
     detector.close()
     assert marks.closed
 

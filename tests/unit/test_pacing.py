@@ -77,8 +77,9 @@ def test_a_machine_that_becomes_faster_is_used_again() -> None:
     assert (machine.pacer.stride, machine.pacer.detail) == (3, "")
 
 
-def test_work_that_just_fits_does_not_swing() -> None:
-    machine = Machine(30.0, None, work_s=0.0295)
+@pytest.mark.parametrize("work_s", [0.0295, 0.0317, 0.0625])
+def test_work_that_just_fits_does_not_swing(work_s: float) -> None:
+    machine = Machine(30.0, None, work_s=work_s)
     machine.run(30)
     strides = {machine.pacer.stride for _ in range(100) if machine.run(1)}
     assert len(strides) == 1

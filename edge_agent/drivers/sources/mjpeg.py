@@ -1,7 +1,7 @@
 """Cameras that send JPEGs over HTTP, one after the other (multipart/x-mixed-replace).
 
-FFmpeg can read them too. But it decodes every picture, wanted or not, which is much of the work on a small machine,
-and when the camera changes the size of its pictures it squeezes them into the old size and tells nobody.
+FFmpeg can read them too. But it decodes every picture, wanted or not, which is much of the work on a small Pi; and
+when the camera changes the size of its pictures it squeezes them into the old size and tells nobody.
 """
 
 import contextlib
