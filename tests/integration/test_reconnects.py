@@ -1,0 +1,95 @@
+"""A camera that comes and goes for months must not cost memory, threads or open files.
+
+STOPLINE_RECONNECTS says how often; 10000 takes some minutes, a few hundred do here.
+"""
+
+import contextlib
+import gc
+import os
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from edge_agent.drivers.base import SourceError
+from edge_agent.drivers.sources.opening import open_source
+from edge_agent.drivers.sources.options import SourceOptions
+from tests.integration.camera_helpers import job, watching
+from tests.servers.network_camera import NetworkCamera, RtspCamera
+
+_KIB = 1024
+_ASKED = os.environ.get("STOPLINE_RECONNECTS")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def rss_kib() -> float:
+    gc.collect()
+    return psutil.Process().memory_info().rss / _KIB
+
+
+def n_open_files() -> int:
+    return psutil.Process().num_fds()
+
+
+def slope(values: list[float]) -> float:
+    """Growth from one value to the next, by least squares."""
+    middle = (len(values) - 1) / 2
+    return sum((n - middle) * value for n, value in enumerate(values)) / sum(
+        (n - middle) ** 2 for n in range(len(values))
+    )
+
+
+def read_some(url: str, n: int) -> None:
+    """Open, read a picture, and close; the connection breaks by itself every other time."""
+    source = open_source(url, options=SourceOptions(rotation_deg=90))
+    with contextlib.closing(source):
+        source.open()
+        source.read(5.0)
+        if n % 2:
+            with contextlib.suppress(SourceError):
+                for _ in range(10):
+                    source.read(5.0)
+
+
+@pytest.mark.timeout(3600 if _ASKED else 300)
+@pytest.mark.parametrize(
+    ("kind", "times", "fps"), [(NetworkCamera, 400, 0.0), (RtspCamera, 30, 120.0)], ids=["http", "rtsp"]
+)
+def test_reconnecting_costs_nothing(kind: type[NetworkCamera], times: int, fps: float) -> None:
+    times = int(_ASKED) if _ASKED else times
+    with kind(per_connection=25, fps=fps) as camera:
+        for n in range(times // 4):
+            read_some(camera.url, n)
+        camera.requests.clear()
+        files, threads = n_open_files(), threading.active_count()
+        values = []
+        for n in range(times):
+            read_some(camera.url, n)
+            if n % max(1, times // 20) == 0:
+                values.append(rss_kib())
+                camera.requests.clear()
+        per_reconnect_kib = slope(values) / max(1, times // 20)
+    print(
+        f"{times} reconnects: {values[0]:.0f} to {values[-1]:.0f} KiB, {per_reconnect_kib * 1024:.0f} bytes each"
+    )
+    assert per_reconnect_kib * (10_000 if _ASKED else times) < 3072, "3 MiB is what the allocator may scatter"
+    assert n_open_files() <= files + 4
+    assert threading.active_count() <= threads + 4
+
+
+@pytest.mark.anyio
+async def test_processes_that_end_leave_nothing_behind(tmp_path: Path) -> None:
+    times = max(6, int(_ASKED or 0) // 100)
+    async with watching(job(str(tmp_path / "absent.mp4"))) as camera:
+        await camera.until(lambda: camera.view.restarts >= 2)
+        before_kib, files, threads = rss_kib(), n_open_files(), threading.active_count()
+        await camera.until(lambda: camera.view.restarts >= 2 + times)
+        assert rss_kib() - before_kib < 1024
+        assert n_open_files() <= files + 6, "the pipes of one process, which may just run"
+        assert threading.active_count() == threads
+        assert len(psutil.Process().children()) <= 1
