@@ -20,6 +20,7 @@ from edge_agent.cameras.supervisor import CameraSupervisor
 from edge_agent.cameras.view import CameraView
 from edge_agent.clock_source import Clock
 from edge_agent.config.settings import AgentConfig, CollectorSettings
+from edge_agent.control import Control
 from edge_agent.downtime import tell_downtime
 from edge_agent.enrol import Identity, load_or_create
 from edge_agent.health import HealthReporter
@@ -74,7 +75,11 @@ async def run_agent(
     with stop_on_signals(stop):
         async with make_writer(config, clock) as writer:
             parts = make_parts(config, clock, identity, writer, progress)
-            async with serving_status(config, parts.board), running(parts, progress) as cameras:
+            async with (
+                serving_status(config, parts.board),
+                make_control(config, parts).serving(config.state_dir),
+                running(parts, progress) as cameras,
+            ):
                 logger.info(
                     "Stopline agent %s: %s, cameras: %d",
                     *(__version__, config.name, len(config.cameras)),
@@ -143,6 +148,12 @@ def make_supervisors(
         )
         for camera, view in zip(config.cameras, views, strict=True)
     ]
+
+
+def make_control(config: AgentConfig, parts: Parts) -> Control:
+    """Who takes orders from this machine."""
+    names = [camera.name for camera in config.cameras]
+    return Control(dict(zip(names, parts.supervisors, strict=True)), parts.writer, parts.clock)
 
 
 @contextlib.asynccontextmanager

@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("edge_agent.commands.check", "try everything a configuration names, and say what to mend"),
     "identity": ("edge_agent.commands.identity", "print the device's id; make it and its key at first need"),
     "simulate": ("edge_agent.commands.simulate", "send made-up counts, to try a collector or a network"),
+    "snapshot": ("edge_agent.commands.snapshot", "save what a camera sees, with nobody recognisable in it"),
     "outbox": ("edge_agent.commands.outbox", "look into what waits for the collector: status, export, verify"),
 }
 """Name of a command -> its module, with `add(subparsers)`, and what it does."""

@@ -16,7 +16,7 @@ def threads_per_camera(n_cores: int, n_cameras: int) -> int:
     return max(1, min(_MOST_THREADS, share))
 
 
-def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False) -> CameraJob:
+def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False, snapshot: bool = False) -> CameraJob:
     """What its process is to do.
 
     Args:
@@ -37,4 +37,5 @@ def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False) -> 
         options=camera.source_options,
         focus=camera.focus,
         probe=probe,
+        snapshot=snapshot,
     )

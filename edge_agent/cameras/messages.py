@@ -5,6 +5,7 @@ its length in four bytes before it. Times are CLOCK_BOOTTIME in ns, the same clo
 the agent makes stamps of them.
 """
 
+import signal
 import struct
 
 import msgspec
@@ -17,6 +18,9 @@ from edge_agent.drivers.sources.options import SourceOptions
 LENGTH = struct.Struct("<I")
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Longer than any record may be. A larger length is a sign that the two have lost step."""
+
+SNAPSHOT_SIGNAL = signal.SIGUSR1
+"""Tells a process that is `Ready` that a picture is wanted. It sends a `Snapshot` with its next one."""
 
 Shape = tuple[str, tuple[tuple[float, float], ...], str]
 """Name, points in pixels, anchor: what makes a line or a zone."""
@@ -44,6 +48,8 @@ class CameraJob(msgspec.Struct, frozen=True):
     """Where the kernel tells how hot it is."""
     probe: bool = False
     """Only open everything, look at some pictures, tell what they are like, and end."""
+    snapshot: bool = False
+    """The same, and give one of them."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -87,6 +93,12 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """Why fewer pictures are looked at than was asked for, for people."""
 
 
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """A picture that was asked for, in which nobody can be recognised."""
+
+    jpeg: bytes
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The process cannot go on and ends. `message` says what to do about it."""
 
@@ -98,7 +110,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """The process was asked to end and has told everything."""
 
 
-Message = Ready | Probed | Fact | Beat | Failed | Finished
+Message = Ready | Probed | Snapshot | Fact | Beat | Failed | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

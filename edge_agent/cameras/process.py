@@ -18,8 +18,20 @@ from collections.abc import Callable, Iterable, Sequence
 import cv2
 
 from common.codes import GapReason
-from edge_agent.cameras.messages import CameraJob, Failed, Finished, Message, Probed, Ready, decode_job, encode
+from edge_agent.cameras.messages import (
+    SNAPSHOT_SIGNAL,
+    CameraJob,
+    Failed,
+    Finished,
+    Message,
+    Probed,
+    Ready,
+    Snapshot,
+    decode_job,
+    encode,
+)
 from edge_agent.cameras.replay import Replay
+from edge_agent.cameras.snapshot import snapshot_jpeg
 from edge_agent.cameras.worker import READ_S, CameraWorker, boottime_ns
 from edge_agent.counting import Pipeline
 from edge_agent.domain.frames import Frame
@@ -136,7 +148,12 @@ def check_size(job: CameraJob, size_px: tuple[int, int]) -> None:
 # --- the process -------------------------------------------------------------------------------------------------
 
 
-def do_job(job: CameraJob, send: Callable[[Message], None], stopping: Callable[[], bool]) -> None:
+def do_job(
+    job: CameraJob,
+    send: Callable[[Message], None],
+    stopping: Callable[[], bool],
+    snapshot_wanted: Callable[[], bool] = lambda: False,
+) -> None:
     """Do a job until asked to stop.
 
     Raises:
@@ -145,7 +162,7 @@ def do_job(job: CameraJob, send: Callable[[Message], None], stopping: Callable[[
     cv2.setNumThreads(job.threads)
     try:
         with contextlib.closing(make_detector(job)) as detector, contextlib.closing(make_source(job)) as source:
-            _work(job, source, detector, send, stopping)
+            _work(job, source, detector, send, stopping, snapshot_wanted)
     except DetectorError as error:
         raise CameraFailed(GapReason.MODEL_FAILED, str(error)) from error
     except SourceError as error:
@@ -158,6 +175,7 @@ def _work(
     detector: Detector,
     send: Callable[[Message], None],
     stopping: Callable[[], bool],
+    snapshot_wanted: Callable[[], bool],
 ) -> None:
     lines, zones = make_shapes(job, source)
     first = first_picture(source)
@@ -171,12 +189,16 @@ def _work(
     fresh = source.read(FIRST_PICTURE_S)
     fresh_ns = boottime_ns()
     send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1)))
-    if job.probe:
-        send(_probe(source, detector))
+    if job.probe or job.snapshot:
+        for told in _probe(source, detector, with_picture=job.snapshot):
+            send(told)
         return
     scene = as_drawn(source)
     truth = scene if isinstance(scene, SceneSource) else None
-    worker = CameraWorker(job, source, Pipeline(detector, lines, zones), fresh, fresh_ns, send, truth=truth)
+    pipeline = Pipeline(detector, lines, zones)
+    worker = CameraWorker(
+        job, source, pipeline, fresh, fresh_ns, send, truth=truth, snapshot_wanted=snapshot_wanted
+    )
     try:
         worker.run(stopping)
     finally:
@@ -185,7 +207,7 @@ def _work(
     send(Finished())
 
 
-def _probe(source: FrameSource, detector: Detector) -> Probed:
+def _probe(source: FrameSource, detector: Detector, *, with_picture: bool) -> list[Message]:
     """How fast pictures come while nothing is done with them, and how long the model takes for one."""
     began_s = time.monotonic()
     frames: list[Frame] = []
@@ -196,8 +218,9 @@ def _probe(source: FrameSource, detector: Detector) -> Probed:
     fps = (last.index - first.index) / (last.t_s - first.t_s) if last.t_s > first.t_s else 0.0
     began_s = time.perf_counter()
     for frame in frames:
-        detector.detect(frame.image)
-    return Probed(round(fps, 2), round((time.perf_counter() - began_s) / len(frames) * 1000, 2))
+        found = detector.detect(frame.image)
+    probed = Probed(round(fps, 2), round((time.perf_counter() - began_s) / len(frames) * 1000, 2))
+    return [probed, Snapshot(snapshot_jpeg(last.image, found))] if with_picture else [probed]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -210,6 +233,8 @@ def main(argv: Sequence[str]) -> int:
     stop: list[int] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    asked: list[int] = []
+    signal.signal(SNAPSHOT_SIGNAL, lambda number, _: asked.append(number))
     job = decode_job(sys.stdin.buffer.read())
 
     def send(message: Message) -> None:
@@ -217,8 +242,13 @@ def main(argv: Sequence[str]) -> int:
         while view:
             view = view[os.write(pipe, view) :]
 
+    def snapshot_wanted() -> bool:
+        wanted = bool(asked)
+        asked.clear()
+        return wanted
+
     try:
-        do_job(job, send, lambda: bool(stop))
+        do_job(job, send, lambda: bool(stop), snapshot_wanted)
     except CameraFailed as error:
         send(Failed(error.reason, str(error)))
         return 1

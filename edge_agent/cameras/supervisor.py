@@ -22,8 +22,19 @@ from common.codes import GapReason
 from common.records import Count, Frames, Gap, Record, StreamQuality
 from edge_agent.cameras.child import CameraChild, ChildGarbled
 from edge_agent.cameras.hours import Hours, local_now_in
-from edge_agent.cameras.messages import Beat, CameraJob, Fact, Failed, Finished, Message, Probed, Ready
+from edge_agent.cameras.messages import (
+    Beat,
+    CameraJob,
+    Fact,
+    Failed,
+    Finished,
+    Message,
+    Probed,
+    Ready,
+    Snapshot,
+)
 from edge_agent.cameras.view import CameraView
+from edge_agent.control import ControlError
 from edge_agent.redact import redact
 
 logger = logging.getLogger(__name__)
@@ -107,6 +118,8 @@ class CameraSupervisor:
         self._quality_ns = self._accounted_ns
         self._failures = 0
         self._complaint = ""
+        self._child: CameraChild | None = None
+        self._waiting: list[asyncio.Future[bytes | None]] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the camera running until `stop` is set; then end it in good order."""
@@ -160,13 +173,14 @@ class CameraSupervisor:
             await self._fail(GapReason.CAMERA_DOWN, f"no process can be started: {error}")
             return
         async with child:
-            self._view.pid = child.pid
+            self._view.pid, self._child = child.pid, child
             ender = asyncio.create_task(self._end_when_told(child, stop))
             try:
                 ending = await self._listen(child)
             finally:
                 ender.cancel()
-                self._view.pid = None
+                self._view.pid = self._child = None
+                self._give_snapshot(None)
             status = await child.wait()
         await self._settle()
         if isinstance(ending, Failed):
@@ -175,6 +189,31 @@ class CameraSupervisor:
             await self._fail(
                 GapReason.CAMERA_DOWN, f"its process died ({_cause(status)}){_quoted(child.last_words)}"
             )
+
+    async def snapshot(self, timeout_s: float) -> bytes:
+        """A small JPEG of what the camera sees, masked, and in which nobody can be recognised.
+
+        Raises:
+            ControlError: there is none now.
+        """
+        if self._child is None or self._view.state != "ok":
+            raise ControlError(f"camera {self._job.camera} gives no picture: {self._view.state}")
+        waiting: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        self._child.ask_for_snapshot()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                picture = await waiting
+                if picture is not None:
+                    return picture
+        raise ControlError(f"camera {self._job.camera} gave no picture within {timeout_s:.0f} s")
+
+    def _give_snapshot(self, picture: bytes | None) -> None:
+        """To all who wait; None: there will be none."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(picture)
 
     async def _end_when_told(self, child: CameraChild, stop: asyncio.Event) -> None:
         while not stop.is_set() and self._hours.open():
@@ -226,6 +265,8 @@ class CameraSupervisor:
                 await self._take_beat(message)
             case Ready():
                 await self._take_ready(message)
+            case Snapshot():
+                self._give_snapshot(message.jpeg)
             case Failed() | Finished() | Probed():
                 pass
 

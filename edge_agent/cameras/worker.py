@@ -8,7 +8,8 @@ from typing import Protocol
 
 from common.codes import Direction, GapReason, Via
 from common.records import ClassRange, Count, Frames, Gap, Occupancy, Record
-from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message
+from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message, Snapshot
+from edge_agent.cameras.snapshot import snapshot_jpeg
 from edge_agent.counting import Finish, FrameResult, Pipeline
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
@@ -60,10 +61,16 @@ class CameraWorker:
         *,
         truth: Truthful | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        snapshot_wanted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`first`: a frame that was just read, at `first_ns`. What is measured begins with it."""
+        """
+        Args:
+            first: a frame that was just read, at `first_ns`. What is measured begins with it.
+            snapshot_wanted: whether somebody asked for a picture since it was last called.
+        """
         self._job, self._source, self._send = job, source, send
         self._truth, self._sleep = truth, sleep
+        self._snapshot_wanted = snapshot_wanted
         self._pacer = Pacer(job.fps)
         self._pipeline = pipeline
         self._watch = PictureWatch(
@@ -128,6 +135,8 @@ class CameraWorker:
             result = self._pipeline.process(frame)
             latency_s = result.latency_s
             self._tell(result)
+            if self._snapshot_wanted():
+                self._send(Snapshot(snapshot_jpeg(frame.image, result.detections)))
             by_class = result.seen_by_class
             self._latency_s = latency_s if self._latency_s is None else 0.9 * self._latency_s + 0.1 * latency_s
         self._account(self._log.frame(Looked(frame.t_s, by_class, latency_s, skipped), verdict))

@@ -29,11 +29,11 @@ def anyio_backend() -> str:
 
 def rss_kib() -> float:
     gc.collect()
-    return psutil.Process().memory_info().rss / _KIB
+    return float(psutil.Process().memory_info().rss / _KIB)
 
 
 def n_open_files() -> int:
-    return psutil.Process().num_fds()
+    return int(psutil.Process().num_fds())
 
 
 def slope(values: list[float]) -> float:
