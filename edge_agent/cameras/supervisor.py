@@ -68,7 +68,7 @@ class SupervisorParams:
     Attributes:
         hang_s: a process that says nothing for so long hangs, and is killed.
         warm_up_s: the same, until it has measured something: large models and slow cameras take their time.
-        end_s: how long it may take to end when asked.
+        end_s: how long it may take to end when asked, or after it said that it does.
         retry_first_s, retry_cap_s: how long to wait before it is started again; doubled each time, up to the cap.
     """
 
@@ -246,12 +246,14 @@ class CameraSupervisor:
                 silent_s = 0.0
                 await self._take(message)
                 limit_s = self._params.hang_s if isinstance(message, Beat) else limit_s
-                ending = message if isinstance(message, Failed | Finished) else ending
+                if isinstance(message, Failed | Finished):
+                    ending, limit_s = message, self._params.end_s
                 continue
             silent_s += loop.time() - before_s
-            if silent_s > limit_s and ending is None:
+            if silent_s > limit_s:
                 # What it had sent is still taken, up to the end of the pipe.
-                ending = Failed(GapReason.CAMERA_DOWN, f"its process hangs ({silent_s:.0f} s) and is killed")
+                hangs = Failed(GapReason.CAMERA_DOWN, f"its process hangs ({silent_s:.0f} s) and is killed")
+                ending, silent_s = ending or hangs, 0.0
                 child.kill()
         return ending
 

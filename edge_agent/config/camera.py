@@ -228,6 +228,14 @@ class CameraSettings(Section):
             raise ValueError(f"is left, top, right, bottom, and at least {MIN_CROP_PX} pixels wide and high")
         return crop
 
+    @model_validator(mode="after")
+    def _check_crop_holds_lines(self) -> Self:
+        places: tuple[LineSettings | ZoneSettings, ...] = (*self.lines, *self.zones)
+        for place in places:
+            if self.crop is not None and not _reaches_into(self.crop, place.points):
+                raise ValueError(f"{place.name!r} lies outside of crop, where nothing is looked for; move either")
+        return self
+
     @property
     def source_options(self) -> SourceOptions:
         """What is asked of the camera, and what is done to its pictures."""
@@ -255,3 +263,10 @@ class CameraSettings(Section):
     def wanted_classes(self) -> tuple[str, ...] | None:
         """The classes to count; None for all, without telling them apart."""
         return None if self.model == "motion" or ANY in self.classes else self.classes
+
+
+def _reaches_into(crop: tuple[int, ...], points: tuple[tuple[float, float], ...]) -> bool:
+    """Whether the smallest upright box around the points has a part in the crop."""
+    left, top, right, bottom = crop
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return min(xs) < right and max(xs) > left and min(ys) < bottom and max(ys) > top

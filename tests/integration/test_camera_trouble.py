@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.servers.network_camera import NetworkCamera, RtspCamera
 from tests.servers.pictures import PERIOD_S, SIZE, crosses_middle_s, street
 
 pytestmark = pytest.mark.anyio
+FAKE_PICAMERA = Path(__file__).parents[1] / "servers/fake_picamera"
 LINE = ("middle", ((0.0, SIZE[1] / 2), (float(SIZE[0]), SIZE[1] / 2)), "auto")
 
 
@@ -50,6 +52,16 @@ async def test_a_camera_that_goes_silent_is_given_up_and_tried_again(rtsp_camera
         await camera.until_measuring()
     assert kinds(camera) == ["agent_down", "measured", "camera_down", "measured"]
     assert 8 < gap_s(camera, "camera_down") < 40
+
+
+async def test_a_process_that_cannot_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has said that its camera broke down, and hangs in the driver on its way out."""
+    monkeypatch.setenv("PYTHONPATH", str(FAKE_PICAMERA))
+    monkeypatch.setenv("STOPLINE_FAKE_PICAMERA", "breaks and hangs")
+    async with watching(job("picamera2")) as camera:
+        await camera.until(lambda: camera.view.restarts >= 1)
+        assert "picamera2: the stream ended or broke off" in camera.view.detail
+    assert kinds(camera)[-1] == "camera_down"
 
 
 async def test_a_stream_that_freezes_and_one_that_goes_black(http_camera: NetworkCamera) -> None:

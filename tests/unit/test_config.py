@@ -133,6 +133,10 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
         ('source = "0"\nrtsp_transport = "http"', "must be one of: 'tcp' or 'udp'"),
         ('source = "0"\ncrop = [10, 10, 20, 100]', "at least 16 pixels wide and high"),
         ('source = "0"\ncrop = [10, 10]', "must have 4 element(s), not 2"),
+        (
+            'source = "0"\ncrop = [0, 100, 640, 360]\nlines = [{name = "l", points = [[0, 50], [640, 60]]}]',
+            "'l' lies outside of crop, where nothing is looked for",
+        ),
         ('source = "0"\nscores = { car = 1.5 }', "scores.car = 1.5: must be 1 or less"),
         ('source = "0"\nmasks = [{points = [[0, 0], [9, 9]]}]', "it needs 3 or more"),
         ('source = "0"\nregions = [{name = "r", points = [[0, 0], [9, 9], [9, 0], [0, 9]]}]', "crosses itself"),
