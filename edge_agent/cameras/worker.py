@@ -103,7 +103,8 @@ class CameraWorker:
             except SourceStalled as error:
                 self._idle(error)
             else:
-                self._look(frame)
+                if self._pacer.takes(frame.index):
+                    self._look(frame)
             self._beat_when_due()
 
     def finish(self) -> None:

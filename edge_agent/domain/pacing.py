@@ -7,6 +7,7 @@ followed. It shrinks again slowly, and only when there is room. Pure: time is an
 """
 
 import math
+import statistics
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,7 +18,8 @@ _TOLERANCE = 0.25
 _RATE_PICTURES = 60
 _RATE_CHANGE = 0.1
 _PAUSE_S = 2.0
-_BUSY_SHARE = 0.1
+_BUSY_PICTURES = 15
+"""The work of one picture is the middle of so many: one that took long is no slow machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Pacer:
         self._seen: deque[tuple[float, int]] = deque(maxlen=_RATE_PICTURES)
         self._camera_fps: float | None = None
         """The camera's own rate, as of when it last changed; None: not known yet."""
-        self._busy_s = 0.0
+        self._busy_s: deque[float] = deque(maxlen=_BUSY_PICTURES)
         self._asked_stride = 1
         self._able_stride = 1
         self._able_since_s = -math.inf
@@ -84,7 +86,7 @@ class Pacer:
         if self._seen and not 0 < t_s - self._seen[-1][0] < _PAUSE_S:
             self._seen.clear()
         self._seen.append((t_s, index))
-        self._busy_s += (busy_s - self._busy_s) * (_BUSY_SHARE if self._busy_s else 1.0)
+        self._busy_s.append(busy_s)
         self._learn_rate()
         if self._camera_fps is not None:
             self._set_able(t_s, self._camera_fps)
@@ -104,6 +106,11 @@ class Pacer:
         elif self._heat and now_s - max(self._stepped_s, self._warm_s) >= params.recover_s:
             self._step(-1, now_s)
 
+    def takes(self, index: int) -> bool:
+        """Whether picture number `index` is looked at: a source that keeps pictures gives unwanted ones too."""
+        reduced = self.stride > self._asked_stride
+        return not (reduced and self._seen and 0 < index - self._seen[-1][1] < self.stride)
+
     def wait_until_s(self, last_s: float) -> float:
         """When to ask for the next picture, after one of `last_s`: half a picture before it comes."""
         if self._camera_fps is None:
@@ -121,7 +128,7 @@ class Pacer:
 
     def _set_able(self, now_s: float, camera_fps: float) -> None:
         """How many the machine can take: fewer at once when they are too many, more when that has long been so."""
-        share = camera_fps * self._busy_s
+        share = camera_fps * statistics.median(self._busy_s)
         if share > self._params.busy_share * max(self._able_stride, self._asked_stride):
             self._able_stride = math.ceil(share / self._params.busy_share)
             self._able_since_s = now_s

@@ -73,7 +73,8 @@ class Watched:
                 spans.append((to_ns - record.duration_ms * 1_000_000, to_ns, record.reason.value))
         at_ns = self.began_ns
         for from_ns, to_ns, kind in spans:
-            assert abs(from_ns - at_ns) < 50_000_000, f"{kind} begins {(from_ns - at_ns) / 1e9:.3f} s off"
+            # The first picture of a process is told a little after it was taken, on a busy machine more than that.
+            assert abs(from_ns - at_ns) < 200_000_000, f"{kind} begins {(from_ns - at_ns) / 1e9:.3f} s off"
             at_ns = to_ns
         return [(kind, (to_ns - from_ns) / 1e9) for from_ns, to_ns, kind in spans]
 

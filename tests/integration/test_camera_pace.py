@@ -4,6 +4,7 @@ import contextlib
 from datetime import datetime
 from pathlib import Path
 
+import cv2
 import pytest
 
 from common.records import Frames, StreamQuality
@@ -11,6 +12,7 @@ from edge_agent.cameras.hours import Hours
 from edge_agent.cameras.jobs import threads_per_camera
 from edge_agent.domain.schedule import Weekday, window
 from tests.integration.camera_helpers import Watched, job, kinds, watching
+from tests.servers.pictures import SIZE, street
 
 pytestmark = pytest.mark.anyio
 DAY = window(Weekday, "06:00", "22:00")
@@ -82,6 +84,17 @@ async def test_a_hot_processor_takes_fewer_pictures_and_says_so(tmp_path: Path) 
         expected = block.span_ms / 100
         assert block.n + block.dropped == pytest.approx(expected, abs=0.25 * expected + 4)
     assert "too hot: 5 of 10 pictures a second" in {record.detail for record in camera.of(StreamQuality)}
+
+
+async def test_a_video_is_slowed_down_like_a_camera(tmp_path: Path) -> None:
+    put_temperature(tmp_path, 81)
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, SIZE)
+    for number in range(200):
+        writer.write(street(number / 10))
+    writer.release()
+    async with watching(job(str(tmp_path / "v.avi"), sysfs=str(tmp_path), fps=None)) as camera:
+        await camera.until(lambda: (camera.view.fps or 10.0) < 7.0)
+    assert camera.of(Frames)[-1].dropped > 0
 
 
 async def test_cameras_share_the_cores_fairly() -> None:

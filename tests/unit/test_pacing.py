@@ -85,6 +85,27 @@ def test_work_that_just_fits_does_not_swing(work_s: float) -> None:
     assert len(strides) == 1
 
 
+def test_one_slow_picture_is_no_slow_machine() -> None:
+    machine = Machine(30.0, None)
+    for _ in range(20):
+        machine.run(1)
+        machine.work_s = 1.0
+        machine.run(0.01)
+        machine.work_s = 0.01
+        assert machine.pacer.stride == 1
+
+
+def test_unwanted_pictures_of_a_source_that_keeps_them_are_passed_over() -> None:
+    machine = Machine(10.0, 10.0)
+    machine.run(5)
+    last = machine.index
+    assert machine.pacer.takes(last + 1)
+    machine.run(2, at(76.0))
+    last = machine.index
+    assert [machine.pacer.takes(last + n) for n in (1, 2, 3)] == [False, True, True]
+    assert machine.pacer.takes(0), "the source began anew"
+
+
 def test_heat_is_met_in_steps_and_left_slowly() -> None:
     machine = Machine(30.0, 10.0)
     machine.run(10, at(60.0))
