@@ -3,14 +3,17 @@
 import contextlib
 from datetime import datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import cv2
+import psutil
 import pytest
 
 from common.records import Frames, StreamQuality
 from edge_agent.cameras.hours import Hours
 from edge_agent.cameras.jobs import threads_per_camera
 from edge_agent.domain.schedule import Weekday, window
+from tests.integration.agent_helpers import RunningAgent, exported, write_config
 from tests.integration.camera_helpers import Watched, job, kinds, watching
 from tests.servers.pictures import SIZE, street
 
@@ -61,6 +64,21 @@ async def test_nothing_is_started_before_its_hours() -> None:
         await camera.until(lambda: camera.n_alive > 2)
         assert (camera.view.state, camera.view.pid) == ("paused", None)
     assert kinds(camera)[-1] == "paused"
+
+
+def test_an_agent_goes_by_the_schedule_of_its_configuration(tmp_path: Path) -> None:
+    config = write_config(tmp_path, {"name": "north", "source": "sim:road"}, timezone="Asia/Tokyo")
+    in_three_days = list(Weekday)[(datetime.now(ZoneInfo("Asia/Tokyo")).weekday() + 3) % 7]
+    schedule = f'[[cameras.schedule]]\ndays = ["{in_three_days}"]\nstart = "06:00"\nend = "07:00"\n'
+    config.write_text(config.read_text() + schedule)
+    with RunningAgent(config) as running:
+        running.until(lambda: running.status()["cameras"][0]["state"] == "paused")
+        (camera,) = running.status()["cameras"]
+        assert camera["detail"] == f"by its schedule, until {in_three_days.capitalize()} 06:00"
+        assert not psutil.Process(running.process.pid).children()
+        assert running.stop() == 0
+    gaps = [record for record in exported(config) if record[0] == "gap" and record[6] == "north"]
+    assert gaps[-1][4] == "paused"
 
 
 def put_temperature(sysfs: Path, temperature_c: float) -> None:
