@@ -44,6 +44,8 @@ class CameraJob(msgspec.Struct, frozen=True):
     focus: Focus = Focus()
     size_px: tuple[int, int] | None = None
     """Width and height that its pictures had before; others are refused where anything is drawn on them."""
+    silence_s: float = 30.0
+    """A source that gives no picture for so long is given up."""
     sysfs: str = "/sys"
     """Where the kernel tells how hot it is."""
     probe: bool = False

@@ -23,8 +23,6 @@ from edge_agent.machine import read_strain
 
 READ_S = 0.5
 """How long one read may wait: as often it is looked whether to stop, and whether the source has gone quiet."""
-SILENCE_S = 30.0
-"""A source that gives no picture for so long is given up."""
 _BEAT_S = 1.0
 _OCCUPANCY_S = 60.0
 _FPS_BEATS = 5
@@ -155,7 +153,7 @@ class CameraWorker:
     def _idle(self, error: SourceStalled) -> None:
         now_ns = boottime_ns()
         self._account(self._log.idle(self._clock.source_s(now_ns / 1e9)))
-        if now_ns - self._last_ns > SILENCE_S * 1e9:
+        if now_ns - self._last_ns > self._job.silence_s * 1e9:
             raise SourceUnusable(str(error))
 
     def _tell(self, result: FrameResult | Finish) -> None:

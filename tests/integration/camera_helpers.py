@@ -14,7 +14,7 @@ from edge_agent.cameras.view import CameraView
 from edge_agent.clock_source import Clock
 
 R = TypeVar("R", bound=Record)
-HASTY = SupervisorParams(hang_s=2.0, end_s=3.0, retry_first_s=0.2, retry_cap_s=0.4)
+HASTY = SupervisorParams(hang_s=4.0, end_s=3.0, retry_first_s=0.2, retry_cap_s=0.4)
 
 
 def job(source: str, **changes: object) -> CameraJob:

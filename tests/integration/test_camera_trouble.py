@@ -54,6 +54,18 @@ async def test_a_camera_that_goes_silent_is_given_up_and_tried_again(rtsp_camera
     assert 8 < gap_s(camera, "camera_down") < 40
 
 
+async def test_a_driver_that_never_returns_is_left_behind_with_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(FAKE_PICAMERA))
+    monkeypatch.setenv("STOPLINE_FAKE_PICAMERA", "hangs")
+    async with watching(job("picamera2", silence_s=3.0)) as camera:
+        await camera.until(lambda: camera.view.restarts >= 1)
+        assert "picamera2 gave no picture" in camera.view.detail
+        await camera.until(lambda: camera.view.state == "ok")
+    assert kinds(camera)[:3] == ["agent_down", "measured", "camera_down"]
+
+
 async def test_a_process_that_cannot_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has said that its camera broke down, and hangs in the driver on its way out."""
     monkeypatch.setenv("PYTHONPATH", str(FAKE_PICAMERA))

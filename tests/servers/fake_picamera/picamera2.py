@@ -2,8 +2,9 @@
 
 It takes what the real one takes, refuses what that refuses, and runs out of buffers as that does. Its pictures are
 a still scene with noise, 20 a second, with a mark at the top left: blue, as bytes 255, 0, 0.
-`STOPLINE_FAKE_PICAMERA` may say `none` (no camera is there), `busy`, `breaks` (the tenth picture fails), or
-`breaks and hangs` (and then the process does not end, as when a driver holds it).
+`STOPLINE_FAKE_PICAMERA` may say `none` (no camera is there), `busy`, `breaks` (the tenth picture fails),
+`breaks and hangs` (and then the process does not end, as when a driver holds it) or `hangs` (the tenth picture
+never comes).
 """
 
 import atexit
@@ -88,6 +89,8 @@ class Picamera2:
         self._n_given += 1
         if _behaviour().startswith("breaks") and self._n_given > 10:
             raise RuntimeError("Camera frontend has timed out!")
+        while _behaviour() == "hangs" and self._n_given > 10:
+            time.sleep(1)
         self.n_lent += 1
         if self.n_lent >= self.config["buffer_count"]:
             raise AssertionError("all buffers are lent: the real one would wait for ever")
