@@ -24,7 +24,7 @@ from edge_agent.redact import redact
 
 logger = logging.getLogger(__name__)
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # Arenas for every thread and BLAS buffers for every core would cost tens of MB on a small machine.
     "MALLOC_ARENA_MAX": "2",
     "OPENBLAS_NUM_THREADS": "1",
@@ -105,7 +105,7 @@ class CameraChild:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=(write_fd,),
-                env={**_ENVIRONMENT, **environ},
+                env={**ENVIRONMENT, **environ},
             )
         except BaseException:
             os.close(read_fd)
