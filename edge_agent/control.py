@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import os
 import pwd
 import socket
 import struct
@@ -24,7 +23,6 @@ logger = logging.getLogger(__name__)
 ORDER_PATIENCE_S = 5.0
 PICTURE_PATIENCE_S = 20.0
 _ORDER_BYTES = 4096
-_PICTURE_BYTES = 4 * 1024 * 1024
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -160,9 +158,7 @@ async def ask_for_snapshot(state_dir: Path, camera: str) -> bytes:
         async with asyncio.timeout(ORDER_PATIENCE_S + PICTURE_PATIENCE_S):
             writer.write(json.dumps({"snapshot": camera}).encode() + b"\n")
             head = json.loads(await reader.readline())
-            picture = await reader.read(_PICTURE_BYTES) if "error" not in head else b""
-            while piece := await reader.read(_PICTURE_BYTES):
-                picture += piece
+            picture = await reader.read()
     except (OSError, TimeoutError, ValueError) as error:
         raise ControlError("the agent does not answer") from error
     finally:
@@ -170,8 +166,3 @@ async def ask_for_snapshot(state_dir: Path, camera: str) -> bytes:
     if "error" in head:
         raise ControlError(head["error"])
     return picture
-
-
-def may_write(path: Path) -> bool:
-    """Whether a file can be made there."""
-    return path.parent.is_dir() and os.access(path.parent, os.W_OK)

@@ -145,6 +145,7 @@ class CameraSupervisor:
         now_ns = self._clock.stamp().boottime_ns
         await self._gap_until(now_ns, GapReason.PAUSED)
         self._reason = GapReason.PAUSED
+        self._view.fps = self._view.latency_ms = None
         await self._tell_state("paused", self._hours.until(), now_ns)
         while not stop.is_set() and not self._hours.open():
             await self._pause(1.0, stop)

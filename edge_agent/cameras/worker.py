@@ -23,6 +23,8 @@ from edge_agent.machine import read_strain
 
 READ_S = 0.5
 """How long one read may wait: as often it is looked whether to stop, and whether the source has gone quiet."""
+_LONGEST_WAIT_S = 5.0
+"""No rate that can be asked for is so low: a source whose clock has jumped is read at once."""
 _BEAT_S = 1.0
 _OCCUPANCY_S = 60.0
 _FPS_BEATS = 5
@@ -116,7 +118,7 @@ class CameraWorker:
         """Sleep until the next picture that is wanted is near; True: it is still far."""
         now_s = self._clock.source_s(boottime_ns() / 1e9)
         wait_s = self._pacer.wait_until_s(self._last.t_s) - now_s
-        if wait_s <= 0:
+        if not 0 < wait_s < _LONGEST_WAIT_S:
             return False
         self._sleep(min(wait_s, READ_S))
         if wait_s > READ_S:

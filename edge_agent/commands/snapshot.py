@@ -15,7 +15,7 @@ from edge_agent.commands.options import Subparsers, add_command, add_config_opti
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.loading import ConfigError, load_config
 from edge_agent.config.settings import AgentConfig
-from edge_agent.control import AgentAbsent, ControlError, ask_for_snapshot, may_write, snapshot_taken, user_name
+from edge_agent.control import AgentAbsent, ControlError, ask_for_snapshot, snapshot_taken, user_name
 from edge_agent.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from edge_agent.redact import redact
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     names = [camera.name for camera in config.cameras]
     if options.camera not in names:
         return _fail(f"there is no camera {options.camera!r}; there is {', '.join(names) or 'none'}", EXIT_USAGE)
-    if not may_write(options.out):
+    if not os.access(options.out.parent, os.W_OK):
         return _fail(f"{options.out} cannot be written; name a folder that can", EXIT_USAGE)
     try:
         picture = asyncio.run(_take(config, options.camera))
