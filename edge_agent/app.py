@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from common import __version__
 from common.clock import Stamp
 from common.notify import feed_watchdog, notify
+from edge_agent.cameras.hours import Hours, local_now_in
 from edge_agent.cameras.jobs import camera_job, threads_per_camera
 from edge_agent.cameras.supervisor import CameraSupervisor
 from edge_agent.cameras.view import CameraView
 from edge_agent.clock_source import Clock
 from edge_agent.config.settings import AgentConfig, CollectorSettings
+from edge_agent.control import Control
 from edge_agent.downtime import tell_downtime
 from edge_agent.enrol import Identity, load_or_create
 from edge_agent.health import HealthReporter
@@ -73,7 +75,11 @@ async def run_agent(
     with stop_on_signals(stop):
         async with make_writer(config, clock) as writer:
             parts = make_parts(config, clock, identity, writer, progress)
-            async with serving_status(config, parts.board), running(parts, progress) as cameras:
+            async with (
+                serving_status(config, parts.board),
+                make_control(config, parts).serving(config.state_dir),
+                running(parts, progress) as cameras,
+            ):
                 logger.info(
                     "Stopline agent %s: %s, cameras: %d",
                     *(__version__, config.name, len(config.cameras)),
@@ -128,7 +134,8 @@ def make_supervisors(
 ) -> list[CameraSupervisor]:
     """One for each camera; they share the machine's cores."""
     threads = threads_per_camera(len(os.sched_getaffinity(0)), len(config.cameras))
-    today = today_in(local_zone(config))
+    zone = local_zone(config)
+    today = today_in(zone)
     return [
         CameraSupervisor(
             camera_job(camera, threads),
@@ -137,9 +144,16 @@ def make_supervisors(
             clock,
             alive=progress.expect(f"camera {camera.name}", _CAMERA_LIMIT_S),
             today=today,
+            hours=Hours(camera.windows, local_now_in(zone)),
         )
         for camera, view in zip(config.cameras, views, strict=True)
     ]
+
+
+def make_control(config: AgentConfig, parts: Parts) -> Control:
+    """Who takes orders from this machine."""
+    names = [camera.name for camera in config.cameras]
+    return Control(dict(zip(names, parts.supervisors, strict=True)), parts.writer, parts.clock)
 
 
 @contextlib.asynccontextmanager

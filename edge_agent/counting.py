@@ -9,7 +9,7 @@ from edge_agent.domain.crossing import Crossing, CrossingCounter, CrossingParams
 from edge_agent.domain.frames import Detections, Frame
 from edge_agent.domain.ground_points import GroundPoint
 from edge_agent.domain.occupancy import OccupancyParams, Visit, ZoneCounter, ZoneNow, ZoneSummary
-from edge_agent.domain.shapes import Line, Zone, check_names
+from edge_agent.domain.shapes import Line, Zone, check_inside, check_names
 from edge_agent.domain.speed import SpeedMeter
 from edge_agent.domain.tracking import Tracker, TrackerParams, Tracks
 from edge_agent.domain.turn_rules import Turn, check_turns
@@ -174,21 +174,3 @@ class Pipeline:
             ZoneCounter(self._zones, (width, height), self._params.occupancy),
         )
         return self._stages
-
-
-def check_inside(shape: Line | Zone, size_px: tuple[int, int]) -> None:
-    """Refuse what was drawn on a picture of another size.
-
-    Points may lie on the picture's edge, and a little beyond it, as a line across the whole picture is drawn.
-
-    Raises:
-        ValueError: naming the line or zone and the point.
-    """
-    width, height = size_px
-    kind = "line" if isinstance(shape, Line) else "zone"
-    for x, y in shape.points_px:
-        if not (-1 <= x <= width + 1 and -1 <= y <= height + 1):
-            raise ValueError(
-                f"{kind} {shape.name!r}: its point ({x:g}, {y:g}) is outside of the picture, which is "
-                f"{width}x{height}; draw it on a picture of this camera"
-            )

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from edge_agent.domain.pacing import Strain
+
 logger = logging.getLogger(__name__)
 
 _MIB = 1024 * 1024
@@ -26,6 +28,7 @@ _THROTTLED = {
     19: "soft temperature limit since boot",
 }
 """Bits of the Raspberry Pi firmware's `get_throttled`. The second half tells what happened at some time."""
+_THROTTLED_NOW = 1 << 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,12 @@ def read_throttled_flags(sysfs: Path) -> int | None:
         except (OSError, ValueError):
             continue
     return None
+
+
+def read_strain(sysfs: Path) -> Strain:
+    """What the processor bears at this moment."""
+    flags = read_throttled_flags(sysfs) or 0
+    return Strain(read_temperature_c(sysfs), bool(flags & _THROTTLED_NOW))
 
 
 def ask_vcgencmd(program: str) -> int | None:

@@ -11,12 +11,20 @@ from typing import Self
 
 import msgspec
 
-from edge_agent.cameras.messages import LENGTH, MAX_MESSAGE_BYTES, CameraJob, Message, decode, encode_job
+from edge_agent.cameras.messages import (
+    LENGTH,
+    MAX_MESSAGE_BYTES,
+    SNAPSHOT_SIGNAL,
+    CameraJob,
+    Message,
+    decode,
+    encode_job,
+)
 from edge_agent.redact import redact
 
 logger = logging.getLogger(__name__)
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     # Arenas for every thread and BLAS buffers for every core would cost tens of MB on a small machine.
     "MALLOC_ARENA_MAX": "2",
     "OPENBLAS_NUM_THREADS": "1",
@@ -97,7 +105,7 @@ class CameraChild:
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=(write_fd,),
-                env={**_ENVIRONMENT, **environ},
+                env={**ENVIRONMENT, **environ},
             )
         except BaseException:
             os.close(read_fd)
@@ -139,6 +147,11 @@ class CameraChild:
     def ended(self) -> bool:
         """Whether all that the process ever sent was received and nothing more can come."""
         return self._pipe.ended
+
+    def ask_for_snapshot(self) -> None:
+        """It sends a `Snapshot` with its next picture. Only a process that is `Ready` understands."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(SNAPSHOT_SIGNAL)
 
     def ask_to_end(self) -> None:
         """It finishes what it has in hand, tells it, and ends."""

@@ -16,7 +16,7 @@ def threads_per_camera(n_cores: int, n_cameras: int) -> int:
     return max(1, min(_MOST_THREADS, share))
 
 
-def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False) -> CameraJob:
+def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False, snapshot: bool = False) -> CameraJob:
     """What its process is to do.
 
     Args:
@@ -41,9 +41,12 @@ def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False) -> 
         normalisation=camera.normalisation,
         input_size_px=camera.input_size,
         provider=camera.execution_provider,
-        probe=probe,
         turns=tuple(
             (rule.name, rule.entry, rule.exit, rule.within_s) for rule in (turn.rule() for turn in camera.turns)
         ),
         ground_points=camera.ground_points,
+        options=camera.source_options,
+        focus=camera.focus,
+        probe=probe,
+        snapshot=snapshot,
     )

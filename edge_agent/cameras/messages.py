@@ -5,16 +5,22 @@ its length in four bytes before it. Times are CLOCK_BOOTTIME in ns, the same clo
 the agent makes stamps of them.
 """
 
+import signal
 import struct
 
 import msgspec
 
 from common.codes import Direction, GapReason
 from common.records import Record
+from edge_agent.domain.focus import Focus
+from edge_agent.drivers.sources.options import SourceOptions
 
 LENGTH = struct.Struct("<I")
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """Longer than any record may be. A larger length is a sign that the two have lost step."""
+
+SNAPSHOT_SIGNAL = signal.SIGUSR1
+"""Tells a process that is `Ready` that a picture is wanted. It sends a `Snapshot` with its next one."""
 
 Shape = tuple[str, tuple[tuple[float, float], ...], str]
 """Name, points in pixels, anchor: what makes a line."""
@@ -43,11 +49,21 @@ class CameraJob(msgspec.Struct, frozen=True):
     input_size_px: tuple[int, int] | None = None
     provider: str = "cpu"
     """These four: how the model is read, fed and run, as `ModelOptions` has it."""
-    probe: bool = False
-    """Only open everything, look at some pictures, tell what they are like, and end."""
     turns: tuple[TurnRule, ...] = ()
     ground_points: tuple[tuple[float, float, float, float], ...] = ()
     """What the camera is calibrated by: x_px, y_px, x_m, y_m."""
+    options: SourceOptions = SourceOptions()
+    focus: Focus = Focus()
+    size_px: tuple[int, int] | None = None
+    """Width and height that its pictures had before; others are refused where anything is drawn on them."""
+    silence_s: float = 30.0
+    """A source that gives no picture for so long is given up."""
+    sysfs: str = "/sys"
+    """Where the kernel tells how hot it is."""
+    probe: bool = False
+    """Only open everything, look at some pictures, tell what they are like, and end."""
+    snapshot: bool = False
+    """The same, and give one of them."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -99,6 +115,14 @@ class Beat(msgspec.Struct, frozen=True, tag="beat"):
     latency_ms: float | None
     open_block: Fact | None
     zones: tuple[InZone, ...] = ()
+    detail: str = ""
+    """Why fewer pictures are looked at than was asked for, for people."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """A picture that was asked for, in which nobody can be recognised."""
+
+    jpeg: bytes
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -112,7 +136,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """The process was asked to end and has told everything."""
 
 
-Message = Ready | Probed | Fact | Beat | Failed | Finished
+Message = Ready | Probed | Snapshot | Fact | Beat | Failed | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

@@ -18,19 +18,33 @@ from collections.abc import Callable, Iterable, Sequence
 import cv2
 
 from common.codes import GapReason
-from edge_agent.cameras.messages import CameraJob, Failed, Finished, Message, Probed, Ready, decode_job, encode
+from edge_agent.cameras.messages import (
+    SNAPSHOT_SIGNAL,
+    CameraJob,
+    Failed,
+    Finished,
+    Message,
+    Probed,
+    Ready,
+    Snapshot,
+    decode_job,
+    encode,
+)
 from edge_agent.cameras.replay import Replay
+from edge_agent.cameras.snapshot import snapshot_jpeg
 from edge_agent.cameras.worker import READ_S, CameraWorker, boottime_ns
-from edge_agent.counting import Pipeline, check_inside
+from edge_agent.counting import Pipeline
 from edge_agent.domain.calibration import calibrate
 from edge_agent.domain.frames import Frame
-from edge_agent.domain.shapes import Anchor, Line, Zone
+from edge_agent.domain.shapes import Anchor, Line, Zone, check_inside
 from edge_agent.domain.turn_rules import Turn
 from edge_agent.drivers.base import Detector, DetectorError, FrameSource, SourceError, SourceStalled
 from edge_agent.drivers.detectors.choices import ModelOptions
+from edge_agent.drivers.detectors.focused import focused
 from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
 from edge_agent.drivers.sim.source import SceneSource
-from edge_agent.drivers.sources.opening import open_source
+from edge_agent.drivers.sources.opening import is_camera, open_source
+from edge_agent.drivers.sources.prepared import as_drawn
 
 FIRST_PICTURE_S = 30.0
 """How long a source may take for its first picture."""
@@ -57,7 +71,9 @@ def make_source(job: CameraJob) -> FrameSource:
     Raises:
         SourceUnusable: with what to do about it.
     """
-    source = open_source(job.source, fps=job.fps)
+    # Of a camera's own pictures the worker chooses: all pass by it, and it takes them at even steps.
+    fps = None if is_camera(job.source) else job.fps
+    source = open_source(job.source, fps=fps, options=job.options)
     return source if source.live else Replay(source)
 
 
@@ -69,7 +85,9 @@ def make_detector(job: CameraJob) -> Detector:
     """
     threshold = DEFAULT_SCORE if job.score_threshold is None else job.score_threshold
     options = ModelOptions(job.decoder, job.normalisation, job.input_size_px, job.provider, job.threads)
-    return load_detector(job.model, classes=job.classes, score_threshold=threshold, options=options)
+    lowest = job.focus.lowest_score(threshold)
+    detector = load_detector(job.model, classes=job.classes, score_threshold=lowest, options=options)
+    return focused(detector, job.focus, threshold)
 
 
 def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], tuple[Zone, ...]]:
@@ -79,8 +97,9 @@ def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], 
         Zone(name, points, Anchor(anchor), capacity, parked_after_s)
         for name, points, anchor, capacity, parked_after_s in job.zones
     )
-    if not lines and not zones and isinstance(source, SceneSource):
-        lines = tuple(source.lines)
+    scene = as_drawn(source)
+    if not lines and not zones and isinstance(scene, SceneSource):
+        lines = tuple(scene.lines)
     return lines, zones
 
 
@@ -130,10 +149,34 @@ def check_shapes(shapes: Iterable[Line | Zone], size_px: tuple[int, int]) -> Non
         raise CameraFailed(GapReason.CAMERA_DOWN, "; ".join(faults))
 
 
+def check_size(job: CameraJob, size_px: tuple[int, int]) -> None:
+    """Refuse pictures of another size than before, if anything was drawn on those.
+
+    Raises:
+        CameraFailed: naming both sizes.
+    """
+    drawn = (
+        job.lines or job.zones or job.ground_points or job.options.masks or job.focus.regions or job.focus.crop_px
+    )
+    if drawn and job.size_px not in (None, size_px):
+        assert job.size_px is not None
+        (was_x, was_y), (width, height) = job.size_px, size_px
+        raise CameraFailed(
+            GapReason.CAMERA_DOWN,
+            f"its picture has changed from {was_x}x{was_y} to {width}x{height}, and its lines, zones and masks "
+            "were drawn on the former; set the camera back, or draw them anew and start the agent again",
+        )
+
+
 # --- the process -------------------------------------------------------------------------------------------------
 
 
-def do_job(job: CameraJob, send: Callable[[Message], None], stopping: Callable[[], bool]) -> None:
+def do_job(
+    job: CameraJob,
+    send: Callable[[Message], None],
+    stopping: Callable[[], bool],
+    snapshot_wanted: Callable[[], bool] = lambda: False,
+) -> None:
     """Do a job until asked to stop.
 
     Raises:
@@ -142,7 +185,7 @@ def do_job(job: CameraJob, send: Callable[[Message], None], stopping: Callable[[
     cv2.setNumThreads(job.threads)
     try:
         with contextlib.closing(make_detector(job)) as detector, contextlib.closing(make_source(job)) as source:
-            _work(job, source, detector, send, stopping)
+            _work(job, source, detector, send, stopping, snapshot_wanted)
     except DetectorError as error:
         raise CameraFailed(GapReason.MODEL_FAILED, str(error)) from error
     except SourceError as error:
@@ -155,10 +198,12 @@ def _work(
     detector: Detector,
     send: Callable[[Message], None],
     stopping: Callable[[], bool],
+    snapshot_wanted: Callable[[], bool],
 ) -> None:
     lines, zones = make_shapes(job, source)
     first = first_picture(source)
     height_px, width_px = first.image.shape[:2]
+    check_size(job, (width_px, height_px))
     check_shapes((*lines, *zones), (width_px, height_px))
     calibration = calibration_in_words(job, (width_px, height_px))
     began_s = time.perf_counter()
@@ -168,13 +213,17 @@ def _work(
     fresh = source.read(FIRST_PICTURE_S)
     fresh_ns = boottime_ns()
     send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1), calibration))
-    if job.probe:
-        send(_probe(source, detector))
+    if job.probe or job.snapshot:
+        for told in _probe(source, detector, with_picture=job.snapshot):
+            send(told)
         return
-    truth = source if isinstance(source, SceneSource) else None
+    scene = as_drawn(source)
+    truth = scene if isinstance(scene, SceneSource) else None
     turns = [Turn(*rule) for rule in job.turns]
     pipeline = Pipeline(detector, lines, zones, turns=turns, ground_points=job.ground_points)
-    worker = CameraWorker(job, source, pipeline, fresh, fresh_ns, send, truth=truth)
+    worker = CameraWorker(
+        job, source, pipeline, fresh, fresh_ns, send, truth=truth, snapshot_wanted=snapshot_wanted
+    )
     try:
         worker.run(stopping)
     finally:
@@ -183,7 +232,7 @@ def _work(
     send(Finished())
 
 
-def _probe(source: FrameSource, detector: Detector) -> Probed:
+def _probe(source: FrameSource, detector: Detector, *, with_picture: bool) -> list[Message]:
     """How fast pictures come while nothing is done with them, and how long the model takes for one."""
     began_s = time.monotonic()
     frames: list[Frame] = []
@@ -194,8 +243,9 @@ def _probe(source: FrameSource, detector: Detector) -> Probed:
     fps = (last.index - first.index) / (last.t_s - first.t_s) if last.t_s > first.t_s else 0.0
     began_s = time.perf_counter()
     for frame in frames:
-        detector.detect(frame.image)
-    return Probed(round(fps, 2), round((time.perf_counter() - began_s) / len(frames) * 1000, 2))
+        found = detector.detect(frame.image)
+    probed = Probed(round(fps, 2), round((time.perf_counter() - began_s) / len(frames) * 1000, 2))
+    return [probed, Snapshot(snapshot_jpeg(last.image, found))] if with_picture else [probed]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -208,6 +258,8 @@ def main(argv: Sequence[str]) -> int:
     stop: list[int] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+    asked: list[int] = []
+    signal.signal(SNAPSHOT_SIGNAL, lambda number, _: asked.append(number))
     job = decode_job(sys.stdin.buffer.read())
 
     def send(message: Message) -> None:
@@ -215,8 +267,13 @@ def main(argv: Sequence[str]) -> int:
         while view:
             view = view[os.write(pipe, view) :]
 
+    def snapshot_wanted() -> bool:
+        wanted = bool(asked)
+        asked.clear()
+        return wanted
+
     try:
-        do_job(job, send, lambda: bool(stop))
+        do_job(job, send, lambda: bool(stop), snapshot_wanted)
     except CameraFailed as error:
         send(Failed(error.reason, str(error)))
         return 1

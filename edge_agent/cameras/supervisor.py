@@ -6,6 +6,7 @@ last measured moment on. What stood in the pipe when it died is taken first.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import signal
@@ -14,12 +15,26 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+import msgspec
+
 from common.clock import Stamp
 from common.codes import GapReason
 from common.records import Count, Frames, Gap, Record, StreamQuality
 from edge_agent.cameras.child import CameraChild, ChildGarbled
-from edge_agent.cameras.messages import Beat, CameraJob, Fact, Failed, Finished, Message, Probed, Ready
+from edge_agent.cameras.hours import Hours, local_now_in
+from edge_agent.cameras.messages import (
+    Beat,
+    CameraJob,
+    Fact,
+    Failed,
+    Finished,
+    Message,
+    Probed,
+    Ready,
+    Snapshot,
+)
 from edge_agent.cameras.view import CameraView
+from edge_agent.control import ControlError
 from edge_agent.redact import redact
 
 logger = logging.getLogger(__name__)
@@ -28,6 +43,8 @@ _NS = 1_000_000_000
 _STEADY_S = 60.0
 """A process that has measured for so long starts the waiting times anew when it fails."""
 _QUALITY_EVERY_S = 600.0
+_REST_TOLD_S = 600.0
+"""A camera that rests by its schedule says so this often, so that it is known while it lasts."""
 
 
 class RecordSink(Protocol):
@@ -51,7 +68,7 @@ class SupervisorParams:
     Attributes:
         hang_s: a process that says nothing for so long hangs, and is killed.
         warm_up_s: the same, until it has measured something: large models and slow cameras take their time.
-        end_s: how long it may take to end when asked.
+        end_s: how long it may take to end when asked, or after it said that it does.
         retry_first_s, retry_cap_s: how long to wait before it is started again; doubled each time, up to the cap.
     """
 
@@ -81,15 +98,18 @@ class CameraSupervisor:
         alive: Callable[[], None],
         today: Callable[[], date] = date.today,
         params: SupervisorParams | None = None,
+        hours: Hours | None = None,
     ) -> None:
         """
         Args:
             view: what others see of this camera; kept up to date here.
             alive: called at least every second or so while all goes on here, whatever the camera does.
+            hours: when it works; None: always.
         """
         self._job, self._view, self._sink, self._clock = job, view, sink, clock
         self._alive, self._today = alive, today
         self._params = params or SupervisorParams()
+        self._hours = hours or Hours((), local_now_in(None))
         self._accounted_ns = clock.stamp().boottime_ns
         """Up to here it is told what was measured and what was not."""
         self._reason: GapReason | None = GapReason.AGENT_DOWN
@@ -98,14 +118,19 @@ class CameraSupervisor:
         self._quality_ns = self._accounted_ns
         self._failures = 0
         self._complaint = ""
+        self._child: CameraChild | None = None
+        self._waiting: list[asyncio.Future[bytes | None]] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the camera running until `stop` is set; then end it in good order."""
         while not stop.is_set():
+            if not self._hours.open():
+                await self._rest(stop)
+                continue
             began_ns = self._clock.stamp().boottime_ns
             await self._run_once(stop)
-            if stop.is_set():
-                break
+            if stop.is_set() or not self._hours.open():
+                continue
             steady = self._accounted_ns - began_ns > _STEADY_S * _NS
             self._failures = 1 if steady else self._failures + 1
             self._view.restarts += 1
@@ -114,6 +139,21 @@ class CameraSupervisor:
         if self._reason is not None:
             await self._gap_until(self._clock.stamp().boottime_ns, self._reason)
         self._view.state, self._view.detail = "stopped", ""
+
+    async def _rest(self, stop: asyncio.Event) -> None:
+        """Its hours are over: it stays closed until they begin again."""
+        now_ns = self._clock.stamp().boottime_ns
+        await self._gap_until(now_ns, GapReason.PAUSED)
+        self._reason = GapReason.PAUSED
+        self._view.fps = self._view.latency_ms = None
+        await self._tell_state("paused", self._hours.until(), now_ns)
+        while not stop.is_set() and not self._hours.open():
+            await self._pause(1.0, stop)
+            now_ns = self._clock.stamp().boottime_ns
+            if now_ns - self._accounted_ns >= _REST_TOLD_S * _NS:
+                await self._gap_until(now_ns, GapReason.PAUSED)
+        await self._gap_until(now_ns, GapReason.PAUSED)
+        self._failures, self._reason = 0, GapReason.CAMERA_DOWN
 
     async def _pause(self, delay_s: float, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -134,24 +174,54 @@ class CameraSupervisor:
             await self._fail(GapReason.CAMERA_DOWN, f"no process can be started: {error}")
             return
         async with child:
-            self._view.pid = child.pid
+            self._view.pid, self._child = child.pid, child
             ender = asyncio.create_task(self._end_when_told(child, stop))
             try:
                 ending = await self._listen(child)
             finally:
                 ender.cancel()
-                self._view.pid, self._view.zones = None, ()
+                self._view.pid = self._child = None
+                self._view.zones = ()
+                self._give_snapshot(None)
             status = await child.wait()
         await self._settle()
         if isinstance(ending, Failed):
             await self._fail(ending.reason, ending.message)
-        elif ending is None and not stop.is_set():
+        elif ending is None and not stop.is_set() and self._hours.open():
             await self._fail(
                 GapReason.CAMERA_DOWN, f"its process died ({_cause(status)}){_quoted(child.last_words)}"
             )
 
+    async def snapshot(self, timeout_s: float) -> bytes:
+        """A small JPEG of what the camera sees, masked, and in which nobody can be recognised.
+
+        Raises:
+            ControlError: there is none now.
+        """
+        if self._child is None or self._view.state != "ok":
+            raise ControlError(f"camera {self._job.camera} gives no picture: {self._view.state}")
+        waiting: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiting)
+        self._child.ask_for_snapshot()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                picture = await waiting
+                if picture is not None:
+                    return picture
+        raise ControlError(f"camera {self._job.camera} gave no picture within {timeout_s:.0f} s")
+
+    def _give_snapshot(self, picture: bytes | None) -> None:
+        """To all who wait; None: there will be none."""
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(picture)
+
     async def _end_when_told(self, child: CameraChild, stop: asyncio.Event) -> None:
-        await stop.wait()
+        while not stop.is_set() and self._hours.open():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await stop.wait()
         child.ask_to_end()
         await asyncio.sleep(self._params.end_s)
         extra = {"action": "camera_killed", "camera": self._job.camera}
@@ -178,12 +248,14 @@ class CameraSupervisor:
                 silent_s = 0.0
                 await self._take(message)
                 limit_s = self._params.hang_s if isinstance(message, Beat) else limit_s
-                ending = message if isinstance(message, Failed | Finished) else ending
+                if isinstance(message, Failed | Finished):
+                    ending, limit_s = message, self._params.end_s
                 continue
             silent_s += loop.time() - before_s
-            if silent_s > limit_s and ending is None:
+            if silent_s > limit_s:
                 # What it had sent is still taken, up to the end of the pipe.
-                ending = Failed(GapReason.CAMERA_DOWN, f"its process hangs ({silent_s:.0f} s) and is killed")
+                hangs = Failed(GapReason.CAMERA_DOWN, f"its process hangs ({silent_s:.0f} s) and is killed")
+                ending, silent_s = ending or hangs, 0.0
                 child.kill()
         return ending
 
@@ -197,6 +269,8 @@ class CameraSupervisor:
                 await self._take_beat(message)
             case Ready():
                 await self._take_ready(message)
+            case Snapshot():
+                self._give_snapshot(message.jpeg)
             case Failed() | Finished() | Probed():
                 pass
 
@@ -215,10 +289,12 @@ class CameraSupervisor:
         view.zones = beat.zones
         self._open_block = beat.open_block
         self._complaint = ""
-        await self._tell_state(beat.state, "", beat.boottime_ns)
+        await self._tell_state(beat.state, beat.detail, beat.boottime_ns)
 
     async def _take_ready(self, ready: Ready) -> None:
         self._view.size_px = ready.width_px, ready.height_px
+        # Lines that were drawn on pictures of one size are in the wrong place on others.
+        self._job = msgspec.structs.replace(self._job, size_px=self._view.size_px)
         await self._gap_until(ready.boottime_ns, GapReason.CAMERA_DOWN)
         self._reason = None
         logger.info(
@@ -259,7 +335,8 @@ class CameraSupervisor:
         if duration_ms <= 0:
             return
         reason = self._reason or reason
-        gap = Gap(1, 0, 0, reason, duration_ms, sensor=self._job.camera, detail=self._view.detail or None)
+        detail = self._view.detail if self._view.state != "ok" else None
+        gap = Gap(1, 0, 0, reason, duration_ms, sensor=self._job.camera, detail=detail or None)
         await self._put(gap, until_ns)
         self._accounted_ns = until_ns
 

@@ -38,8 +38,8 @@ class CameraView:
     """The present state of one camera.
 
     Attributes:
-        state: `starting`, `ok`, `unreachable`, `black`, `frozen`, `failed` or `stopped`.
-        detail: what to do about it; empty where all is well.
+        state: `starting`, `ok`, `unreachable`, `black`, `frozen`, `failed`, `paused` or `stopped`.
+        detail: what to do about it, or why fewer pictures are looked at; empty where all is well.
         dropped: pictures skipped for newer ones since the camera's process began.
         restarts: how often its process was started again since the agent began.
         day: the local day that `tallies` and `truths` are of.
@@ -71,7 +71,7 @@ class CameraView:
 
     def health(self) -> SensorHealth:
         """For the health record."""
-        running = self.state not in ("failed", "stopped", "starting")
+        running = self.state not in ("failed", "paused", "stopped", "starting")
         return SensorHealth(
             sensor=self.name,
             state=self.state,

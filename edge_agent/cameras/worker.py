@@ -3,26 +3,30 @@
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from common.codes import Direction, GapReason, Via
 from common.records import ClassRange, Count, Frames, Gap, Occupancy, Record
-from edge_agent.cameras.messages import Beat, CameraJob, Fact, InZone, Message
+from edge_agent.cameras.messages import Beat, CameraJob, Fact, InZone, Message, Snapshot
+from edge_agent.cameras.snapshot import snapshot_jpeg
 from edge_agent.counting import Finish, FrameResult, Pipeline
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.measuring import STALL_S, Block, Hole, Looked, MeasureLog
 from edge_agent.domain.occupancy import Visit, ZoneSummary
+from edge_agent.domain.pacing import Pacer
 from edge_agent.domain.picture import PictureWatch
 from edge_agent.domain.source_clock import SourceClock
 from edge_agent.domain.turn_rules import unpaired_name
 from edge_agent.domain.turns import Turned, Unpaired
 from edge_agent.drivers.base import FrameSource, SourceStalled, SourceUnusable
+from edge_agent.machine import read_strain
 
 READ_S = 0.5
 """How long one read may wait: as often it is looked whether to stop, and whether the source has gone quiet."""
-SILENCE_S = 30.0
-"""A source that gives no picture for so long is given up."""
+_LONGEST_WAIT_S = 5.0
+"""No rate that can be asked for is so low: a source whose clock has jumped is read at once."""
 _BEAT_S = 1.0
 _OCCUPANCY_S = 60.0
 _FPS_BEATS = 5
@@ -58,12 +62,22 @@ class CameraWorker:
         send: Callable[[Message], None],
         *,
         truth: Truthful | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        snapshot_wanted: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`first`: a frame that was just read, at `first_ns`. What is measured begins with it."""
+        """
+        Args:
+            first: a frame that was just read, at `first_ns`. What is measured begins with it.
+            snapshot_wanted: whether somebody asked for a picture since it was last called.
+        """
         self._job, self._source, self._send = job, source, send
-        self._truth = truth
+        self._truth, self._sleep = truth, sleep
+        self._snapshot_wanted = snapshot_wanted
+        self._pacer = Pacer(job.fps)
         self._pipeline = pipeline
-        self._watch = PictureWatch(black_after_s=job.black_after_s, frozen_after_s=job.frozen_after_s)
+        self._watch = PictureWatch(
+            black_after_s=job.black_after_s, frozen_after_s=job.frozen_after_s, masks=job.options.masks
+        )
         self._log = MeasureLog(stall_s=max(STALL_S, 3.0 / job.fps) if job.fps else STALL_S)
         self._clock = SourceClock()
         self._size_px = first.image.shape[1], first.image.shape[0]
@@ -84,14 +98,16 @@ class CameraWorker:
             SourceError, DetectorError: it cannot go on.
         """
         while not stopping():
+            if self._waits_for_turn():
+                continue
             try:
                 frame = self._source.read(READ_S)
             except SourceStalled as error:
                 self._idle(error)
             else:
-                self._look(frame)
-            if boottime_ns() - self._beats[-1][0] >= _BEAT_S * 1e9:
-                self._beat()
+                if self._pacer.takes(frame.index):
+                    self._look(frame)
+            self._beat_when_due()
 
     def finish(self) -> None:
         """Tell what is still held back: crossings that wait to be confirmed, the block in the making."""
@@ -100,7 +116,19 @@ class CameraWorker:
         self._tell_zones(t_s)
         self._account(self._log.finish(t_s))
 
+    def _waits_for_turn(self) -> bool:
+        """Sleep until the next picture that is wanted is near; True: it is still far."""
+        now_s = self._clock.source_s(boottime_ns() / 1e9)
+        wait_s = self._pacer.wait_until_s(self._last.t_s) - now_s
+        if not 0 < wait_s < _LONGEST_WAIT_S:
+            return False
+        self._sleep(min(wait_s, READ_S))
+        if wait_s > READ_S:
+            self._beat_when_due()
+        return wait_s > READ_S
+
     def _look(self, frame: Frame) -> None:
+        began_s = time.perf_counter()
         self._clock.observe(frame.t_s, boottime_ns() / 1e9)
         skipped = max(0, frame.index - self._last.index - 1)
         verdict = self._watch.update(frame.image, frame.t_s)
@@ -110,6 +138,8 @@ class CameraWorker:
             result = self._pipeline.process(frame)
             latency_s = result.latency_s
             self._tell(result)
+            if self._snapshot_wanted():
+                self._send(Snapshot(snapshot_jpeg(frame.image, result.detections)))
             by_class = result.seen_by_class
             self._latency_s = latency_s if self._latency_s is None else 0.9 * self._latency_s + 0.1 * latency_s
         self._account(self._log.frame(Looked(frame.t_s, by_class, latency_s, skipped), verdict))
@@ -122,11 +152,12 @@ class CameraWorker:
         self._dropped += skipped
         self._n_frames += 1
         self._last, self._last_ns = frame, boottime_ns()
+        self._pacer.frame(frame.t_s, frame.index, time.perf_counter() - began_s)
 
     def _idle(self, error: SourceStalled) -> None:
         now_ns = boottime_ns()
         self._account(self._log.idle(self._clock.source_s(now_ns / 1e9)))
-        if now_ns - self._last_ns > SILENCE_S * 1e9:
+        if now_ns - self._last_ns > self._job.silence_s * 1e9:
             raise SourceUnusable(str(error))
 
     def _tell(self, result: FrameResult | Finish) -> None:
@@ -186,8 +217,13 @@ class CameraWorker:
     def _ns(self, t_s: float) -> int:
         return int(self._clock.boottime_s(t_s) * 1e9)
 
-    def _beat(self) -> None:
+    def _beat_when_due(self) -> None:
         now_ns = boottime_ns()
+        if now_ns - self._beats[-1][0] >= _BEAT_S * 1e9:
+            self._pacer.feel(read_strain(Path(self._job.sysfs)), now_ns / 1e9)
+            self._beat(now_ns)
+
+    def _beat(self, now_ns: int) -> None:
         self._beats.append((now_ns, self._n_frames))
         (first_ns, first_n), (last_ns, last_n) = self._beats[0], self._beats[-1]
         so_far = self._log.so_far()
@@ -202,6 +238,7 @@ class CameraWorker:
                 InZone(now.zone, now.n, now.n_standing, now.capacity)
                 for now in self._pipeline.zones_now(self._last.t_s)
             ),
+            detail=self._pacer.detail if self._log.reason is None else "",
         )
         self._send(beat)
 

@@ -2,21 +2,28 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from common.codes import Direction
+from edge_agent.config.picture import MaskSettings, RegionSettings, ScheduleSettings
 from edge_agent.config.section import Metres, Name, Pixels, Section, beside_config
 from edge_agent.domain import shapes
 from edge_agent.domain.classes import ANY, VEHICLES
+from edge_agent.domain.focus import Focus
 from edge_agent.domain.ground_points import check_ground_points
+from edge_agent.domain.schedule import Window
 from edge_agent.domain.turn_rules import MOST_S, Turn
 from edge_agent.drivers.detectors.choices import CPU, DECODERS, NORMALISATIONS, check_input_size
+from edge_agent.drivers.sources.options import ROTATIONS_DEG, RtspTransport, SourceOptions
 from edge_agent.models.store import BUNDLED, MOTION, is_name
 
-SOURCE_SCHEMES = ("rtsp", "rtsps", "http", "https", "sim")
+SOURCE_SCHEMES = ("rtsp", "rtsps", "http", "https", "picamera2", "sim")
 """What may stand before `:` in a camera's source; without it, it is a device, a file or a folder."""
+MIN_CROP_PX = 16
+
+Pixel = Annotated[int, Field(ge=0, le=100_000)]
 
 
 class LineSettings(Section):
@@ -155,8 +162,29 @@ class CameraSettings(Section):
         max_length=2000,
         repr=False,
         title="Source",
-        description="rtsp://..., http://..., a device as /dev/video0, a video, a folder of pictures, or sim:NAME",
+        description="rtsp://..., http://..., a device as /dev/video0, picamera2, a video, a folder of pictures, "
+        "or sim:NAME",
     )
+    rtsp_transport: RtspTransport = Field(
+        default=RtspTransport.TCP, title="RTSP transport", description="How an RTSP camera sends its pictures"
+    )
+    width: int | None = Field(
+        default=None, ge=16, le=16_384, examples=[1280], title="Width",
+        description="Width in pixels that a camera on USB or on the Pi's own connector is asked for",
+    )  # fmt: skip
+    height: int | None = Field(
+        default=None, ge=16, le=16_384, examples=[720], title="Height",
+        description="Height in pixels, likewise",
+    )  # fmt: skip
+    camera_fps: float | None = Field(
+        default=None, ge=1.0, le=240.0, examples=[30.0], title="Rate of the camera",
+        description="Pictures a second, likewise; a USB camera that can do it no other way sends JPEGs",
+    )  # fmt: skip
+    rotation: int = Field(
+        default=0, title="Rotation",
+        description="By how many degrees the picture is turned clockwise: 0, 90, 180 or 270. Lines, zones and "
+        "masks are drawn on the turned picture",
+    )  # fmt: skip
     model: str = Field(
         default="motion",
         min_length=1,
@@ -214,6 +242,12 @@ class CameraSettings(Section):
         title="Score threshold",
         description="Detections with a lower score are left out; without it, a value that suits the tracker",
     )
+    scores: dict[Name, Annotated[float, Field(gt=0.0, le=1.0)]] = Field(
+        default={},
+        examples=[{"person": 0.5}],
+        title="Scores by class",
+        description="Score thresholds of single classes, in place of that for all: { person = 0.5 }",
+    )
     classes: tuple[Name, ...] = Field(
         default=VEHICLES,
         min_length=1,
@@ -235,6 +269,24 @@ class CameraSettings(Section):
         title="Frozen picture",
         description="A picture of which no pixel changes for so many seconds is reported as not measured",
     )
+    crop: tuple[Pixel, ...] | None = Field(
+        default=None,
+        min_length=4,
+        max_length=4,
+        examples=[[200, 100, 840, 460]],
+        title="Crop",
+        description="Left, top, right and bottom, in pixels, of the part that the model is given, so that what is "
+        "far away is larger in it; lines and zones stay where they are in the whole picture",
+    )
+    masks: tuple[MaskSettings, ...] = Field(
+        default=(), title="Masks", description="What is painted over before anything looks at the picture"
+    )
+    regions: tuple[RegionSettings, ...] = Field(
+        default=(), title="Regions", description="Where objects are taken for real; without one, everywhere"
+    )
+    schedule: tuple[ScheduleSettings, ...] = Field(
+        default=(), title="Schedule", description="When the camera works; without one, always"
+    )
     lines: tuple[LineSettings, ...] = Field(default=(), title="Lines", description="Lines that are counted at")
     zones: tuple[ZoneSettings, ...] = Field(default=(), title="Zones", description="Zones that are watched")
     turns: tuple[TurnSettings, ...] = Field(default=(), title="Turns", description="Turns that are counted")
@@ -246,6 +298,10 @@ class CameraSettings(Section):
     @classmethod
     def _check_source(cls, source: str, info: ValidationInfo) -> str:
         scheme, colon, rest = source.partition(":")
+        if scheme == "picamera2":
+            if colon and not rest.isdigit():
+                raise ValueError("write picamera2, or picamera2:1 for the second camera")
+            return source
         if not colon or "/" in scheme:
             return source if source.isdigit() else str(beside_config(Path(source), info))
         if scheme.lower() not in SOURCE_SCHEMES:
@@ -292,6 +348,51 @@ class CameraSettings(Section):
             raise ValueError(f'"{ANY}" stands alone: it takes in every class')
         return classes
 
+    @field_validator("rotation")
+    @classmethod
+    def _check_rotation(cls, rotation: int) -> int:
+        if rotation not in ROTATIONS_DEG:
+            raise ValueError(f"must be one of {', '.join(map(str, ROTATIONS_DEG))}")
+        return rotation
+
+    @field_validator("crop")
+    @classmethod
+    def _check_crop(cls, crop: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if crop is not None and not (crop[2] - crop[0] >= MIN_CROP_PX and crop[3] - crop[1] >= MIN_CROP_PX):
+            raise ValueError(f"is left, top, right, bottom, and at least {MIN_CROP_PX} pixels wide and high")
+        return crop
+
+    @model_validator(mode="after")
+    def _check_crop_holds_lines(self) -> Self:
+        places: tuple[LineSettings | ZoneSettings, ...] = (*self.lines, *self.zones)
+        for place in places:
+            if self.crop is not None and not _reaches_into(self.crop, place.points):
+                raise ValueError(f"{place.name!r} lies outside of crop, where nothing is looked for; move either")
+        return self
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """What is asked of the camera, and what is done to its pictures."""
+        return SourceOptions(
+            rtsp_transport=self.rtsp_transport,
+            width_px=self.width,
+            height_px=self.height,
+            fps=self.camera_fps,
+            rotation_deg=self.rotation,
+            masks=tuple(mask.shape() for mask in self.masks),
+        )
+
+    @property
+    def focus(self) -> Focus:
+        """What the detector attends to."""
+        crop = (self.crop[0], self.crop[1], self.crop[2], self.crop[3]) if self.crop else None
+        return Focus(crop, tuple(region.shape() for region in self.regions), dict(self.scores))
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """When it works; empty: always."""
+        return tuple(entry.window() for entry in self.schedule)
+
     @property
     def ground_points(self) -> tuple[tuple[float, float, float, float], ...]:
         """What the camera is calibrated by; empty if it is not."""
@@ -307,3 +408,10 @@ def _one_of(value: str | None, allowed: tuple[str, ...]) -> str | None:
     if value is not None and value not in allowed:
         raise ValueError(f"is not known; known are {', '.join(allowed)}")
     return value
+
+
+def _reaches_into(crop: tuple[int, ...], points: tuple[tuple[float, float], ...]) -> bool:
+    """Whether the smallest upright box around the points has a part in the crop."""
+    left, top, right, bottom = crop
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return min(xs) < right and max(xs) > left and min(ys) < bottom and max(ys) > top

@@ -253,6 +253,11 @@ def _is_list(field: FieldInfo) -> bool:
     return get_origin(field.annotation) is tuple
 
 
+def _is_compound(field: FieldInfo) -> bool:
+    """Whether it holds several values, which no single variable can give."""
+    return bool({get_origin(kind) for kind in (field.annotation, *get_args(field.annotation))} & {tuple, dict})
+
+
 def _model_at(loc: _Loc) -> type[BaseModel] | None:
     model: type[BaseModel] | None = AgentConfig
     for part in loc:
@@ -321,7 +326,7 @@ def _scalars(model: type[BaseModel], loc: _Loc, name: str) -> dict[str, tuple[_L
     return {
         re.sub(r"[^A-Z0-9]", "_", f"{name}{_SEPARATOR}{key}".upper()): ((*loc, key), field)
         for key, field in model.model_fields.items()
-        if not _is_list(field) and _inner_model(field) is None
+        if not _is_compound(field) and _inner_model(field) is None
     }
 
 

@@ -163,7 +163,8 @@ class AgentConfig(Section):
         default=None,
         examples=["Europe/Berlin"],
         title="Time zone",
-        description="As Europe/Berlin: when a day begins on the status page; without it, the system's",
+        description="As Europe/Berlin: when a day begins on the status page, and what cameras' schedules go by; "
+        "without it, the system's",
     )
     state_dir: Annotated[Path, AfterValidator(beside_config)] = Field(
         default=Path("/var/lib/stopline-agent"),

@@ -23,6 +23,9 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "collector": {"url": "https://collector.example.org"},
     "cameras": {"name": "north", "source": "rtsp://user:password@camera.local:554/stream1"},
     "lines": {"name": "stop line north", "points": [[0, 180], [640, 180]]},
+    "masks": {"points": [[0, 0], [200, 0], [200, 90], [0, 90]]},
+    "regions": {"points": [[0, 100], [640, 100], [640, 360], [0, 360]]},
+    "schedule": {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "06:00", "end": "22:00"},
     "zones": {"name": "queue north", "points": [[100, 100], [300, 100], [300, 200], [100, 200]]},
     "turns": {"name": "back to north", "from": "stop line north", "to": "stop line north", "within_s": 60.0},
     "calibration": {
@@ -81,7 +84,7 @@ def _inner(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _default(field: FieldInfo) -> Any:
-    if field.default is None or field.is_required():
+    if field.default in (None, {}) or field.is_required():
         return (field.examples or [""])[0]
     return field.default
 
@@ -108,6 +111,8 @@ def _value(value: Any) -> str:
     """In TOML's notation, which for these kinds is JSON's."""
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_value(item)}" for key, item in value.items()) + " }"
     if isinstance(value, Path):
         value = str(value)
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -23,7 +23,9 @@ from edge_agent.models.store import VARIABLE, is_name, model_path, user_folder
 
 if TYPE_CHECKING:
     from edge_agent.config.settings import AgentConfig
+from edge_agent.domain.focus import Focus
 from edge_agent.domain.turn_rules import Turn
+from edge_agent.drivers.sources.options import SourceOptions
 
 OK, NOT_ALL_MEASURED, UNUSABLE = 0, 1, 2
 _WITHIN_S = 60.0
@@ -65,6 +67,8 @@ class Plan:
     frozen_after_s: float = 30.0
     turns: tuple[Turn, ...] = ()
     ground_points: tuple[GroundPoint, ...] = ()
+    options: SourceOptions = field(default_factory=SourceOptions)
+    focus: Focus = field(default_factory=Focus)
 
 
 def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -326,4 +330,6 @@ def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
         frozen_after_s=camera.frozen_after_s,
         turns=tuple(turn.rule() for turn in camera.turns),
         ground_points=camera.ground_points,
+        options=camera.source_options,
+        focus=camera.focus,
     )

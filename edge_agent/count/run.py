@@ -34,9 +34,11 @@ from edge_agent.drivers.base import (
     SourceStalled,
     SourceUnusable,
 )
+from edge_agent.drivers.detectors.focused import focused
 from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
 from edge_agent.drivers.sim.source import SceneSource
 from edge_agent.drivers.sources.opening import open_source
+from edge_agent.drivers.sources.prepared import as_drawn
 
 __all__ = ["DriverError", "Outcome", "as_json", "as_table", "count"]
 
@@ -93,7 +95,9 @@ def count(plan: Plan, *, preview_path: Path | None = None) -> Outcome:
         ValueError: a line, a zone, a turn or a point on the ground does not fit the others, or the picture.
     """
     _hush_libraries()
-    source = open_source(plan.source, fps=plan.fps, frames=plan.frames, every=plan.every, realtime=False)
+    source = open_source(
+        plan.source, fps=plan.fps, frames=plan.frames, every=plan.every, realtime=False, options=plan.options
+    )
     plan = _with_own_lines(plan, source)
     _check(plan)
     detector = _detector(plan)
@@ -203,7 +207,9 @@ class _Counting:
         self._pipeline = Pipeline(
             detector, plan.lines, plan.zones, _params(plan), turns=plan.turns, ground_points=plan.ground_points
         )
-        self._watch = PictureWatch(black_after_s=plan.black_after_s, frozen_after_s=plan.frozen_after_s)
+        self._watch = PictureWatch(
+            black_after_s=plan.black_after_s, frozen_after_s=plan.frozen_after_s, masks=plan.options.masks
+        )
         # Pictures may be further apart by intention than what is a hole in a camera's stream.
         period_s = plan.every / plan.fps if plan.fps else 0.0
         self._log = MeasureLog(stall_s=max(STALL_S, 3 * period_s))
@@ -323,15 +329,18 @@ def _with_own_lines(plan: Plan, source: FrameSource) -> Plan:
     """A simulated street brings its own line, in case that none is given."""
     if plan.lines or plan.zones:
         return plan
-    if isinstance(source, SceneSource):
-        return replace(plan, lines=source.lines)
+    scene = as_drawn(source)
+    if isinstance(scene, SceneSource):
+        return replace(plan, lines=scene.lines)
     raise UsageError("nothing to count at: give a --line or a --zone, or a --config that has some")
 
 
 def _detector(plan: Plan) -> Detector:
     # The tracker follows known vehicles by weaker scores than it takes to make a new one.
     threshold = DEFAULT_SCORE if plan.score is None else min(DEFAULT_SCORE, plan.score)
-    return load_detector(plan.model, classes=plan.classes, score_threshold=threshold, options=plan.model_options)
+    lowest = plan.focus.lowest_score(threshold)
+    detector = load_detector(plan.model, classes=plan.classes, score_threshold=lowest, options=plan.model_options)
+    return focused(detector, plan.focus, threshold)
 
 
 def _params(plan: Plan) -> PipelineParams:

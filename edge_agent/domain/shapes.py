@@ -95,6 +95,27 @@ def check_names(shapes: Sequence[Line | Zone]) -> None:
         seen.add(shape.name)
 
 
+def check_inside(shape: Line | Zone, size_px: tuple[int, int], *, kind: str | None = None) -> None:
+    """Refuse what was drawn on a picture of another size.
+
+    Points may lie on the picture's edge, and a little beyond it, as a line across the whole picture is drawn.
+
+    Args:
+        kind: what to call the shape; None: line or zone, as it is.
+
+    Raises:
+        ValueError: naming the line or zone and the point.
+    """
+    width, height = size_px
+    kind = kind or ("line" if isinstance(shape, Line) else "zone")
+    for x, y in shape.points_px:
+        if not (-1 <= x <= width + 1 and -1 <= y <= height + 1):
+            raise ValueError(
+                f"{kind} {shape.name!r}: its point ({x:g}, {y:g}) is outside of the picture, which is "
+                f"{width}x{height}; draw it on a picture of this camera"
+            )
+
+
 def cross(a: Point, b: Point, p: Point) -> float:
     """Twice the area of the triangle a, b, p: positive if p lies right of the way from a to b."""
     return (b[0] - a[0]) * (p[1] - a[1]) - (b[1] - a[1]) * (p[0] - a[0])

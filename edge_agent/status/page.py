@@ -102,11 +102,7 @@ class Status(msgspec.Struct, frozen=True):
 
 def complaints(status: Status) -> list[str]:
     """What somebody should look at, most pressing first."""
-    found = [
-        f"camera {camera.name}: {camera.state}{f' ({camera.detail})' if camera.detail else ''}"
-        for camera in status.cameras
-        if camera.state not in ("ok", "starting")
-    ]
+    found = [complaint for camera in status.cameras if (complaint := _camera_complaint(camera))]
     if status.outbox.trouble:
         found.append(f"outbox: {status.outbox.trouble}")
     if status.outbox.dropped:
@@ -118,6 +114,12 @@ def complaints(status: Status) -> list[str]:
     if status.throttled not in (None, "no"):
         found.append(f"machine: {status.throttled}; check power supply and cooling")
     return found
+
+
+def _camera_complaint(camera: CameraStatus) -> str:
+    if camera.state in ("ok", "starting", "paused"):
+        return f"camera {camera.name}: {camera.detail}" if camera.state == "ok" and camera.detail else ""
+    return f"camera {camera.name}: {camera.state}{f' ({camera.detail})' if camera.detail else ''}"
 
 
 def as_html(status: Status, zone: tzinfo | None) -> str:
@@ -160,11 +162,12 @@ def _complaints_html(found: Sequence[str]) -> str:
 
 def _camera_html(camera: CameraStatus) -> str:
     size = f"{camera.size_px[0]} x {camera.size_px[1]}" if camera.size_px else "?"
-    css = "ok" if camera.state == "ok" else "bad"
+    css = "ok" if camera.state in ("ok", "paused") else "bad"
+    detail = f"<p>{html.escape(camera.detail)}</p>" if camera.detail else ""
     head = (
         f"<h2>Camera {html.escape(camera.name)}: <span class={css}>{html.escape(camera.state)}</span></h2>"
         f"<p><small>{size} px, {_number(camera.fps, 'fps')}, model {_number(camera.latency_ms, 'ms')}, "
-        f"{camera.dropped} pictures skipped, {camera.restarts} restarts</small></p>"
+        f"{camera.dropped} pictures skipped, {camera.restarts} restarts</small></p>{detail}"
     )
     head += "".join(map(_zone_html, camera.zones))
     if not camera.lines:

@@ -1,8 +1,7 @@
 """What every frame source does, judged by one suite: files, folders, simulated streets, streams, real cameras."""
 
 import contextlib
-import http.server
-import threading
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +12,15 @@ import pytest
 
 from edge_agent.drivers.base import FrameSource, SourceEnded, SourceStalled, SourceUnusable
 from edge_agent.drivers.sources.opening import open_source
+from tests.servers.network_camera import NetworkCamera, RtspCamera
 
+FAKE_PICAMERA = Path(__file__).parents[1] / "servers/fake_picamera"
 SIZE = (64, 48)
 N = 12
 Maker = Callable[[], FrameSource]
 WITH_END = ["file", "folder", "scene"]
-LIVE = ["live scene", "http", "v4l2"]
+NETWORK = {"http": NetworkCamera, "rtsp": RtspCamera}
+LIVE = ["live scene", *NETWORK, "picamera2", "v4l2"]
 
 
 def picture(number: int) -> np.ndarray:
@@ -27,53 +29,29 @@ def picture(number: int) -> np.ndarray:
     return image
 
 
-class Camera:
-    """A network camera: endless MJPEG over HTTP, 20 pictures a second, until told to be silent or to hang up."""
-
-    def __init__(self) -> None:
-        self.silent = threading.Event()
-        self.hang_up = threading.Event()
-        camera = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-                self.end_headers()
-                with contextlib.suppress(ConnectionError):
-                    camera._send(self.wfile.write)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/live"
-
-    def _send(self, write: Callable[[bytes], object]) -> None:
-        number = 0
-        while not self.hang_up.is_set():
-            if not self.silent.is_set():
-                data = cv2.imencode(".jpg", picture(number))[1].tobytes()
-                head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
-                write(head.encode() + data + b"\r\n")
-                number += 1
-            time.sleep(0.05)
-
-    def close(self) -> None:
-        self.hang_up.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+@pytest.fixture(params=[NetworkCamera, RtspCamera], ids=["http", "rtsp"])
+def camera(request: pytest.FixtureRequest) -> Iterator[NetworkCamera]:
+    with request.param(fps=60.0) as camera:
+        yield camera
 
 
 @pytest.fixture
-def camera() -> Iterator[Camera]:
-    camera = Camera()
-    yield camera
-    camera.close()
+def http_camera() -> Iterator[NetworkCamera]:
+    with NetworkCamera(fps=60.0) as camera:
+        yield camera
+
+
+@pytest.fixture
+def rtsp_camera() -> Iterator[NetworkCamera]:
+    with RtspCamera(fps=60.0) as camera:
+        yield camera
+
+
+@pytest.fixture
+def fake_picamera2(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(FAKE_PICAMERA)
+    yield
+    sys.modules.pop("picamera2", None)
 
 
 @pytest.fixture(params=WITH_END + LIVE)
@@ -94,9 +72,12 @@ def maker(request: pytest.FixtureRequest, tmp_path: Path) -> Maker:
         return lambda: open_source("sim:road", frames=(1, N), realtime=False)
     if kind == "live scene":
         return lambda: open_source("sim:road")
-    if kind == "http":
-        camera: Camera = request.getfixturevalue("camera")
+    if kind in NETWORK:
+        camera = request.getfixturevalue(f"{kind}_camera")
         return lambda: open_source(camera.url)
+    if kind == "picamera2":
+        request.getfixturevalue("fake_picamera2")
+        return lambda: open_source("picamera2:0")
     device = next(iter(sorted(Path("/dev").glob("video*"))), None)
     if device is None:
         pytest.skip("no camera at /dev/video*: V4L2 was not tried")
@@ -178,15 +159,15 @@ def test_live_times_are_the_monotonic_clock(source: FrameSource) -> None:
     assert abs(source.read(10.0).t_s - time.monotonic()) < 1.0
 
 
-def test_a_silent_stream_stalls_and_comes_back(camera: Camera) -> None:
+def test_a_silent_stream_stalls_and_comes_back(camera: NetworkCamera) -> None:
     with contextlib.closing(open_source(camera.url)) as source:
         source.open()
         source.read(10.0)
-        camera.silent.set()
+        camera.silent = True
         time.sleep(0.2)
         with pytest.raises(SourceStalled, match=r"gave no picture for 0\.3 s"):
             source.read(0.3)
-        camera.silent.clear()
+        camera.silent = False
         source.read(10.0)
 
 
@@ -196,16 +177,16 @@ def read_on(source: FrameSource) -> None:
         source.read(2.0)
 
 
-def test_a_stream_that_breaks_off_is_told(camera: Camera) -> None:
+def test_a_stream_that_breaks_off_is_told(camera: NetworkCamera) -> None:
     with contextlib.closing(open_source(camera.url)) as source:
         source.open()
         source.read(10.0)
-        camera.hang_up.set()
+        camera.stop()
         with pytest.raises(SourceUnusable, match="ended or broke off"):
             read_on(source)
 
 
-def test_a_lower_rate_is_kept(camera: Camera) -> None:
+def test_a_lower_rate_is_kept(camera: NetworkCamera) -> None:
     with contextlib.closing(open_source(camera.url, fps=4)) as source:
         source.open()
         times = [source.read(10.0).t_s for _ in range(5)]

@@ -1,113 +1,24 @@
 """Camera processes as they are: they crash, hang, lose their camera. All of the camera's time is accounted for."""
 
-import asyncio
-import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
 import pytest
 
-from common.clock import Stamp
 from common.codes import Via
-from common.records import Count, Frames, Gap, Record, StreamQuality
-from edge_agent.cameras.messages import CameraJob
-from edge_agent.cameras.supervisor import CameraSupervisor, SupervisorParams, retry_delay_s
-from edge_agent.cameras.view import CameraView
-from edge_agent.clock_source import Clock
+from common.records import Count, Frames, Gap, StreamQuality
+from edge_agent.cameras.supervisor import SupervisorParams, retry_delay_s
+from tests.integration.camera_helpers import job, kinds, watching
 
-R = TypeVar("R", bound=Record)
 pytestmark = pytest.mark.anyio
-HASTY = SupervisorParams(hang_s=2.0, retry_first_s=0.2, retry_cap_s=0.4)
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-def job(source: str, **changes: object) -> CameraJob:
-    settings: dict[str, object] = {
-        "camera": "north", "source": source, "model": "motion", "fps": 10.0, "threads": 1, "score_threshold": None,
-        "classes": None, "lines": (), "zones": (), "black_after_s": 1.0, "frozen_after_s": 5.0,
-    }  # fmt: skip
-    return CameraJob(**{**settings, **changes})  # type: ignore[arg-type]
-
-
-class Watched:
-    """A supervised camera, and all that came of it."""
-
-    def __init__(self, camera_job: CameraJob) -> None:
-        self.records: list[tuple[int, Record]] = []
-        self.view = CameraView(camera_job.camera)
-        self.n_alive = 0
-        self.stop = asyncio.Event()
-        self.news = asyncio.Event()
-        self.clock = Clock()
-        self.began_ns = self.clock.stamp().boottime_ns
-        self.supervisor = CameraSupervisor(
-            camera_job, self.view, self, self.clock, alive=self._alive, params=HASTY
-        )
-
-    async def put(self, record: Record, stamp: Stamp) -> None:
-        assert stamp.boot_id == self.clock.boot_id
-        self.records.append((stamp.boottime_ns, record))
-        self.news.set()
-
-    def _alive(self) -> None:
-        self.n_alive += 1
-        self.news.set()
-
-    def of(self, kind: type[R]) -> list[R]:
-        return [record for _, record in self.records if isinstance(record, kind)]
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(60):
-            while not condition():
-                self.news.clear()
-                await self.news.wait()
-
-    async def until_measuring(self) -> None:
-        n_blocks = len(self.of(Frames))
-        await self.until(lambda: self.view.state == "ok" and self.view.fps is not None)
-        assert len(self.of(Frames)) >= n_blocks
-
-    def account(self) -> list[tuple[str, float]]:
-        """What of the camera's time was measured and what was not, in order; fails where it is not seamless."""
-        spans = []
-        for to_ns, record in self.records:
-            if isinstance(record, Frames):
-                spans.append((to_ns - record.span_ms * 1_000_000, to_ns, "measured"))
-            elif isinstance(record, Gap):
-                spans.append((to_ns - record.duration_ms * 1_000_000, to_ns, record.reason.value))
-        at_ns = self.began_ns
-        for from_ns, to_ns, kind in spans:
-            assert abs(from_ns - at_ns) < 50_000_000, f"{kind} begins {(from_ns - at_ns) / 1e9:.3f} s off"
-            at_ns = to_ns
-        return [(kind, (to_ns - from_ns) / 1e9) for from_ns, to_ns, kind in spans]
-
-
-@contextlib.asynccontextmanager
-async def watching(camera_job: CameraJob) -> AsyncIterator[Watched]:
-    watched = Watched(camera_job)
-    task = asyncio.create_task(watched.supervisor.run(watched.stop))
-    try:
-        yield watched
-    finally:
-        watched.stop.set()
-        async with asyncio.timeout(20):
-            await task
-    assert watched.view.state == "stopped"
-
-
-def kinds(watched: Watched) -> list[str]:
-    """The account without repetitions."""
-    told = [kind for kind, _ in watched.account()]
-    return [kind for i, kind in enumerate(told) if i == 0 or told[i - 1] != kind]
 
 
 def video(path: Path, *parts: tuple[str, float]) -> Path:

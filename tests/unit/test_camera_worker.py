@@ -70,7 +70,7 @@ def told() -> list[Message]:
     worker = CameraWorker(job, source, pipeline, source.read(1.0), boottime_ns(), sent.append)
     with contextlib.suppress(SourceEnded):
         worker.run(lambda: False)
-    worker._beat()
+    worker._beat(boottime_ns())
     worker.finish()
     return sent
 

@@ -5,10 +5,15 @@ from pathlib import Path
 import pytest
 
 from common.codes import Direction
+from edge_agent.cameras.jobs import camera_job
+from edge_agent.cameras.messages import decode_job, encode_job
 from edge_agent.config.loading import ConfigError, load_config, parse_config
 from edge_agent.config.settings import AgentConfig
+from edge_agent.domain.focus import Focus
+from edge_agent.domain.schedule import Weekday, window
 from edge_agent.domain.shapes import Line, Zone
 from edge_agent.domain.turn_rules import Turn
+from edge_agent.drivers.sources.options import SourceOptions
 
 GOOD = """
 name = "pi-3"
@@ -130,6 +135,25 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
         ),
         ('source = "sim:"', "ends after sim:"),
         ('source = "0"\nlines = 3', "must be a list"),
+        ('source = "picamera2:a"', "write picamera2, or picamera2:1"),
+        ('source = "0"\nrotation = 45', "rotation = 45: must be one of 0, 90, 180, 270"),
+        ('source = "0"\nrtsp_transport = "http"', "must be one of: 'tcp' or 'udp'"),
+        ('source = "0"\ncrop = [10, 10, 20, 100]', "at least 16 pixels wide and high"),
+        ('source = "0"\ncrop = [10, 10]', "must have 4 element(s), not 2"),
+        (
+            'source = "0"\ncrop = [0, 100, 640, 360]\nlines = [{name = "l", points = [[0, 50], [640, 60]]}]',
+            "'l' lies outside of crop, where nothing is looked for",
+        ),
+        ('source = "0"\nscores = { car = 1.5 }', "scores.car = 1.5: must be 1 or less"),
+        ('source = "0"\nmasks = [{points = [[0, 0], [9, 9]]}]', "it needs 3 or more"),
+        ('source = "0"\nregions = [{name = "r", points = [[0, 0], [9, 9], [9, 0], [0, 9]]}]', "crosses itself"),
+        ('source = "0"\nschedule = [{start = "6", end = "22:00"}]', "is no time of day; write it as 06:00"),
+        ('source = "0"\nschedule = [{start = "06:00", end = "06:00"}]', "ends when it starts"),
+        ('source = "0"\nschedule = [{days = [], start = "06:00", end = "07:00"}]', "names no day"),
+        (
+            'source = "0"\nschedule = [{days = ["monday"], start = "06:00", end = "07:00"}]',
+            "days[#1] = \"monday\": must be one of: 'mon', 'tue'",
+        ),
         ('source = "0"\nlines = [{name = "l", points = [[0, 0]]}]', "line 'l' has 1 point(s); it needs 2 or more"),
         ('source = "0"\nlines = [{name = "l", points = [[0, 0], [0, 0]]}]', "two ends of a piece are the same"),
         ('source = "0"\nlines = [{name = "l", points = [[0, 0], [1, 2, 3]]}]', "must have 2 element(s), not 3"),
@@ -225,6 +249,26 @@ def test_mistake_of_a_turn_a_zone_or_a_calibration_is_named(text: str, expected:
     assert expected in "\n".join(found)
     if "did you mean" not in expected:
         assert len(found) == 1
+
+
+def test_what_is_asked_of_a_camera_is_read() -> None:
+    text = (
+        'source = "picamera2:1"\nwidth = 1280\nheight = 720\ncamera_fps = 30\nrotation = 180\n'
+        "crop = [0, 100, 640, 360]\nscores = { person = 0.5 }\n"
+        "[[cameras.masks]]\npoints = [[0, 0], [100, 0], [100, 100]]\n"
+        '[[cameras.regions]]\nname = "road"\npoints = [[0, 0], [640, 0], [640, 360]]\n'
+        '[[cameras.schedule]]\ndays = ["fri"]\nstart = "22:00"\nend = "05:30"\n'
+    )
+    (camera,) = parse(CAMERA + text).cameras
+    mask = Zone("without a name", ((0, 0), (100, 0), (100, 100)))
+    assert camera.source_options == SourceOptions(
+        width_px=1280, height_px=720, fps=30.0, rotation_deg=180, masks=(mask,)
+    )
+    region = Zone("road", ((0, 0), (640, 0), (640, 360)))
+    assert camera.focus == Focus((0, 100, 640, 360), (region,), {"person": 0.5})
+    assert camera.windows == (window((Weekday.FRI,), "22:00", "05:30"),)
+    job = camera_job(camera, threads=1)
+    assert decode_job(encode_job(job)) == job
 
 
 def test_all_mistakes_are_told_at_once_in_order_of_lines() -> None:

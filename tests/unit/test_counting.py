@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from edge_agent.counting import Pipeline, check_inside
+from edge_agent.counting import Pipeline
 from edge_agent.domain.frames import Detections, Frame, Image
-from edge_agent.domain.shapes import Line, Zone
+from edge_agent.domain.shapes import Line, Zone, check_inside
 from edge_agent.drivers.base import DetectorError
 
 SIZE = (200, 100)

@@ -98,6 +98,18 @@ def test_what_is_not_known_is_not_zero() -> None:
     assert as_line(unknown) == "no camera | 12 waiting, no collector"
 
 
+def test_a_slow_camera_is_told_and_a_resting_one_is_no_complaint() -> None:
+    def page(state: str, detail: str) -> Status:
+        camera = msgspec.structs.replace(GOOD.cameras[0], state=state, detail=detail)
+        return msgspec.structs.replace(GOOD, cameras=[camera])
+
+    hot = page("ok", "too hot: 5 of 10 pictures a second")
+    assert complaints(hot) == ["camera north: too hot: 5 of 10 pictures a second"]
+    resting = page("paused", "by its schedule, until Mon 06:00")
+    assert complaints(resting) == []
+    assert "until Mon 06:00" in as_html(resting, UTC)
+
+
 def test_json_holds_all_of_it() -> None:
     tree = msgspec.json.decode(as_json(GOOD))
     assert tree["cameras"][0]["lines"][0]["truth"] == 6

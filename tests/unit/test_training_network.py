@@ -1,4 +1,4 @@
-"""The bundled model's network and its training. PyTorch is not among the development tools: without it this is told."""
+"""The bundled model's network and its training, where PyTorch is installed, which the development tools lack."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_it_is_small_and_speaks_of_every_cell() -> None:
     assert len(corners) == 16 * 12 + 8 * 6 + 4 * 3
     assert strides.unique().tolist() == [8, 16, 32]
     chances = outputs[..., 4:].detach()
-    assert 0 <= float(chances.min())
+    assert float(chances.min()) >= 0
     assert float(chances.max()) <= 1
 
 
