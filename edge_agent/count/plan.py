@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_agent.count.run import DriverError, Outcome, as_json, as_table, count
 
     try:
-        outcome: Outcome = count(_plan(args), preview_path=args.preview)
+        outcome: Outcome = count(plan_from_options(args), preview_path=args.preview)
     except (UsageError, DriverError, ValueError, OSError) as error:
         print(f"stopline-agent count: {error}", file=sys.stderr)
         return UNUSABLE
@@ -154,7 +154,12 @@ def _shape(text: str, option: str, form: str) -> tuple[str, tuple[tuple[float, f
     return name, tuple(zip(values[::2], values[1::2], strict=True))
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def plan_from_options(args: argparse.Namespace) -> Plan:
+    """What the command line asks for.
+
+    Raises:
+        UsageError: it cannot be done.
+    """
     base = _from_config(args.config, args.camera, args.source) if args.config else None
     if args.camera and not args.config:
         raise UsageError("--camera names a camera of a configuration; give --config too")
@@ -165,7 +170,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         plan = replace(plan, lines=lines, zones=zones)
     return replace(
         plan,
-        source=args.source,
+        source=args.source or plan.source,
         model=args.model or plan.model,
         classes=parse_classes(args.classes) if args.classes else plan.classes,
         fps=args.fps or plan.fps,
@@ -182,8 +187,8 @@ def _checked_score(score: float) -> float:
     return score
 
 
-def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
-    """What the configuration says about one of its cameras, for another source."""
+def _from_config(path: Path, camera_name: str | None, source: str | None) -> Plan:
+    """What the configuration says about one of its cameras, for another source or its own."""
     from edge_agent.config.loading import ConfigError, load_config
 
     try:
@@ -196,7 +201,7 @@ def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
         raise UsageError(f"{path}: name one camera with --camera; there is {names}")
     camera = chosen[0]
     return Plan(
-        source=source,
+        source=source or camera.source,
         model=camera.model,
         lines=tuple(line.shape() for line in camera.lines),
         zones=tuple(zone.shape() for zone in camera.zones),

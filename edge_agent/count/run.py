@@ -78,10 +78,10 @@ def count(plan: Plan, *, preview_path: Path | None = None) -> Outcome:
         UsageError: there is nothing to count at.
         ValueError: a line or a zone does not fit the picture.
     """
-    _hush_libraries()
+    hush_libraries()
     source = open_source(plan.source, fps=plan.fps, frames=plan.frames, every=plan.every, realtime=False)
     plan = _with_own_lines(plan, source)
-    detector = _detector(plan)
+    detector = detector_of(plan)
     preview = PreviewVideo(preview_path, plan.lines, plan.zones) if preview_path else None
     try:
         source.open()
@@ -145,7 +145,7 @@ class _Counting:
     def __init__(self, plan: Plan, source: FrameSource, detector: Detector, preview: PreviewVideo | None) -> None:
         self._source = source
         self._preview = preview
-        self._pipeline = Pipeline(detector, plan.lines, plan.zones, _params(plan))
+        self._pipeline = Pipeline(detector, plan.lines, plan.zones, params_of(plan))
         self._watch = PictureWatch(black_after_s=plan.black_after_s, frozen_after_s=plan.frozen_after_s)
         # Pictures may be further apart by intention than what is a hole in a camera's stream.
         period_s = plan.every / plan.fps if plan.fps else 0.0
@@ -231,7 +231,7 @@ class _Counting:
         outcome.gaps.sort(key=lambda gap: gap.from_s)
 
 
-def _hush_libraries() -> None:
+def hush_libraries() -> None:
     """OpenCV and FFmpeg write to stderr by themselves what is told better here, addresses included."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -246,13 +246,19 @@ def _with_own_lines(plan: Plan, source: FrameSource) -> Plan:
     raise UsageError("nothing to count at: give a --line or a --zone, or a --config that has some")
 
 
-def _detector(plan: Plan) -> Detector:
+def detector_of(plan: Plan) -> Detector:
+    """The detector that a plan asks for; the caller closes it.
+
+    Raises:
+        DetectorError: with what to do about it.
+    """
     # The tracker follows known vehicles by weaker scores than it takes to make a new one.
     threshold = DEFAULT_SCORE if plan.score is None else min(DEFAULT_SCORE, plan.score)
     return load_detector(plan.model, classes=plan.classes, score_threshold=threshold, threads=plan.threads)
 
 
-def _params(plan: Plan) -> PipelineParams:
+def params_of(plan: Plan) -> PipelineParams:
+    """The figures of the stages, by a plan."""
     if plan.score is None:
         return PipelineParams()
     tracker = TrackerParams()

@@ -6,6 +6,7 @@ and at speed, with whole boxes, and where they were tracked before and are track
 and where no queue stands. Sizes of vehicles are the unit of length, since a street far away is small.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,7 @@ _EDGE_PX = 2.0
 _GOOD = 0.3
 _WORTH = 0.08
 """A further line must add so large a share of all trails."""
-_SNAP_BONUS = 1.08
+_SNAP_BONUS = 1.12
 """What is level or upright is easier to see through; it wins where it counts as well."""
 
 
@@ -311,10 +312,11 @@ def _clipped(place: Floats, along: Floats, low: float, high: float, size_px: tup
             low, high = max(low, ends[0]), min(high, ends[1])
     if high - low < 4.0:
         return None
-    points: list[Point] = [
-        (round(float(x), 1), round(float(y), 1)) for x, y in (place + low * along, place + high * along)
+    # Whole pixels, for people read them.
+    ends_px: list[Point] = [
+        (float(round(x)), float(round(y))) for x, y in (place + low * along, place + high * along)
     ]
-    return Line("suggested", (points[0], points[1]))
+    return Line("suggested", (ends_px[0], ends_px[1]))
 
 
 # --- the choice --------------------------------------------------------------------------------------------------
@@ -325,6 +327,10 @@ class _Tried:
     line: Line
     met: _Met
     snapped: bool
+
+    @property
+    def length_px(self) -> float:
+        return math.dist(*self.line.points_px)
 
     def gain(self, counted: Floats) -> float:
         """What it adds to trails that are counted with the qualities `counted` already."""
@@ -338,7 +344,8 @@ def _choose(tried: Sequence[_Tried], n_trails: int, at_most: int) -> list[Sugges
     counted = np.zeros(n_trails)
     chosen: list[Suggestion] = []
     while tried and len(chosen) < at_most:
-        best = max(tried, key=lambda one: one.gain(counted))
+        # Of lines that are as good, the longest: what strays from the flow is counted too.
+        best = max(tried, key=lambda one: (round(one.gain(counted), 2), one.length_px))
         if best.gain(counted) < max(_WORTH * n_trails, 1.0):
             break
         chosen.append(_told(best, counted, len(chosen) + 1))

@@ -175,10 +175,10 @@ class _Growing:
 
 
 def moving(trails: Sequence[Trail], *, sizes: float = 1.5) -> list[Trail]:
-    """Those that went somewhere: farther than `sizes` of their own size, as the crow flies."""
+    """Those that went somewhere: places of theirs are farther apart than `sizes` of their own size."""
     found = []
     for trail in trails:
-        ahead = trail.middles_px[-1] - trail.middles_px[0]
-        if float(np.hypot(*ahead)) >= sizes * float(np.median(trail.sizes_px)):
+        reach = np.ptp(trail.middles_px, axis=0)
+        if float(np.hypot(*reach)) >= sizes * float(np.median(trail.sizes_px)):
             found.append(trail)
     return found

@@ -143,6 +143,14 @@ def as_jpeg(picture: Image, quality: int = 75) -> bytes:
     return bytes(coded.data)
 
 
+def draw_ways(picture: Image, ways: Sequence[Floats]) -> None:
+    """Draw where vehicles went, each way (n, 2) with a dot at its end."""
+    pen = _Pen(picture, 1.0)
+    for number, way in enumerate(ways):
+        pen.way(way, _colour_of(number), 0.6)
+        pen.dot(way[-1], _colour_of(number))
+
+
 def _colour_of(number: int) -> Colour:
     return _COLOURS[int(number) % len(_COLOURS)]
 
@@ -170,6 +178,10 @@ class _Pen:
             width = self.stroke(weight) + 2 * self.stroke(0.5)
             cv2.polylines(self._picture, [placed], False, _PLATE, width, cv2.LINE_AA)
         cv2.polylines(self._picture, [placed], False, colour, self.stroke(weight), cv2.LINE_AA)
+
+    def dot(self, place: Floats, colour: Colour) -> None:
+        x, y = self._at(place).tolist()
+        cv2.circle(self._picture, (x, y), self.stroke(2.0), colour, cv2.FILLED, cv2.LINE_AA)
 
     def box(self, box_px: Floats, colour: Colour, weight: float) -> None:
         (x1, y1), (x2, y2) = self._at(box_px.reshape(2, 2)).tolist()

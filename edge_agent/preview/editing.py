@@ -6,6 +6,7 @@ table must not go with the one before it.
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import tempfile
@@ -166,6 +167,9 @@ def _complaint(fault: Fault, camera: str, drawing: Drawing) -> Complaint:
                 if fault.key.startswith(prefix):
                     field = fault.key.removeprefix(prefix).lstrip(".").partition("[")[0]
                     return Complaint(kind, index, field or "points", fault.message)
+            # A name that another camera uses too is told there, if that stands further down in the file.
+            if fault.key.endswith(".name") and fault.value == json.dumps(drawn[index].name, ensure_ascii=False):
+                return Complaint(kind, index, "name", fault.message)
     return Complaint("", 0, "", str(fault))
 
 

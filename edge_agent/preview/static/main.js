@@ -11,6 +11,7 @@ const STATE_MS = 700;
 const HEAT_MS = 2000;
 const TRY_MS = 250;
 const FLASH_MS = 600;
+const HINT_MS = 8000;
 const $ = (id) => document.getElementById(id);
 
 const drawing = new Drawing();
@@ -294,11 +295,17 @@ $("suggest").addEventListener("click", async () => {
     const { lines, n_trails } = await post("/api/suggest");
     setProposals(lines);
     const few = `${n_trails} vehicles went through the picture so far: too few to tell. Wait for some more.`;
-    say($("hint"), lines.length ? "" : few);
+    hint(lines.length ? "" : few);
   } catch (fault) {
-    say($("hint"), fault.message);
+    hint(fault.message);
   }
 });
+
+/** Words that are of use for a while only. */
+function hint(words) {
+  say($("hint"), words);
+  setTimeout(() => { if ($("hint").textContent === words) say($("hint"), ""); }, HINT_MS);
+}
 
 function setProposals(lines) {
   editor.proposals = lines;
