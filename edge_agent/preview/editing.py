@@ -159,17 +159,22 @@ def _outside(drawing: Drawing, size_px: tuple[int, int] | None) -> list[Complain
 
 def _complaint(fault: Fault, camera: str, drawing: Drawing) -> Complaint:
     """Which field of the page a fault of the file belongs to."""
-    for kind in KINDS:
-        drawn: tuple[Drawn, ...] = getattr(drawing, kind)
-        for index in reversed(range(len(drawn))):
-            for label in (drawn[index].name, f"#{index + 1}"):
-                prefix = f"cameras[{camera}].{kind}[{label}]"
-                if fault.key.startswith(prefix):
-                    field = fault.key.removeprefix(prefix).lstrip(".").partition("[")[0]
-                    return Complaint(kind, index, field or "points", fault.message)
-            # A name that another camera uses too is told there, if that stands further down in the file.
-            if fault.key.endswith(".name") and fault.value == json.dumps(drawn[index].name, ensure_ascii=False):
-                return Complaint(kind, index, "name", fault.message)
+    places = [
+        (kind, index, drawn.name)
+        for kind in KINDS
+        # Of two with one name the later one is wrong.
+        for index, drawn in reversed(list(enumerate(getattr(drawing, kind))))
+    ]
+    for kind, index, name in places:
+        for label in (name, f"#{index + 1}"):
+            prefix = f"cameras[{camera}].{kind}[{label}]"
+            if fault.key.startswith(prefix):
+                field = fault.key.removeprefix(prefix).lstrip(".").partition("[")[0]
+                return Complaint(kind, index, field or "points", fault.message)
+    for kind, index, name in places:
+        # A name that another camera has too is told there, if that one stands further down in the file.
+        if fault.key.endswith(".name") and fault.value == json.dumps(name, ensure_ascii=False):
+            return Complaint(kind, index, "name", fault.message)
     return Complaint("", 0, "", str(fault))
 
 

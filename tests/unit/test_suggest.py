@@ -110,7 +110,7 @@ def test_the_line_keeps_off_queues_and_off_the_edge() -> None:
 def test_who_turns_around_is_told() -> None:
     u_turns = []
     for i in range(3):
-        there, back = trail((300, 20), (300, 300), seed=i), trail((304, 300), (304, 20), seed=i)
+        there, back = trail((300, 8), (300, 352), seed=i), trail((304, 352), (304, 8), seed=i)
         times = np.concatenate([there.times_s, there.times_s[-1] + 1 + back.times_s])
         u_turns.append(Trail(times, np.concatenate([there.boxes_px, back.boxes_px])))
     found = suggest([*lane(302, n=12), *u_turns], SIZE_PX)

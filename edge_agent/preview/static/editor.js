@@ -24,8 +24,15 @@ export class Editor {
     this.flash = new Set();
     this.proposals = [];
     this.heat = null;
+    this.layer = s("g");
+    svg.append(this.layer);
     for (const kind of ["pointerdown", "pointermove", "pointerup", "pointercancel"])
       svg.addEventListener(kind, (event) => this[kind](event));
+    // Not every browser heeds touch-action inside a picture: else the page scrolls away under the finger.
+    const hold = (event) => {
+      if (this.mode !== "select" || event.target.closest("[data-shape]")) event.preventDefault();
+    };
+    svg.addEventListener("touchstart", hold, { passive: false });
     svg.addEventListener("keydown", (event) => this.keydown(event));
     svg.addEventListener("focusin", (event) => this.focused(event.target));
     new ResizeObserver(() => this.render()).observe(svg);
@@ -170,8 +177,7 @@ export class Editor {
     this.render();
   }
 
-  moveTo(place) {
-    const { one, before, from, point } = this.drag;
+  moveTo(place, { one, before, from, point } = this.drag) {
     const [w, h] = this.size;
     const into = ([x, y]) => rounded([Math.min(w, Math.max(0, x)), Math.min(h, Math.max(0, y))]);
     const by = [place[0] - from[0], place[1] - from[1]];
@@ -246,11 +252,10 @@ export class Editor {
   nudge(one, [dx, dy], step) {
     const now = Date.now();
     // One way back for a row of presses.
-    if (this.nudged?.key !== one.key || now - this.nudged.at > 1000) this.drawing.mark();
-    this.nudged = { key: one.key, at: now };
-    this.drag = { one, before: one.points, from: [0, 0], point: this.point };
-    this.moveTo([dx * step, dy * step]);
-    this.drag = null;
+    const what = `${one.key}/${this.point}`;
+    if (this.nudged?.what !== what || now - this.nudged.at > 1000) this.drawing.mark();
+    this.nudged = { what, at: now };
+    this.moveTo([dx * step, dy * step], { one, before: one.points, from: [0, 0], point: this.point });
     this.changed();
   }
 
@@ -267,8 +272,22 @@ export class Editor {
     for (const one of this.drawing.shapes) if (one !== chosen) parts.push(this.shapePart(one));
     if (chosen) parts.push(this.shapePart(chosen), ...this.handles(chosen));
     if (this.mode !== "select") parts.push(this.pendingPart());
-    this.svg.replaceChildren(...parts);
-    if (focus) this.svg.querySelector(`[data-id="${focus}"]`)?.focus({ preventScroll: true });
+    this.keepHeld();
+    this.layer.replaceChildren(...parts);
+    if (focus) this.layer.querySelector(`[data-id="${focus}"]`)?.focus({ preventScroll: true });
+  }
+
+  /** What a finger lies on stays in the page, unseen, until it is lifted: else the browser breaks the gesture off. */
+  keepHeld() {
+    if (this.drag && !this.held) {
+      this.held = this.layer;
+      this.held.setAttribute("visibility", "hidden");
+      this.layer = s("g");
+      this.svg.append(this.layer);
+    } else if (!this.drag && this.held) {
+      this.held.remove();
+      this.held = null;
+    }
   }
 
   shapePart(one) {

@@ -21,6 +21,7 @@ const live = new Live($("picture"), () => showEnter());
 
 let state = null;
 let faults = [];
+let notice = "";
 let touched = true;
 let pollTimer;
 let tryTimer;
@@ -109,7 +110,7 @@ function load() {
   setProposals([]);
   editor.setMode("select");
   editor.select(null);
-  attempt();
+  note("");
 }
 
 function showCameras() {
@@ -173,8 +174,7 @@ function paint() {
   $("undo").disabled = drawing.past.length === 0;
   const dirty = isDirty();
   $("save").disabled = !dirty || faults.length > 0;
-  if ($("saved").classList.contains("fault")) return;
-  say($("saved"), dirty ? "Not saved yet" : state ? `As in ${state.file}` : "");
+  say($("saved"), notice || (dirty ? "Not saved yet" : state ? `As in ${state.file}` : ""));
 }
 
 const isDirty = () =>
@@ -184,10 +184,9 @@ const plain = ({ name, points, was }) => ({ name, points, was });
 // --- drawing --------------------------------------------------------------------------------------------------
 
 function changed() {
-  note("");
   clearTimeout(tryTimer);
   tryTimer = setTimeout(attempt, TRY_MS);
-  paint();
+  note("");
 }
 
 /** Count with what is drawn, at once; what is wrong with it is told where it is. */
@@ -210,10 +209,12 @@ function takeFault(fault) {
   else if (rest.length) note(rest.join("; "), true);
 }
 
+/** Words about saving, until something is changed again. */
 function note(message, wrong = false) {
+  notice = message;
   $("saved").classList.toggle("fault", wrong);
-  say($("saved"), message);
   if (!wrong) $("reload").hidden = true;
+  paint();
 }
 
 const HINTS = {
@@ -251,6 +252,7 @@ $("zoom").addEventListener("click", (event) => {
 
 function undo() {
   drawing.undo();
+  editor.nudged = null;
   if (!drawing.get(editor.selected)) editor.select(null);
   editor.changed();
 }
@@ -341,16 +343,11 @@ $("save").addEventListener("click", async () => {
     faults = [];
     drawing.settle();
     note(`Saved to ${state.file}. The agent takes it at its next start.`);
-    setTimeout(() => { if (!isDirty()) paint(); }, 4000);
-    $("save").disabled = true;
-    panel.render(faults);
-    editor.render();
-    return;
   } catch (fault) {
     takeFault(fault);
     $("reload").hidden = fault.status !== 409;
+    paint();
   }
-  paint();
 });
 
 $("reload").addEventListener("click", async () => {
