@@ -142,8 +142,8 @@ def test_pictures_are_live_and_never_stored(preview: RunningPreview) -> None:
         assert (status, headers["content-type"], headers["cache-control"]) == (200, "image/jpeg", "no-store")
         assert int(headers["x-picture"]) > int(seen or 0)
         seen = headers["x-picture"]
-        pictures.append(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR))
-    assert all(picture is not None and picture.shape == (360, 640, 3) for picture in pictures)
+        pictures.append(np.asarray(cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)))
+    assert all(picture.shape == (360, 640, 3) for picture in pictures)
     assert not np.array_equal(pictures[0], pictures[2])
     heat = json.loads(client.ask("GET", "/api/heat")[2])
     assert (heat["columns"], heat["rows"]) == (32, 18)

@@ -143,8 +143,9 @@ def test_fragments_belong_to_the_flow_that_they_are_a_part_of() -> None:
 def test_whatever_moved_lines_are_lines_in_the_picture(ways: list[list[tuple[float, float]]]) -> None:
     trails = []
     for way in ways:
-        middles = np.asarray(way)
-        trails.append(Trail(np.arange(len(way)) * 0.2, np.concatenate([middles - 8, middles + 8], axis=1)))
+        middles = np.asarray(way, np.float64)
+        boxes = np.concatenate([middles - 8, middles + 8], axis=1)
+        trails.append(Trail(np.arange(len(way), dtype=np.float64) * 0.2, boxes))
     for one in suggest(trails, SIZE_PX):
         assert 0 < one.share <= 1
         for x, y in one.line.points_px:

@@ -370,6 +370,7 @@ $("camera").addEventListener("change", async () => {
   try {
     state = await post("/api/camera", { camera: $("camera").value });
     $("camera").blur();
+    live.renew();
     load();
     show(state);
   } catch (fault) {

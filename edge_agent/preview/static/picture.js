@@ -29,10 +29,9 @@ export class Live {
   renew() {
     clearTimeout(this.timer);
     this.turn = (this.turn ?? 0) + 1;
-    if (!this.running || document.hidden) {
-      this.img.removeAttribute("src");
-      return;
-    }
+    // What another camera showed must not stand there any longer.
+    this.img.removeAttribute("src");
+    if (!this.running || document.hidden) return;
     if (this.stills) this.still(this.turn, "");
     else this.stream(this.turn);
   }
