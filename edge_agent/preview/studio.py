@@ -19,7 +19,8 @@ from edge_agent.preview.editing import Complaint, ConfigFile, Drawing, Unusable
 from edge_agent.preview.messages import Count, HeatMap, Picture, Proposals, Propose, Report, Show, Trouble
 from edge_agent.redact import redact
 
-_SILENCE_S = 25.0
+SILENCE_S = 25.0
+_OPENING_SILENCES = 2
 """The camera's process talks twice a second, but for opening a camera and loading a model."""
 _PROPOSE_S = 20.0
 _LINGER_S = 3.0
@@ -49,13 +50,24 @@ class Studio:
     `run` holds the camera's process; a process that hangs is ended and started again, and the page goes on.
     """
 
-    def __init__(self, path: Path, camera: str | None, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        path: Path,
+        camera: str | None,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        silence_s: float = SILENCE_S,
+    ) -> None:
         """
+        Args:
+            silence_s: a camera's process that says nothing for so long hangs.
+
         Raises:
             ConfigError: the file cannot be used.
             NotNow: it has no such camera.
         """
         self._environ = environ
+        self._silence_s = silence_s
         self._file: ConfigFile = editing.read_file(path, environ)
         self._camera = self._named(camera)
         self._drawing = editing.drawing_of(self._file.config, self._camera.name)
@@ -107,7 +119,7 @@ class Studio:
         try:
             while not restart.done():
                 news = asyncio.create_task(child.receive())
-                timeout_s = _SILENCE_S if self._scene.report else 2 * _SILENCE_S
+                timeout_s = self._silence_s * (1 if self._scene.report else _OPENING_SILENCES)
                 await asyncio.wait({news, restart}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
                 if restart.done() or not news.done():
                     news.cancel()
@@ -125,8 +137,8 @@ class Studio:
         if not restart.done():
             await child.end()
             self._scene.trouble = (
-                f"the camera hangs in its driver: no sign of it for {_SILENCE_S:.0f} s. It is opened again; if "
-                "that does not help, unplug it and plug it in again"
+                f"the camera hangs in its driver: no sign of it for {self._silence_s:.0f} s. It is opened again; "
+                "if that does not help, unplug it and plug it in again"
             )
             await asyncio.wait({restart}, timeout=3.0)
 
@@ -218,8 +230,16 @@ class Studio:
             "mark": self._file.mark,
             "saved": editing.drawing_of(self._file.config, self._camera.name),
             "report": scene.report,
-            "trouble": {"text": scene.trouble, "mend": mend(self._camera.source)} if scene.trouble else None,
+            "trouble": self._trouble(),
         }
+
+    def _trouble(self) -> dict[str, str] | None:
+        if self._scene.trouble is None:
+            return None
+        source = self._camera.source
+        users = ", ".join(holders(source))
+        held = f"In use now by: {users}. " if users else ""
+        return {"text": self._scene.trouble, "mend": held + mend(source)}
 
     def heat(self) -> HeatMap | None:
         """Where vehicles passed."""
@@ -299,6 +319,22 @@ class Studio:
             raise NotNow("no answer from the camera's process; try again") from error
 
 
+def holders(source: str, proc: Path = Path("/proc")) -> list[str]:
+    """The programs that hold a device open, as far as this user may know: command and process id."""
+    device = Path(f"/dev/video{source}" if source.isdigit() else source)
+    if not source.isdigit() and not source.startswith("/dev/"):
+        return []
+    found = []
+    for process in proc.glob("[0-9]*"):
+        # Most of them belong to other users, or are gone by now.
+        with contextlib.suppress(OSError):
+            if any(link.resolve() == device.resolve() for link in (process / "fd").iterdir()):
+                words = (process / "cmdline").read_bytes().split(b"\0")
+                name = " ".join(word.decode(errors="replace") for word in words[:4]).strip()
+                found.append(f"{redact(name)} (process {process.name})")
+    return found
+
+
 def mend(source: str) -> str:
     """What to do where a source gives no picture."""
     if source.startswith("/dev/") or source.isdigit():
@@ -318,4 +354,4 @@ def mend(source: str) -> str:
     return "Look whether the file or folder is there and may be read by this user."
 
 
-__all__ = ["Complaint", "NotNow", "Studio", "Unusable", "mend"]
+__all__ = ["Complaint", "NotNow", "Studio", "Unusable", "holders", "mend"]

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.servers.preview import RunningPreview, running_preview
@@ -158,6 +159,14 @@ def test_a_line_is_drawn_by_finger_counts_and_is_saved(browser: Any, preview: Ru
         page.get_by_role("button", name="Save").tap()
         expect(page.locator("#saved")).to_contain_text("Saved to")
 
+        # A zone by its corners.
+        page.get_by_role("button", name="+ Zone").tap()
+        for corner in ((300, 40), (420, 40), (420, 120), (300, 120)):
+            finger.drag(corner)
+        page.get_by_role("button", name="Done").tap()
+        expect(item(page, "zone 1")).to_be_visible()
+        item(page, "gate").locator(".head").tap()
+
         # An end is dragged, then a point is put into the middle.
         finger.drag((580, 240), (600, 260))
         expect(page.locator(".selected .fault")).to_have_count(0)
@@ -173,6 +182,10 @@ def test_a_line_is_drawn_by_finger_counts_and_is_saved(browser: Any, preview: Ru
     assert len(points) == 3
     assert points[0] == pytest.approx([600, 260], abs=4)
     assert points[2] == pytest.approx([60, 240], abs=4)
+    (zone,) = tomllib.loads(text)["cameras"][0]["zones"]
+    assert np.asarray(zone["points"]) == pytest.approx(
+        np.array([(300, 40), (420, 40), (420, 120), (300, 120)]), abs=2
+    )
     assert preview.config.with_name("agent.toml.bak").read_text().startswith(TEXT)
 
 
