@@ -22,6 +22,7 @@ from edge_agent.redact import redact
 SILENCE_S = 25.0
 _OPENING_SILENCES = 2
 """The camera's process talks twice a second, but for opening a camera and loading a model."""
+_AGAIN_S = 1.0
 _PROPOSE_S = 20.0
 _LINGER_S = 3.0
 """Pictures are made for so long after the last one was asked for."""
@@ -140,11 +141,11 @@ class Studio:
                 f"the camera hangs in its driver: no sign of it for {self._silence_s:.0f} s. It is opened again; "
                 "if that does not help, unplug it and plug it in again"
             )
-            await asyncio.wait({restart}, timeout=3.0)
+            await asyncio.wait({restart}, timeout=_AGAIN_S)
 
     async def _tell_gone(self, restart: "asyncio.Task[bool]") -> None:
         self._scene.trouble = "the camera's process ended by itself; it is started again"
-        await asyncio.wait({restart}, timeout=3.0)
+        await asyncio.wait({restart}, timeout=_AGAIN_S)
 
     async def _take(self, news: object) -> None:
         scene = self._scene

@@ -107,6 +107,36 @@ def test_the_line_keeps_off_queues_and_off_the_edge() -> None:
     assert 180 <= min(y1, y2) <= max(y1, y2) <= 335
 
 
+def bent(corners: list[tuple[float, float]], speeds_px_s: list[float], *, apart: float) -> list[Trail]:
+    """Eight trails over these points, each `apart` px right of the one before, with a speed for each leg."""
+    places = np.asarray(corners, np.float64)
+    ends_s = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(places, axis=0).T) / speeds_px_s)])
+    at_s = np.arange(0.0, ends_s[-1], 0.2)
+    trails = []
+    for i in range(8):
+        middles = np.stack([np.interp(at_s, ends_s, places[:, k]) for k in (0, 1)], axis=1)
+        middles[:, 0] += apart * i
+        boxes = np.clip(np.concatenate([middles - 20, middles + 20], axis=1), 0, [*SIZE_PX, *SIZE_PX])
+        trails.append(Trail(at_s, boxes))
+    return trails
+
+
+def test_the_line_keeps_off_where_tracks_go_to_and_fro() -> None:
+    """About the middle they go back before they go on. There they are fastest, but are crossed three times."""
+    corners = [(300.0, 20.0), (300.0, 120.0), (300.0, 240.0), (300.0, 120.0), (300.0, 240.0), (300.0, 340.0)]
+    trails = bent(corners, [18.0, 120.0, 120.0, 120.0, 18.0], apart=4.0)
+    best = suggest(trails, SIZE_PX)[0]
+    assert crossings(best.line, trails) == [1] * 8
+
+
+def test_the_line_keeps_off_where_boxes_are_cut() -> None:
+    """Most of the way is along the left edge, and fast; only its slow end lies free."""
+    trails = bent([(8.0, 10.0), (8.0, 230.0), (140.0, 290.0)], [120.0, 22.0], apart=0.5)
+    best = suggest(trails, SIZE_PX)[0]
+    assert crossings(best.line, trails) == [1] * 8
+    assert best.why[1] == "100% of the boxes are whole there"
+
+
 def test_who_turns_around_is_told() -> None:
     u_turns = []
     for i in range(3):
