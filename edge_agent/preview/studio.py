@@ -264,8 +264,8 @@ class Studio:
             Unusable: with each field that is wrong.
         """
         self._checked(drawing)
-        self._drawing = drawing
-        if self._child is not None:
+        counted_at, self._drawing = self._shapes(self._drawing), drawing
+        if self._child is not None and self._shapes(drawing) != counted_at:
             self._child.order(Count(*self._shapes(drawing)))
 
     def save(self, drawing: Drawing, mark: str) -> None:

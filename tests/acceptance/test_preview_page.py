@@ -290,3 +290,22 @@ def test_a_browser_that_cannot_show_streams_gets_stills(browser: Any, preview: R
         page.get_by_role("button", name="Open").click()
         until(page, "document.getElementById('picture').src.startsWith('blob:')", 30_000)
         wait_changed(page, SUM)
+
+
+def test_a_file_that_changed_is_read_again_and_loses_nothing(browser: Any, preview: RunningPreview) -> None:
+    with opened(browser, f"{preview.url}#code={preview.code}", **PHONE) as page:
+        wait_live(page)
+        page.get_by_role("button", name="+ Line").tap()
+        Finger(page).drag((60, 240), (580, 240))
+        other = '\n[[cameras.lines]]\nname = "theirs"\npoints = [[1, 2], [300, 2]]\n'
+        preview.config.write_text(TEXT + other)
+        page.get_by_role("button", name="Save").tap()
+        expect(page.locator("#saved")).to_contain_text("was changed by somebody else")
+        assert preview.config.read_text() == TEXT + other
+        page.get_by_role("button", name="Read it again").tap()
+        expect(item(page, "theirs")).to_be_visible()
+        page.get_by_role("button", name="Save").tap()
+        expect(page.locator("#saved")).to_contain_text("Saved to")
+    assert preview.config.read_text().startswith(TEXT + other)
+    lines = tomllib.loads(preview.config.read_text())["cameras"][0]["lines"]
+    assert [line["name"] for line in lines] == ["stop", "theirs", "line 1"]

@@ -110,6 +110,23 @@ def test_only_the_code_opens_it_and_only_once(preview: RunningPreview) -> None:
     assert second.ask("GET", "/api/state")[0] == 401
 
 
+def test_enter_in_the_terminal_gives_a_code_for_another_browser(config: Path) -> None:
+    keyboard, its_end = os.openpty()
+    with running_preview(config, stdin=its_end) as preview:
+        first, second = Client(preview), Client(preview)
+        os.write(keyboard, b"\n")
+        code = preview.next_code()
+        assert code != preview.code
+        assert first.ask("POST", "/api/session", {"code": preview.code})[0] == 429
+        time.sleep(1.1)
+        first.enter(code)
+        os.write(keyboard, b"\n")
+        second.enter(preview.next_code())
+        assert first.state()["mark"] == second.state()["mark"]
+    os.close(keyboard)
+    os.close(its_end)
+
+
 def test_foreign_pages_change_nothing(preview: RunningPreview, config: Path) -> None:
     client = Client(preview)
     client.enter(preview.code)

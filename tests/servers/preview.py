@@ -18,30 +18,27 @@ class RunningPreview:
     config: Path
     process: "subprocess.Popen[str]"
 
-    def next_line(self) -> str:
-        """What it prints next. Waits for it."""
-        assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip()
+    def next_code(self) -> str:
+        """The next code that it prints. Waits for it."""
+        return _read_code(self.process)[1]
 
 
 @contextmanager
-def running_preview(config: Path, *options: str) -> Iterator[RunningPreview]:
-    """Start it on a free port of the loopback; end it as Ctrl-C does."""
+def running_preview(config: Path, *options: str, stdin: int = subprocess.DEVNULL) -> Iterator[RunningPreview]:
+    """Start it on a free port of the loopback; end it as systemd or Ctrl-C do.
+
+    Args:
+        stdin: what it takes for its keyboard.
+    """
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "edge_agent", "preview", "--config", str(config)),
             *("--host", "127.0.0.1", "--port", "0", *options),
         ],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        assert process.stdout is not None
-        printed = ""
-        while not (found := re.search(r"(http://\S+/)#code=(\d+)", printed)):
-            line = process.stdout.readline()
-            assert line, printed
-            printed += line
-        yield RunningPreview(found[1], found[2], config, process)
+        yield RunningPreview(*_read_code(process), config, process)
         process.terminate()
         assert process.wait(10) == 0
     finally:
@@ -49,3 +46,14 @@ def running_preview(config: Path, *options: str) -> Iterator[RunningPreview]:
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
+
+
+def _read_code(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """The address and the code that it prints next."""
+    assert process.stdout is not None
+    printed = ""
+    while not (found := re.search(r"(http://\S+/)#code=(\d+)", printed)):
+        line = process.stdout.readline()
+        assert line, printed
+        printed += line
+    return found[1], found[2]

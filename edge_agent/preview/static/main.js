@@ -20,6 +20,8 @@ const panel = new Panel($("shapes"), editor, { renamed: changed });
 const live = new Live($("picture"), () => showEnter());
 
 let state = null;
+/** The file as this drawing began from it. The state may be newer: others save, too. */
+let base = null;
 let faults = [];
 let notice = "";
 let touched = true;
@@ -87,10 +89,10 @@ async function poll() {
 
 function show(next) {
   const first = state === null;
-  const moved = !first && state.camera !== next.camera;
   state = next;
   if (first) showStudio();
-  if (first || moved) load();
+  // After a session that ended, what was drawn in it is there still.
+  if (base?.camera !== state.camera || (state.mark !== base.mark && !isDirty())) load();
   showCameras();
   showReport(next.report, next.trouble);
   paint();
@@ -104,6 +106,7 @@ function showStudio() {
 
 /** Another camera, or the first one: what stands in the file. */
 function load() {
+  base = { camera: state.camera, mark: state.mark, saved: state.saved };
   drawing.load(state.saved);
   faults = [];
   editor.heat = null;
@@ -178,7 +181,7 @@ function paint() {
 }
 
 const isDirty = () =>
-  state !== null && JSON.stringify(drawing.sent()) !== JSON.stringify({ lines: state.saved.lines.map(plain), zones: state.saved.zones.map(plain) });
+  base !== null && JSON.stringify(drawing.sent()) !== JSON.stringify({ lines: base.saved.lines.map(plain), zones: base.saved.zones.map(plain) });
 const plain = ({ name, points, was }) => ({ name, points, was });
 
 // --- drawing --------------------------------------------------------------------------------------------------
@@ -339,7 +342,8 @@ $("save").addEventListener("click", async () => {
   clearTimeout(tryTimer);
   $("save").disabled = true;
   try {
-    state = await post("/api/save", { drawing: drawing.sent(), mark: state.mark });
+    state = await post("/api/save", { drawing: drawing.sent(), mark: base.mark });
+    base = { camera: state.camera, mark: state.mark, saved: state.saved };
     faults = [];
     drawing.settle();
     note(`Saved to ${state.file}. The agent takes it at its next start.`);
@@ -352,9 +356,9 @@ $("save").addEventListener("click", async () => {
 
 $("reload").addEventListener("click", async () => {
   try {
-    const before = state.saved;
     state = await post("/api/reload");
-    drawing.merge(before, state.saved);
+    drawing.merge(base.saved, state.saved);
+    base = { camera: state.camera, mark: state.mark, saved: state.saved };
     note("Read again. Look at the lines, then save.");
     await attempt();
   } catch (fault) {
@@ -376,6 +380,10 @@ $("camera").addEventListener("change", async () => {
   } catch (fault) {
     note(fault.message, true);
   }
+});
+
+window.addEventListener("beforeunload", (event) => {
+  if (isDirty()) event.preventDefault();
 });
 
 begin();
