@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 MIN_TRAILS = 3
 """Fewer tell nothing."""
 _MIN_FLOW = 2
-MAX_TRAILS = 240
+MAX_TRAILS = 160
 """So many are grouped; the work grows with their square."""
 _POINTS = 16
 _SAME_FLOW_SIZES = 1.2
@@ -32,6 +32,10 @@ _TURN_SIZES = 2.0
 _STATIONS = 20
 _TURNS = tuple(np.radians((-40.0, -20.0, 0.0, 20.0, 40.0)).tolist())
 _ALMOST_SQUARE = 0.7
+_STEEP = 0.7
+"""Sine of the angle that a flow meets a line at, to be counted by it."""
+_PARALLEL = 0.75
+"""Cosine of the angle between flows, to and fro alike, that one line may count."""
 _MARGIN_SIZES = 0.75
 _GAP_SIZES = 4.0
 """A line spans parallel flows that have no wider gap between them."""
@@ -71,7 +75,7 @@ def suggest(trails: Sequence[Trail], size_px: tuple[int, int], *, at_most: int =
     some = moving(trails)
     if len(some) < MIN_TRAILS:
         return []
-    some = sorted(some, key=_length_sizes, reverse=True)[:MAX_TRAILS]
+    some = some[:: -(-len(some) // MAX_TRAILS)]
     steps = _Steps.of(some, size_px)
     tried = [_Tried(line, steps.at(line), snapped) for line, snapped in _candidates(some, steps, size_px)]
     return _choose(tried, len(some), at_most)
@@ -247,7 +251,7 @@ def _candidates(trails: Sequence[Trail], steps: _Steps, size_px: tuple[int, int]
             break
         for place, way in _stations([trails[i] for i in group]):
             for along, snapped in _directions(way):
-                for low, high in _reaches(steps, place, along, set(group)):
+                for low, high in _reaches(steps, place, along, way, set(group)):
                     line = _clipped(place, along, low, high, size_px)
                     if line is not None:
                         found.append((line, snapped))
@@ -283,11 +287,17 @@ def _directions(way: Floats) -> list[tuple[Floats, bool]]:
     return found
 
 
-def _reaches(steps: _Steps, place: Floats, along: Floats, group: set[int]) -> list[tuple[float, float]]:
-    """From where to where along it a line reaches: over its own flow, and over all that are parallel there."""
+def _reaches(
+    steps: _Steps, place: Floats, along: Floats, way: Floats, group: set[int]
+) -> list[tuple[float, float]]:
+    """From where to where along it a line reaches: over its own flow, and over all that are parallel there.
+
+    Flows that run across each other are not joined: `in` would mean another street for each of them.
+    """
     which, places, sines = steps.cuts(place, along)
-    steep = np.abs(sines) > 0.7
-    which, places = which[steep], places[steep]
+    ways = steps.spans[which] / np.hypot(steps.spans[which, 0], steps.spans[which, 1])[:, None]
+    joined = (np.abs(sines) > _STEEP) & (np.abs(ways @ way) > _PARALLEL)
+    which, places = which[joined], places[joined]
     own = np.isin(steps.trail[which], list(group))
     if own.sum() < _MIN_FLOW:
         return []
