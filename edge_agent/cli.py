@@ -16,6 +16,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "edge_agent.commands.count",
         "count in a video, pictures, a camera or a simulated street, and print it",
     ),
+    "preview": ("edge_agent.commands.preview", "show the picture on a page, and draw lines and zones there"),
+    "suggest-lines": ("edge_agent.commands.suggest", "watch where vehicles go, and propose counting lines"),
     "init": ("edge_agent.commands.init", "write a new configuration, asking for what it needs"),
     "check": ("edge_agent.commands.check", "try everything a configuration names, and say what to mend"),
     "identity": ("edge_agent.commands.identity", "print the device's id; make it and its key at first need"),
@@ -39,7 +41,7 @@ _EPILOG = f"""exit codes:
 
 def make_parser() -> argparse.ArgumentParser:
     """The command line without its commands' own options."""
-    listed = "\n".join(f"  {name:<10} {what}" for name, (_, what) in COMMANDS.items())
+    listed = "\n".join(f"  {name:<13} {what}" for name, (_, what) in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} COMMAND ...",

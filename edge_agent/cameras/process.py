@@ -253,8 +253,8 @@ def main(argv: Sequence[str]) -> int:
     pipe = int(argv[0])
     os.set_inheritable(pipe, False)
     faulthandler.enable()
-    _die_with_parent()
-    _give_way()
+    die_with_parent()
+    give_way()
     stop: list[int] = []
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
@@ -282,7 +282,7 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Where the kernel can do it, it kills us when the agent dies, even if we hang."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -290,7 +290,7 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _give_way() -> None:
+def give_way() -> None:
     """The agent comes first: its outbox must go on when cameras take all of the machine."""
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)

@@ -81,20 +81,7 @@ def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     add("source", metavar="SOURCE", help="video, folder of pictures, device, rtsp:// or http:// address, sim:NAME")
     add("--config", type=Path, metavar="F", help="take model, lines, zones and classes from this configuration")
     add("--camera", metavar="NAME", help="which camera of the configuration; needed if it has several")
-    add(
-        "--model", metavar="M",
-        help="path of an .onnx file, the name of a pulled model, bundled, or motion, which needs none "
-        "(default: motion)",
-    )  # fmt: skip
-    add(
-        "--models-dir", type=Path, metavar="DIR",
-        help="where pulled models lie (default: $STOPLINE_MODELS_DIR, the configuration's state folder, or "
-        "~/.local/share/stopline/models)",
-    )  # fmt: skip
-    add("--decoder", choices=DECODERS, help="how the model is read, where its outputs do not tell")
-    add("--normalisation", choices=NORMALISATIONS, help="how the model wants its pixels, if not as is usual")
-    add("--input-size", metavar="WxH", help="what a model sees that leaves its size open, as 416x416")
-    add("--provider", metavar="P", help="what runs the model: cpu, or another that onnxruntime has here")
+    add_model_options(parser)
     add(
         "--line", action="append", default=[], metavar="NAME:X1,Y1,X2,Y2[,...]", help="count here; may be repeated"
     )
@@ -126,12 +113,31 @@ def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
         "place in the order of names. With :K, every K-th of them only",
     )  # fmt: skip
     add("--score", type=float, metavar="S", help="score that makes a detection a vehicle, 0 to 1 (default 0.25)")
-    add("--threads", type=int, metavar="N", help="threads for the model (default: all cores but one, at most 4)")
     add(
         "--preview", type=Path, metavar="OUT.mp4", help="write a video with boxes, tracks, lines, zones and counts"
     )
     add("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Which model finds the objects, and how it is run."""
+    add = parser.add_argument
+    add(
+        "--model", metavar="M",
+        help="path of an .onnx file, the name of a pulled model, bundled, or motion, which needs none "
+        "(default: motion)",
+    )  # fmt: skip
+    add(
+        "--models-dir", type=Path, metavar="DIR",
+        help="where pulled models lie (default: $STOPLINE_MODELS_DIR, the configuration's state folder, or "
+        "~/.local/share/stopline/models)",
+    )  # fmt: skip
+    add("--decoder", choices=DECODERS, help="how the model is read, where its outputs do not tell")
+    add("--normalisation", choices=NORMALISATIONS, help="how the model wants its pixels, if not as is usual")
+    add("--input-size", metavar="WxH", help="what a model sees that leaves its size open, as 416x416")
+    add("--provider", metavar="P", help="what runs the model: cpu, or another that onnxruntime has here")
+    add("--threads", type=int, metavar="N", help="threads for the model (default: all cores but one, at most 4)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -140,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
     from edge_agent.count.run import DriverError, Outcome, as_json, as_table, count
 
     try:
-        outcome: Outcome = count(_plan(args), preview_path=args.preview)
+        outcome: Outcome = count(plan_from_options(args), preview_path=args.preview)
     except (UsageError, DriverError, ValueError, OSError) as error:
         print(f"stopline-agent count: {error}", file=sys.stderr)
         return UNUSABLE
@@ -238,7 +244,12 @@ def _shape(text: str, option: str, form: str) -> tuple[str, tuple[tuple[float, f
     return name, tuple(zip(values[::2], values[1::2], strict=True))
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def plan_from_options(args: argparse.Namespace) -> Plan:
+    """What the command line asks for.
+
+    Raises:
+        UsageError: it cannot be done.
+    """
     base = _from_config(args.config, args.camera, args.source) if args.config else None
     if args.camera and not args.config:
         raise UsageError("--camera names a camera of a configuration; give --config too")
@@ -254,7 +265,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         plan = replace(plan, ground_points=tuple(map(parse_ground_point, args.ground)))
     return replace(
         plan,
-        source=args.source,
+        source=args.source or plan.source,
         model=_model(args) or plan.model,
         classes=parse_classes(args.classes) if args.classes else plan.classes,
         fps=args.fps or plan.fps,
@@ -305,8 +316,8 @@ def _load(path: Path) -> "AgentConfig":
         raise UsageError(str(error)) from error
 
 
-def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
-    """What the configuration says about one of its cameras, for another source."""
+def _from_config(path: Path, camera_name: str | None, source: str | None) -> Plan:
+    """What the configuration says about one of its cameras, for another source or its own."""
     cameras = _load(path).cameras
     chosen = [camera for camera in cameras if camera_name in (None, camera.name)]
     if len(chosen) != 1:
@@ -314,7 +325,7 @@ def _from_config(path: Path, camera_name: str | None, source: str) -> Plan:
         raise UsageError(f"{path}: name one camera with --camera; there is {names}")
     camera = chosen[0]
     return Plan(
-        source=source,
+        source=source or camera.source,
         model=camera.model,
         lines=tuple(line.shape() for line in camera.lines),
         zones=tuple(zone.shape() for zone in camera.zones),

@@ -4,28 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from edge_agent.counting import FrameResult
 from edge_agent.domain.frames import Frame, Image
 from edge_agent.domain.shapes import Line, Zone
-from edge_agent.domain.tracking import Track
 from edge_agent.drivers.base import DriverError
-
-Colour = tuple[int, int, int]
-_LINE: Colour = (60, 220, 255)
-_ZONE: Colour = (255, 180, 60)
-_FLASH: Colour = (80, 255, 120)
-_COLOURS: tuple[Colour, ...] = (
-    (90, 200, 90),
-    (230, 160, 70),
-    (90, 140, 240),
-    (200, 110, 200),
-    (190, 190, 80),
-    (110, 220, 220),
-)
-_TRAIL_S = 1.5
-_FLASH_S = 0.4
+from edge_agent.preview.drawing import Counts, Painter
 
 
 class PreviewVideo:
@@ -41,12 +25,9 @@ class PreviewVideo:
         if not path.parent.is_dir():
             raise DriverError(f"there is no folder {path.parent} for the preview")
         self._path = path
-        self._lines = tuple(lines)
-        self._zones = tuple(zones)
+        self._painter = Painter(lines, zones)
         self._writer: cv2.VideoWriter | None = None
         self._first: tuple[Image, float] | None = None
-        self._trails: dict[int, list[tuple[float, tuple[int, int]]]] = {}
-        self._flash_until_s: dict[str, float] = {}
 
     def add(
         self,
@@ -57,11 +38,9 @@ class PreviewVideo:
     ) -> None:
         """Draw one frame. `totals`: in and out of each line until now; `occupancy`: of each zone now."""
         picture = frame.image.copy()
-        for crossing in result.crossings:
-            self._flash_until_s[crossing.line] = frame.t_s + _FLASH_S
-        self._draw_zones(picture, occupancy)
-        self._draw_tracks(picture, [track for track in result.tracks if track.seen], frame.t_s)
-        self._draw_lines(picture, totals, frame.t_s)
+        crossed = [crossing.line for crossing in result.crossings]
+        self._painter.note(result.tracks, frame.t_s)
+        self._painter.paint(picture, result.tracks, frame.t_s, Counts(totals, occupancy, crossed))
         self._write(picture, frame.t_s)
 
     def close(self) -> None:
@@ -90,68 +69,3 @@ class PreviewVideo:
             raise DriverError(f"the preview {self._path} cannot be written")
         writer.write(first)
         self._writer, self._first = writer, None
-
-    def _draw_tracks(self, picture: Image, tracks: Sequence[Track], t_s: float) -> None:
-        for track in tracks:
-            x1, y1, x2, y2 = (round(value) for value in track.box_px)
-            colour = _COLOURS[track.id % len(_COLOURS)]
-            cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 2 if track.confirmed else 1)
-            if track.confirmed:
-                _label(picture, f"{track.cls} {track.id}", (x1, y1 - 3), colour)
-            self._trails.setdefault(track.id, []).append((t_s, ((x1 + x2) // 2, y2)))
-        self._draw_trails(picture, t_s)
-
-    def _draw_trails(self, picture: Image, t_s: float) -> None:
-        for number, trail in list(self._trails.items()):
-            trail[:] = [point for point in trail if t_s - point[0] <= _TRAIL_S]
-            if not trail:
-                del self._trails[number]
-                continue
-            points = np.asarray([place for _, place in trail], np.int32)
-            cv2.polylines(picture, [points], False, _COLOURS[number % len(_COLOURS)], 1, cv2.LINE_AA)
-
-    def _draw_lines(self, picture: Image, totals: Mapping[str, tuple[int, int]], t_s: float) -> None:
-        for line in self._lines:
-            colour = _FLASH if t_s < self._flash_until_s.get(line.name, -1.0) else _LINE
-            points = np.asarray(line.points_px, np.float64)
-            cv2.polylines(picture, [np.rint(points).astype(np.int32)], False, colour, 2, cv2.LINE_AA)
-            _draw_in_arrow(picture, points, colour)
-            n_in, n_out = totals[line.name]
-            x, y = _inside(picture, points.min(axis=0) + np.asarray([8, -8]))
-            _label(picture, f"{line.name}  in {n_in}  out {n_out}", (x, y), colour, scale=0.55)
-
-    def _draw_zones(self, picture: Image, occupancy: Mapping[str, int]) -> None:
-        for zone in self._zones:
-            corners = np.rint(np.asarray(zone.points_px)).astype(np.int32)
-            tint = picture.copy()
-            cv2.fillPoly(tint, [corners], _ZONE)
-            cv2.addWeighted(tint, 0.2, picture, 0.8, 0, dst=picture)
-            cv2.polylines(picture, [corners], True, _ZONE, 1, cv2.LINE_AA)
-            x, y = _inside(picture, corners.min(axis=0) + np.asarray([6, 18]))
-            _label(picture, f"{zone.name}  {occupancy.get(zone.name, 0)}", (x, y), _ZONE, scale=0.55)
-
-
-def _draw_in_arrow(
-    picture: Image, points: np.ndarray[tuple[int, ...], np.dtype[np.float64]], colour: Colour
-) -> None:
-    """An arrow across the middle of the line's longest piece, the way that counts as `in`."""
-    spans = np.diff(points, axis=0)
-    longest = int(np.argmax((spans**2).sum(axis=1)))
-    middle = points[longest] + spans[longest] / 2
-    right = np.asarray([-spans[longest][1], spans[longest][0]]) / float(np.hypot(*spans[longest]))
-    start, end = (tuple(int(v) for v in np.rint(place)) for place in (middle, middle + 22 * right))
-    cv2.arrowedLine(picture, start, end, colour, 2, cv2.LINE_AA, tipLength=0.4)
-
-
-def _inside(picture: Image, place: Sequence[float]) -> tuple[int, int]:
-    """The same place, moved so that a label there can be read."""
-    height, width = picture.shape[:2]
-    return min(max(2, int(place[0])), max(2, width - 160)), min(max(14, int(place[1])), height - 4)
-
-
-def _label(picture: Image, text: str, place: tuple[int, int], colour: Colour, scale: float = 0.4) -> None:
-    (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    x, y = place
-    # A plate, not an outline: OpenCV 5 draws thicker text wider.
-    cv2.rectangle(picture, (x - 2, y - height - 2), (x + width + 2, y + below), (24, 24, 24), cv2.FILLED)
-    cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

@@ -94,13 +94,13 @@ def count(plan: Plan, *, preview_path: Path | None = None) -> Outcome:
         UsageError: there is nothing to count at.
         ValueError: a line, a zone, a turn or a point on the ground does not fit the others, or the picture.
     """
-    _hush_libraries()
+    hush_libraries()
     source = open_source(
         plan.source, fps=plan.fps, frames=plan.frames, every=plan.every, realtime=False, options=plan.options
     )
     plan = _with_own_lines(plan, source)
     _check(plan)
-    detector = _detector(plan)
+    detector = detector_of(plan)
     preview = PreviewVideo(preview_path, plan.lines, plan.zones) if preview_path else None
     try:
         source.open()
@@ -205,7 +205,7 @@ class _Counting:
         self._source = source
         self._preview = preview
         self._pipeline = Pipeline(
-            detector, plan.lines, plan.zones, _params(plan), turns=plan.turns, ground_points=plan.ground_points
+            detector, plan.lines, plan.zones, params_of(plan), turns=plan.turns, ground_points=plan.ground_points
         )
         self._watch = PictureWatch(
             black_after_s=plan.black_after_s, frozen_after_s=plan.frozen_after_s, masks=plan.options.masks
@@ -319,7 +319,7 @@ def _check(plan: Plan) -> None:
         check_ground_points(plan.ground_points)
 
 
-def _hush_libraries() -> None:
+def hush_libraries() -> None:
     """OpenCV and FFmpeg write to stderr by themselves what is told better here, addresses included."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -335,7 +335,12 @@ def _with_own_lines(plan: Plan, source: FrameSource) -> Plan:
     raise UsageError("nothing to count at: give a --line or a --zone, or a --config that has some")
 
 
-def _detector(plan: Plan) -> Detector:
+def detector_of(plan: Plan) -> Detector:
+    """The detector that a plan asks for; the caller closes it.
+
+    Raises:
+        DetectorError: with what to do about it.
+    """
     # The tracker follows known vehicles by weaker scores than it takes to make a new one.
     threshold = DEFAULT_SCORE if plan.score is None else min(DEFAULT_SCORE, plan.score)
     lowest = plan.focus.lowest_score(threshold)
@@ -343,7 +348,8 @@ def _detector(plan: Plan) -> Detector:
     return focused(detector, plan.focus, threshold)
 
 
-def _params(plan: Plan) -> PipelineParams:
+def params_of(plan: Plan) -> PipelineParams:
+    """The figures of the stages, by a plan."""
     if plan.score is None:
         return PipelineParams()
     tracker = TrackerParams()
