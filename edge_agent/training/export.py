@@ -34,7 +34,14 @@ def export(network: StreetNet, size_px: tuple[int, int], path: Path, about: dict
     )
     model = onnx.load(str(path))
     _halve(model)
-    about = {"names": str(dict(enumerate(CLASSES))), "task": "detect", "license": "Apache-2.0", **about}
+    about = {
+        "names": str(dict(enumerate(CLASSES))),
+        "task": "detect",
+        "license": "Apache-2.0",
+        "decoder": "yolox",
+        "normalisation": "bgr-255",
+        **about,
+    }
     helper.set_model_props(model, about)
     model.producer_name, model.doc_string = "stopline", "Street detector of Stopline, trained on drawn scenes"
     onnx.checker.check_model(model)

@@ -18,6 +18,8 @@ _VEHICLES = ((60, 120, 70, (40, 40, 170)), (190, 100, 46, (200, 200, 200)), (150
 """Left edge, top and length in pixels, and paint."""
 MANY_IN_NOISE = 10
 """A model that finds so many things in noise is not right, or not fed rightly."""
+_FEW_IN_NOISE = 2
+"""What a model that is fed rightly may find there. One that was trained on drawings finds more, however it is fed."""
 _NOISE_SCORE = 0.1
 _WAVER_SCORE = 0.01
 
@@ -100,7 +102,7 @@ def is_fed_better(n_before: int, decoder: Decoder, runs: Sequence[Outputs]) -> b
     something to waver about.
     """
     wavers = max(float(_scores(decoder, outputs).max(initial=0.0)) for outputs in runs[1:]) >= _WAVER_SCORE
-    return n_in_noise(decoder, runs) * 10 <= n_before and wavers
+    return n_in_noise(decoder, runs) <= min(_FEW_IN_NOISE, n_before // 10) and wavers
 
 
 def _scores(decoder: Decoder, outputs: Outputs) -> Floats:
