@@ -141,7 +141,7 @@ def shared_areas_px2(first_px: Floats, second_px: Floats) -> Floats:
     np.maximum(width, 0.0, out=width)
     np.maximum(height, 0.0, out=height)
     width *= height
-    return width
+    return np.asarray(width)
 
 
 def copies_and_parts(

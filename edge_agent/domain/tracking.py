@@ -154,8 +154,8 @@ class TrackerParams:
 class Tracker:
     """Follows objects from frame to frame. Pure: time is an argument.
 
-    All tracks are columns of a few arrays, in the order of their ids, so that an update costs a fixed number of array
-    operations whatever the number of tracks.
+    All tracks are columns of a few arrays, in the order of their ids, so that an update costs a fixed number of
+    array operations whatever the number of tracks.
     """
 
     def __init__(self, params: TrackerParams | None = None) -> None:
@@ -265,7 +265,7 @@ class Tracker:
         return np.concatenate([tracks, others[more]]), np.concatenate([columns, poor_columns + n_good])
 
     def _take_in(self, tracks: Ints, boxes: "_Boxes", columns: Ints, step: Step) -> None:
-        """What the boxes tell of their tracks. It is reckoned for all tracks; of the others nothing comes of it."""
+        """What the boxes tell of their tracks. It is reckoned for all tracks; it changes nothing of the others."""
         states, numbers, figures, flags = self._states, self._numbers, self._figures, self._flags
         n = states.shape[1]
         residuals_px, error_var = np.zeros((4, n)), np.full(n, np.inf)
@@ -299,7 +299,7 @@ class Tracker:
         near_px2 = self._states[2] * self._states[3] * (self._params.standing_speed * _TRAIL_S) ** 2
         old = self._figures[_SEEN_S] - self._figures[_BORN_S] >= 0.5 * _TRAIL_S
         old &= ahead_px[0] + ahead_px[1] < near_px2
-        return old
+        return np.asarray(old)
 
     def _confirm(self) -> None:
         """Those that were seen in this frame, and long and often enough."""
@@ -320,7 +320,8 @@ class Tracker:
         if not n:
             return
         measured_px, classes = boxes.measured_px[:, new], boxes.class_ids[new]
-        numbers, figures, flags = np.ones((4, n), np.int64), np.full((4, n), step.now_s), np.zeros((3, n), np.bool_)
+        numbers, figures = np.ones((4, n), np.int64), np.full((4, n), step.now_s)
+        flags = np.zeros((3, n), np.bool_)
         numbers[_ID] = np.arange(self._next_id, self._next_id + n)
         numbers[_CLASS] = classes
         figures[_TRAIL_X:] = measured_px[:2]
