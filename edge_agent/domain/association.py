@@ -73,14 +73,17 @@ def pair_costs(
     """
     area = states[2] * states[3]
     unsure, certain = states[VAR_P]
-    spread = np.minimum(unsure, np.where(known, params.known_place**2, params.unknown_place**2) * area)
+    most = known * (params.known_place**2 - params.unknown_place**2)
+    most += params.unknown_place**2
+    spread = np.minimum(unsure, most * area)
     spread += params.place_error**2 * area
     weights = np.empty((4, states.shape[1]))
     np.divide(1.0, spread, out=weights[:2])
-    np.divide(1.0, certain / np.square(states[2:4]) + params.size_error**2, out=weights[2:])
+    np.divide(1.0, certain / (states[2:4] * states[2:4]) + params.size_error**2, out=weights[2:])
     costs = _squared_gaps(states[POSITION], measured_px, weights)
     too_far = costs > params.gate
-    doubt = np.log(np.square(spread / area))
+    doubt = np.log(spread / area)
+    doubt *= 2.0
     if missed_s is not None:
         doubt += params.missed_cost * missed_s
     costs += doubt[:, None]
@@ -92,21 +95,19 @@ def pair_costs(
 def _squared_gaps(expected_px: Floats, measured_px: Floats, weights: Floats) -> Floats:
     """Weighted sum of the squared gaps in place and in the logarithm of size, (tracks, boxes).
 
-    The square of a difference is a sum of products, and so all pairs are one product of matrices. Places are taken
-    from the middle of them all: what is far from 0 would be rounded more.
+    The square of a difference is a sum of products, and so all pairs are one product of matrices.
     """
-    middle_px = measured_px[:2].mean(axis=1, keepdims=True)
     here, there = np.empty((9, expected_px.shape[1])), np.empty((9, measured_px.shape[1]))
-    np.subtract(expected_px[:2], middle_px, out=here[:2])
-    np.log(expected_px[2:], out=here[2:4])
-    np.subtract(measured_px[:2], middle_px, out=there[:2])
-    np.log(measured_px[2:], out=there[2:4])
-    np.square(there[:4], out=there[4:8])
+    own, other = here[:4], there[:4]
+    own[:2], other[:2] = expected_px[:2], measured_px[:2]
+    np.log(expected_px[2:], out=own[2:])
+    np.log(measured_px[2:], out=other[2:])
+    np.multiply(other, other, out=there[4:8])
     there[8] = 1.0
-    weighted = weights * here[:4]
-    np.einsum("ij,ij->j", weighted, here[:4], out=here[8])
-    np.multiply(weighted, -2.0, out=here[:4])
     here[4:8] = weights
+    weighted = weights * own
+    np.add.reduce(weighted * own, axis=0, out=here[8])
+    np.multiply(weighted, -2.0, out=own)
     return np.asarray(here.T @ there)
 
 
@@ -134,10 +135,11 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
 
 def shared_areas_px2(first_px: Floats, second_px: Floats) -> Floats:
     """Area of the intersection of each pair, (n, m), of boxes (4, n) and (4, m) as corners."""
-    width = np.minimum.outer(first_px[2], second_px[2])
-    width -= np.maximum.outer(first_px[0], second_px[0])
-    height = np.minimum.outer(first_px[3], second_px[3])
-    height -= np.maximum.outer(first_px[1], second_px[1])
+    x1, y1, x2, y2 = first_px[:, :, None]
+    width = np.minimum(x2, second_px[2])
+    width -= np.maximum(x1, second_px[0])
+    height = np.minimum(y2, second_px[3])
+    height -= np.maximum(y1, second_px[1])
     np.maximum(width, 0.0, out=width)
     np.maximum(height, 0.0, out=height)
     width *= height

@@ -117,13 +117,14 @@ def hidden_below(boxes_px: Floats, seen: Mask) -> Mask:
     if len(boxes_px) < 2:
         return np.zeros(len(boxes_px), np.bool_)
     x1, y1, x2, y2 = np.ascontiguousarray(boxes_px.T)
-    nearer = np.less.outer(y2, y2)
-    nearer &= np.less.outer(y1, y1)
-    nearer &= np.greater.outer(y2 + _TOUCH * (y2 - y1), y1)
+    low = y2[:, None]
+    nearer = low < y2
+    nearer &= y1[:, None] < y1
+    nearer &= low + (_TOUCH * (y2 - y1))[:, None] > y1
     nearer &= seen
     if not np.count_nonzero(nearer):
         return np.zeros(len(boxes_px), np.bool_)
-    across = np.minimum.outer(x2, x2)
-    across -= np.maximum.outer(x1, x1)
+    across = np.minimum(x2[:, None], x2)
+    across -= np.maximum(x1[:, None], x1)
     nearer &= across > (0.3 * (x2 - x1))[:, None]
     return np.asarray(nearer.any(axis=1))

@@ -195,9 +195,12 @@ class Tracker:
         self._bury(step)
         return self._snapshot()
 
+    def _all(self, flag: int) -> bool:
+        return bool(np.count_nonzero(self._flags[flag]) == self._flags.shape[1])
+
     def _missed_s(self, step: Step) -> Floats | None:
         """For how long each track was not seen, up to the frame before this one; None: they all were in that."""
-        if self._flags[_SEEN].all():
+        if self._all(_SEEN):
             return None
         return np.asarray(step.now_s - step.dt_s - self._figures[_SEEN_S])
 
@@ -236,7 +239,7 @@ class Tracker:
         if not numbers.size or not len(boxes.scores):
             return np.empty(0, np.intp)
         if missed_s is not None:
-            missed_s = np.where(flags[_STANDING], 0.0, np.maximum(missed_s, 0.0))
+            missed_s = np.maximum(missed_s, 0.0) * ~flags[_STANDING]
         costs = pair_costs(
             self._states,
             numbers[_CLASS],
@@ -270,7 +273,7 @@ class Tracker:
         n = states.shape[1]
         residuals_px, error_var = np.zeros((4, n)), np.full(n, np.inf)
         residuals_px[:, tracks] = boxes.measured_px[:, columns] - states[POSITION, tracks]
-        error_var[tracks] = boxes.error_var[columns]
+        error_var[tracks] = boxes.error_var[columns] if boxes.n_good < len(boxes.scores) else 1.0
         self._model.correct(states, residuals_px, error_var)
         self._vote(tracks, boxes.class_ids[columns], boxes.scores[columns])
         seen = flags[_SEEN]
@@ -283,7 +286,7 @@ class Tracker:
         figures[_SEEN_S, tracks] = step.now_s
         ahead_px *= 1.0 - share
         np.copyto(flags[_STANDING], self._stand(ahead_px), where=seen)
-        if not flags[_CONFIRMED].all():
+        if not self._all(_CONFIRMED):
             self._confirm()
 
     def _vote(self, tracks: Ints, classes: Ints, scores: Floats) -> None:
@@ -338,12 +341,15 @@ class Tracker:
     def _bury(self, step: Step) -> None:
         """Forget those that were not seen for too long."""
         flags, params = self._flags, self._params
-        if flags[_SEEN].all() and not step.dt_s > params.lost_s:
+        if self._all(_SEEN) and not step.dt_s > params.lost_s:
+            return
+        unseen_s = step.now_s - self._figures[_SEEN_S]
+        if not unseen_s.max() > min(params.tentative_s, params.lost_s, params.parked_s):
             return
         patience_s = np.where(flags[_STANDING], params.parked_s, params.lost_s)
         patience_s[~flags[_CONFIRMED]] = params.tentative_s
-        alive = step.now_s - self._figures[_SEEN_S] <= patience_s
-        if not alive.all():
+        alive = unseen_s <= patience_s
+        if np.count_nonzero(alive) < len(alive):
             self._states, self._votes = self._states[:, alive], self._votes[alive]
             self._numbers, self._figures = self._numbers[:, alive], self._figures[:, alive]
             self._flags = flags[:, alive]
@@ -389,7 +395,7 @@ class _Boxes:
         class_ids = np.asarray(detections.class_ids, np.int64)
         order = (-scores).argsort(kind="stable")
         sound = _sound(corners, scores, class_ids, len(detections.class_names), params.keep_score)
-        if not sound.all():
+        if np.count_nonzero(sound) < len(sound):
             order = order[sound[order]]
         order = order[: params.max_tracks]
         corners, scores, class_ids = corners[:, order], np.minimum(scores[order], 1.0), class_ids[order]
@@ -414,9 +420,10 @@ def _sound(
 ) -> NDArray[np.bool_]:
     """Which boxes, (4, n) corners, have a place, an area, a score that counts, and a class."""
     # Comparisons with NaN are false: what has no place or no area is not sound.
-    sound = (corners_px[2:] > corners_px[:2]).all(axis=0)
+    ordered = corners_px[2:] > corners_px[:2]
+    sound = ordered[0] & ordered[1]
     sound &= scores >= keep_score
     sound &= class_ids.view(np.uint64) < n_classes  # below 0 is far above
-    if not (corners_px.size and corners_px.min() > -_FAR_PX and corners_px.max() < _FAR_PX):
+    if not np.vdot(corners_px, corners_px) < _FAR_PX**2:  # else none of them is as far
         sound &= (np.abs(corners_px) < _FAR_PX).all(axis=0)
     return np.asarray(sound)
