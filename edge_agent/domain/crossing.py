@@ -26,6 +26,7 @@ from edge_agent.domain.crossing_facts import (
     COUNTED,
     CUT,
     DISTANCE,
+    FORESEEN,
     GUESSED,
     ORIGIN,
     SETTLED,
@@ -37,7 +38,7 @@ from edge_agent.domain.crossing_facts import (
 from edge_agent.domain.geometry import path_cut
 from edge_agent.domain.handover import Departed, Departures, HandoverParams
 from edge_agent.domain.line_set import LineSet
-from edge_agent.domain.reference import ReferencePoints
+from edge_agent.domain.reference import EDGE_PX, ReferencePoints
 from edge_agent.domain.shapes import Anchor, Line, Point, check_names
 from edge_agent.domain.timeline import Step, Timeline
 from edge_agent.domain.tracking import Tracks
@@ -80,7 +81,8 @@ class CrossingParams:
             come back.
         confirm_s: how long a track must be found on the other side.
         gone_s: a track that was found there, or was past the line and moving on, and is not seen for this long has
-            gone on.
+            gone on,
+        foresight: if by its motion it was to come over the line by then, or up to this many box heights short of it.
         slack: how much longer than drawn a line is taken to be at either end, as a share of the box's larger side.
         infer_s: a track that begins past a line crossed it unseen, if it did so within this time before.
         infer_speed: and if it moves away from it with this many box heights per second or more.
@@ -93,6 +95,7 @@ class CrossingParams:
     rearm: float = 2.5
     confirm_s: float = 0.15
     gone_s: float = 0.6
+    foresight: float = 0.3
     slack: float = 0.25
     infer_s: float = 0.4
     infer_speed: float = 0.3
@@ -146,6 +149,7 @@ class CrossingCounter:
             ValueError: two lines have one name.
         """
         check_names(lines)
+        self._frame_size_px = frame_size_px
         self._lines = LineSet(lines, frame_size_px)
         self._half_room_px = 0.5 * self._lines.room_px
         self._n_lines = len(lines)
@@ -272,6 +276,19 @@ class CrossingCounter:
         facts[CUT] = start_s + (0.5 if share is None else share) * (end_s - start_s)
         facts[VALID] = self._cuts(view, line, row, _point(start_px), _point(end_px))
         facts[GUESSED] = 0.0
+        facts[FORESEEN] = self._foresees(view, line, row, end_s - start_s)
+
+    def _foresees(self, view: _View, line: int, row: int, dt_s: float) -> bool:
+        """Whether a track, as it moved when last seen, was to be over the line by now, or nearly."""
+        rows = self._rows
+        if not rows.arrived[row]:
+            return True  # how it moves was not known yet
+        velocity = rows.velocities_px_s[:, row]
+        way_px = (velocity[:2] + velocity[2:]) * (0.5 * dt_s)
+        before, now = float(rows.facts[DISTANCE, line, row]), float(view.distances[line, row])
+        box = rows.boxes_px[:, row]
+        expected = before + self._lines.across(line, _point(way_px))
+        return math.copysign(1.0, now) * expected > -self._params.foresight * float(box[3] - box[1])
 
     def _cuts(self, view: _View, line: int, row: int, start_px: Point, end_px: Point) -> bool:
         """Whether the vehicle of `row`, whose reference point went so, passed between the line's ends.
@@ -308,7 +325,7 @@ class CrossingCounter:
             donor = self._departures.take(rows.born_boxes_px[:, row], tracks.velocities_px_s[row], born_s, unseen)
             if donor is not None:
                 self._hand_over(donor, int(row), view)
-            elif born_s > self._since_s:
+            else:
                 rows.facts[ORIGIN][:, row] = 1.0
 
     def _hand_over(self, donor: Departed, row: int, view: _View) -> None:
@@ -355,7 +372,7 @@ class CrossingCounter:
         facts, tracks = self._rows.facts, view.tracks
         unseen_s = view.step.now_s - self._rows.seen_s
         past = (unseen_s >= self._params.gone_s) > tracks.seen
-        past = past & (facts[DISTANCE] * facts[SIDE] < 0)
+        past = past & (facts[DISTANCE] * facts[SIDE] < 0) & (facts[FORESEEN] > 0)
         past &= (facts[WAITS] < np.inf) | (view.zones * facts[SIDE] < 0)
         due = past if due is None else past | due
         due &= tracks.confirmed
@@ -439,7 +456,7 @@ class CrossingCounter:
         if not np.count_nonzero(facts[ORIGIN]):
             return []
         side = facts[SIDE]
-        open_ = (facts[ORIGIN] > 0) & view.tracks.seen & (view.zones * side > 0)
+        open_ = (facts[ORIGIN] > 0) & view.tracks.seen & (view.zones * side > 0) & ~self._coming_in(view)
         if not np.count_nonzero(open_):
             return []
         facts[ORIGIN][open_] = 0.0
@@ -466,6 +483,8 @@ class CrossingCounter:
         back_px = born_px - (now_px - born_px) / since_s * (max(before_s, 0.0) + 0.1)
         if not self._cuts(view, line, row, _point(back_px), _point(now_px)):
             return None
+        if not self._was_in_picture(row, before_s, since_s, view):
+            return None
         t_s = float(tracks.born_s[row]) - before_s
         point_px = born_px - (now_px - born_px) / since_s * before_s
         rows.facts[COUNTED, line, row] = rows.facts[SIDE, line, row]
@@ -473,6 +492,36 @@ class CrossingCounter:
         if self._is_double(new, view):
             return None
         return self._crossing(new, view, row, inferred=before_s > 0)
+
+    def _coming_in(self, view: _View) -> Mask:
+        """Which tracks, (n,), the picture's edge cuts and that do not leave over it: where they are is not known."""
+        boxes, velocities = view.tracks.boxes_px.T, view.tracks.velocities_px_s.T
+        speeds = (velocities[:2] + velocities[2:]) * 0.5
+        leaving_px_s = self._params.infer_speed * (boxes[3] - boxes[1])
+        room_px = np.array(self._frame_size_px, np.float64)[:, None]
+        coming = (boxes[:2] <= EDGE_PX) & (speeds > -leaving_px_s)
+        coming |= (boxes[2:] >= room_px - EDGE_PX) & (speeds < leaving_px_s)
+        return np.asarray(coming[0] | coming[1])
+
+    def _was_in_picture(self, row: int, before_s: float, since_s: float, view: _View) -> bool:
+        """Whether the middle of a vehicle was within the picture already, `before_s` before it was first seen.
+
+        What comes in from beside crossed nothing that the camera sees. When it was first seen the edge may have
+        cut it, and it was then larger than its box: as large at least as it is now.
+        """
+        born, now = self._rows.born_boxes_px[:, row], view.boxes_px[:, row]
+        for axis, room_px in enumerate(self._frame_size_px):
+            low_px, high_px = float(born[axis]), float(born[axis + 2])
+            half_px = 0.5 * float(now[axis + 2] - now[axis])
+            middle_px = 0.5 * (low_px + high_px)
+            if low_px <= EDGE_PX:
+                middle_px = min(middle_px, high_px - half_px)
+            elif high_px >= room_px - EDGE_PX:
+                middle_px = max(middle_px, low_px + half_px)
+            way_px = 0.5 * float(now[axis] + now[axis + 2]) - middle_px
+            if not 0 <= middle_px - way_px / since_s * before_s <= room_px:
+                return False
+        return True
 
     def _remember_seen(self, view: _View) -> None:
         rows, tracks, seen = self._rows, view.tracks, view.tracks.seen

@@ -29,9 +29,11 @@ GUESSED = 7
 """1: that cut was not seen, but lies between the last place under one id and the first under another."""
 ORIGIN = 8
 """1: it is still to be settled whether it came over the line before it was first seen."""
-SETTLED = slice(9, 13)
+FORESEEN = 9
+"""1: as it moved before that cut, it was to come to the other side by then, or nearly."""
+SETTLED = slice(10, 14)
 """The whole vehicle's corners when it was last on the confirmed side."""
-PLANES = 13
+PLANES = 14
 
 
 @dataclass(slots=True)

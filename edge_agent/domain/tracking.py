@@ -1,5 +1,6 @@
 """Tracks: which box of this frame is the same vehicle as which box before."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import overload
@@ -15,11 +16,13 @@ from edge_agent.domain.association import (
     copies_and_parts,
     pair_costs,
 )
+from edge_agent.domain.flow import FlowField, FlowParams
 from edge_agent.domain.frames import Detections
 from edge_agent.domain.motion_model import (
     GROWTH,
     POSITION,
     STATE_ROWS,
+    VAR_V,
     VELOCITY,
     MotionModel,
     MotionParams,
@@ -149,6 +152,7 @@ class TrackerParams:
     max_tracks: int = 1000
     motion: MotionParams = field(default_factory=MotionParams)
     association: AssociationParams = field(default_factory=AssociationParams)
+    flow: FlowParams = field(default_factory=FlowParams)
 
 
 class Tracker:
@@ -172,6 +176,7 @@ class Tracker:
         self._figures = np.zeros((4, 0))
         self._flags = np.zeros((3, 0), np.bool_)
         self._votes = np.zeros((0, len(self._class_names)))
+        self._flow = FlowField(self._params.flow)
 
     def update(self, detections: Detections, t_s: float) -> Tracks:
         """Take in one frame; returns all tracks that live, seen or not, confirmed or not.
@@ -193,6 +198,8 @@ class Tracker:
         taken = self._match(boxes, step, missed_s)
         self._begin(boxes, taken, step)
         self._bury(step)
+        if self._flow.due(step.now_s):
+            self._note_flow(step.now_s)
         return self._snapshot()
 
     def _all(self, flag: int) -> bool:
@@ -331,12 +338,31 @@ class Tracker:
         flags[_SEEN] = True
         votes = np.zeros((n, self._votes.shape[1]))
         votes[np.arange(n), classes] = boxes.scores[new]
-        self._states = np.concatenate([self._states, self._model.begin(measured_px)], axis=1)
+        states = self._model.begin(measured_px)
+        self._expect_flow(states)
+        self._states = np.concatenate([self._states, states], axis=1)
         self._numbers = np.concatenate([self._numbers, numbers], axis=1)
         self._figures = np.concatenate([self._figures, figures], axis=1)
         self._flags = np.concatenate([self._flags, flags], axis=1)
         self._votes = np.concatenate([self._votes, votes])
         self._next_id += n
+
+    def _expect_flow(self, states: Floats) -> None:
+        """Let new tracks move as others did in their place."""
+        for column in range(states.shape[1]):
+            x_px, y_px, width_px, height_px = states[POSITION, column].tolist()
+            area_px2 = width_px * height_px
+            vx, vy, variance, share = self._flow.expected(x_px, y_px, math.sqrt(area_px2))
+            if share:
+                states[4:6, column] = np.array((vx, vy)) * (share * math.sqrt(area_px2))
+                first = states[VAR_V, column][0]
+                states[VAR_V.start, column] = share * variance * area_px2 + (1 - share) * first
+
+    def _note_flow(self, now_s: float) -> None:
+        """Learn from those whose speed is known, and who do not wait."""
+        flags = self._flags
+        moving = flags[_SEEN] & flags[_CONFIRMED] & ~flags[_STANDING] & (self._numbers[_HITS] >= _KNOWN_HITS)
+        self._flow.note(self._states[:8, moving], now_s)
 
     def _bury(self, step: Step) -> None:
         """Forget those that were not seen for too long."""
