@@ -85,6 +85,7 @@ class CrossingParams:
         foresight: if by its motion it was to come over the line by then, or up to this many box heights short of it.
         slack: how much longer than drawn a line is taken to be at either end, as a share of the box's larger side.
         infer_s: a track that begins past a line crossed it unseen, if it did so within this time before.
+        infer_sightings: once it was seen this often: two boxes may be two vehicles,
         infer_speed: and if it moves away from it with this many box heights per second or more.
         double_s: two tracks that cross the same way within this time are one vehicle if they do so in one place,
             `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one.
@@ -98,6 +99,7 @@ class CrossingParams:
     foresight: float = 0.3
     slack: float = 0.25
     infer_s: float = 0.4
+    infer_sightings: int = 3
     infer_speed: float = 0.3
     double_s: float = 0.5
     double_reach: float = 0.4
@@ -456,7 +458,8 @@ class CrossingCounter:
         if not np.count_nonzero(facts[ORIGIN]):
             return []
         side = facts[SIDE]
-        open_ = (facts[ORIGIN] > 0) & view.tracks.seen & (view.zones * side > 0) & ~self._coming_in(view)
+        ready = view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings) & ~self._coming_in(view)
+        open_ = (facts[ORIGIN] > 0) & (view.zones * side > 0) & ready
         if not np.count_nonzero(open_):
             return []
         facts[ORIGIN][open_] = 0.0
@@ -530,6 +533,7 @@ class CrossingCounter:
         np.copyto(rows.boxes_px, tracks.boxes_px.T, where=seen)
         np.copyto(rows.velocities_px_s, tracks.velocities_px_s.T, where=seen)
         np.copyto(rows.standing, tracks.standing, where=seen)
+        rows.sightings += seen
         np.copyto(rows.seen_s, view.step.now_s, where=seen)
 
 

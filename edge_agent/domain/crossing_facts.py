@@ -51,6 +51,8 @@ class Rows:
     velocities_px_s: Floats
     seen_s: Floats
     standing: Mask
+    sightings: NDArray[np.int64]
+    """How often it was seen before this update."""
     arrived: Mask
     """Confirmed, and asked whether it continues another track."""
 
@@ -68,7 +70,7 @@ class Rows:
         points, boxes = np.zeros((n_lines, 2, n)), np.zeros((4, n))
         return Rows(
             ids, facts, points, points.copy(), boxes, boxes.copy(), boxes.copy(), np.zeros(n),
-            np.zeros(n, np.bool_), np.zeros(n, np.bool_),
+            np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.bool_),
         )  # fmt: skip
 
     def kept(self, keep: NDArray[np.intp], new: "Rows") -> "Rows":
@@ -83,6 +85,7 @@ class Rows:
             np.concatenate([self.velocities_px_s[:, keep], new.velocities_px_s], axis=1),
             np.concatenate([self.seen_s[keep], new.seen_s]),
             np.concatenate([self.standing[keep], new.standing]),
+            np.concatenate([self.sightings[keep], new.sightings]),
             np.concatenate([self.arrived[keep], new.arrived]),
         )
 

@@ -367,10 +367,8 @@ class Tracker:
     def _bury(self, step: Step) -> None:
         """Forget those that were not seen for too long."""
         flags, params = self._flags, self._params
-        if self._all(_SEEN) and not step.dt_s > params.lost_s:
-            return
         unseen_s = step.now_s - self._figures[_SEEN_S]
-        if not unseen_s.max() > min(params.tentative_s, params.lost_s, params.parked_s):
+        if not unseen_s.size or not unseen_s.max() > min(params.tentative_s, params.lost_s, params.parked_s):
             return
         patience_s = np.where(flags[_STANDING], params.parked_s, params.lost_s)
         patience_s[~flags[_CONFIRMED]] = params.tentative_s
