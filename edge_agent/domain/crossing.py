@@ -82,13 +82,14 @@ class CrossingParams:
         confirm_s: how long a track must be found on the other side.
         gone_s: a track that was found there, or was past the line and moving on, and is not seen for this long has
             gone on,
-        foresight: if by its motion it was to come over the line by then, or up to this many box heights short of it.
+        foresight: if by its motion it was to come over the line by then, or this many box heights short of it.
         slack: how much longer than drawn a line is taken to be at either end, as a share of the box's larger side.
         infer_s: a track that begins past a line crossed it unseen, if it did so within this time before.
         infer_sightings: once it was seen this often: two boxes may be two vehicles,
         infer_speed: and if it moves away from it with this many box heights per second or more.
         double_s: two tracks that cross the same way within this time are one vehicle if they do so in one place,
-            `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one.
+            `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one,
+        shadow_score, shadow_share: or this share, where one is seen much fainter than the other: a shadow, a part.
         unmeasured_s: a longer pause between updates was not measured: nothing is inferred from it.
     """
 
@@ -104,6 +105,8 @@ class CrossingParams:
     double_s: float = 0.5
     double_reach: float = 0.4
     double_share: float = 0.6
+    shadow_score: float = 0.6
+    shadow_share: float = 0.25
     unmeasured_s: float = 1.0
     handover: HandoverParams = field(default_factory=HandoverParams)
 
@@ -118,6 +121,7 @@ class _Counted:
     track: int
     box_px: Floats
     point_px: Floats
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +424,9 @@ class CrossingCounter:
 
     def _counted(self, line: int, row: int, t_s: float, point_px: Floats, view: _View) -> _Counted:
         tracks, side = view.tracks, int(self._rows.facts[SIDE, line, row])
-        return _Counted(line, side, t_s, int(tracks.ids[row]), tracks.boxes_px[row], point_px)
+        return _Counted(
+            line, side, t_s, int(tracks.ids[row]), tracks.boxes_px[row], point_px, float(tracks.confidences[row])
+        )
 
     def _crossing(self, counted: _Counted, view: _View, row: int, *, inferred: bool) -> Crossing:
         self._recent.append(counted)
@@ -448,7 +454,8 @@ class CrossingCounter:
             row = int(np.searchsorted(view.tracks.ids, old.track))
             lives = row < len(view.tracks) and view.tracks.ids[row] == old.track
             box = view.tracks.boxes_px[row] if lives else old.box_px
-            if _share_of_smaller(box, new.box_px) > params.double_share:
+            faint = min(old.confidence, new.confidence) < params.shadow_score * max(old.confidence, new.confidence)
+            if _share_of_smaller(box, new.box_px) > (params.shadow_share if faint else params.double_share):
                 return True
         return False
 
@@ -458,7 +465,9 @@ class CrossingCounter:
         if not np.count_nonzero(facts[ORIGIN]):
             return []
         side = facts[SIDE]
-        ready = view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings) & ~self._coming_in(view)
+        ready = (
+            view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings) & ~self._coming_in(view)
+        )
         open_ = (facts[ORIGIN] > 0) & (view.zones * side > 0) & ready
         if not np.count_nonzero(open_):
             return []
@@ -497,7 +506,7 @@ class CrossingCounter:
         return self._crossing(new, view, row, inferred=before_s > 0)
 
     def _coming_in(self, view: _View) -> Mask:
-        """Which tracks, (n,), the picture's edge cuts and that do not leave over it: where they are is not known."""
+        """Which tracks, (n,), the picture's edge cuts and do not leave over it: their place is not known."""
         boxes, velocities = view.tracks.boxes_px.T, view.tracks.velocities_px_s.T
         speeds = (velocities[:2] + velocities[2:]) * 0.5
         leaving_px_s = self._params.infer_speed * (boxes[3] - boxes[1])
