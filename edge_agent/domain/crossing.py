@@ -43,6 +43,8 @@ from edge_agent.domain.shapes import Anchor, Line, Point, check_names
 from edge_agent.domain.timeline import Step, Timeline
 from edge_agent.domain.tracking import Tracks
 
+_FASTEST = 8.0
+"""Box sizes per second that nothing exceeds."""
 _STEEP = 0.25
 """Least sine of the angle between a way and a line for the way to be prolonged as far as the line."""
 
@@ -332,7 +334,8 @@ class CrossingCounter:
             if donor is not None:
                 self._hand_over(donor, int(row), view)
             else:
-                rows.facts[ORIGIN][:, row] = 1.0
+                near_px = self._params.infer_s * _FASTEST * _size_px(rows.born_boxes_px[:, row])
+                rows.facts[ORIGIN, :, row] = np.abs(rows.facts[BORN, :, row]) < near_px
 
     def _hand_over(self, donor: Departed, row: int, view: _View) -> None:
         """Let the track of `row` go on with what was known of `donor`."""
@@ -462,30 +465,36 @@ class CrossingCounter:
     def _unseen_origins(self, view: _View) -> list[Crossing]:
         """Tracks that were first seen past a line, or on it, and came over it before."""
         facts = self._rows.facts
-        if not np.count_nonzero(facts[ORIGIN]):
-            return []
-        side = facts[SIDE]
-        ready = (
-            view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings) & ~self._coming_in(view)
-        )
-        open_ = (facts[ORIGIN] > 0) & (view.zones * side > 0) & ready
+        open_ = facts[ORIGIN] > 0
         if not np.count_nonzero(open_):
             return []
-        facts[ORIGIN][open_] = 0.0
-        heights = view.tracks.boxes_px[:, 3] - view.tracks.boxes_px[:, 1]
-        since_s = np.maximum(view.step.now_s - view.tracks.born_s, 1e-3)
-        born = side * facts[BORN]
-        speed = side * (view.distances - facts[BORN]) / since_s
-        before_s = born / np.maximum(speed, 1e-9)
-        came = open_ & (speed >= self._params.infer_speed * heights)
-        came &= (before_s <= self._params.infer_s) & (before_s >= -since_s)
-        came &= view.tracks.born_s - before_s > self._since_s
-        result = []
-        for line, row in np.argwhere(came):
-            crossing = self._infer(int(line), int(row), float(before_s[line, row]), view)
+        open_ &= view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings)
+        open_ &= view.zones * facts[SIDE] > 0
+        crossings = []
+        for line, row in np.argwhere(open_).tolist():
+            if self._comes_in(row, view):
+                continue
+            facts[ORIGIN, line, row] = 0.0
+            before_s = self._crossed_before(line, row, view)
+            crossing = None if before_s is None else self._infer(line, row, before_s, view)
             if crossing is not None:
-                result.append(crossing)
-        return result
+                crossings.append(crossing)
+        return crossings
+
+    def _crossed_before(self, line: int, row: int, view: _View) -> float | None:
+        """How long before it was first seen a track went over a line, at its speed since; None: it hardly did.
+
+        Negative: it was first seen just before the line, within the dead zone.
+        """
+        side, born_px = (float(self._rows.facts[plane, line, row]) for plane in (SIDE, BORN))
+        born_s, box = float(view.tracks.born_s[row]), view.tracks.boxes_px[row]
+        since_s = max(view.step.now_s - born_s, 1e-3)
+        speed_px_s = side * (float(view.distances[line, row]) - born_px) / since_s
+        if speed_px_s <= 0 or speed_px_s < self._params.infer_speed * float(box[3] - box[1]):
+            return None
+        before_s = side * born_px / speed_px_s
+        measured = born_s - before_s > self._since_s
+        return before_s if measured and -since_s <= before_s <= self._params.infer_s else None
 
     def _infer(self, line: int, row: int, before_s: float, view: _View) -> Crossing | None:
         """The crossing of a track that was first seen `before_s` after it, if its way back cuts the line."""
@@ -505,15 +514,17 @@ class CrossingCounter:
             return None
         return self._crossing(new, view, row, inferred=before_s > 0)
 
-    def _coming_in(self, view: _View) -> Mask:
-        """Which tracks, (n,), the picture's edge cuts and do not leave over it: their place is not known."""
-        boxes, velocities = view.tracks.boxes_px.T, view.tracks.velocities_px_s.T
-        speeds = (velocities[:2] + velocities[2:]) * 0.5
-        leaving_px_s = self._params.infer_speed * (boxes[3] - boxes[1])
-        room_px = np.array(self._frame_size_px, np.float64)[:, None]
-        coming = (boxes[:2] <= EDGE_PX) & (speeds > -leaving_px_s)
-        coming |= (boxes[2:] >= room_px - EDGE_PX) & (speeds < leaving_px_s)
-        return np.asarray(coming[0] | coming[1])
+    def _comes_in(self, row: int, view: _View) -> bool:
+        """Whether the picture's edge cuts a track that does not leave over it: where it is is not known yet."""
+        box, velocity = view.tracks.boxes_px[row].tolist(), view.tracks.velocities_px_s[row].tolist()
+        leaving_px_s = self._params.infer_speed * (box[3] - box[1])
+        for axis, room_px in enumerate(self._frame_size_px):
+            speed_px_s = 0.5 * (velocity[axis] + velocity[axis + 2])
+            if box[axis] <= EDGE_PX and speed_px_s > -leaving_px_s:
+                return True
+            if box[axis + 2] >= room_px - EDGE_PX and speed_px_s < leaving_px_s:
+                return True
+        return False
 
     def _was_in_picture(self, row: int, before_s: float, since_s: float, view: _View) -> bool:
         """Whether the middle of a vehicle was within the picture already, `before_s` before it was first seen.

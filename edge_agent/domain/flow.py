@@ -1,9 +1,9 @@
 """How things move where: what a new box's speed will be, from what others did in its place.
 
 At three frames a second a vehicle moves by its own length from frame to frame, and by then the one behind it is
-where it was. One box does not tell them apart; but a lane has a way, and whoever drove there before has shown it. So
-the mean speed and its spread are kept for each place, and slowly forgotten. Where nobody was seen yet, or where ways
-cross, the spread is wide, and little is claimed.
+where it was. One box does not tell them apart; but a lane has a way, and whoever drove there before has shown it.
+So the mean speed and its spread are kept for each place, and slowly forgotten. Where nobody was seen yet, or where
+ways cross, the spread is wide, and little is claimed.
 """
 
 import math

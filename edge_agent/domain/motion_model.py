@@ -87,20 +87,25 @@ class MotionModel:
         cov += (wander * 0.5 + var_v) * dt_s
         var_v += wander
 
-    def correct(self, states: Floats, residuals_px: Floats, error_var: Floats) -> None:
+    def correct(
+        self, states: Floats, measured_px: Floats, seen: NDArray[np.bool_], error_var: Floats | None = None
+    ) -> None:
         """Take in where boxes were seen, in place.
 
         Args:
             states: (14, n), predicted to the time of the measurement.
-            residuals_px: (4, n), by how much each was seen elsewhere than predicted; 0 where it was not seen.
-            error_var: (n,) by what factor the variance of each measurement is larger than usual; infinite where
-                there was none.
+            measured_px: (4, n) where each was seen; anything finite where it was not.
+            seen: (n,) who was.
+            error_var: (n,) by what factor the variance of each measurement is larger than usual; None: of none.
         """
-        noise = self._seen_var * (states[2] * states[3] * error_var)
+        area = states[2] * states[3]
+        noise = self._seen_var * (area if error_var is None else area * error_var)
         noise += states[VAR_P]
         n = states.shape[1]
         known = states[_GAINS].reshape(2, 2, n)
         gain = known / noise
+        gain *= seen
+        residuals_px = measured_px - states[POSITION]
         moves = states[_MOVES].reshape(2, 2, 2, n)
         moves += gain[:, :, None] * residuals_px.reshape(2, 2, n)
         np.maximum(states[_SIZE], _MIN_SIZE_PX, out=states[_SIZE])

@@ -277,14 +277,13 @@ class Tracker:
     def _take_in(self, tracks: Ints, boxes: "_Boxes", columns: Ints, step: Step) -> None:
         """What the boxes tell of their tracks. It is reckoned for all tracks; it changes nothing of the others."""
         states, numbers, figures, flags = self._states, self._numbers, self._figures, self._flags
-        n = states.shape[1]
-        residuals_px, error_var = np.zeros((4, n)), np.full(n, np.inf)
-        residuals_px[:, tracks] = boxes.measured_px[:, columns] - states[POSITION, tracks]
-        error_var[tracks] = boxes.error_var[columns] if boxes.n_good < len(boxes.scores) else 1.0
-        self._model.correct(states, residuals_px, error_var)
-        self._vote(tracks, boxes.class_ids[columns], boxes.scores[columns])
         seen = flags[_SEEN]
         seen[tracks] = True
+        source = np.zeros(states.shape[1], np.intp)  # of the others it does not matter
+        source[tracks] = columns
+        error_var = None if boxes.error_var is None else boxes.error_var.take(source)
+        self._model.correct(states, boxes.measured_px.take(source, axis=1), seen, error_var)
+        self._vote(tracks, boxes.class_ids.take(columns), boxes.scores.take(columns))
         numbers[_HITS] += seen
         trails_px = figures[_TRAIL_X : _TRAIL_Y + 1]
         ahead_px = states[:2] - trails_px
@@ -299,8 +298,9 @@ class Tracker:
     def _vote(self, tracks: Ints, classes: Ints, scores: Floats) -> None:
         self._votes[tracks, classes] += scores
         voted = self._numbers[_CLASS]
-        disputed = tracks[voted[tracks] != classes]
-        if len(disputed):
+        disputed = voted.take(tracks) != classes
+        if np.count_nonzero(disputed):
+            disputed = tracks[disputed]
             voted[disputed] = self._votes[disputed].argmax(axis=1)
 
     def _stand(self, ahead_px: Floats) -> NDArray[np.bool_]:
@@ -407,34 +407,35 @@ class _Boxes:
     class_ids: NDArray[np.int64]
     n_good: int
     """How many have a good score; the rest may continue tracks only."""
-    error_var: Floats
-    """By what factor the variance of each is larger than usual."""
+    error_var: Floats | None
+    """By what factor the variance of each is larger than usual; None: of none."""
     may_begin: NDArray[np.bool_]
     """Those that may begin a track: they have a good score, and are hardly a part of what another box shows."""
 
     @staticmethod
     def usable(detections: Detections, params: TrackerParams) -> "_Boxes":
-        corners = np.array(detections.boxes_px, np.float64).reshape(-1, 4).T
-        scores = np.array(detections.scores, np.float64)
-        class_ids = np.asarray(detections.class_ids, np.int64)
+        scores = np.asarray(detections.scores, np.float64)
         order = (-scores).argsort(kind="stable")
+        corners = np.array(detections.boxes_px.reshape(-1, 4).take(order, axis=0).T, np.float64, order="C")
+        scores, class_ids = scores.take(order), np.asarray(detections.class_ids, np.int64).take(order)
         sound = _sound(corners, scores, class_ids, len(detections.class_names), params.keep_score)
-        if np.count_nonzero(sound) < len(sound):
-            order = order[sound[order]]
-        order = order[: params.max_tracks]
-        corners, scores, class_ids = corners[:, order], np.minimum(scores[order], 1.0), class_ids[order]
+        if np.count_nonzero(sound) < len(sound) or len(sound) > params.max_tracks:
+            some = sound.nonzero()[0][: params.max_tracks]
+            corners, scores, class_ids = corners.take(some, axis=1), scores.take(some), class_ids.take(some)
+        scores = np.minimum(scores, 1.0)
         doubts = copies_and_parts(corners, scores, params.association)
         doubtful = None
         if doubts is not None:
             own = ~doubts[0]
             corners, scores, class_ids, doubtful = corners[:, own], scores[own], class_ids[own], doubts[1][own]
         good = scores >= params.birth_score
+        n_good = int(np.count_nonzero(good))
         return _Boxes(
             measured_px=to_centre_and_size(corners),
             scores=scores,
             class_ids=class_ids,
-            n_good=int(np.count_nonzero(good)),
-            error_var=np.where(good, 1.0, params.low_score_error**2),
+            n_good=n_good,
+            error_var=None if n_good == len(good) else np.where(good, 1.0, params.low_score_error**2),
             may_begin=good if doubtful is None else good & ~doubtful,
         )
 

@@ -1,4 +1,4 @@
-"""What no camera should give and some do: boxes without sense, far too many of them, clocks that jump, odd lines."""
+"""What no camera should give and some do: boxes without sense, far too many, clocks that jump, odd lines."""
 
 import sys
 from typing import Any
