@@ -32,6 +32,8 @@ from edge_agent.domain.motion_model import (
 from edge_agent.domain.timeline import Step, Timeline
 
 _KNOWN_HITS = 4
+_WAY_BACK = (1.0, 0.67, 0.33)
+"""Shares of the age of a track whose speed has just become known, at which it is noted to have moved alike."""
 _TRAIL_S = 1.0
 _KEEPS_GROWING_S = 0.2
 _FAR_PX = 1e6
@@ -362,7 +364,12 @@ class Tracker:
         """Learn from those whose speed is known, and who do not wait."""
         flags = self._flags
         moving = flags[_SEEN] & flags[_CONFIRMED] & ~flags[_STANDING] & (self._numbers[_HITS] >= _KNOWN_HITS)
-        self._flow.note(self._states[:8, moving], now_s)
+        moves = self._states[:8, moving]
+        fresh = self._numbers[_HITS, moving] == _KNOWN_HITS
+        if np.count_nonzero(fresh):  # how they came to where they are is known only now
+            ages_s = now_s - self._figures[_BORN_S, moving][fresh]
+            moves = np.concatenate([moves, *(_back(moves[:, fresh], ages_s * share) for share in _WAY_BACK)], axis=1)
+        self._flow.note(moves, now_s)
 
     def _bury(self, step: Step) -> None:
         """Forget those that were not seen for too long."""
@@ -395,6 +402,13 @@ class Tracker:
             seen_s=figures[_SEEN_S],
             class_names=self._class_names,
         )
+
+
+def _back(moves: Floats, ages_s: Floats) -> Floats:
+    """Moves, (8, n), as they were some time ago."""
+    earlier = moves.copy()
+    earlier[:2] -= moves[4:6] * ages_s
+    return earlier
 
 
 @dataclass(frozen=True, slots=True)
