@@ -86,7 +86,8 @@ class CrossingParams:
             gone on,
         foresight: if by its motion it was to come over the line by then, or this many box heights short of it.
         slack: how much longer than drawn a line is taken to be at either end, as a share of the box's larger side.
-        infer_s: a track that begins past a line crossed it unseen, if it did so within this time before.
+        infer_s: a track that begins past a line crossed it unseen, if it did so within this time before; within
+            half of it if the picture's edge cuts its first box or its last,
         infer_sightings: once it was seen this often: two boxes may be two vehicles,
         infer_speed: and if it moves away from it with this many box heights per second or more.
         double_s: two tracks that cross the same way within this time are one vehicle if they do so in one place,
@@ -101,7 +102,7 @@ class CrossingParams:
     gone_s: float = 0.6
     foresight: float = 0.3
     slack: float = 0.25
-    infer_s: float = 0.4
+    infer_s: float = 0.8
     infer_sightings: int = 3
     infer_speed: float = 0.3
     double_s: float = 0.5
@@ -494,7 +495,15 @@ class CrossingCounter:
             return None
         before_s = side * born_px / speed_px_s
         measured = born_s - before_s > self._since_s
-        return before_s if measured and -since_s <= before_s <= self._params.infer_s else None
+        # Where the edge cuts a box, its middle is not the vehicle's, and its speed a guess.
+        cut = self._is_cut(self._rows.born_boxes_px[:, row]) or self._is_cut(box)
+        most_s = self._params.infer_s * (0.5 if cut else 1.0)
+        return before_s if measured and -since_s <= before_s <= most_s else None
+
+    def _is_cut(self, box_px: Floats) -> bool:
+        width_px, height_px = self._frame_size_px
+        x1, y1, x2, y2 = box_px.tolist()
+        return min(x1, y1, width_px - x2, height_px - y2) <= EDGE_PX
 
     def _infer(self, line: int, row: int, before_s: float, view: _View) -> Crossing | None:
         """The crossing of a track that was first seen `before_s` after it, if its way back cuts the line."""

@@ -368,7 +368,9 @@ class Tracker:
         fresh = self._numbers[_HITS, moving] == _KNOWN_HITS
         if np.count_nonzero(fresh):  # how they came to where they are is known only now
             ages_s = now_s - self._figures[_BORN_S, moving][fresh]
-            moves = np.concatenate([moves, *(_back(moves[:, fresh], ages_s * share) for share in _WAY_BACK)], axis=1)
+            moves = np.concatenate(
+                [moves, *(_back(moves[:, fresh], ages_s * share) for share in _WAY_BACK)], axis=1
+            )
         self._flow.note(moves, now_s)
 
     def _bury(self, step: Step) -> None:
