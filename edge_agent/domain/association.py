@@ -58,7 +58,7 @@ def pair_costs(
     states: Floats,
     track_classes: NDArray[np.int64],
     known: NDArray[np.bool_],
-    missed_s: Floats,
+    missed_s: Floats | None,
     measured_px: Floats,
     classes: NDArray[np.int64],
     params: AssociationParams,
@@ -66,33 +66,49 @@ def pair_costs(
     """Cost of each pair, (tracks, boxes); infinite beyond the gate.
 
     Args:
-        states: (5, tracks, 4), predicted to now (see `motion_model`).
+        states: (14, tracks), predicted to now (see `motion_model`).
         known: (tracks,) whether the track's speed is known, so that it must be about where it is expected.
-        missed_s: (tracks,) for how long it should have been seen and was not.
-        measured_px: (boxes, 4) as centre and size.
+        missed_s: (tracks,) for how long it should have been seen and was not; None: nobody was missed.
+        measured_px: (4, boxes) as centre and size.
     """
-    expected = states[POSITION]
-    area = expected[:, 2] * expected[:, 3]
-    unsure = np.where(known, params.known_place**2, params.unknown_place**2) * area
-    spread = np.minimum(states[VAR_P, :, :2], unsure[:, None]) + (params.place_error**2 * area)[:, None]
-    distance = _squared_gap(expected[:, 0], measured_px[:, 0], spread[:, 0])
-    distance += _squared_gap(expected[:, 1], measured_px[:, 1], spread[:, 1])
-    sizes, measured_sizes = np.log(expected[:, 2:]), np.log(measured_px[:, 2:])
-    size_var = params.size_error**2 + states[VAR_P, :, 2:] / np.square(expected[:, 2:])
-    distance += _squared_gap(sizes[:, 0], measured_sizes[:, 0], size_var[:, 0])
-    distance += _squared_gap(sizes[:, 1], measured_sizes[:, 1], size_var[:, 1])
-    too_far = distance > params.gate
-    distance += (np.log(spread[:, 0] * spread[:, 1] / np.square(area)) + params.missed_cost * missed_s)[:, None]
-    distance += params.class_change * (track_classes[:, None] != classes)
-    distance[too_far] = np.inf
-    return distance
+    area = states[2] * states[3]
+    unsure, certain = states[VAR_P]
+    most = known * (params.known_place**2 - params.unknown_place**2)
+    most += params.unknown_place**2
+    spread = np.minimum(unsure, most * area)
+    spread += params.place_error**2 * area
+    weights = np.empty((4, states.shape[1]))
+    np.divide(1.0, spread, out=weights[:2])
+    np.divide(1.0, certain / (states[2:4] * states[2:4]) + params.size_error**2, out=weights[2:])
+    costs = _squared_gaps(states[POSITION], measured_px, weights)
+    too_far = costs > params.gate
+    doubt = np.log(spread / area)
+    doubt *= 2.0
+    if missed_s is not None:
+        doubt += params.missed_cost * missed_s
+    costs += doubt[:, None]
+    costs += params.class_change * (track_classes[:, None] != classes)
+    costs[too_far] = np.inf
+    return costs
 
 
-def _squared_gap(expected: Floats, measured: Floats, variance: Floats) -> Floats:
-    gap = expected[:, None] - measured
-    gap *= gap
-    gap /= variance[:, None]
-    return gap
+def _squared_gaps(expected_px: Floats, measured_px: Floats, weights: Floats) -> Floats:
+    """Weighted sum of the squared gaps in place and in the logarithm of size, (tracks, boxes).
+
+    The square of a difference is a sum of products, and so all pairs are one product of matrices.
+    """
+    here, there = np.empty((9, expected_px.shape[1])), np.empty((9, measured_px.shape[1]))
+    own, other = here[:4], there[:4]
+    own[:2], other[:2] = expected_px[:2], measured_px[:2]
+    np.log(expected_px[2:], out=own[2:])
+    np.log(measured_px[2:], out=other[2:])
+    np.multiply(other, other, out=there[4:8])
+    there[8] = 1.0
+    here[4:8] = weights
+    weighted = weights * own
+    np.add.reduce(weighted * own, axis=0, out=here[8])
+    np.multiply(weighted, -2.0, out=own)
+    return np.asarray(here.T @ there)
 
 
 def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
@@ -103,44 +119,52 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
     """
     if not costs.size:
         return np.empty(0, np.intp), np.empty(0, np.intp)
+    # Where nobody's best box is another's best box as well, which is usual, there is nothing to weigh up.
+    favourites = costs.argmin(axis=1)
+    rows = (costs.min(axis=1) < unlikely).nonzero()[0]
+    columns = favourites[rows]
+    if len(set(columns.tolist())) == len(columns):
+        return rows, columns
     limited = np.minimum(costs, unlikely)
     _, chosen, _ = lap.lapjv(limited, extend_cost=True)
-    rows = np.flatnonzero(chosen >= 0)
+    rows = (chosen >= 0).nonzero()[0]
     columns = chosen[rows]
     real = limited[rows, columns] < unlikely
     return rows[real], columns[real]
 
 
 def shared_areas_px2(first_px: Floats, second_px: Floats) -> Floats:
-    """Area of the intersection of each pair, (n, m), of boxes (n, 4) and (m, 4) as corners."""
-    width = np.minimum(first_px[:, 2, None], second_px[:, 2])
-    width -= np.maximum(first_px[:, 0, None], second_px[:, 0])
-    height = np.minimum(first_px[:, 3, None], second_px[:, 3])
-    height -= np.maximum(first_px[:, 1, None], second_px[:, 1])
+    """Area of the intersection of each pair, (n, m), of boxes (4, n) and (4, m) as corners."""
+    x1, y1, x2, y2 = first_px[:, :, None]
+    width = np.minimum(x2, second_px[2])
+    width -= np.maximum(x1, second_px[0])
+    height = np.minimum(y2, second_px[3])
+    height -= np.maximum(y1, second_px[1])
     np.maximum(width, 0.0, out=width)
     np.maximum(height, 0.0, out=height)
     width *= height
-    return width
+    return np.asarray(width)
 
 
 def copies_and_parts(
     corners_px: Floats, scores: Floats, params: AssociationParams
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
     """Boxes that show again what a better box shows already, whatever their classes.
 
     Detectors give one vehicle twice, as a car and as a truck, and give parts of it: a cab, a trailer, a shadow.
 
     Args:
-        corners_px: (n, 4), and scores, (n,), best first.
+        corners_px: (4, n), and scores, (n,), best first.
 
     Returns:
         Two masks, (n,): surely not an object of its own; perhaps not one, and so no reason to begin a track.
+        None: every box meets itself only, as is usual.
     """
     n = len(scores)
     shared = shared_areas_px2(corners_px, corners_px)
+    if np.count_nonzero(shared) <= n:
+        return None
     areas = np.diagonal(shared)
-    if np.count_nonzero(shared) <= n:  # each box meets itself only
-        return np.zeros(n, np.bool_), np.zeros(n, np.bool_)
     better = np.tri(n, k=-1, dtype=np.bool_)
     within = (shared > params.part_share * areas[:, None]) & better
     within &= areas[:, None] > params.part_size * areas

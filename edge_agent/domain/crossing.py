@@ -21,15 +21,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.codes import Direction
+from edge_agent.domain.crossing_facts import (
+    BORN,
+    COUNTED,
+    CUT,
+    DISTANCE,
+    FORESEEN,
+    GUESSED,
+    ORIGIN,
+    SETTLED,
+    SIDE,
+    VALID,
+    WAITS,
+    Rows,
+)
 from edge_agent.domain.geometry import path_cut
 from edge_agent.domain.handover import Departed, Departures, HandoverParams
 from edge_agent.domain.line_set import LineSet
 from edge_agent.domain.lineage import Lineage
-from edge_agent.domain.reference import ReferencePoints
+from edge_agent.domain.reference import EDGE_PX, ReferencePoints
 from edge_agent.domain.shapes import Anchor, Line, Point, check_names
 from edge_agent.domain.timeline import Step, Timeline
 from edge_agent.domain.tracking import Tracks
 
+_FASTEST = 8.0
+"""Box sizes per second that nothing exceeds."""
 _STEEP = 0.25
 """Least sine of the angle between a way and a line for the way to be prolonged as far as the line."""
 _MOST_LINEAGE = 2000
@@ -81,12 +97,16 @@ class CrossingParams:
             come back.
         confirm_s: how long a track must be found on the other side.
         gone_s: a track that was found there, or was past the line and moving on, and is not seen for this long has
-            gone on.
+            gone on,
+        foresight: if by its motion it was to come over the line by then, or this many box heights short of it.
         slack: how much longer than drawn a line is taken to be at either end, as a share of the box's larger side.
-        infer_s: a track that begins past a line crossed it unseen, if it did so within this time before.
+        infer_s: a track that begins past a line crossed it unseen, if it did so within this time before; within
+            half of it if the picture's edge cuts its first box or its last,
+        infer_sightings: once it was seen this often: two boxes may be two vehicles,
         infer_speed: and if it moves away from it with this many box heights per second or more.
         double_s: two tracks that cross the same way within this time are one vehicle if they do so in one place,
-            `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one.
+            `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one,
+        shadow_score, shadow_share: or this share, where one is seen much fainter than the other: a shadow, a part.
         unmeasured_s: a longer pause between updates was not measured: nothing is inferred from it.
     """
 
@@ -94,100 +114,18 @@ class CrossingParams:
     rearm: float = 2.5
     confirm_s: float = 0.15
     gone_s: float = 0.6
+    foresight: float = 0.3
     slack: float = 0.25
-    infer_s: float = 0.4
+    infer_s: float = 0.8
+    infer_sightings: int = 3
     infer_speed: float = 0.3
     double_s: float = 0.5
     double_reach: float = 0.4
     double_share: float = 0.6
+    shadow_score: float = 0.6
+    shadow_share: float = 0.25
     unmeasured_s: float = 1.0
     handover: HandoverParams = field(default_factory=HandoverParams)
-
-
-# Planes of the facts, (planes, lines, tracks).
-_SIDE = 0
-"""Side last confirmed: -1, 1; 0: not known."""
-_DISTANCE = 1
-"""Signed distance when last seen."""
-_BORN = 2
-"""Signed distance when first seen."""
-_MIDDLE = 3
-"""Signed distance of the box's middle when it was last on the confirmed side."""
-_WAITS = 4
-"""Since when it has been found on the other side; NaN: it has not."""
-_CUT = 5
-"""When the path last went from one side to the other; NaN: it never did."""
-_VALID = 6
-"""1: that cut was between the line's ends."""
-_COUNTED = 7
-"""Side that it was last counted to; 0: never counted."""
-_GUESSED = 8
-"""1: that cut was not seen, but lies between the last place under one id and the first under another."""
-_ORIGIN = 9
-"""1: it is still to be settled whether it came over the line before it was first seen."""
-_REACH = 10
-"""How far the box reached from its middle across the line when it was last on the confirmed side."""
-_PLANES = 11
-
-
-@dataclass(slots=True)
-class _Rows:
-    """What is known of each track, in the order of ids."""
-
-    ids: NDArray[np.int64]
-    facts: Floats
-    points_px: Floats
-    """(lines, n, 2) when last seen; born_points_px when first seen."""
-    born_points_px: Floats
-    boxes_px: Floats
-    born_boxes_px: Floats
-    velocities_px_s: Floats
-    seen_s: Floats
-    standing: Mask
-    arrived: Mask
-    """Confirmed, and asked whether it continues another track."""
-
-    @staticmethod
-    def none(n_lines: int) -> "_Rows":
-        return _Rows.new(np.zeros(0, np.int64), n_lines)
-
-    @staticmethod
-    def new(ids: NDArray[np.int64], n_lines: int) -> "_Rows":
-        n = len(ids)
-        facts = np.zeros((_PLANES, n_lines, n))
-        facts[[_DISTANCE, _BORN, _MIDDLE, _WAITS, _CUT, _REACH]] = np.nan
-        points = np.full((n_lines, n, 2), np.nan)
-        boxes = np.full((n, 4), np.nan)
-        return _Rows(
-            ids, facts, points, points.copy(), boxes, boxes.copy(), boxes.copy(), np.full(n, np.nan),
-            np.zeros(n, np.bool_), np.zeros(n, np.bool_),
-        )  # fmt: skip
-
-    def kept(self, keep: NDArray[np.intp], new: "_Rows") -> "_Rows":
-        """These rows, and new ones after them."""
-        return _Rows(
-            np.concatenate([self.ids[keep], new.ids]),
-            np.concatenate([self.facts[:, :, keep], new.facts], axis=2),
-            np.concatenate([self.points_px[:, keep], new.points_px], axis=1),
-            np.concatenate([self.born_points_px[:, keep], new.born_points_px], axis=1),
-            np.concatenate([self.boxes_px[keep], new.boxes_px]),
-            np.concatenate([self.born_boxes_px[keep], new.born_boxes_px]),
-            np.concatenate([self.velocities_px_s[keep], new.velocities_px_s]),
-            np.concatenate([self.seen_s[keep], new.seen_s]),
-            np.concatenate([self.standing[keep], new.standing]),
-            np.concatenate([self.arrived[keep], new.arrived]),
-        )
-
-    def departed(self, row: int) -> Departed:
-        return Departed(
-            track=int(self.ids[row]),
-            seen_s=float(self.seen_s[row]),
-            box_px=self.boxes_px[row].copy(),
-            velocity_px_s=self.velocities_px_s[row].copy(),
-            standing=bool(self.standing[row]),
-            facts=self.facts[:, :, row].copy(),
-            points_px=self.points_px[:, row].copy(),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +138,7 @@ class _Counted:
     track: int
     box_px: Floats
     point_px: Floats
+    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,15 +147,13 @@ class _View:
 
     step: Step
     tracks: Tracks
+    boxes_px: Floats
+    """(4, n) corners of the whole vehicles."""
     points_px: Floats
-    """(lines, n, 2)."""
+    """(lines, 2, n)."""
     feet_px: Floats
-    """(n, 2): where each vehicle stands."""
+    """(2, n): where each vehicle stands."""
     distances: Floats
-    middles: Floats
-    """Distances of the boxes' middles."""
-    reaches: Floats
-    """How far each box reaches from its middle, across each line."""
     dead: Floats
     """(2, lines, n): width of the dead zone on the negative and the positive side."""
     zones: Floats
@@ -235,13 +172,15 @@ class CrossingCounter:
             ValueError: two lines have one name.
         """
         check_names(lines)
+        self._frame_size_px = frame_size_px
         self._lines = LineSet(lines, frame_size_px)
+        self._half_room_px = 0.5 * self._lines.room_px
         self._n_lines = len(lines)
         self._params = params or CrossingParams()
         self._references = ReferencePoints(frame_size_px)
         self._timeline = Timeline()
         self._since_s = 0.0
-        self._rows = _Rows.none(self._n_lines)
+        self._rows = Rows.none(self._n_lines)
         self._departures = Departures(self._params.handover)
         self._lineage = Lineage()
         self._recent: deque[_Counted] = deque(maxlen=256)
@@ -260,12 +199,13 @@ class CrossingCounter:
             self._since_s = step.now_s
         if not self._n_lines:
             return []
-        self._align(tracks, step)
+        n_new = self._align(tracks, step)
         self._tracks = tracks
         if not len(tracks):
             return []
         view = self._view(tracks, step)
-        self._note_births(view)
+        if n_new:
+            self._note_births(view, n_new)
         self._note_cuts(view)
         self._welcome(view)
         crossings = self._changes_of_side(view)
@@ -280,80 +220,78 @@ class CrossingCounter:
             return []
         step = self._timeline.advance(t_s)
         facts = self._rows.facts
-        waits = ~np.isnan(facts[_WAITS]) & (facts[_DISTANCE] * facts[_SIDE] < 0) & tracks.confirmed
-        return self._accept(waits, -facts[_SIDE], self._view(tracks, step))
+        waits = (facts[WAITS] < np.inf) & (facts[DISTANCE] * facts[SIDE] < 0) & tracks.confirmed
+        return self._accept(waits, self._view(tracks, step))
 
     def _forget_all(self) -> None:
-        self._rows = _Rows.none(self._n_lines)
+        self._rows = Rows.none(self._n_lines)
         self._references.forget()
         self._departures = Departures(self._params.handover)
         self._lineage.forget()
         self._recent.clear()
 
-    def _align(self, tracks: Tracks, step: Step) -> None:
-        """Make the rows those of `tracks`; remember the tracks that ended."""
+    def _align(self, tracks: Tracks, step: Step) -> int:
+        """Make the rows those of `tracks`; remember the tracks that ended.
+
+        Returns:
+            How many are new: the last ones.
+        """
         rows = self._rows
-        if len(rows.ids) == len(tracks.ids) and np.array_equal(rows.ids, tracks.ids):
-            return
+        if rows.ids.tobytes() == tracks.ids.tobytes():
+            return 0
         lives = np.isin(rows.ids, tracks.ids)
-        for row in np.flatnonzero(~lives):
-            if not math.isnan(rows.seen_s[row]):
-                self._departures.add(rows.departed(int(row)))
+        for row in (~lives).nonzero()[0].tolist():
+            self._departures.add(rows.departed(row))
         self._departures.forget_old(step.now_s)
-        keep = np.flatnonzero(lives)
-        new = tracks.ids[~np.isin(tracks.ids, rows.ids)]
-        self._rows = rows.kept(keep, _Rows.new(new, self._n_lines))
+        keep = lives.nonzero()[0]
+        new = tracks.ids[len(keep) :]
+        self._rows = rows.kept(keep, Rows.new(new, self._n_lines))
         self._references.align(keep, len(new))
         if len(self._lineage) > _MOST_LINEAGE:
             self._lineage.forget((*self._rows.ids.tolist(), *(one.track for one in self._departures)))
+        return len(new)
 
     def _view(self, tracks: Tracks, step: Step) -> _View:
         bodies = self._references.bodies(tracks, step.now_s)
         points = self._lines.pick(bodies.points_px)
         distances = self._lines.distances_px(points)
-        middles = self._lines.distances_px(bodies.middles_px[None])
-        reaches = self._lines.reaches_px(bodies.boxes_px)
-        heights = tracks.boxes_px[:, 3] - tracks.boxes_px[:, 1]
-        width = np.maximum(self._params.dead_zone * heights, 1.0)
+        boxes = tracks.boxes_px.T
+        width = boxes[3] - boxes[1]
+        width *= self._params.dead_zone
+        np.maximum(width, 1.0, out=width)
         np.multiply(width, self._params.rearm, out=width, where=tracks.standing)
-        counted = self._rows.facts[_COUNTED]
-        dead = np.empty((2, *distances.shape))
-        dead[:] = width
-        if counted.any():
+        dead = np.minimum(width, self._half_room_px)
+        counted = self._rows.facts[COUNTED]
+        if np.count_nonzero(counted):
             # A track counted to one side passes a wider zone when it comes back to the other.
-            rearmed = width * self._params.rearm
-            np.copyto(dead[0], rearmed, where=counted > 0)
-            np.copyto(dead[1], rearmed, where=counted < 0)
-        np.minimum(dead, 0.5 * self._lines.room_px, out=dead)
-        zones = (distances > dead[1]).astype(np.float64) - (distances < -dead[0])
-        return _View(
-            step, tracks, points, bodies.points_px[Anchor.BOTTOM], distances, middles, reaches, dead, zones
-        )
+            rearmed = np.minimum(width * self._params.rearm, self._half_room_px)
+            np.copyto(dead[0], rearmed[0], where=counted > 0)
+            np.copyto(dead[1], rearmed[1], where=counted < 0)
+        above, below = (distances > dead[1]).view(np.int8), (distances < -dead[0]).view(np.int8)
+        zones = np.subtract(above, below, dtype=np.float64)
+        feet = bodies.points_px[Anchor.BOTTOM].T
+        return _View(step, tracks, bodies.boxes_px.T, points.swapaxes(1, 2), feet, distances, dead, zones)
 
-    def _note_births(self, view: _View) -> None:
-        rows = self._rows
-        new = np.isnan(rows.seen_s)
-        if not new.any():
-            return
-        rows.facts[_BORN][:, new] = view.distances[:, new]
-        rows.facts[_DISTANCE][:, new] = view.distances[:, new]
-        rows.facts[_MIDDLE][:, new] = view.middles[:, new]
-        rows.facts[_REACH][:, new] = view.reaches[:, new]
-        rows.points_px[:, new] = view.points_px[:, new]
-        rows.born_points_px[:, new] = view.points_px[:, new]
-        rows.born_boxes_px[new] = view.tracks.boxes_px[new]
+    def _note_births(self, view: _View, n_new: int) -> None:
+        rows, new = self._rows, slice(-n_new, None)
+        rows.facts[BORN][:, new] = view.distances[:, new]
+        rows.facts[DISTANCE][:, new] = view.distances[:, new]
+        rows.facts[SETTLED][:, :, new] = view.boxes_px[:, None, new]
+        rows.points_px[:, :, new] = view.points_px[:, :, new]
+        rows.born_points_px[:, :, new] = view.points_px[:, :, new]
+        rows.born_boxes_px[:, new] = view.tracks.boxes_px[new].T
         rows.seen_s[new] = view.step.now_s
 
     def _note_cuts(self, view: _View) -> None:
         """Where the path went from one side of a line to the other since it was last seen."""
         facts = self._rows.facts
-        changed = ((view.distances < 0) != (facts[_DISTANCE] < 0)) & view.tracks.seen
-        if not changed.any():
+        changed = ((view.distances < 0) != (facts[DISTANCE] < 0)) & view.tracks.seen
+        if not np.count_nonzero(changed):
             return
         for line, row in np.argwhere(changed):
             self._note_cut(
-                view, line, row, self._rows.points_px[line, row], self._rows.seen_s[row],
-                view.points_px[line, row], view.step.now_s,
+                view, line, row, self._rows.points_px[line, :, row], self._rows.seen_s[row],
+                view.points_px[line, :, row], view.step.now_s,
             )  # fmt: skip
 
     def _note_cut(
@@ -362,9 +300,22 @@ class CrossingCounter:
         """The path of `row` went over a line or its extension, from one point and moment to another."""
         facts = self._rows.facts[:, line, row]
         share = path_cut(self._lines.lines[line], _point(start_px), _point(end_px), slack_px=math.inf)
-        facts[_CUT] = start_s + (0.5 if share is None else share) * (end_s - start_s)
-        facts[_VALID] = self._cuts(view, line, row, _point(start_px), _point(end_px))
-        facts[_GUESSED] = 0.0
+        facts[CUT] = start_s + (0.5 if share is None else share) * (end_s - start_s)
+        facts[VALID] = self._cuts(view, line, row, _point(start_px), _point(end_px))
+        facts[GUESSED] = 0.0
+        facts[FORESEEN] = self._foresees(view, line, row, end_s - start_s)
+
+    def _foresees(self, view: _View, line: int, row: int, dt_s: float) -> bool:
+        """Whether a track, as it moved when last seen, was to be over the line by now, or nearly."""
+        rows = self._rows
+        if not rows.arrived[row]:
+            return True  # how it moves was not known yet
+        velocity = rows.velocities_px_s[:, row]
+        way_px = (velocity[:2] + velocity[2:]) * (0.5 * dt_s)
+        before, now = float(rows.facts[DISTANCE, line, row]), float(view.distances[line, row])
+        box = rows.boxes_px[:, row]
+        expected = before + self._lines.across(line, _point(way_px))
+        return math.copysign(1.0, now) * expected > -self._params.foresight * float(box[3] - box[1])
 
     def _cuts(self, view: _View, line: int, row: int, start_px: Point, end_px: Point) -> bool:
         """Whether the vehicle of `row`, whose reference point went so, passed between the line's ends.
@@ -379,7 +330,7 @@ class CrossingCounter:
             way_px = (float(velocity[0] + velocity[2]) * 0.5, float(velocity[1] + velocity[3]) * 0.5)
             across = self._lines.across(line, way_px)
             if abs(across) > _STEEP * math.hypot(*way_px):
-                foot_px = _point(view.feet_px[row])
+                foot_px = _point(view.feet_px[:, row])
                 reach = 2.0 * (height_px + abs(float(view.distances[line, row]))) / abs(across)
                 start_px = (foot_px[0] - reach * way_px[0], foot_px[1] - reach * way_px[1])
                 end_px = (foot_px[0] + reach * way_px[0], foot_px[1] + reach * way_px[1])
@@ -388,8 +339,8 @@ class CrossingCounter:
     def _welcome(self, view: _View) -> None:
         """Tracks that were just confirmed: do they continue another one, or where did they come from?"""
         rows, tracks = self._rows, view.tracks
-        due = tracks.confirmed & ~rows.arrived
-        if not due.any():
+        due = tracks.confirmed > rows.arrived
+        if not np.count_nonzero(due):
             return
         rows.arrived |= due
         for row in np.flatnonzero(due):
@@ -398,93 +349,107 @@ class CrossingCounter:
                 rows.departed(int(i))
                 for i in np.flatnonzero(~tracks.seen & (rows.seen_s < born_s) & (rows.ids != tracks.ids[row]))
             ]
-            donor = self._departures.take(rows.born_boxes_px[row], tracks.velocities_px_s[row], born_s, unseen)
+            donor = self._departures.take(rows.born_boxes_px[:, row], tracks.velocities_px_s[row], born_s, unseen)
             if donor is not None:
                 self._hand_over(donor, int(row), view)
-            elif born_s > self._since_s:
-                rows.facts[_ORIGIN][:, row] = 1.0
+            else:
+                near_px = self._params.infer_s * _FASTEST * _size_px(rows.born_boxes_px[:, row])
+                rows.facts[ORIGIN, :, row] = np.abs(rows.facts[BORN, :, row]) < near_px
 
     def _hand_over(self, donor: Departed, row: int, view: _View) -> None:
         """Let the track of `row` go on with what was known of `donor`."""
         rows = self._rows
         self._lineage.go_on(int(rows.ids[row]), after=donor.track)
         facts = rows.facts[:, :, row]
-        knows = donor.facts[_SIDE] != 0
-        for plane in (_SIDE, _COUNTED, _MIDDLE, _REACH):
+        knows = donor.facts[SIDE] != 0
+        for plane in (SIDE, COUNTED, *range(SETTLED.start, SETTLED.stop)):
             facts[plane] = np.where(knows, donor.facts[plane], facts[plane])
         born_s = float(view.tracks.born_s[row])
-        unseen_cut = ((donor.facts[_DISTANCE] < 0) != (facts[_BORN] < 0)) & np.isnan(facts[_CUT])
-        for line in np.flatnonzero(unseen_cut):
-            self._note_cut(
-                view, int(line), row, donor.points_px[line], donor.seen_s, rows.born_points_px[line, row], born_s
-            )
-            facts[_GUESSED, line] = 1.0
+        unseen_cut = ((donor.facts[DISTANCE] < 0) != (facts[BORN] < 0)) & np.isnan(facts[CUT])
+        for line in unseen_cut.nonzero()[0].tolist():
+            born_px = rows.born_points_px[line, :, row]
+            self._note_cut(view, line, row, donor.points_px[line], donor.seen_s, born_px, born_s)
+            facts[GUESSED, line] = 1.0
         # A donor that had cut the line already, and was not counted for it yet.
-        inherits_cut = np.isnan(facts[_CUT])
-        for plane in (_CUT, _VALID, _GUESSED):
+        inherits_cut = np.isnan(facts[CUT])
+        for plane in (CUT, VALID, GUESSED):
             facts[plane] = np.where(inherits_cut, donor.facts[plane], facts[plane])
-        facts[_WAITS] = donor.facts[_WAITS]
-        facts[_ORIGIN] = donor.facts[_ORIGIN]
+        facts[WAITS] = donor.facts[WAITS]
+        facts[ORIGIN] = donor.facts[ORIGIN]
         gone = np.flatnonzero(rows.ids == donor.track)
-        rows.facts[_SIDE][:, gone] = 0.0
-        rows.facts[_WAITS][:, gone] = np.nan
-        rows.facts[_ORIGIN][:, gone] = 0.0
+        rows.facts[SIDE][:, gone] = 0.0
+        rows.facts[WAITS][:, gone] = np.inf
+        rows.facts[ORIGIN][:, gone] = 0.0
 
     def _changes_of_side(self, view: _View) -> list[Crossing]:
-        facts, seen = self._rows.facts, view.tracks.seen
-        side, zones = facts[_SIDE], view.zones
-        known = side != 0
-        first = seen & ~known & (zones != 0)
-        settled = first | (seen & known & (zones == side))
-        facts[_WAITS][seen & (view.distances * side > 0)] = np.nan
-        np.copyto(side, zones, where=first)
-        np.copyto(facts[_MIDDLE], view.middles, where=settled)
-        np.copyto(facts[_REACH], view.reaches, where=settled)
-        other = seen & known & (zones == -side)
-        waits = facts[_WAITS]
-        np.copyto(waits, view.step.now_s, where=other & np.isnan(waits))
-        due = other & (view.step.now_s - waits >= self._params.confirm_s)
-        # Seen on the other side, and gone before that could be confirmed: it went on.
-        unseen_s = view.step.now_s - self._rows.seen_s
-        past = ~seen & (unseen_s >= self._params.gone_s) & (facts[_DISTANCE] * side < 0)
-        due |= past & (~np.isnan(waits) | (zones == -side))
-        due &= view.tracks.confirmed
-        return self._accept(due, -side, view) if due.any() else []
+        facts, tracks, now_s = self._rows.facts, view.tracks, view.step.now_s
+        side, waits, seen = facts[SIDE], facts[WAITS], tracks.seen
+        if np.count_nonzero(side) < side.size:
+            np.copyto(side, view.zones, where=seen & (side == 0))
+        beyond = view.zones * side
+        np.copyto(facts[SETTLED], view.boxes_px[:, None], where=seen & (beyond > 0))
+        np.copyto(waits, np.inf, where=seen & (view.distances * side > 0))
+        other = beyond < 0
+        if not np.count_nonzero(other):
+            return self._gone_on(view, None) if np.count_nonzero(waits < np.inf) else []
+        found = other & seen
+        np.minimum(waits, now_s, out=waits, where=found)
+        return self._gone_on(view, found & (now_s - waits >= self._params.confirm_s))
 
-    def _accept(self, due: Mask, to_side: Floats, view: _View) -> list[Crossing]:
-        """Those of `due` whose boxes moved as a whole.
+    def _gone_on(self, view: _View, due: Mask | None) -> list[Crossing]:
+        """Crossings of those that are `due`, and of those that were seen on the other side and have gone on."""
+        facts, tracks = self._rows.facts, view.tracks
+        unseen_s = view.step.now_s - self._rows.seen_s
+        past = (unseen_s >= self._params.gone_s) > tracks.seen
+        past = past & (facts[DISTANCE] * facts[SIDE] < 0) & (facts[FORESEEN] > 0)
+        past &= (facts[WAITS] < np.inf) | (view.zones * facts[SIDE] < 0)
+        due = past if due is None else past | due
+        due &= tracks.confirmed
+        return self._accept(due, view) if np.count_nonzero(due) else []
+
+    def _accept(self, due: Mask, view: _View) -> list[Crossing]:
+        """Those of `due` whose boxes moved as a whole."""
+        facts = self._rows.facts
+        accepted = []
+        for line, row in np.argwhere(due).tolist():
+            if not self._moved_over(line, row, view):
+                continue
+            facts[SIDE, line, row] *= -1.0
+            facts[SETTLED, line, row] = view.boxes_px[:, row]
+            facts[WAITS, line, row] = np.inf
+            facts[ORIGIN, line, row] = 0.0
+            if facts[VALID, line, row] > 0:
+                accepted.append((line, row))
+        return list(self._emit(accepted, view))
+
+    def _moved_over(self, line: int, row: int, view: _View) -> bool:
+        """Whether the middle of a box moved to the other side as well.
 
         Where something comes to hide a vehicle that stands, its box shrinks from there, and its middle moves; but
         its other end does not.
         """
-        facts = self._rows.facts
-        moved = to_side * (view.middles - facts[_MIDDLE])
-        moved += np.minimum(view.reaches - facts[_REACH], 0.0)
-        enough = 0.5 * np.minimum(view.dead[0], view.dead[1])
-        went = due & (moved > enough)
-        counts = went & (facts[_VALID] > 0)
-        accepted = [(int(line), int(row)) for line, row in np.argwhere(counts)]
-        facts[_SIDE][went] = to_side[went]
-        facts[_MIDDLE][went] = view.middles[went]
-        facts[_REACH][went] = view.reaches[went]
-        facts[_WAITS][went] = np.nan
-        facts[_ORIGIN][went] = 0.0
-        return list(self._emit(accepted, view))
+        facts = self._rows.facts[:, line, row]
+        then, then_reach = self._lines.middle_and_reach_px(line, facts[SETTLED].tolist())
+        now, now_reach = self._lines.middle_and_reach_px(line, view.boxes_px[:, row].tolist())
+        moved = -float(facts[SIDE]) * (now - then) + min(now_reach - then_reach, 0.0)
+        return moved > 0.5 * float(view.dead[:, line, row].min())
 
     def _emit(self, accepted: Iterable[tuple[int, int]], view: _View) -> Iterable[Crossing]:
         facts = self._rows.facts
         for line, row in accepted:
-            facts[_COUNTED, line, row] = facts[_SIDE, line, row]
-            t_s = float(facts[_CUT, line, row])
+            facts[COUNTED, line, row] = facts[SIDE, line, row]
+            t_s = float(facts[CUT, line, row])
             velocity = view.tracks.velocities_px_s[row]
             way_px = (velocity[:2] + velocity[2:]) * (0.5 * (view.step.now_s - t_s))
-            counted = self._counted(line, row, t_s, view.points_px[line, row] - way_px, view)
+            counted = self._counted(line, row, t_s, view.points_px[line, :, row] - way_px, view)
             if not self._is_double(counted, view):
-                yield self._crossing(counted, view, row, inferred=bool(facts[_GUESSED, line, row]))
+                yield self._crossing(counted, view, row, inferred=bool(facts[GUESSED, line, row]))
 
     def _counted(self, line: int, row: int, t_s: float, point_px: Floats, view: _View) -> _Counted:
-        tracks, side = view.tracks, int(self._rows.facts[_SIDE, line, row])
-        return _Counted(line, side, t_s, int(tracks.ids[row]), tracks.boxes_px[row], point_px)
+        tracks, side = view.tracks, int(self._rows.facts[SIDE, line, row])
+        return _Counted(
+            line, side, t_s, int(tracks.ids[row]), tracks.boxes_px[row], point_px, float(tracks.confidences[row])
+        )
 
     def _crossing(self, counted: _Counted, view: _View, row: int, *, inferred: bool) -> Crossing:
         self._recent.append(counted)
@@ -513,58 +478,111 @@ class CrossingCounter:
             row = int(np.searchsorted(view.tracks.ids, old.track))
             lives = row < len(view.tracks) and view.tracks.ids[row] == old.track
             box = view.tracks.boxes_px[row] if lives else old.box_px
-            if _share_of_smaller(box, new.box_px) > params.double_share:
+            faint = min(old.confidence, new.confidence) < params.shadow_score * max(old.confidence, new.confidence)
+            if _share_of_smaller(box, new.box_px) > (params.shadow_share if faint else params.double_share):
                 return True
         return False
 
     def _unseen_origins(self, view: _View) -> list[Crossing]:
         """Tracks that were first seen past a line, or on it, and came over it before."""
         facts = self._rows.facts
-        if not facts[_ORIGIN].any():
+        open_ = facts[ORIGIN] > 0
+        if not np.count_nonzero(open_):
             return []
-        side = facts[_SIDE]
-        open_ = (facts[_ORIGIN] > 0) & view.tracks.seen & (side != 0) & (view.zones == side)
-        if not open_.any():
-            return []
-        facts[_ORIGIN][open_] = 0.0
-        heights = view.tracks.boxes_px[:, 3] - view.tracks.boxes_px[:, 1]
-        since_s = np.maximum(view.step.now_s - view.tracks.born_s, 1e-3)
-        born = side * facts[_BORN]
-        speed = side * (view.distances - facts[_BORN]) / since_s
-        before_s = born / np.maximum(speed, 1e-9)
-        came = open_ & (speed >= self._params.infer_speed * heights)
-        came &= (before_s <= self._params.infer_s) & (before_s >= -since_s)
-        came &= view.tracks.born_s - before_s > self._since_s
-        result = []
-        for line, row in np.argwhere(came):
-            crossing = self._infer(int(line), int(row), float(before_s[line, row]), view)
+        open_ &= view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings)
+        open_ &= view.zones * facts[SIDE] > 0
+        crossings = []
+        for line, row in np.argwhere(open_).tolist():
+            if self._comes_in(row, view):
+                continue
+            facts[ORIGIN, line, row] = 0.0
+            before_s = self._crossed_before(line, row, view)
+            crossing = None if before_s is None else self._infer(line, row, before_s, view)
             if crossing is not None:
-                result.append(crossing)
-        return result
+                crossings.append(crossing)
+        return crossings
+
+    def _crossed_before(self, line: int, row: int, view: _View) -> float | None:
+        """How long before it was first seen a track went over a line, at its speed since; None: it hardly did.
+
+        Negative: it was first seen just before the line, within the dead zone.
+        """
+        side, born_px = (float(self._rows.facts[plane, line, row]) for plane in (SIDE, BORN))
+        born_s, box = float(view.tracks.born_s[row]), view.tracks.boxes_px[row]
+        since_s = max(view.step.now_s - born_s, 1e-3)
+        speed_px_s = side * (float(view.distances[line, row]) - born_px) / since_s
+        if speed_px_s <= 0 or speed_px_s < self._params.infer_speed * float(box[3] - box[1]):
+            return None
+        before_s = side * born_px / speed_px_s
+        measured = born_s - before_s > self._since_s
+        # Where the edge cuts a box, its middle is not the vehicle's, and its speed a guess.
+        cut = self._is_cut(self._rows.born_boxes_px[:, row]) or self._is_cut(box)
+        most_s = self._params.infer_s * (0.5 if cut else 1.0)
+        return before_s if measured and -since_s <= before_s <= most_s else None
+
+    def _is_cut(self, box_px: Floats) -> bool:
+        width_px, height_px = self._frame_size_px
+        x1, y1, x2, y2 = box_px.tolist()
+        return bool(min(x1, y1, width_px - x2, height_px - y2) <= EDGE_PX)
 
     def _infer(self, line: int, row: int, before_s: float, view: _View) -> Crossing | None:
         """The crossing of a track that was first seen `before_s` after it, if its way back cuts the line."""
         rows, tracks = self._rows, view.tracks
-        now_px, born_px = view.points_px[line, row], rows.born_points_px[line, row]
+        now_px, born_px = view.points_px[line, :, row], rows.born_points_px[line, :, row]
         since_s = max(view.step.now_s - float(tracks.born_s[row]), 1e-3)
         back_px = born_px - (now_px - born_px) / since_s * (max(before_s, 0.0) + 0.1)
         if not self._cuts(view, line, row, _point(back_px), _point(now_px)):
             return None
+        if not self._was_in_picture(row, before_s, since_s, view):
+            return None
         t_s = float(tracks.born_s[row]) - before_s
         point_px = born_px - (now_px - born_px) / since_s * before_s
-        rows.facts[_COUNTED, line, row] = rows.facts[_SIDE, line, row]
+        rows.facts[COUNTED, line, row] = rows.facts[SIDE, line, row]
         new = self._counted(line, row, t_s, point_px, view)
         if self._is_double(new, view):
             return None
         return self._crossing(new, view, row, inferred=before_s > 0)
 
+    def _comes_in(self, row: int, view: _View) -> bool:
+        """Whether the picture's edge cuts a track that does not leave over it: where it is is not known yet."""
+        box, velocity = view.tracks.boxes_px[row].tolist(), view.tracks.velocities_px_s[row].tolist()
+        leaving_px_s = self._params.infer_speed * (box[3] - box[1])
+        for axis, room_px in enumerate(self._frame_size_px):
+            speed_px_s = 0.5 * (velocity[axis] + velocity[axis + 2])
+            if box[axis] <= EDGE_PX and speed_px_s > -leaving_px_s:
+                return True
+            if box[axis + 2] >= room_px - EDGE_PX and speed_px_s < leaving_px_s:
+                return True
+        return False
+
+    def _was_in_picture(self, row: int, before_s: float, since_s: float, view: _View) -> bool:
+        """Whether the middle of a vehicle was within the picture already, `before_s` before it was first seen.
+
+        What comes in from beside crossed nothing that the camera sees. When it was first seen the edge may have
+        cut it, and it was then larger than its box: as large at least as it is now.
+        """
+        born, now = self._rows.born_boxes_px[:, row], view.boxes_px[:, row]
+        for axis, room_px in enumerate(self._frame_size_px):
+            low_px, high_px = float(born[axis]), float(born[axis + 2])
+            half_px = 0.5 * float(now[axis + 2] - now[axis])
+            middle_px = 0.5 * (low_px + high_px)
+            if low_px <= EDGE_PX:
+                middle_px = min(middle_px, high_px - half_px)
+            elif high_px >= room_px - EDGE_PX:
+                middle_px = max(middle_px, low_px + half_px)
+            way_px = 0.5 * float(now[axis] + now[axis + 2]) - middle_px
+            if not 0 <= middle_px - way_px / since_s * before_s <= room_px:
+                return False
+        return True
+
     def _remember_seen(self, view: _View) -> None:
-        rows, seen = self._rows, view.tracks.seen
-        np.copyto(rows.facts[_DISTANCE], view.distances, where=seen)
-        np.copyto(rows.points_px, view.points_px, where=seen[:, None])
-        np.copyto(rows.boxes_px, view.tracks.boxes_px, where=seen[:, None])
-        np.copyto(rows.velocities_px_s, view.tracks.velocities_px_s, where=seen[:, None])
-        np.copyto(rows.standing, view.tracks.standing, where=seen)
+        rows, tracks, seen = self._rows, view.tracks, view.tracks.seen
+        np.copyto(rows.facts[DISTANCE], view.distances, where=seen)
+        np.copyto(rows.points_px, view.points_px, where=seen)
+        np.copyto(rows.boxes_px, tracks.boxes_px.T, where=seen)
+        np.copyto(rows.velocities_px_s, tracks.velocities_px_s.T, where=seen)
+        np.copyto(rows.standing, tracks.standing, where=seen)
+        rows.sightings += seen
         np.copyto(rows.seen_s, view.step.now_s, where=seen)
 
 

@@ -42,11 +42,13 @@ class LineSet:
             result[i] = signed_distance_px(self.lines[i], points_px[i % len(points_px)])
         return result
 
-    def reaches_px(self, boxes_px: Floats) -> Floats:
-        """How far each box, (n, 4) corners, reaches from its middle across each line, (lines, n)."""
-        halves = (boxes_px[:, 2:] - boxes_px[:, :2]) * 0.5
-        result: Floats = np.abs(self._normals[0]) * halves[:, 0] + np.abs(self._normals[1]) * halves[:, 1]
-        return result
+    def middle_and_reach_px(self, line: int, box_px: Sequence[float]) -> tuple[float, float]:
+        """Signed distance of a box's middle from a line, and how far the box reaches from there across it."""
+        x1, y1, x2, y2 = box_px
+        normal_x, normal_y = float(self._normals[0, line, 0]), float(self._normals[1, line, 0])
+        reach_px = (abs(normal_x) * (x2 - x1) + abs(normal_y) * (y2 - y1)) * 0.5
+        middle_px = np.array([[[(x1 + x2) * 0.5, (y1 + y2) * 0.5]]])
+        return float(signed_distance_px(self.lines[line], middle_px[0])[0]), reach_px
 
     def across(self, line: int, vector_px: Point) -> float:
         """How far a move goes across the first piece of a line, positive towards its positive side."""

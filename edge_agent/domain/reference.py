@@ -29,7 +29,8 @@ _SAME_WIDTH = 1.25
 _TOUCH = 0.15
 """Boxes this close, as a share of the hidden one's height, touch: detectors draw what they see of it only."""
 
-_WIDTH, _HEIGHT, _SINCE = range(3)
+_WIDTH, _SINCE = 0, 2
+"""Rows of what is known of whole vehicles: width, height, and since when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class ReferencePoints:
     """Reference points of tracks. Rows are those of `Tracks`; `align` is told when they change."""
 
     def __init__(self, frame_size_px: tuple[int, int]) -> None:
-        self._frame_size_px = frame_size_px
+        self._far_px = np.array(frame_size_px, np.float64)[:, None] - EDGE_PX
         self._whole = _unknown(0)
 
     def align(self, kept: NDArray[np.intp], n_new: int) -> None:
@@ -64,49 +65,47 @@ class ReferencePoints:
 
     def bodies(self, tracks: Tracks, now_s: float) -> Bodies:
         """Where each track's vehicle is."""
-        x1, y1, x2, y2 = tracks.boxes_px.T
-        width_px, height_px = self._frame_size_px
-        left, right = x1 <= EDGE_PX, x2 >= width_px - EDGE_PX
-        top, bottom = y1 <= EDGE_PX, y2 >= height_px - EDGE_PX
+        boxes = tracks.boxes_px.T
+        low, high = boxes[:2], boxes[2:]
+        starts, ends = low <= EDGE_PX, high >= self._far_px
         covered = hidden_below(tracks.boxes_px, tracks.seen)
-        cut_x, cut_y = left | right, top | bottom
-        shown = ~(cut_x | cut_y | covered)
-        self._learn(tracks, shown & tracks.seen, now_s)
-        middles = (tracks.boxes_px[:, :2] + tracks.boxes_px[:, 2:]) * 0.5
+        hidden = starts | ends
+        hidden = hidden[0] | hidden[1] | covered
+        sizes = high - low
+        self._learn(sizes, tracks.seen > hidden, now_s)
+        middles = low + high
+        middles *= 0.5
         feet = middles.copy()
-        feet[:, 1] = y2
-        if shown.all():
-            by_anchor = {Anchor.AUTO: middles, Anchor.BOTTOM: feet, Anchor.CENTRE: middles}
-            return Bodies(tracks.boxes_px, middles, by_anchor)
-        widths, heights = self._whole_sizes(tracks, cut_x, now_s)
-        whole = tracks.boxes_px.copy()
-        np.subtract(x2, widths, out=whole[:, 0], where=left & ~right)
-        np.add(x1, widths, out=whole[:, 2], where=right & ~left)
-        np.subtract(y2, heights, out=whole[:, 1], where=top & ~bottom)
-        np.add(y1, heights, out=whole[:, 3], where=bottom & ~top)
-        uncut = (whole[:, :2] + whole[:, 2:]) * 0.5
-        feet[:, 0] = uncut[:, 0]
-        feet[:, 1] = np.where(covered, np.maximum(y1 + heights, whole[:, 3]), whole[:, 3])
+        feet[1] = high[1]
+        if not np.count_nonzero(hidden):
+            by_anchor = {Anchor.AUTO: middles.T, Anchor.BOTTOM: feet.T, Anchor.CENTRE: middles.T}
+            return Bodies(tracks.boxes_px, middles.T, by_anchor)
+        full = self._whole_sizes(sizes, starts[0] | ends[0], now_s)
+        whole = boxes.copy()
+        np.subtract(high, full, out=whole[:2], where=starts > ends)
+        np.add(low, full, out=whole[2:], where=ends > starts)
+        uncut = whole[:2] + whole[2:]
+        uncut *= 0.5
+        feet[0], feet[1] = uncut[0], whole[3]
+        np.maximum(low[1] + full[1], whole[3], out=feet[1], where=covered)
         uncovered = uncut.copy()
-        uncovered[:, 1] = (whole[:, 1] + feet[:, 1]) * 0.5
-        return Bodies(whole, uncut, {Anchor.AUTO: uncovered, Anchor.BOTTOM: feet, Anchor.CENTRE: middles})
+        np.multiply(whole[1] + feet[1], 0.5, out=uncovered[1])
+        by_anchor = {Anchor.AUTO: uncovered.T, Anchor.BOTTOM: feet.T, Anchor.CENTRE: middles.T}
+        return Bodies(whole.T, uncut.T, by_anchor)
 
-    def _learn(self, tracks: Tracks, shown: Mask, now_s: float) -> None:
-        boxes = tracks.boxes_px
-        np.subtract(boxes[:, 2], boxes[:, 0], out=self._whole[_WIDTH], where=shown)
-        np.subtract(boxes[:, 3], boxes[:, 1], out=self._whole[_HEIGHT], where=shown)
+    def _learn(self, sizes_px: Floats, shown: Mask, now_s: float) -> None:
+        np.copyto(self._whole[:_SINCE], sizes_px, where=shown)
         np.copyto(self._whole[_SINCE], now_s, where=shown)
 
-    def _whole_sizes(self, tracks: Tracks, cut_x: Mask, now_s: float) -> tuple[Floats, Floats]:
-        """Width and height that each vehicle has when nothing of it is hidden, as well as it is known."""
-        boxes, whole = tracks.boxes_px, self._whole
-        widths, heights = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-        fresh = now_s - whole[_SINCE] <= _WHOLE_SIZE_HOLDS_S
-        fresh &= cut_x | (np.maximum(widths, whole[_WIDTH]) < _SAME_WIDTH * np.minimum(widths, whole[_WIDTH]))
-        return (
-            np.where(fresh, np.maximum(whole[_WIDTH], widths), widths),
-            np.where(fresh, np.maximum(whole[_HEIGHT], heights), heights),
-        )
+    def _whole_sizes(self, sizes_px: Floats, cut_x: Mask, now_s: float) -> Floats:
+        """Width and height, (2, n), of each vehicle when nothing of it is hidden, as well as they are known."""
+        whole, width_px = self._whole, sizes_px[0]
+        like = np.maximum(width_px, whole[_WIDTH]) < _SAME_WIDTH * np.minimum(width_px, whole[_WIDTH])
+        like |= cut_x
+        like &= now_s - whole[_SINCE] <= _WHOLE_SIZE_HOLDS_S
+        result = sizes_px.copy()
+        np.maximum(whole[:_SINCE], sizes_px, out=result, where=like)
+        return result
 
 
 def _unknown(n: int) -> Floats:
@@ -117,12 +116,15 @@ def hidden_below(boxes_px: Floats, seen: Mask) -> Mask:
     """Mask, (n,), of boxes whose lower end a nearer box may hide: one that reaches further down."""
     if len(boxes_px) < 2:
         return np.zeros(len(boxes_px), np.bool_)
-    x1, y1, x2, y2 = boxes_px.T
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes_px.T)
+    low = y2[:, None]
+    nearer = low < y2
+    nearer &= y1[:, None] < y1
+    nearer &= low + (_TOUCH * (y2 - y1))[:, None] > y1
+    nearer &= seen
+    if not np.count_nonzero(nearer):
+        return np.zeros(len(boxes_px), np.bool_)
     across = np.minimum(x2[:, None], x2)
     across -= np.maximum(x1[:, None], x1)
-    hidden = across > (0.3 * (x2 - x1))[:, None]
-    hidden &= y1 < (y2 + _TOUCH * (y2 - y1))[:, None]
-    hidden &= y1 > y1[:, None]
-    hidden &= y2 > y2[:, None]
-    hidden &= seen
-    return np.asarray(hidden.any(axis=1))
+    nearer &= across > (0.3 * (x2 - x1))[:, None]
+    return np.asarray(nearer.any(axis=1))

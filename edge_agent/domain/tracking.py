@@ -1,5 +1,6 @@
 """Tracks: which box of this frame is the same vehicle as which box before."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import overload
@@ -15,37 +16,36 @@ from edge_agent.domain.association import (
     copies_and_parts,
     pair_costs,
 )
+from edge_agent.domain.flow import FlowField, FlowParams
 from edge_agent.domain.frames import Detections
 from edge_agent.domain.motion_model import (
+    GROWTH,
     POSITION,
+    STATE_ROWS,
+    VAR_V,
     VELOCITY,
     MotionModel,
     MotionParams,
+    corners_of,
     to_centre_and_size,
-    to_corners,
 )
 from edge_agent.domain.timeline import Step, Timeline
 
 _KNOWN_HITS = 4
+_WAY_BACK = (1.0, 0.67, 0.33)
+"""Shares of the age of a track whose speed has just become known, at which it is noted to have moved alike."""
 _TRAIL_S = 1.0
 _KEEPS_GROWING_S = 0.2
-_ROW = np.dtype(
-    [
-        ("id", np.int64),
-        ("hits", np.int64),  # detections, and the frames since it began
-        ("frames", np.int64),
-        ("cls", np.int64),
-        ("born_s", np.float64),
-        ("seen_s", np.float64),
-        ("trail_px", np.float64, 2),  # where it was about a second ago
-        ("seen", np.bool_),  # by this very frame
-        ("confirmed", np.bool_),
-        ("standing", np.bool_),  # as of when it was last seen
-    ]
-)
-"""What is known of a track beside its motion and its votes."""
 _FAR_PX = 1e6
 """No picture is this large; a box beyond it is a fault of the detector."""
+
+# What is known of tracks beside their motion and their votes: rows of three arrays, one track per column.
+_ID, _HITS, _FRAMES, _CLASS = range(4)
+"""Whole numbers; detections, and the frames since it began."""
+_BORN_S, _SEEN_S, _TRAIL_X, _TRAIL_Y = range(4)
+"""Figures; the trail is where it was about a second ago."""
+_SEEN, _CONFIRMED, _STANDING = range(3)
+"""Yes or no: seen by this very frame; standing as of when it was last seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +154,14 @@ class TrackerParams:
     max_tracks: int = 1000
     motion: MotionParams = field(default_factory=MotionParams)
     association: AssociationParams = field(default_factory=AssociationParams)
+    flow: FlowParams = field(default_factory=FlowParams)
 
 
 class Tracker:
     """Follows objects from frame to frame. Pure: time is an argument.
 
-    All tracks are rows of a few arrays, in the order of their ids, so that an update costs a fixed number of array
-    operations whatever the number of tracks.
+    All tracks are columns of a few arrays, in the order of their ids, so that an update costs a fixed number of
+    array operations whatever the number of tracks.
     """
 
     def __init__(self, params: TrackerParams | None = None) -> None:
@@ -172,9 +173,12 @@ class Tracker:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        self._rows = np.zeros(0, _ROW)
-        self._states = np.zeros((5, 0, 4))
+        self._states = np.zeros((STATE_ROWS, 0))
+        self._numbers = np.zeros((4, 0), np.int64)
+        self._figures = np.zeros((4, 0))
+        self._flags = np.zeros((3, 0), np.bool_)
         self._votes = np.zeros((0, len(self._class_names)))
+        self._flow = FlowField(self._params.flow)
 
     def update(self, detections: Detections, t_s: float) -> Tracks:
         """Take in one frame; returns all tracks that live, seen or not, confirmed or not.
@@ -191,13 +195,23 @@ class Tracker:
         if step.dt_s > self._params.lost_s:
             self._bury(step)
         boxes = _Boxes.usable(detections, self._params)
-        self._predict(step)
-        self._rows["frames"] += 1
-        self._rows["seen"] = False
-        taken = self._match(boxes, step)
+        missed_s = self._missed_s(step)
+        self._predict(step, missed_s)
+        taken = self._match(boxes, step, missed_s)
         self._begin(boxes, taken, step)
         self._bury(step)
+        if self._flow.due(step.now_s):
+            self._note_flow(step.now_s)
         return self._snapshot()
+
+    def _all(self, flag: int) -> bool:
+        return bool(np.count_nonzero(self._flags[flag]) == self._flags.shape[1])
+
+    def _missed_s(self, step: Step) -> Floats | None:
+        """For how long each track was not seen, up to the frame before this one; None: they all were in that."""
+        if self._all(_SEEN):
+            return None
+        return np.asarray(step.now_s - step.dt_s - self._figures[_SEEN_S])
 
     def _check_classes(self, class_names: Sequence[str]) -> None:
         if class_names is self._class_names:
@@ -205,149 +219,198 @@ class Tracker:
         if self._next_id > 1 and list(class_names) != list(self._class_names):
             raise ValueError("the detector's classes changed; a tracker votes over one set: make a new one")
         self._class_names = class_names
-        if not len(self._rows):
+        if not self._numbers.size:
             self._forget_all()
 
-    def _predict(self, step: Step) -> None:
-        if not len(self._rows) or not step.dt_s:
+    def _predict(self, step: Step, missed_s: Floats | None) -> None:
+        if not self._numbers.size or not step.dt_s:
             return
-        rows, missed_s = self._rows, step.now_s - step.dt_s - self._rows["seen_s"]
-        growing = (rows["hits"] >= _KNOWN_HITS) & (missed_s <= 0)
-        if growing.all():
-            self._model.predict(self._states, step.dt_s, growing)
+        states, known = self._states, self._numbers[_HITS] >= _KNOWN_HITS
+        if missed_s is None:
+            self._model.predict(states, step.dt_s, known)
             return
-        self._states[VELOCITY, missed_s > _KEEPS_GROWING_S, 2:] = 0.0
-        waiting = rows["standing"] & (missed_s + step.dt_s > self._params.tentative_s)
-        held = self._states[:, waiting].copy()
-        self._model.predict(self._states, step.dt_s, growing)
+        states[GROWTH, missed_s > _KEEPS_GROWING_S] = 0.0
+        waiting = self._flags[_STANDING] & (missed_s + step.dt_s > self._params.tentative_s)
+        held = states[:, waiting]
         held[VELOCITY] = 0.0
-        self._states[:, waiting] = held
+        self._model.predict(states, step.dt_s, known & (missed_s <= 0))
+        states[:, waiting] = held
 
-    def _match(self, boxes: "_Boxes", step: Step) -> NDArray[np.bool_]:
+    def _match(self, boxes: "_Boxes", step: Step, missed_s: Floats | None) -> Ints:
         """Give boxes to the tracks that live: first the good boxes, then the poor ones to whom got none.
 
         Returns:
-            Mask of the boxes that were given away.
+            The boxes that were given away.
         """
-        taken = np.zeros(len(boxes.scores), np.bool_)
-        rows = self._rows
-        if not len(rows) or not len(taken):
-            return taken
-        missed_s = np.maximum(step.now_s - step.dt_s - rows["seen_s"], 0.0)
-        missed_s[rows["standing"]] = 0.0
-        known = rows["hits"] >= _KNOWN_HITS
+        numbers, flags = self._numbers, self._flags
+        numbers[_FRAMES] += 1
+        flags[_SEEN] = False
+        if not numbers.size or not len(boxes.scores):
+            return np.empty(0, np.intp)
+        if missed_s is not None:
+            missed_s = np.maximum(missed_s, 0.0) * ~flags[_STANDING]
         costs = pair_costs(
             self._states,
-            rows["cls"],
-            known,
+            numbers[_CLASS],
+            numbers[_HITS] >= _KNOWN_HITS,
             missed_s,
             boxes.measured_px,
             boxes.class_ids,
             self._params.association,
         )
-        good = boxes.scores >= self._params.birth_score
-        if good.all():
+        n_good = boxes.n_good
+        if n_good == len(boxes.scores):
             tracks, columns = best_pairs(costs, self._params.association.unlikely)
         else:
-            tracks, columns = self._match_twice(costs, good)
-        taken[columns] = True
-        self._take_in(tracks, boxes, columns, step)
-        return taken
+            tracks, columns = self._match_twice(costs, n_good)
+        if len(tracks):
+            self._take_in(tracks, boxes, columns, step)
+        return columns
 
-    def _match_twice(self, costs: Floats, good: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    def _match_twice(self, costs: Floats, n_good: int) -> tuple[Ints, Ints]:
         unlikely = self._params.association.unlikely
-        better, poorer = np.flatnonzero(good), np.flatnonzero(~good)
-        tracks, columns = best_pairs(costs[:, better], unlikely)
+        tracks, columns = best_pairs(costs[:, :n_good], unlikely)
         rest = np.ones(len(costs), np.bool_)
         rest[tracks] = False
-        others = np.flatnonzero(rest)
-        more, poor_columns = best_pairs(costs[np.ix_(others, poorer)], unlikely)
-        return np.concatenate([tracks, others[more]]), np.concatenate([better[columns], poorer[poor_columns]])
+        others = rest.nonzero()[0]
+        more, poor_columns = best_pairs(costs[others, n_good:], unlikely)
+        return np.concatenate([tracks, others[more]]), np.concatenate([columns, poor_columns + n_good])
 
     def _take_in(self, tracks: Ints, boxes: "_Boxes", columns: Ints, step: Step) -> None:
-        if not len(tracks):
-            return
-        scores, measured_px = boxes.scores[columns], boxes.measured_px[columns]
-        error = np.where(scores >= self._params.birth_score, 1.0, self._params.low_score_error)
-        states = self._model.correct(self._states[:, tracks], measured_px, error)
-        self._states[:, tracks] = states
-        some, classes = self._rows[tracks], boxes.class_ids[columns]
-        self._votes[tracks, classes] += scores
-        if (classes != some["cls"]).any():
-            some["cls"] = self._votes[tracks].argmax(axis=1)
-        some["hits"] += 1
-        some["trail_px"] += _steps_of_trails(states[POSITION], some, step)
-        some["seen_s"] = step.now_s
-        some["seen"] = True
-        some["standing"] = _standing(states[POSITION], some, self._params)
-        proven = (some["hits"] >= 2) & (step.now_s - some["born_s"] >= self._params.confirm_s)
-        proven &= some["hits"] >= self._params.confirm_share * some["frames"]
-        some["confirmed"] |= proven
-        self._rows[tracks] = some
+        """What the boxes tell of their tracks. It is reckoned for all tracks; it changes nothing of the others."""
+        states, numbers, figures, flags = self._states, self._numbers, self._figures, self._flags
+        seen = flags[_SEEN]
+        seen[tracks] = True
+        source = np.zeros(states.shape[1], np.intp)  # of the others it does not matter
+        source[tracks] = columns
+        error_var = None if boxes.error_var is None else boxes.error_var.take(source)
+        self._model.correct(states, boxes.measured_px.take(source, axis=1), seen, error_var)
+        self._vote(tracks, boxes.class_ids.take(columns), boxes.scores.take(columns))
+        numbers[_HITS] += seen
+        trails_px = figures[_TRAIL_X : _TRAIL_Y + 1]
+        ahead_px = states[:2] - trails_px
+        share = (1.0 - np.exp((figures[_SEEN_S] - step.now_s) / _TRAIL_S)) * seen
+        trails_px += ahead_px * share
+        figures[_SEEN_S, tracks] = step.now_s
+        ahead_px *= 1.0 - share
+        np.copyto(flags[_STANDING], self._stand(ahead_px), where=seen)
+        if not self._all(_CONFIRMED):
+            self._confirm()
 
-    def _begin(self, boxes: "_Boxes", taken: NDArray[np.bool_], step: Step) -> None:
+    def _vote(self, tracks: Ints, classes: Ints, scores: Floats) -> None:
+        self._votes[tracks, classes] += scores
+        voted = self._numbers[_CLASS]
+        disputed = voted.take(tracks) != classes
+        if np.count_nonzero(disputed):
+            disputed = tracks[disputed]
+            voted[disputed] = self._votes[disputed].argmax(axis=1)
+
+    def _stand(self, ahead_px: Floats) -> NDArray[np.bool_]:
+        """Those that stand still. Their trails tell: the speed of a jittering box is never 0."""
+        ahead_px *= ahead_px
+        near_px2 = self._states[2] * self._states[3] * (self._params.standing_speed * _TRAIL_S) ** 2
+        old = self._figures[_SEEN_S] - self._figures[_BORN_S] >= 0.5 * _TRAIL_S
+        old &= ahead_px[0] + ahead_px[1] < near_px2
+        return np.asarray(old)
+
+    def _confirm(self) -> None:
+        """Those that were seen in this frame, and long and often enough."""
+        numbers, figures, params = self._numbers, self._figures, self._params
+        proven = self._flags[_SEEN] & (numbers[_HITS] >= 2)
+        proven &= figures[_SEEN_S] - figures[_BORN_S] >= params.confirm_s
+        proven &= numbers[_HITS] >= params.confirm_share * numbers[_FRAMES]
+        self._flags[_CONFIRMED] |= proven
+
+    def _begin(self, boxes: "_Boxes", taken: Ints, step: Step) -> None:
         """A new track for each good box that no track explains."""
-        new = np.flatnonzero(~taken & ~boxes.doubtful & (boxes.scores >= self._params.birth_score))
-        new = new[: max(0, self._params.max_tracks - len(self._rows))]
-        if not len(new):
+        if len(taken) == len(boxes.scores):
             return
-        rows = np.zeros(len(new), _ROW)
-        rows["id"] = np.arange(self._next_id, self._next_id + len(new))
-        rows["born_s"] = rows["seen_s"] = step.now_s
-        rows["hits"] = rows["frames"] = 1
-        rows["seen"] = True
-        rows["cls"] = boxes.class_ids[new]
-        rows["trail_px"] = boxes.measured_px[new, :2]
-        votes = np.zeros((len(new), self._votes.shape[1]))
-        votes[np.arange(len(new)), boxes.class_ids[new]] = boxes.scores[new]
-        self._rows = np.concatenate([self._rows, rows])
-        self._states = np.concatenate([self._states, self._model.begin(boxes.measured_px[new])], axis=1)
+        free = boxes.may_begin.copy()
+        free[taken] = False
+        new = free.nonzero()[0][: max(0, self._params.max_tracks - self._numbers.shape[1])]
+        n = len(new)
+        if not n:
+            return
+        measured_px, classes = boxes.measured_px[:, new], boxes.class_ids[new]
+        numbers, figures = np.ones((4, n), np.int64), np.full((4, n), step.now_s)
+        flags = np.zeros((3, n), np.bool_)
+        numbers[_ID] = np.arange(self._next_id, self._next_id + n)
+        numbers[_CLASS] = classes
+        figures[_TRAIL_X:] = measured_px[:2]
+        flags[_SEEN] = True
+        votes = np.zeros((n, self._votes.shape[1]))
+        votes[np.arange(n), classes] = boxes.scores[new]
+        states = self._model.begin(measured_px)
+        self._expect_flow(states)
+        self._states = np.concatenate([self._states, states], axis=1)
+        self._numbers = np.concatenate([self._numbers, numbers], axis=1)
+        self._figures = np.concatenate([self._figures, figures], axis=1)
+        self._flags = np.concatenate([self._flags, flags], axis=1)
         self._votes = np.concatenate([self._votes, votes])
-        self._next_id += len(new)
+        self._next_id += n
+
+    def _expect_flow(self, states: Floats) -> None:
+        """Let new tracks move as others did in their place."""
+        for column in range(states.shape[1]):
+            x_px, y_px, width_px, height_px = states[POSITION, column].tolist()
+            area_px2 = width_px * height_px
+            vx, vy, variance, share = self._flow.expected(x_px, y_px, math.sqrt(area_px2))
+            if share:
+                states[4:6, column] = np.array((vx, vy)) * (share * math.sqrt(area_px2))
+                first = states[VAR_V, column][0]
+                states[VAR_V.start, column] = share * variance * area_px2 + (1 - share) * first
+
+    def _note_flow(self, now_s: float) -> None:
+        """Learn from those whose speed is known, and who do not wait."""
+        flags = self._flags
+        moving = flags[_SEEN] & flags[_CONFIRMED] & ~flags[_STANDING] & (self._numbers[_HITS] >= _KNOWN_HITS)
+        moves = self._states[:8, moving]
+        fresh = self._numbers[_HITS, moving] == _KNOWN_HITS
+        if np.count_nonzero(fresh):  # how they came to where they are is known only now
+            ages_s = now_s - self._figures[_BORN_S, moving][fresh]
+            moves = np.concatenate(
+                [moves, *(_back(moves[:, fresh], ages_s * share) for share in _WAY_BACK)], axis=1
+            )
+        self._flow.note(moves, now_s)
 
     def _bury(self, step: Step) -> None:
         """Forget those that were not seen for too long."""
-        rows, params = self._rows, self._params
-        unseen_s = step.now_s - rows["seen_s"]
-        if not unseen_s.any():
+        flags, params = self._flags, self._params
+        unseen_s = step.now_s - self._figures[_SEEN_S]
+        if not unseen_s.size or not unseen_s.max() > min(params.tentative_s, params.lost_s, params.parked_s):
             return
-        patience_s = np.where(rows["standing"], params.parked_s, params.lost_s)
-        patience_s[~rows["confirmed"]] = params.tentative_s
+        patience_s = np.where(flags[_STANDING], params.parked_s, params.lost_s)
+        patience_s[~flags[_CONFIRMED]] = params.tentative_s
         alive = unseen_s <= patience_s
-        if not alive.all():
-            self._rows, self._votes = rows[alive], self._votes[alive]
-            self._states = self._states[:, alive]
+        if np.count_nonzero(alive) < len(alive):
+            self._states, self._votes = self._states[:, alive], self._votes[alive]
+            self._numbers, self._figures = self._numbers[:, alive], self._figures[:, alive]
+            self._flags = flags[:, alive]
 
     def _snapshot(self) -> Tracks:
-        rows = self._rows.copy()
+        numbers, figures, flags = self._numbers.copy(), self._figures.copy(), self._flags.copy()
+        corners = corners_of(self._states)
+        classes = numbers[_CLASS]
         return Tracks(
-            ids=rows["id"],
-            boxes_px=to_corners(self._states[POSITION]),
-            velocities_px_s=to_corners(self._states[VELOCITY]),
-            class_ids=rows["cls"],
-            confidences=self._votes[np.arange(len(rows)), rows["cls"]] / rows["hits"],
-            seen=rows["seen"],
-            confirmed=rows["confirmed"],
-            standing=rows["standing"],
-            born_s=rows["born_s"],
-            seen_s=rows["seen_s"],
+            ids=numbers[_ID],
+            boxes_px=corners[0].T,
+            velocities_px_s=corners[1].T,
+            class_ids=classes,
+            confidences=self._votes[np.arange(len(classes)), classes] / numbers[_HITS],
+            seen=flags[_SEEN],
+            confirmed=flags[_CONFIRMED],
+            standing=flags[_STANDING],
+            born_s=figures[_BORN_S],
+            seen_s=figures[_SEEN_S],
             class_names=self._class_names,
         )
 
 
-def _steps_of_trails(positions_px: Floats, rows: NDArray[np.void], step: Step) -> Floats:
-    """How far each trail follows its box: it is about a second behind."""
-    share = 1.0 - np.exp((rows["seen_s"] - step.now_s) / _TRAIL_S)
-    return np.asarray((positions_px[:, :2] - rows["trail_px"]) * share[:, None])
-
-
-def _standing(positions_px: Floats, rows: NDArray[np.void], params: TrackerParams) -> NDArray[np.bool_]:
-    """Those that stand still. Their trails tell: the speed of a jittering box is never 0."""
-    ahead = positions_px[:, :2] - rows["trail_px"]
-    ahead *= ahead
-    near_px2 = (params.standing_speed * _TRAIL_S) ** 2 * positions_px[:, 2] * positions_px[:, 3]
-    old = rows["seen_s"] - rows["born_s"] >= 0.5 * _TRAIL_S
-    return np.asarray((ahead[:, 0] + ahead[:, 1] < near_px2) & old)
+def _back(moves: Floats, ages_s: Floats) -> Floats:
+    """Moves, (8, n), as they were some time ago."""
+    earlier = moves.copy()
+    earlier[:2] -= moves[4:6] * ages_s
+    return earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,30 +418,53 @@ class _Boxes:
     """One frame's boxes that can be used, best score first."""
 
     measured_px: Floats
-    """(n, 4), centre and size."""
+    """(4, n), centre and size."""
     scores: Floats
     class_ids: NDArray[np.int64]
-    doubtful: NDArray[np.bool_]
-    """Those that may be a part of what another box shows."""
+    n_good: int
+    """How many have a good score; the rest may continue tracks only."""
+    error_var: Floats | None
+    """By what factor the variance of each is larger than usual; None: of none."""
+    may_begin: NDArray[np.bool_]
+    """Those that may begin a track: they have a good score, and are hardly a part of what another box shows."""
 
     @staticmethod
     def usable(detections: Detections, params: TrackerParams) -> "_Boxes":
-        corners = np.asarray(detections.boxes_px, np.float64).reshape(-1, 4)
         scores = np.asarray(detections.scores, np.float64)
-        class_ids = np.asarray(detections.class_ids, np.int64)
-        # Comparisons with NaN are false: what has no place or no area is not sound.
-        sound = (corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])
-        if not (corners.size and corners.min() > -_FAR_PX and corners.max() < _FAR_PX):
-            sound &= (np.abs(corners) < _FAR_PX).all(axis=1)
-        sound &= (scores >= params.keep_score) & (class_ids >= 0)
-        sound &= class_ids < len(detections.class_names)
-        order = np.argsort(-scores, kind="stable")
-        if not sound.all():
-            order = order[sound[order]]
-        order = order[: params.max_tracks]
-        corners, scores = corners[order], np.minimum(scores[order], 1.0)
-        surely, perhaps = copies_and_parts(corners, scores, params.association)
-        if not surely.any():
-            return _Boxes(to_centre_and_size(corners), scores, class_ids[order], perhaps)
-        own = ~surely
-        return _Boxes(to_centre_and_size(corners[own]), scores[own], class_ids[order][own], perhaps[own])
+        order = (-scores).argsort(kind="stable")
+        corners = np.array(detections.boxes_px.reshape(-1, 4).take(order, axis=0).T, np.float64, order="C")
+        scores, class_ids = scores.take(order), np.asarray(detections.class_ids, np.int64).take(order)
+        sound = _sound(corners, scores, class_ids, len(detections.class_names), params.keep_score)
+        if np.count_nonzero(sound) < len(sound) or len(sound) > params.max_tracks:
+            some = sound.nonzero()[0][: params.max_tracks]
+            corners, scores, class_ids = corners.take(some, axis=1), scores.take(some), class_ids.take(some)
+        scores = np.minimum(scores, 1.0)
+        doubts = copies_and_parts(corners, scores, params.association)
+        doubtful = None
+        if doubts is not None:
+            own = ~doubts[0]
+            corners, scores, class_ids, doubtful = corners[:, own], scores[own], class_ids[own], doubts[1][own]
+        good = scores >= params.birth_score
+        n_good = int(np.count_nonzero(good))
+        return _Boxes(
+            measured_px=to_centre_and_size(corners),
+            scores=scores,
+            class_ids=class_ids,
+            n_good=n_good,
+            error_var=None if n_good == len(good) else np.where(good, 1.0, params.low_score_error**2),
+            may_begin=good if doubtful is None else good & ~doubtful,
+        )
+
+
+def _sound(
+    corners_px: Floats, scores: Floats, class_ids: NDArray[np.int64], n_classes: int, keep_score: float
+) -> NDArray[np.bool_]:
+    """Which boxes, (4, n) corners, have a place, an area, a score that counts, and a class."""
+    # Comparisons with NaN are false: what has no place or no area is not sound.
+    ordered = corners_px[2:] > corners_px[:2]
+    sound = ordered[0] & ordered[1]
+    sound &= scores >= keep_score
+    sound &= class_ids.view(np.uint64) < n_classes  # below 0 is far above
+    if not np.vdot(corners_px, corners_px) < _FAR_PX**2:  # else none of them is as far
+        sound &= (np.abs(corners_px) < _FAR_PX).all(axis=0)
+    return np.asarray(sound)

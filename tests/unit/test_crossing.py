@@ -135,16 +135,6 @@ def test_no_lines_count_nothing() -> None:
     assert _count(_drive(100.0, 10), ()) == []
 
 
-def test_memory_does_not_grow() -> None:
-    tracker, counter = Tracker(), CrossingCounter([LINE], SIZE_PX)
-    for number in range(2000):
-        x, y = 40 + 97 * (number % 6), 40 + 61 * (number % 5)
-        found = detections([(x, y, x + 40, y + 30)], [0.7], ["car"])
-        counter.update(tracker.update(found, number * 0.5), number * 0.5)
-    held = sum(len(value) for value in vars(counter).values() if hasattr(value, "__len__"))
-    assert held < 600
-
-
 number = st.one_of(st.floats(allow_nan=True, allow_infinity=True, width=32), st.floats(0, 640, width=32))
 
 

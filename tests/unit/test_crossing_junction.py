@@ -21,7 +21,22 @@ def test_both_directions_are_true_at_any_frame_rate(frames: Frames, fps: int) ->
     assert abs(n_out - TRUTH[1]) <= 2
 
 
-@pytest.mark.parametrize(("fps", "most"), [(30, 2.0), (15, 2.0), (10, 2.0), (6, 2.0), (5, 2.0), (3, 2.0)])
+def test_both_directions_are_true_from_nearly_any_first_frame(frames: Frames) -> None:
+    every = [one for step in (1, 2, 3, 5, 6) for one in phases(frames, step, count)]
+    good = [
+        abs(n_in + n_out - 45) <= 2 and abs(n_in - TRUTH[0]) <= 2 and abs(n_out - TRUTH[1]) <= 2
+        for n_in, n_out in every
+    ]
+    assert len(every) == 17
+    assert sum(good) >= 16, every
+
+
+def test_three_frames_a_second_tell_the_directions(frames: Frames) -> None:
+    every = phases(frames, 10, count)
+    assert all(abs(n_in - TRUTH[0]) <= 5 and abs(n_out - TRUTH[1]) <= 5 for n_in, n_out in every), every
+
+
+@pytest.mark.parametrize(("fps", "most"), [(30, 2.0), (15, 2.0), (10, 2.0), (6, 2.0), (5, 2.0), (3, 3.0)])
 def test_no_lucky_first_frame_is_needed(frames: Frames, fps: int, most: float) -> None:
     every = phases(frames, 30 // fps, count)
     assert abs(fmean(map(sum, every)) - 45) <= most

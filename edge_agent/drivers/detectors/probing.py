@@ -19,7 +19,7 @@ _VEHICLES = ((60, 120, 70, (40, 40, 170)), (190, 100, 46, (200, 200, 200)), (150
 MANY_IN_NOISE = 10
 """A model that finds so many things in noise is not right, or not fed rightly."""
 _FEW_IN_NOISE = 2
-"""What a model that is fed rightly may find there. One that was trained on drawings finds more, however it is fed."""
+"""What a model that is fed rightly may find there. One that learnt from drawings finds more, however it is fed."""
 _NOISE_SCORE = 0.1
 _WAVER_SCORE = 0.01
 

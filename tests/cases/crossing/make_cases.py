@@ -97,6 +97,19 @@ def hidden(way: Way, *spans_s: tuple[float, float]) -> Way:
     return lambda t_s: None if any(a <= t_s < b for a, b in spans_s) else way(t_s)
 
 
+def behind(way: Way, cover: Way, size_px: tuple[float, float]) -> Way:
+    """The same way, unseen where its middle is behind what covers it, so large and on a way of its own."""
+
+    def shown(t_s: float) -> tuple[float, float] | None:
+        at, over = way(t_s), cover(t_s)
+        if at is None or over is None:
+            return at
+        covered = abs(at[0] - over[0]) < 0.5 * size_px[0] and abs(at[1] - over[1]) < 0.5 * size_px[1]
+        return None if covered else at
+
+    return shown
+
+
 def aside(way: Way, x_px: float, y_px: float) -> Way:
     """The same way, so far aside."""
 
@@ -337,6 +350,114 @@ def fast() -> None:
     write("bent_line", "A line of four pieces; cars cross it near its bends.", film, expect(5, 1), bent)
 
 
+def hidden_and_doubled() -> None:
+    film = Film(40, 30)
+    truck = straight((-150, 196), (75, 0), 3.0)
+    film.add(truck, (230, 120), missed=0.0, classes=(2,))
+    for i in range(5):
+        way = straight((100 + 110 * i, 20), (0, 45), 0.6 * i)
+        film.add(behind(way, truck, (230, 120)), (52, 40), missed=0.05)
+    write(
+        "hidden_by_a_truck",
+        "A truck drives along just past the line while five cars cross it behind the truck, unseen for seconds.",
+        film,
+        expect(5, 0, (1, 2, 3, 5)),
+    )
+
+    film = Film(41, 26)
+    bus = lambda t_s: (320.0, 168.0)  # noqa: E731
+    film.add(bus, (150, 90), missed=0.02, classes=(1,))
+    for i in range(4):
+        way = straight((660, 150), (-95, 0), 1.0 + 5 * i)
+        film.add(behind(way, bus, (150, 90)), (64, 42), missed=0.05)
+    down = [{"name": "line", "points_px": [[320, 20], [320, 340]]}]
+    write(
+        "hidden_by_a_parked_bus",
+        "A bus stands on the line; four cars pass behind it, hidden for two and a half seconds.",
+        film,
+        expect(4, 0, (1, 2, 3, 5, 6)),
+        down,
+    )
+
+    for name, offset, why in (
+        (
+            "shadow_goes_before",
+            (6, 26),
+            "Each car's shadow falls before it, and is now and then seen as another car.",
+        ),
+        (
+            "shadow_follows",
+            (-10, -24),
+            "Each car's shadow falls behind it, and is now and then seen as another car.",
+        ),
+    ):
+        film = Film(42, 20)
+        for i in range(4):
+            way = straight((100 + 130 * i, 20), (0, 60), 2.0 * i)
+            film.add(way, (60, 44), missed=0.03)
+            film.add(aside(way, *offset), (58, 26), jitter=0.08, missed=0.6, score=0.3)
+        write(name, why, film, expect(4, 0, (1, 2, 3, 5)))
+
+    film = Film(43, 24)
+    for i in range(4):
+        way = straight((100 + 130 * i, 20), (0, 60), 2.5 * i)
+        shaded = [(0.4 * k, 0.4 * k + 0.2) for k in range(60)]
+        film.add(hidden(way, *shaded), (60, 44))
+        lit = [(0.4 * k + 0.2, 0.4 * k + 0.4) for k in range(60)]
+        film.add(hidden(aside(way, 16, 9), *lit), (92, 62))
+    write(
+        "shadow_joins",
+        "Each car's box takes in its shadow for a fifth of a second, and leaves it out for the next.",
+        film,
+        expect(4, 0, (1, 2, 3, 5, 6)),
+    )
+
+
+def edges_and_beginnings() -> None:
+    film = Film(50, 20)
+    for i in range(4):
+        film.add(straight((120 + 120 * i, 20), (0, 60), 1.5 * i))
+        film.add(straight((60 + 130 * i, 380), (0, -60), 0.7 + 1.5 * i))
+    slanted = [{"name": "line", "points_px": [[20, 80], [620, 290]]}]
+    write(
+        "diagonal_line",
+        "A line across the picture at 19 degrees; cars cross it at a slant, both ways.",
+        film,
+        expect(4, 4, (1, 2, 3, 5, 6)),
+        slanted,
+    )
+
+    film = Film(51, 24)
+    for i in range(5):
+        film.add(through([(4.0 * i, 720, 214), (4.0 * i + 3.0, 300, 236), (4.0 * i + 6.0, -60, 240)]), (110, 62))
+    write(
+        "comes_in_beside_the_line",
+        "Cars come in over the picture's right edge, past the line already, and drive on along it: nothing.",
+        film,
+        expect(0, 0, (1, 2, 3, 5, 6, 10)),
+    )
+
+    film = Film(52, 10)
+    for i in range(3):
+        film.add(straight((150 + 150 * i, 178), (0, 60)), missed=0.0)
+    write(
+        "starts_on_the_line",
+        "Three cars are about the line, just before it, in the first frame, and drive on: seen to cross.",
+        film,
+        expect(3, 0, (1, 2, 3, 5, 6)),
+    )
+
+    film = Film(53, 40)
+    for i in range(20):
+        film.add(straight((300, -40), (0, 150), 1.3 * i + 0.02 * (i % 3)), (56, 42), missed=0.03)
+    write(
+        "one_behind_the_other",
+        "Twenty cars, each as far behind the next as it drives in a few frames: one is soon where the other was.",
+        film,
+        expect(20, 0, (1, 2, 3, 5, 6)),
+    )
+
+
 if __name__ == "__main__":
-    for make in (waiting, turning, broken, fast):
+    for make in (waiting, turning, broken, fast, hidden_and_doubled, edges_and_beginnings):
         make()
