@@ -503,7 +503,7 @@ class CrossingCounter:
     def _is_cut(self, box_px: Floats) -> bool:
         width_px, height_px = self._frame_size_px
         x1, y1, x2, y2 = box_px.tolist()
-        return min(x1, y1, width_px - x2, height_px - y2) <= EDGE_PX
+        return bool(min(x1, y1, width_px - x2, height_px - y2) <= EDGE_PX)
 
     def _infer(self, line: int, row: int, before_s: float, view: _View) -> Crossing | None:
         """The crossing of a track that was first seen `before_s` after it, if its way back cuts the line."""

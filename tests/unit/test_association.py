@@ -26,7 +26,7 @@ def _plain_cost(state: np.ndarray, cls: int, known: bool, missed_s: float, box: 
     if distance > PARAMS.gate:
         return math.inf
     cost = distance + 2 * math.log(spread / area) + PARAMS.missed_cost * missed_s
-    return cost + PARAMS.class_change * (cls != box_cls)
+    return float(cost + PARAMS.class_change * (cls != box_cls))
 
 
 @pytest.mark.parametrize("offset_px", [0.0, 900.0, 60000.0])
