@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.commands.demo_plan import (
+    BUNDLED,
     MOTION,
     SIMULATED,
     Line,
@@ -68,7 +69,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--model",
         metavar="M",
         default=os.environ.get("MODEL") or None,
-        help=f"path of an .onnx file, or {MOTION}, which needs none (default: $MODEL, or {MOTION})",
+        help=f"path of an .onnx file, {BUNDLED}, or {MOTION}, which needs none (default: $MODEL, or {MOTION})",
     )
     parser.add_argument(
         "--line",
@@ -246,7 +247,8 @@ class Demo:
 
 
 def _described(plan: Plan) -> str:
-    how = "motion detection" if plan.model == MOTION else Path(plan.model).name
+    names = {MOTION: "motion detection", BUNDLED: "the bundled model"}
+    how = names.get(plan.model) or Path(plan.model).name
     again = "; at its end it begins again" if plan.finite else ""
     return f"{plan.shown} with {how}{again}"
 

@@ -12,6 +12,7 @@ from collector.errors import SettingError
 
 SIMULATED = "sim:road"
 MOTION = "motion"
+BUNDLED = "bundled"
 _ADDRESS = re.compile(r"^(rtsps?|https?|sim):", re.IGNORECASE)
 _MAX_NAME_CHARS = 100
 
@@ -82,11 +83,11 @@ def _source(text: str) -> str:
 
 
 def _model(text: str) -> str:
-    if text == MOTION:
+    if text in (MOTION, BUNDLED):
         return text
     path = Path(text).expanduser()
     if path.suffix != ".onnx" or not path.is_file():
-        raise SettingError(f"--model {text}: give the path of an .onnx file that is there, or {MOTION}")
+        raise SettingError(f"--model {text}: give the path of an .onnx file that is there, {BUNDLED} or {MOTION}")
     return str(path.resolve())
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import sys
 from collections import deque
 from collections.abc import Mapping
 from typing import Self
@@ -20,6 +19,7 @@ from edge_agent.cameras.messages import (
     decode,
     encode_job,
 )
+from edge_agent.cameras.spawn import spawn
 from edge_agent.redact import redact
 
 logger = logging.getLogger(__name__)
@@ -97,27 +97,13 @@ class CameraChild:
     @classmethod
     async def start(cls, job: CameraJob, environ: Mapping[str, str] = os.environ) -> "CameraChild":
         """Start a process and give it its job."""
-        read_fd, write_fd = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "edge_agent.cameras.process", str(write_fd)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                pass_fds=(write_fd,),
-                env={**ENVIRONMENT, **environ},
-            )
-        except BaseException:
-            os.close(read_fd)
-            raise
-        finally:
-            # The pipe ends when its last writer is gone, so the child must be the only one.
-            os.close(write_fd)
-        pipe = asyncio.StreamReader(limit=MAX_MESSAGE_BYTES)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(pipe), os.fdopen(read_fd, "rb", buffering=0)
+        spawned = await spawn(
+            "edge_agent.cameras.process",
+            {**ENVIRONMENT, **environ},
+            most_bytes=MAX_MESSAGE_BYTES,
+            keep_stderr=True,
         )
-        child = cls(job.camera, process, MessagePipe(pipe), transport)
+        child = cls(job.camera, spawned.process, MessagePipe(spawned.pipe), spawned.transport)
         await child._hand_over(job)
         return child
 

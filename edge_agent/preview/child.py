@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import os
-import sys
 from collections.abc import Mapping
 
 import msgspec
 
 from edge_agent.cameras.messages import CameraJob, encode_job
+from edge_agent.cameras.spawn import spawn
 from edge_agent.preview.messages import LENGTH, MAX_BYTES, News, Order, decode_news, encode_order
 
 _ENVIRONMENT = {
@@ -34,25 +34,8 @@ class PreviewChild:
     @classmethod
     async def start(cls, job: CameraJob, environ: Mapping[str, str] = os.environ) -> "PreviewChild":
         """Start the process and give it its job, over standard input: others can read arguments."""
-        read_fd, write_fd = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "edge_agent.preview.camera", str(write_fd)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                pass_fds=(write_fd,),
-                env={**environ, **_ENVIRONMENT},
-            )
-        except BaseException:
-            os.close(read_fd)
-            raise
-        finally:
-            os.close(write_fd)
-        pipe = asyncio.StreamReader(limit=MAX_BYTES)
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(pipe), os.fdopen(read_fd, "rb", buffering=0)
-        )
-        child = cls(process, pipe, transport)
+        spawned = await spawn("edge_agent.preview.camera", {**environ, **_ENVIRONMENT}, most_bytes=MAX_BYTES)
+        child = cls(spawned.process, spawned.pipe, spawned.transport)
         child._write(encode_job(job) + b"\n")
         return child
 

@@ -54,6 +54,10 @@ def test_cameras_are_taken_as_they_are(source: str, meant: str) -> None:
     assert "secret" not in plan.camera + plan.shown
 
 
+def test_the_bundled_model_needs_no_path() -> None:
+    assert make_plan(None, "bundled", []).model == "bundled"
+
+
 def test_a_password_is_not_shown() -> None:
     plan = make_plan("rtsp://user:secret@cam.example", None, [])
     assert plan.shown == "rtsp://cam.example"
