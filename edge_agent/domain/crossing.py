@@ -447,9 +447,8 @@ class CrossingCounter:
 
     def _counted(self, line: int, row: int, t_s: float, point_px: Floats, view: _View) -> _Counted:
         tracks, side = view.tracks, int(self._rows.facts[SIDE, line, row])
-        return _Counted(
-            line, side, t_s, int(tracks.ids[row]), tracks.boxes_px[row], point_px, float(tracks.confidences[row])
-        )
+        box_px = tracks.boxes_px[row].copy()  # a view would keep the boxes of all tracks
+        return _Counted(line, side, t_s, int(tracks.ids[row]), box_px, point_px, float(tracks.confidences[row]))
 
     def _crossing(self, counted: _Counted, view: _View, row: int, *, inferred: bool) -> Crossing:
         self._recent.append(counted)
@@ -493,8 +492,6 @@ class CrossingCounter:
         open_ &= view.zones * facts[SIDE] > 0
         crossings = []
         for line, row in np.argwhere(open_).tolist():
-            if self._comes_in(row, view):
-                continue
             facts[ORIGIN, line, row] = 0.0
             before_s = self._crossed_before(line, row, view)
             crossing = None if before_s is None else self._infer(line, row, before_s, view)
@@ -533,8 +530,6 @@ class CrossingCounter:
         back_px = born_px - (now_px - born_px) / since_s * (max(before_s, 0.0) + 0.1)
         if not self._cuts(view, line, row, _point(back_px), _point(now_px)):
             return None
-        if not self._was_in_picture(row, before_s, since_s, view):
-            return None
         t_s = float(tracks.born_s[row]) - before_s
         point_px = born_px - (now_px - born_px) / since_s * before_s
         rows.facts[COUNTED, line, row] = rows.facts[SIDE, line, row]
@@ -542,38 +537,6 @@ class CrossingCounter:
         if self._is_double(new, view):
             return None
         return self._crossing(new, view, row, inferred=before_s > 0)
-
-    def _comes_in(self, row: int, view: _View) -> bool:
-        """Whether the picture's edge cuts a track that does not leave over it: where it is is not known yet."""
-        box, velocity = view.tracks.boxes_px[row].tolist(), view.tracks.velocities_px_s[row].tolist()
-        leaving_px_s = self._params.infer_speed * (box[3] - box[1])
-        for axis, room_px in enumerate(self._frame_size_px):
-            speed_px_s = 0.5 * (velocity[axis] + velocity[axis + 2])
-            if box[axis] <= EDGE_PX and speed_px_s > -leaving_px_s:
-                return True
-            if box[axis + 2] >= room_px - EDGE_PX and speed_px_s < leaving_px_s:
-                return True
-        return False
-
-    def _was_in_picture(self, row: int, before_s: float, since_s: float, view: _View) -> bool:
-        """Whether the middle of a vehicle was within the picture already, `before_s` before it was first seen.
-
-        What comes in from beside crossed nothing that the camera sees. When it was first seen the edge may have
-        cut it, and it was then larger than its box: as large at least as it is now.
-        """
-        born, now = self._rows.born_boxes_px[:, row], view.boxes_px[:, row]
-        for axis, room_px in enumerate(self._frame_size_px):
-            low_px, high_px = float(born[axis]), float(born[axis + 2])
-            half_px = 0.5 * float(now[axis + 2] - now[axis])
-            middle_px = 0.5 * (low_px + high_px)
-            if low_px <= EDGE_PX:
-                middle_px = min(middle_px, high_px - half_px)
-            elif high_px >= room_px - EDGE_PX:
-                middle_px = max(middle_px, low_px + half_px)
-            way_px = 0.5 * float(now[axis] + now[axis + 2]) - middle_px
-            if not 0 <= middle_px - way_px / since_s * before_s <= room_px:
-                return False
-        return True
 
     def _remember_seen(self, view: _View) -> None:
         rows, tracks, seen = self._rows, view.tracks, view.tracks.seen

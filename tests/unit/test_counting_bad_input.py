@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from common.codes import Direction
-from edge_agent.domain.crossing import Crossing, CrossingCounter
+from edge_agent.domain.crossing import Crossing, CrossingCounter, CrossingParams
 from edge_agent.domain.frames import Detections
+from edge_agent.domain.handover import HandoverParams
 from edge_agent.domain.shapes import Line
 from edge_agent.domain.tracking import Tracker, TrackerParams
 from tests.traffic import CLASS_NAMES
@@ -175,6 +176,24 @@ def _held_bytes(thing: Any, seen: set[int]) -> int:
     return size
 
 
+def test_so_many_tracks_that_ended_are_remembered_and_no_more() -> None:
+    """Each stands alone, and is waited for ten minutes; in less than one there are more than may be remembered."""
+    params = HandoverParams(remembered=20)
+    tracker = Tracker(TrackerParams(parked_s=0.5))
+    counter = CrossingCounter([LINE], SIZE_PX, CrossingParams(handover=params))
+    sizes = []
+    for k in range(40):
+        x, y = 10 + 60 * (k % 10), 10 + 40 * (k // 10)
+        box = (x, y, x + 16, y + 12)
+        for step in range(15):
+            t_s = 3.0 * k + step / 10
+            counter.update(tracker.update(_found([box]), t_s), t_s)
+        counter.update(tracker.update(_found([]), 3.0 * k + 2.5), 3.0 * k + 2.5)
+        sizes.append(_held_bytes(counter, set()))
+    assert sizes[18] > 1.5 * sizes[3]
+    assert max(sizes[25:]) < 1.1 * max(sizes[20:25])
+
+
 def test_nothing_grows_over_many_thousands_of_frames() -> None:
     """Vehicles come and go, stand and are lost, for what is days at this step; as much is held late as early."""
     random = np.random.default_rng(8)
@@ -183,8 +202,8 @@ def test_nothing_grows_over_many_thousands_of_frames() -> None:
     held: list[int] = []
     t_s, places = 0.0, random.uniform((0, 0), SIZE_PX, (12, 2))
     for k in range(6000):
-        t_s += 0.2 if k % 40 else 120.0
-        places += random.normal(0, 6, places.shape)
+        t_s += 0.2 if k % 40 else 6.0
+        places += random.normal(0, 1.0, places.shape)
         anew = random.random(12) < 0.03
         places[anew] = random.uniform((0, 0), SIZE_PX, (int(anew.sum()), 2))
         shown = places[random.random(12) < 0.8]

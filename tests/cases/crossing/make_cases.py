@@ -180,6 +180,16 @@ def waiting() -> None:
         expect(1, 0, (1, 2, 3)),
     )
 
+    film = Film(7, 100, fps=10)
+    stand = through([(0, 300, 40), (4, 300, 196), (88, 300, 196), (91, 300, 340)])
+    film.add(hidden(stand, (8, 88.2)), jitter=0.02)
+    write(
+        "stands_hidden_past_the_line",
+        "A car stops just past the line, is hidden for 80 s, and is seen again as it drives on: counted already.",
+        film,
+        expect(1, 0, (1, 2, 3)),
+    )
+
     film = Film(4, 40)
     for lane in range(4):
         x = 120 + lane * 130
@@ -429,10 +439,11 @@ def edges_and_beginnings() -> None:
 
     film = Film(51, 24)
     for i in range(5):
-        film.add(through([(4.0 * i, 720, 214), (4.0 * i + 3.0, 300, 236), (4.0 * i + 6.0, -60, 240)]), (110, 62))
+        way = through([(4.0 * i, 720, 176), (4.0 * i + 2.0, 420, 300), (4.0 * i + 5.0, -60, 330)])
+        film.add(hidden(way, (4.0 * i, 4.0 * i + 0.38)), (110, 62))
     write(
         "comes_in_beside_the_line",
-        "Cars come in over the picture's right edge, past the line already, and drive on along it: nothing.",
+        "Cars come in over the picture's right edge, past the line already, and drive away from it: nothing.",
         film,
         expect(0, 0, (1, 2, 3, 5, 6, 10)),
     )
