@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.servers.broker", "tests.servers.databases", "tests.servers.proxy"]
 
@@ -15,7 +15,9 @@ DATA_VARIABLE = "STOPLINE_TEST_DATA"
 
 def pytest_configure(config: pytest.Config) -> None:
     # A slow or busy machine is no failure: pytest's own timeout is there for what hangs.
-    settings.register_profile("stopline", deadline=None, print_blob=True)
+    settings.register_profile(
+        "stopline", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+    )
     settings.load_profile("stopline")
     config.addinivalue_line("markers", "timescaledb: needs TimescaleDB; tests/servers/timescaledb.sh makes one")
 

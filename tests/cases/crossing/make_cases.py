@@ -190,6 +190,8 @@ def waiting() -> None:
         expect(1, 0, (1, 2, 3)),
     )
 
+
+def stopping_and_going() -> None:
     film = Film(4, 40)
     for lane in range(4):
         x = 120 + lane * 130
@@ -470,5 +472,5 @@ def edges_and_beginnings() -> None:
 
 
 if __name__ == "__main__":
-    for make in (waiting, turning, broken, fast, hidden_and_doubled, edges_and_beginnings):
+    for make in (waiting, stopping_and_going, turning, broken, fast, hidden_and_doubled, edges_and_beginnings):
         make()
