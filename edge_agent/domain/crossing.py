@@ -48,7 +48,7 @@ _FASTEST = 8.0
 """Box sizes per second that nothing exceeds."""
 _STEEP = 0.25
 """Least sine of the angle between a way and a line for the way to be prolonged as far as the line."""
-_MOST_LINEAGE = 2000
+_MOST_LINEAGE = 256
 """So many tracks that went on for others are remembered before it is looked which of them still matter."""
 
 Floats = NDArray[np.float64]
