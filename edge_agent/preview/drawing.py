@@ -23,7 +23,6 @@ _OUT: Colour = (94, 163, 240)
 _ZONE: Colour = (255, 180, 60)
 _FLASH: Colour = (80, 255, 120)
 _PLATE: Colour = (24, 24, 24)
-_WHITE: Colour = (245, 245, 245)
 _COLOURS: tuple[Colour, ...] = (
     (90, 200, 90),
     (230, 160, 70),

@@ -1,6 +1,6 @@
 """When to ask again, and how much to send. Pure."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from random import Random
 
@@ -68,8 +68,3 @@ class BatchSize:
     def halve(self, n_records: int) -> None:
         """A batch of `n_records` was too large."""
         self.max_records = max(1, n_records // 2)
-
-
-def utc_text(at_ms: int) -> str:
-    """A time for people."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
