@@ -1,0 +1,120 @@
+"""The values that pass from one part of a junction's control to the next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from common.codes import Aspect, SignalMode
+
+
+class Interval(StrEnum):
+    """Where in its order the controller is."""
+
+    START_UP = "start_up"
+    GREEN = "green"
+    YELLOW = "yellow"
+    RED_CLEARANCE = "red_clearance"
+    FLASH = "flash"
+    OFF = "off"
+
+
+class Termination(StrEnum):
+    """Why a green ended."""
+
+    GAP_OUT = "gap_out"
+    """Nobody came any more."""
+    MAX_OUT = "max_out"
+    """It had its maximum while others waited."""
+    FORCE_OFF = "force_off"
+    """The plan's time, an order or a preemption ended it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """What is known of one lane at a moment. None: not measured, which is never the same as nobody there.
+
+    Attributes:
+        n_crossed: vehicles over the stop line since the daemon started; None without a trusted stop line detector.
+        headway_s: since the last crossing; `inf` where none yet.
+        n_near: vehicles on the approach, as far as the camera sees (`reach_m`), standing or moving.
+        n_moving: how many of them move.
+        is_waiting: a vehicle stands at the red, or a button was pressed: a call.
+    """
+
+    n_crossed: int | None = None
+    headway_s: float | None = None
+    n_near: int | None = None
+    n_moving: int | None = None
+    is_waiting: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a green-time algorithm decides on. Stages and lanes by their index in the junction's description.
+
+    Attributes:
+        now_s: monotonic.
+        stage: green now.
+        green_s: for how long.
+        red_s: of each stage, since it was last green; 0 for the one that is.
+        lanes: what each tells.
+    """
+
+    now_s: float
+    stage: int
+    green_s: float
+    red_s: tuple[float, ...]
+    lanes: tuple[Lane, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the controller wants to be shown, and why. One a step.
+
+    Attributes:
+        aspects: of every movement, by name.
+        stage: that is green, or is being cleared for `next_stage`; None in flash, off and start-up.
+        plan: the plan in force.
+        algorithm: the one that decided, which is lower on the ladder than the plan's while sensors fail.
+        ended: movements whose green ends in this step, and why.
+        note: what people should know, such as why a lower algorithm decides; empty: nothing.
+    """
+
+    aspects: Mapping[str, Aspect]
+    mode: SignalMode
+    interval: Interval
+    stage: str | None = None
+    next_stage: str | None = None
+    plan: str | None = None
+    algorithm: str = ""
+    ended: Mapping[str, Termination] = field(default_factory=dict)
+    note: str = ""
+
+
+class FaultCode(StrEnum):
+    """Why the lights flash red. Latched until cleared."""
+
+    CONFLICT = "conflict"
+    ILLEGAL_CHANGE = "illegal_change"
+    SHORT_YELLOW = "short_yellow"
+    SHORT_CLEARANCE = "short_clearance"
+    SHORT_GREEN = "short_green"
+    UNKNOWN_MOVEMENT = "unknown_movement"
+    LAMP_MISMATCH = "lamp_mismatch"
+    DARK_HEAD = "dark_head"
+    LATE_STEP = "late_step"
+    STARVED = "starved"
+    PLAN_LOST = "plan_lost"
+    DRIVER_FAILED = "driver_failed"
+    EXCEPTION = "exception"
+    LINK_LOST = "link_lost"
+    """Several Pis: a lane's head cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What went wrong, for people and the log. `since_s` is monotonic."""
+
+    code: FaultCode
+    detail: str
+    since_s: float
