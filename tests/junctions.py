@@ -1,4 +1,4 @@
-"""Junctions that the tests of lights use: the classic crossroads in two stages and in four, and one with people."""
+"""Junctions that the tests of lights use: crossroads in two stages and in four, and one with people."""
 
 from common.junction import (
     Algorithm,
@@ -81,7 +81,7 @@ def four_stages(algorithm: Algorithm = Algorithm.ADAPTIVE) -> Junction:
 
 
 def with_people() -> Junction:
-    """The crossroads with two crossings for people: over the east road while north and south go, and the other way."""
+    """The crossroads with two ways across for people: over the east road while north and south go, and so on."""
     base = crossroads()
     walks = (
         Movement(
