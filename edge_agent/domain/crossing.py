@@ -490,6 +490,12 @@ class CrossingCounter:
             return []
         open_ &= view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings)
         open_ &= view.zones * facts[SIDE] > 0
+        if not np.count_nonzero(open_):
+            return []
+        # A box that stands jitters as well; it is asked again once it has moved further than that.
+        heights_px = view.tracks.boxes_px[:, 3] - view.tracks.boxes_px[:, 1]
+        jitter_px = self._params.dead_zone * self._params.rearm * heights_px
+        open_ &= (view.distances - facts[BORN]) * facts[SIDE] > jitter_px
         crossings = []
         for line, row in np.argwhere(open_).tolist():
             facts[ORIGIN, line, row] = 0.0
