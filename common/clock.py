@@ -172,13 +172,17 @@ def is_news(anchor: Anchor, kept: Iterable[Anchor], *, every_ms: int = 3_600_000
 
 def _error_at(anchor: Anchor, boottime_ns: int) -> float:
     """How far off `anchor` may be at another moment of its boot, in ms; at least 1, since it is an estimate."""
+    return max(1.0, _own_error_at(anchor, boottime_ns))
+
+
+def _own_error_at(anchor: Anchor, boottime_ns: int) -> float:
     distance_ms = abs(boottime_ns - anchor.boottime_ns) / _NS_PER_MS
-    return max(1.0, anchor.error_ms + distance_ms * DRIFT_PPM / 1e6)
+    return anchor.error_ms + distance_ms * DRIFT_PPM / 1e6
 
 
 def _better_beyond(first: Anchor, second: Anchor) -> Anchor:
     """Which of two anchors is better for moments on the far side of `second`."""
-    return second if second.error_ms <= _error_at(first, second.boottime_ns) else first
+    return second if second.error_ms <= _own_error_at(first, second.boottime_ns) else first
 
 
 def _agreeing(anchors: Sequence[Anchor]) -> tuple[Anchor, ...]:

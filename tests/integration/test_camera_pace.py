@@ -92,10 +92,10 @@ async def test_a_hot_processor_takes_fewer_pictures_and_says_so(tmp_path: Path) 
     put_temperature(tmp_path, 60)
     async with watching(job("sim:road", sysfs=str(tmp_path), fps=10.0)) as camera:
         await camera.until_measuring()
-        assert camera.view.detail == ""
+        await camera.until(lambda: camera.view.detail == "")  # a busy machine may be too slow at first
         put_temperature(tmp_path, 81)
-        await camera.until(lambda: camera.view.detail)
-        assert (camera.view.state, camera.view.detail) == ("ok", "too hot: 5 of 10 pictures a second")
+        await camera.until(lambda: camera.view.detail == "too hot: 5 of 10 pictures a second")
+        assert camera.view.state == "ok"
         await camera.until(lambda: (camera.view.fps or 10.0) < 7.0)
     assert kinds(camera) == ["agent_down", "measured"], "it is measured all the time, only less often"
     for block in camera.of(Frames):

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.clock import (
@@ -152,6 +152,7 @@ def test_the_truth_lies_within_the_error_when_all_anchors_are_honest(
     st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 300)), min_size=1, max_size=8),
     st.integers(0, 10**6),
 )
+@example([(11, 1), (11, 0)], 0)
 def test_of_agreeing_anchors_the_one_with_the_least_error_is_taken(told: list[tuple[int, int]], t_s: int) -> None:
     """Against asking every anchor, which is what the fast way must come to."""
     start_ms = T0_MS - 10**9
