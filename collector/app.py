@@ -11,9 +11,7 @@ from uuid import UUID
 
 import psycopg
 from litestar import Litestar, Router
-from litestar.connection import ASGIConnection
 from litestar.exceptions import HTTPException
-from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -28,7 +26,11 @@ from collector.db import Pool, Queries, Settings, load_queries, make_pool
 from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.fleet.routes import fleet_routes
+from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
 from collector.identity.device_tokens import DeviceTokens
+from collector.identity.passwords import Passwords
+from collector.identity.routes import Identity, identity_routes
+from collector.identity.users import Role, Users
 from collector.ingest.description import wire_schemas
 from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
@@ -65,6 +67,7 @@ class Database:
 class Collector:
     """All parts of one collector. `app` serves; what runs beside it lives as long as the application does.
 
+    `reading_open`: whoever reaches it may read without a user. `secure_cookies`: those of sessions need TLS.
     `on_death` is called if one of the parts ends by itself: then the daemon must stop, and systemd starts it anew.
     """
 
@@ -76,6 +79,8 @@ class Collector:
         reading_open: bool,
         on_death: Callable[[], None],
         limits: Limits | None = None,
+        passwords: Passwords | None = None,
+        secure_cookies: bool = True,
     ) -> None:
         self._on_death = on_death
         self._embedded = database.embedded
@@ -92,6 +97,13 @@ class Collector:
         )
         tokens = DeviceTokens(_key_loader(self._questions, queries))
         self._ingest = Ingest(tokens, self.writer, self.metrics)
+        users = Users(self._pool, passwords or Passwords())
+        self._identity = Identity(
+            users,
+            Access(users),
+            open_registration=config.open_registration,
+            secure_cookies=secure_cookies,
+        )
         self._started_unix_s = time.time()
         self._rollup_queries = load_queries("rollups")
         self._rollups = RollupWorker(self._pool, self._marks_written)
@@ -102,7 +114,7 @@ class Collector:
     def _make_app(self, reading_open: bool) -> Litestar:
         reading = Router(
             "/",
-            guards=[_refuse_reading] if not reading_open else [],
+            guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
             route_handlers=[
                 *counting_routes(self._pool),
                 *junction_routes(self._pool),
@@ -116,6 +128,7 @@ class Collector:
                 *ingest_routes(self._ingest),
                 health_route(self._pool, self._signs()),
                 *console_routes(),
+                *identity_routes(self._identity),
                 reading,
             ],
             lifespan=[self._lifespan],
@@ -251,16 +264,6 @@ def _key_loader(questions: SharedLink, queries: Queries) -> Callable[[UUID], Cor
     return load_key
 
 
-def _refuse_reading(_: ASGIConnection[Any, Any, Any, Any], __: BaseRouteHandler) -> None:
-    raise ApiProblem(
-        403,
-        "reading_closed",
-        "Reading is closed",
-        "this collector can be reached from other machines and knows no users yet: read on 127.0.0.1,"
-        " or start it with --open-reading to let everyone read who reaches it",
-    )
-
-
 def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Stopline collector",
@@ -275,7 +278,18 @@ def _openapi() -> OpenAPIConfig:
                     scheme="bearer",
                     bearer_format="JWT",
                     description="Short-lived, signed with the device's own Ed25519 key.",
-                )
+                ),
+                "userToken": SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    description="An access token of 15 minutes from `login`, or an API token `stl_...`.",
+                ),
+                "userCookie": SecurityScheme(
+                    type="apiKey",
+                    security_scheme_in="cookie",
+                    name=ACCESS_COOKIE,
+                    description=f"What browsers get from `login`; changes need the header {CSRF_HEADER} besides.",
+                ),
             }
         ),
     )

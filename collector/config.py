@@ -64,7 +64,11 @@ class CollectorConfig(_Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = DEFAULT_PORT
     open_reading: bool = False
-    """Answer readers on any address. There are no users yet: whoever reaches the port can read."""
+    """Answer readers on any address without a user: whoever reaches the port can read."""
+    open_registration: bool = False
+    """Whoever reaches the port may make themself a user: a viewer."""
+    secure_cookies: bool | None = None
+    """Cookies of sessions go over TLS only. None: yes, unless it listens on loopback only."""
     pool: Pool = Pool()
     retention: Retention = Retention()
 

@@ -37,7 +37,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         "--open-reading",
         action="store_true",
         default=None,
-        help="let everyone read who reaches a non-loopback address; there are no users yet",
+        help="let everyone read who reaches a non-loopback address, without signing in",
     )
     parser.set_defaults(run=run)
 
@@ -68,12 +68,20 @@ def serve(
         server.should_exit = True
 
     reading_open = config.open_reading or is_loopback(host)
-    collector = Collector(config, database, reading_open=reading_open, on_death=stop, limits=limits)
+    secure_cookies = not is_loopback(host) if config.secure_cookies is None else config.secure_cookies
+    collector = Collector(
+        config,
+        database,
+        reading_open=reading_open,
+        on_death=stop,
+        limits=limits,
+        secure_cookies=secure_cookies,
+    )
     server = Server(collector)
     shown = f"[{host}]" if ":" in host else host
     _log.info("Listening on http://%s:%d", shown, port, extra={"action": "listening", "port": port})
     if not reading_open:
-        _log.info("Reading is closed on this address", extra={"action": "reading_closed"})
+        _log.info("Readers have to sign in on this address", extra={"action": "reading_closed"})
     _tune_garbage_collection()
     # uvicorn stops in order on a signal, and then raises it again; what is still open has yet to be closed.
     for number in (signal.SIGTERM, signal.SIGINT):

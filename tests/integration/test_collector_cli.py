@@ -25,9 +25,15 @@ def environment(state_dir: Path | None = None) -> dict[str, str]:
     return kept | ({"STOPLINE_STATE_DIR": str(state_dir)} if state_dir else {})
 
 
-def run(*arguments: str, state_dir: Path | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, state_dir: Path | None = None, typed: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, check=False, timeout=60, env=environment(state_dir)
+        [*COMMAND, *arguments],
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env=environment(state_dir),
     )
 
 
@@ -158,14 +164,13 @@ def test_without_a_command_the_help_is_shown() -> None:
     assert "COMMAND" in refused.stderr
 
 
-def test_on_an_address_of_others_reading_is_closed_unless_opened(plain_dsn: str) -> None:
+def test_on_an_address_of_others_readers_sign_in_unless_it_is_opened(plain_dsn: str) -> None:
     device = FakeDevice()
     device.enrol(plain_dsn)
     with serving("--dsn", plain_dsn, "--host", "0.0.0.0") as (url, _):
         for path in ("/api/junctions", "/api/counts", "/api/fleet/completeness", "/api/live/counts", "/metrics"):
             refused = httpx.get(url + path)
-            assert (refused.status_code, refused.json()["code"]) == (403, "reading_closed"), path
-            assert "--open-reading" in refused.json()["detail"]
+            assert (refused.status_code, refused.json()["code"]) == (401, "sign_in_needed"), path
         assert httpx.get(url + "/health").status_code == 200
         assert send(url, device, counts(1, 1)).status_code == 200
     with serving("--dsn", plain_dsn, "--host", "0.0.0.0", "--open-reading") as (url, _):

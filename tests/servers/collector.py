@@ -6,13 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher
 
 from collector.app import Collector, Database
 from collector.commands.serve import Server, listening_socket
 from collector.config import CollectorConfig
+from collector.identity.passwords import Passwords
 from collector.ingest.queue import Limits
 
 _START_TIMEOUT_S = 30.0
+
+
+def weak_passwords() -> Passwords:
+    """Hashed with hardly any work: what is tested is not how long it takes."""
+    return Passwords(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @dataclass(frozen=True)
@@ -29,11 +38,19 @@ class RunningCollector:
 
 @contextmanager
 def running_collector(
-    dsn: str, *, limits: Limits | None = None, reading_open: bool = True
+    dsn: str, *, limits: Limits | None = None, reading_open: bool = True, **settings: Any
 ) -> Iterator[RunningCollector]:
     """Runs until the block ends, then stops in order."""
-    config = CollectorConfig(dsn=dsn, state_dir=Path("/nonexistent"))
-    parts = Collector(config, Database(dsn, None), reading_open=reading_open, on_death=lambda: None, limits=limits)
+    config = CollectorConfig(dsn=dsn, state_dir=Path("/nonexistent"), **settings)
+    parts = Collector(
+        config,
+        Database(dsn, None),
+        reading_open=reading_open,
+        on_death=lambda: None,
+        limits=limits,
+        passwords=weak_passwords(),
+        secure_cookies=False,
+    )
     with listening_socket("127.0.0.1", 0) as listener:
         server = Server(parts)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")

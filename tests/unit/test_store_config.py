@@ -36,7 +36,7 @@ def test_every_key_can_be_set_from_the_environment() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("prot = 1", "prot: there is no such key; there are dsn, state_dir, host, port, open_reading"),
+        ("prot = 1", "prot: there is no such key; there are dsn, state_dir, host, port, open_reading, "),
         ("[pool]\nsize = 1", "pool.size: there is no such key; there are pool.min_size"),
         ("port = 70000", "port = 70000: Input should be less than or equal to 65535"),
         ("[retention]\ncount_events = 0", "retention.count_events = 0: "),

@@ -1,0 +1,139 @@
+-- Users, their sessions and tokens, and failed sign-ins.
+
+-- name: user_to_sign_in
+SELECT id, password_hash, token_version, role, status FROM users WHERE lower(name) = lower(%(name)s);
+
+-- name: user
+SELECT id, name, display_name, role, status, token_version, created_at, password_changed_at, signed_in_at
+FROM users WHERE id = %(id)s;
+
+-- name: users
+SELECT id, name, display_name, role, status, token_version, created_at, password_changed_at, signed_in_at
+FROM users ORDER BY lower(name) LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: create_user
+INSERT INTO users (name, display_name, password_hash, role, password_changed_at)
+VALUES (%(name)s, %(display_name)s, %(password_hash)s, %(role)s, now())
+ON CONFLICT (lower(name)) DO NOTHING
+RETURNING id;
+
+-- name: update_user
+-- A change of role or status ends the access tokens that were made before.
+UPDATE users SET role = coalesce(%(role)s, role), status = coalesce(%(status)s, status),
+       display_name = coalesce(%(display_name)s, display_name),
+       token_version = token_version + CASE
+           WHEN role IS DISTINCT FROM coalesce(%(role)s, role) OR status IS DISTINCT FROM coalesce(%(status)s, status)
+           THEN 1 ELSE 0 END
+WHERE id = %(id)s
+RETURNING id;
+
+-- name: n_other_admins
+SELECT count(*) FROM users WHERE role = 'admin' AND status = 'active' AND id <> %(id)s;
+
+-- name: lock_admins
+-- Two admins who take each other's role at once must not leave none.
+SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE;
+
+-- name: set_password
+UPDATE users SET password_hash = %(password_hash)s, password_changed_at = now(), token_version = token_version + 1
+WHERE id = %(id)s
+RETURNING id;
+
+-- name: note_sign_in
+UPDATE users SET signed_in_at = now() WHERE id = %(id)s;
+
+-- name: rehash
+UPDATE users SET password_hash = %(password_hash)s WHERE id = %(id)s AND password_hash = %(old)s;
+
+-- name: begin_session
+INSERT INTO refresh_tokens (hash, family, user_id, expires_at)
+VALUES (%(hash)s, %(family)s, %(user_id)s, now() + make_interval(secs => %(lifetime_s)s));
+
+-- name: use_refresh_token
+-- Only one of two that come with the same token gets it.
+UPDATE refresh_tokens SET used_at = now()
+WHERE hash = %(hash)s AND used_at IS NULL AND revoked_at IS NULL AND expires_at > now()
+RETURNING family, user_id;
+
+-- name: refresh_token
+SELECT family, user_id, used_at IS NOT NULL AS was_used, revoked_at IS NOT NULL AS is_revoked,
+       expires_at <= now() AS is_expired,
+       coalesce(used_at > now() - make_interval(secs => %(grace_s)s), false) AS was_used_now
+FROM refresh_tokens WHERE hash = %(hash)s;
+
+-- name: end_family
+UPDATE refresh_tokens SET revoked_at = now() WHERE family = %(family)s AND revoked_at IS NULL;
+
+-- name: end_sessions
+UPDATE refresh_tokens SET revoked_at = now() WHERE user_id = %(user_id)s AND revoked_at IS NULL;
+
+-- name: forget_old_sessions
+DELETE FROM refresh_tokens WHERE expires_at < now() - interval '7 days';
+
+-- name: create_api_token
+INSERT INTO api_tokens (user_id, name, hash, role, expires_at)
+VALUES (%(user_id)s, %(name)s, %(hash)s, %(role)s,
+        CASE WHEN %(lifetime_s)s::double precision IS NOT NULL THEN now() + make_interval(secs => %(lifetime_s)s) END)
+RETURNING id, created_at, expires_at;
+
+-- name: api_tokens
+SELECT id, name, role, created_at, expires_at, used_at FROM api_tokens
+WHERE user_id = %(user_id)s AND revoked_at IS NULL ORDER BY created_at, id;
+
+-- name: revoke_api_token
+UPDATE api_tokens SET revoked_at = now()
+WHERE id = %(id)s AND user_id = %(user_id)s AND revoked_at IS NULL
+RETURNING id;
+
+-- name: api_token_user
+-- The user of a token that holds, with the lesser of both roles. That it was used is noted once a minute at most.
+WITH found AS (
+    SELECT t.id AS token_id, t.used_at, t.role AS token_role, u.id, u.name, u.role
+    FROM api_tokens t JOIN users u ON u.id = t.user_id
+    WHERE t.hash = %(hash)s AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
+      AND u.status = 'active'
+), noted AS (
+    UPDATE api_tokens SET used_at = now()
+    WHERE id IN (SELECT token_id FROM found WHERE used_at IS NULL OR used_at < now() - interval '1 minute')
+)
+SELECT id, name, role, token_role FROM found;
+
+-- name: session_user
+SELECT name, role, token_version FROM users WHERE id = %(id)s AND status = 'active';
+
+-- name: create_invitation
+INSERT INTO invitations (hash, role, invited_by, expires_at)
+VALUES (%(hash)s, %(role)s, %(invited_by)s, now() + make_interval(secs => %(lifetime_s)s))
+RETURNING expires_at;
+
+-- name: take_invitation
+SELECT role FROM invitations
+WHERE hash = %(hash)s AND used_at IS NULL AND expires_at > now()
+FOR UPDATE;
+
+-- name: use_invitation
+UPDATE invitations SET used_at = now(), used_by = %(user_id)s WHERE hash = %(hash)s;
+
+-- name: blocked_for_s
+SELECT max(extract(epoch FROM blocked_until - now()))::double precision
+FROM failed_sign_ins WHERE key = ANY (%(keys)s) AND blocked_until > now();
+
+-- name: note_failure
+-- After `free` failures each further one blocks twice as long, up to `most_s`; a quiet `forget_s` forgets them.
+INSERT INTO failed_sign_ins AS f (key, n) VALUES (%(key)s, 1)
+ON CONFLICT (key) DO UPDATE SET
+    n = CASE WHEN f.last_at < now() - make_interval(secs => %(forget_s)s) THEN 1 ELSE f.n + 1 END,
+    last_at = now(),
+    blocked_until = CASE
+        WHEN f.last_at >= now() - make_interval(secs => %(forget_s)s) AND f.n + 1 >= %(free)s
+        THEN now() + make_interval(secs => least(%(most_s)s, power(2, least(f.n + 1 - %(free)s, 20))))
+    END;
+
+-- name: forget_failures
+DELETE FROM failed_sign_ins WHERE key = %(key)s OR last_at < now() - interval '1 day';
+
+-- name: make_secret
+INSERT INTO secrets (name, value) VALUES (%(name)s, %(value)s) ON CONFLICT (name) DO NOTHING;
+
+-- name: secret
+SELECT value FROM secrets WHERE name = %(name)s;
