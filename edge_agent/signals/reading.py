@@ -151,7 +151,9 @@ def _in_words(error: str, kind: Any, value: object = None) -> str:
     text = error.split(" - at `")[0].removesuffix(" of length")
     choices = _choices(kind)
     if choices:
-        return f"must be one of: {', '.join(choices)}{near(str(value), choices) if value else ''}".split("; allowed")[0]
+        return f"must be one of: {', '.join(choices)}{near(str(value), choices) if value else ''}".split(
+            "; allowed"
+        )[0]
     for meta in _metas(kind):
         if meta.pattern is not None and isinstance(value, str):
             return f"must match {meta.pattern}"
