@@ -106,7 +106,7 @@ class Spooled(_Message, frozen=True, tag="spooled"):
     stamp: Stamp
     record: Cycle | SignalEvent | Log | Gap
     covers: Annotated[int, Meta(ge=1)] = 1
-    """It accounts for so many numbers, its own the last: more than one where a gap tells what had to be dropped."""
+    """It accounts for so many numbers, its own the last: more than one where a gap tells what was dropped."""
 
 
 class Refused(_Message, frozen=True, tag="refused"):

@@ -4,8 +4,8 @@ Nothing here waits. A look costs some microseconds when nobody speaks; what is r
 a flood on the socket takes nothing from the lights; what a peer does not read is kept up to a bound, and then the
 peer is dropped. It may connect again.
 
-Who may speak is by the kernel's word (SO_PEERCRED): root, the daemon's own user, and members of the socket's group.
-Everybody else who gets as far as connecting, which the socket's mode decides, may watch what the lights show.
+Who may speak is by the kernel's word (SO_PEERCRED): root, the daemon's own user, and members of the socket's
+group. Everybody else who gets as far as connecting, which the socket's mode decides, may watch what the lights show.
 
 Bare `epoll` and sockets, since asyncio would cost a quarter of the memory that the daemon may have.
 """
@@ -284,6 +284,8 @@ class LinkServer:
             message = self._understood(connection, line)
             if message is not None:
                 heard.append((connection.peer, message))
+        if connection.socket.fileno() < 0:
+            return
         if len(connection.unread) > MAX_LINE_BYTES:
             self.tally.n_bad_lines += 1
             self._cut_off(connection, f"it sends a line of more than {MAX_LINE_BYTES} bytes")

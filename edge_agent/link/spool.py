@@ -5,9 +5,10 @@ kill -9 and a power cut; records are handed out with gapless numbers, in order, 
 what has to be dropped when the spool is full, or the disk refuses, leaves a gap in its place that is handed out
 like a record; a damaged file is moved aside, a new spool begins, and that is told.
 
-The caller's thread is that of the lights: it never touches the disk and never waits for a lock that is held during
-a write. All that is one writer thread's. They share values that one of them writes and the other reads, and a deque.
-The thread inherits the scheduling class of the thread that makes the spool; make it after that is set.
+The caller's thread is that of the lights: it never touches the disk, and never waits for the thread that does. The
+two share a deque, and values that one of them writes and the other reads. The writer thread inherits the
+scheduling class of the thread that makes the spool, so make it after that is set: a writer of lower rank that is
+kept from the processor while it holds the interpreter would hold up the lights.
 
 What is numbered twice would be lost at the agent, which takes a number once. So when the agent says that it has
 numbers that were never handed out from this file, the file was put back to an older state: what it held then is
@@ -27,15 +28,7 @@ from time import monotonic
 from common.clock import Stamp
 from common.codes import GapReason
 from edge_agent.link.messages import Spooled
-from edge_agent.link.spool_file import (
-    DROP_CLASSES,
-    LOST,
-    MIN_BYTES,
-    Lost,
-    SpoolFile,
-    SpoolRecord,
-    kind_of,
-)
+from edge_agent.link.spool_file import DROP_CLASSES, MIN_BYTES, Lost, SpoolFile, SpoolRecord, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,29 +38,59 @@ MAX_QUEUED = 4096
 """Records that wait for the writer thread. Beyond it events are dropped, and told."""
 WINDOW_RECORDS = 256
 """So many are held ready to be handed out."""
-_BATCH_RECORDS = 500
+_BATCH_RECORDS = 250
 _RETRY_S = 5.0
 _KEEP_FILES = 2
 
-Item = tuple[SpoolRecord | Lost, Stamp]
+Item = tuple[SpoolRecord, Stamp]
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Records ready to be handed out: all that follow `after`, up to the last of them."""
+    """Records ready to be handed out: all that follow number `after`, up to the last of them."""
 
-    name: str
     after: int
-    rows: tuple[Spooled, ...]
+    rows: tuple[Spooled, ...] = ()
 
     @property
     def end(self) -> int:
         return self.rows[-1].no if self.rows else self.after
 
+    def start(self, no: int) -> int:
+        """Index of the first that follows `no`."""
+        return bisect_right(self.rows, no, key=lambda row: row.no)
+
+
+@dataclass(slots=True)
+class _Session:
+    """The numbers of one name of one open file. A new one takes its place when the file is opened or renamed, and
+    what is written into the old one then is of no account."""
+
+    name: str
+    base: int
+    opened_at: int
+    """The newest number when the file was opened."""
+    # The writer thread's:
+    durable: int
+    window: _Window
+    # The caller's:
+    taken: int
+    cursor: int
+    handed_out: int = 0
+    put_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Overflow:
+    """What memory had no room for: of each kind since the start, and when the last spell began and ended."""
+
+    tally: dict[str, int]
+    first: Stamp
+    last: Stamp
+
 
 class Spool:
-    """See the module's text. One thread calls `put`, `after`, `taken` and `close`; none of them blocks, save the
-    last."""
+    """See the module's text. One thread calls `put`, `after`, `taken` and `close`; none blocks, save the last."""
 
     def __init__(self, path: Path, max_bytes: int = DEFAULT_BYTES, *, commit_interval_s: float = 1.0) -> None:
         """Begin. The file is opened in the background, and `put` works at once.
@@ -82,24 +105,19 @@ class Spool:
         if max_bytes < MIN_BYTES:
             raise ValueError(f"max_bytes is {max_bytes}; it must be at least {MIN_BYTES}")
         self._path, self._max_bytes, self._interval_s = path, max_bytes, commit_interval_s
-        # Written by the caller's thread.
+        # The caller's:
         self._queue: deque[Item] = deque()
         self._overflow: _Overflow | None = None
-        self._cursor = 0
-        self._handed_out = 0
-        self._taken = 0
-        self._put_back = False
         self._closing = False
-        # Written by the writer thread.
-        self._window: _Window | None = None
-        self._durable = 0
-        self._opened_at = 0
-        self._trouble: str | None = "the file is not open yet"
+        # The writer thread's:
+        self._session: _Session | None = None
+        self._trouble: str | None = None
+        self._told_trouble = False
         self._n_dropped = 0
         self._file: SpoolFile | None = None
         self._pending: list[Item] = []
+        self._batch_records = _BATCH_RECORDS
         self._overflow_told: _Overflow | None = None
-        self._told_trouble = False
         self._corrupt: Lost | None = None
         self._wake = Event()
         self._thread = Thread(target=self._work, name="spool", daemon=True)
@@ -110,12 +128,14 @@ class Spool:
     @property
     def name(self) -> str | None:
         """What numbers count within; None: the file is not open yet."""
-        window = self._window
-        return window.name if window else None
+        session = self._session
+        return session.name if session else None
 
     @property
     def trouble(self) -> str | None:
         """Why nothing is written at present, for people; None: all is well."""
+        if not self._closing and not self._thread.is_alive():
+            return "the thread that writes the lights' records has died; see the log, and restart the daemon"
         return self._trouble
 
     @property
@@ -125,13 +145,15 @@ class Spool:
 
     @property
     def n_waiting(self) -> int:
-        """Records that the agent has not taken, about."""
-        return len(self._queue) + max(0, self._durable - self._taken)
+        """Numbers that the agent has not taken, and records that have none yet."""
+        session = self._session
+        return len(self._queue) + len(self._pending) + (session.durable - session.taken if session else 0)
 
     @property
     def taken_to(self) -> int:
         """The agent has everything up to this number."""
-        return self._taken
+        session = self._session
+        return session.taken if session else 0
 
     def put(self, record: SpoolRecord, stamp: Stamp) -> None:
         """Take in a record that happened at `stamp`. Its seq and times are placeholders.
@@ -147,29 +169,29 @@ class Spool:
     def after(self, no: int, limit: int) -> list[Spooled]:
         """Up to `limit` records that follow number `no`, oldest first: those of them that are on the disk and at
         hand. Fewer, or none, may come although there are more; ask again."""
-        window = self._window
-        if window is None or self._put_back:
+        session = self._session
+        if session is None or session.put_back:
             return []
-        no = max(no, self._taken)
-        self._cursor = no
-        found: list[Spooled] = []
+        session.cursor = no = max(no, session.taken)
+        window, found = session.window, list[Spooled]()
         if window.after <= no:
-            start = bisect_right(window.rows, no, key=lambda row: row.no)
+            start = window.start(no)
             found = list(window.rows[start : start + limit])
-        if len(found) < limit and (window.after > no or window.end < self._durable):
+        if len(found) < limit and (window.after > no or window.end < session.durable):
             self._wake.set()
         if found:
-            self._handed_out = max(self._handed_out, found[-1].no)
+            session.handed_out = max(session.handed_out, found[-1].no)
         return found
 
     def taken(self, up_to: int) -> None:
-        """The agent has everything up to this number on its disk; it may be forgotten here."""
-        if self._window is None or self._put_back:
+        """The agent has everything of `name` up to this number on its disk; it may be forgotten here."""
+        session = self._session
+        if session is None or session.put_back:
             return
-        if up_to > max(self._handed_out, self._opened_at):
-            self._put_back = True
-        elif up_to > self._taken:
-            self._taken = up_to
+        if up_to > max(session.handed_out, session.opened_at):
+            session.put_back = True
+        elif up_to > session.taken:
+            session.taken = up_to
         else:
             return
         self._wake.set()
@@ -184,17 +206,17 @@ class Spool:
     def _make_room(self, record: SpoolRecord, stamp: Stamp) -> bool:
         """Memory is full: an event goes, the oldest in the queue or else this record itself. True: not itself."""
         gone: Item = (record, stamp)
-        if _kind(gone) != "signal_event":
-            gone = next((item for item in tuple(self._queue) if _kind(item) == "signal_event"), gone)
+        if kind_of(record) != "signal_event":
+            gone = next((item for item in tuple(self._queue) if kind_of(item[0]) == "signal_event"), gone)
         if gone[0] is not record:
             try:
                 self._queue.remove(gone)
             except (ValueError, IndexError):
                 # The writer was faster, and there is room now.
                 return True
-        over, told = self._overflow, self._overflow_told
+        over, told, kind = self._overflow, self._overflow_told, kind_of(gone[0])
         tally = dict(over.tally) if over else {}
-        tally[_kind(gone)] = tally.get(_kind(gone), 0) + 1
+        tally[kind] = tally.get(kind, 0) + 1
         self._overflow = _Overflow(tally, gone[1] if over is None or over is told else over.first, gone[1])
         return gone[0] is not record
 
@@ -205,39 +227,39 @@ class Spool:
         while not self._closing:
             self._wake.wait(None if due_s is None else max(0.0, due_s - monotonic()))
             self._wake.clear()
-            if due_s is None and self._has_work():
-                due_s = monotonic() + self._interval_s
             if due_s is not None and monotonic() >= due_s:
                 due_s = None if self._turn() else monotonic() + _RETRY_S
-                if due_s is None and self._has_work():
-                    due_s = monotonic() + self._interval_s
+            if due_s is None and self._has_work():
+                due_s = monotonic() + self._interval_s
             self._refill()
         self._turn()
         if self._file is not None:
             self._file.close()
 
     def _has_work(self) -> bool:
-        file = self._file
+        file, session = self._file, self._session
         return bool(
             self._queue
             or self._pending
-            or self._put_back
             or self._overflow is not self._overflow_told
             or file is None
-            or self._taken + file.base > file.taken
+            or session is None
+            or session.put_back
+            or session.taken + session.base > file.taken
         )
 
     def _turn(self) -> bool:
         """Open the file if need be, and write all that waits; False: the disk refuses, try again later."""
         try:
-            file = self._file or self._open()
-            if self._put_back:
-                self._begin_anew(file)
-            self._write(file)
+            file, session = self._opened()
+            if session.put_back:
+                session = self._begin_anew(file, session)
+            while self._write_some(file, session):
+                pass
         except (OSError, sqlite3.Error) as error:
             self._failed(error)
             return False
-        if self._trouble is not None and self._told_trouble:
+        if self._told_trouble:
             logger.warning("the lights' records are written again", extra={"action": "spool_writable"})
         self._trouble, self._told_trouble = None, False
         return True
@@ -247,84 +269,100 @@ class Spool:
         if not self._told_trouble:
             self._told_trouble = True
             logger.error("the lights' records: %s", self._trouble, extra={"action": "spool_disk_error"})
-        if self._file is not None and is_corrupt(error):
-            # Opened anew, it is moved aside.
+        if self._file is not None and _is_corrupt(error):
+            # When it is opened again, it is moved aside.
             self._file.close()
             self._file = None
 
-    def _open(self) -> SpoolFile:
+    def _opened(self) -> tuple[SpoolFile, _Session]:
+        if self._file is not None and self._session is not None:
+            return self._file, self._session
         try:
             file = SpoolFile(self._path, self._max_bytes)
         except sqlite3.Error as error:
-            if not is_corrupt(error):
+            if not _is_corrupt(error):
                 raise
-            kept = _move_aside(self._path)
-            detail = f"the spool was damaged ({error}) and is kept as {kept.name}; what it held is missing"
-            logger.error("the lights' records: %s", detail, extra={"action": "spool_corrupt"})
-            self._corrupt = Lost(GapReason.OUTBOX_CORRUPT, 0, {}, detail)
-            file = SpoolFile(self._path, self._max_bytes)
+            file = self._start_over(error)
         self._file = file
-        self._show(file)
-        return file
+        return file, self._begin_session(file, file.last - file.base)
 
-    def _show(self, file: SpoolFile) -> None:
-        """A file was opened or renamed: the caller sees its numbers, and nothing of those before."""
-        self._handed_out = self._cursor = 0
-        self._taken = file.taken - file.base
-        self._durable = self._opened_at = file.last - file.base
-        self._window = _Window(file.name, self._taken, ())
+    def _start_over(self, error: sqlite3.Error) -> SpoolFile:
+        kept = _move_aside(self._path)
+        detail = f"their spool was damaged ({error}) and is kept as {kept.name}; what it held is missing"
+        # The error says it all; a traceback would add nothing.
+        logger.log(logging.ERROR, "the lights' records: %s", detail, extra={"action": "spool_corrupt"})
+        self._corrupt = Lost(GapReason.OUTBOX_CORRUPT, 0, {}, detail)
+        return SpoolFile(self._path, self._max_bytes)
 
-    def _begin_anew(self, file: SpoolFile) -> None:
+    def _begin_session(self, file: SpoolFile, opened_at: int) -> _Session:
+        taken = file.taken - file.base
+        session = _Session(
+            *(file.name, file.base, opened_at),
+            durable=file.last - file.base,
+            window=_Window(taken),
+            taken=taken,
+            cursor=taken,
+        )
+        self._session = session
+        return session
+
+    def _begin_anew(self, file: SpoolFile, session: _Session) -> _Session:
         logger.error(
             "the agent has more of the lights' records than were ever handed out: %s was put back to an older "
             "state; what is newer begins anew",
             self._path,
             extra={"action": "spool_put_back"},
         )
-        file.begin_anew(self._opened_at + file.base)
-        self._show(file)
-        self._opened_at = 0
-        self._put_back = False
+        file.begin_anew(session.opened_at + session.base)
+        return self._begin_session(file, 0)
 
-    def _write(self, file: SpoolFile) -> None:
-        """All that waits, in transactions of bounded size, each followed by making room."""
-        while True:
-            while self._queue and len(self._pending) < _BATCH_RECORDS:
-                self._pending.append(self._queue.popleft())
-            taken = self._taken + file.base
-            if not self._pending and taken <= file.taken and self._overflow is self._overflow_told:
-                return
-            over = self._overflow
-            batch = [*self._lost_before(over), *self._pending]
-            file.commit(batch, taken)
-            self._pending.clear()
-            self._corrupt, self._overflow_told = None, over
-            self._durable = file.last - file.base
-            self._shrink(file)
+    def _write_some(self, file: SpoolFile, session: _Session) -> bool:
+        """One transaction of bounded size, and then room is made; False: nothing waited."""
+        while self._queue and len(self._pending) < self._batch_records:
+            self._pending.append(self._queue.popleft())
+        taken, over = session.taken + session.base, self._overflow
+        if not self._pending and taken <= file.taken and over is self._overflow_told:
+            return False
+        batch, corrupt = self._pending[: self._batch_records], self._corrupt
+        lost = self._lost_before(over)
+        try:
+            file.commit([*lost, *batch], taken)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL or not file.is_well_filled() or len(batch) <= 1:
+                raise
+            # Not the disk is full, but the spool: fewer at a time, and room first.
+            self._batch_records //= 2
+            self._shrink(file, session)
+            return True
+        del self._pending[: len(batch)]
+        self._batch_records = _BATCH_RECORDS
+        self._n_dropped += sum(sum(one.dropped.values()) for one, _ in lost if isinstance(one, Lost))
+        self._overflow_told = over
+        self._corrupt = None if batch else corrupt
+        session.durable = file.last - file.base
+        if file.is_full():
+            self._shrink(file, session)
+        return True
 
-    def _lost_before(self, over: "_Overflow | None") -> list[Item]:
-        """What must be told as missing, dated by when it was made."""
-        items: list[Item] = []
+    def _lost_before(self, over: _Overflow | None) -> list[tuple[SpoolRecord | Lost, Stamp]]:
+        """What must be told as missing, dated by what was made next."""
+        items: list[tuple[SpoolRecord | Lost, Stamp]] = []
         if self._corrupt is not None and self._pending:
             items.append((self._corrupt, self._pending[0][1]))
         if over is not None and over is not self._overflow_told:
             told = self._overflow_told.tally if self._overflow_told else {}
             dropped = {kind: n - told.get(kind, 0) for kind, n in over.tally.items() if n > told.get(kind, 0)}
-            self._n_dropped += sum(dropped.values())
             reason = GapReason.DISK_ERROR if self._told_trouble else GapReason.OUTBOX_FULL
             duration_ms = max(0, over.last.boottime_ns - over.first.boottime_ns) // 1_000_000
             items.append((Lost(reason, duration_ms, dropped), over.last))
         return items
 
-    def _shrink(self, file: SpoolFile) -> None:
-        """Drop events before cycles, oldest first, save what is being handed out."""
-        if not file.is_full():
-            return
-        window = self._window
-        keep = max(self._handed_out, window.end if window else 0) + file.base
+    def _shrink(self, file: SpoolFile, session: _Session) -> None:
+        """Drop events before cycles, oldest first, save what may be handed out at this moment."""
+        keep = max(session.handed_out, session.window.end) + session.base
         n_before = self._n_dropped
         for kind in DROP_CLASSES:
-            while file.has_to_shrink() and (n := file.drop_some(kind, keep)):
+            while file.is_well_filled() and (n := file.drop_some(kind, keep)):
                 self._n_dropped += n
         logger.warning(
             "the spool is full: %d of the lights' records were dropped; is the agent running?",
@@ -334,34 +372,22 @@ class Spool:
 
     def _refill(self) -> None:
         """Read ahead, where the caller is near the end of what is at hand."""
-        file, window, cursor = self._file, self._window, max(self._cursor, self._taken)
-        if file is None or window is None or self._put_back:
+        file, session = self._file, self._session
+        if file is None or session is None or session.put_back:
             return
-        n_left = len(window.rows) - bisect_right(window.rows, cursor, key=lambda row: row.no)
-        if window.after <= cursor and (n_left >= WINDOW_RECORDS // 2 or window.end >= self._durable):
+        window, cursor = session.window, max(session.cursor, session.taken)
+        n_left = len(window.rows) - window.start(cursor)
+        if window.after <= cursor and (n_left >= WINDOW_RECORDS // 2 or window.end >= session.durable):
             return
         try:
-            rows = file.read(cursor + file.base, WINDOW_RECORDS)
+            rows = file.read(cursor + session.base, WINDOW_RECORDS)
         except sqlite3.Error as error:
             self._failed(error)
             return
-        self._window = _Window(file.name, cursor, tuple(rows))
+        session.window = _Window(cursor, tuple(rows))
 
 
-@dataclass(frozen=True, slots=True)
-class _Overflow:
-    """What memory had no room for: of each kind since the start, and when the last spell began and ended."""
-
-    tally: dict[str, int]
-    first: Stamp
-    last: Stamp
-
-
-def _kind(item: Item) -> str:
-    return LOST if isinstance(item[0], Lost) else kind_of(item[0])
-
-
-def is_corrupt(error: Exception) -> bool:
+def _is_corrupt(error: Exception) -> bool:
     """Whether an error says that the file is damaged, rather than that the disk is full or busy."""
     if not isinstance(error, sqlite3.Error):
         return False
@@ -373,12 +399,12 @@ def is_corrupt(error: Exception) -> bool:
 
 def _move_aside(path: Path) -> Path:
     """The damaged file and its log get another name; the newest few are kept for a look at them."""
-    taken = [int(p.suffix[8:]) for p in path.parent.glob(path.name + ".damaged*") if p.suffix[8:].isdigit()]
-    kept = path.with_name(f"{path.name}.damaged{max(taken, default=0) + 1}")
+    numbers = [int(p.suffix[8:]) for p in path.parent.glob(path.name + ".damaged*") if p.suffix[8:].isdigit()]
+    kept = path.with_name(f"{path.name}.damaged{max(numbers, default=0) + 1}")
     for suffix in ("", "-wal"):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
-    for number in sorted(taken)[: -(_KEEP_FILES - 1)]:
+    for number in sorted(numbers)[: -(_KEEP_FILES - 1)]:
         for suffix in ("", "-wal"):
             path.with_name(f"{path.name}.damaged{number}{suffix}").unlink(missing_ok=True)
     return kept

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-
 import msgspec
 
 from common.clock import Stamp
@@ -25,7 +24,7 @@ SpoolRecord = Cycle | SignalEvent | Log | Gap
 APPLICATION_ID = 0x53746F71
 SCHEMA_VERSION = 1
 PAGE_BYTES = 1024
-MIN_BYTES = 1024 * 1024
+MIN_BYTES = 2 * 1024 * 1024
 WAL_RESERVE_BYTES = 512 * 1024
 LOST = "lost"
 DROP_CLASSES = {
@@ -162,7 +161,7 @@ class SpoolFile:
         """Whether something has to be dropped."""
         return self.live_bytes() > self.main_cap_bytes * 15 // 16
 
-    def has_to_shrink(self) -> bool:
+    def is_well_filled(self) -> bool:
         """Whether dropping has to go on, once begun: a good part is freed at a time."""
         return self.live_bytes() > self.main_cap_bytes * 14 // 16
 
