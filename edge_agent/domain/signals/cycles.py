@@ -108,7 +108,8 @@ class _Running:
     began_s: float
     mode: SignalMode
     plan: str | None
-    algorithms: dict[str, float]
+    decided_s: dict[str, float]
+    """Which algorithm decided, and for how long."""
     lanes: list[_Tally]
 
 
@@ -127,7 +128,7 @@ class CycleMaker:
         }
         self._start = CycleStart(junction)
         self._running: _Running | None = None
-        self._last_s = 0.0
+        self._last_s, self._algorithm = 0.0, ""
         self._shown: dict[str, Aspect] = {}
         self._aspects: list[Aspect] = [Aspect.RED] * len(junction.lanes)
         self._is_steady = False
@@ -159,21 +160,26 @@ class CycleMaker:
                 self._running = None
         if self._running is None and runs:
             self._running = _begin(now_s, decision, lanes)
-        self._note(decision, now_s)
+        self._last_s, self._algorithm = now_s, decision.algorithm
         return ended
 
-    def _add(self, running: _Running, now_s: float, lanes: Sequence[Lane], passages: Sequence[TagPassage]) -> None:
+    def _add(
+        self,
+        running: _Running,
+        span_s: float,
+        aspects: Sequence[Aspect],
+        lanes: Sequence[Lane],
+        passages: Sequence[TagPassage],
+    ) -> None:
         """The time since the last step, under what was shown in it, and who passed."""
-        span_s = now_s - self._last_s
-        for tally, aspect, lane in zip(running.lanes, self._aspects, lanes, strict=True):
+        for tally, aspect, lane in zip(running.lanes, aspects, lanes, strict=True):
             if aspect is Aspect.GREEN:
                 tally.green_s += span_s
             elif aspect is Aspect.YELLOW:
                 tally.yellow_s += span_s
             if lane.n_crossed is None:
                 tally.is_measured = False
-        algorithm = next(reversed(running.algorithms))
-        running.algorithms[algorithm] += span_s
+        running.decided_s[self._algorithm] = running.decided_s.get(self._algorithm, 0.0) + span_s
         for passage in passages:
             number = self._index.get(passage.lane)
             if number is not None:
@@ -192,16 +198,9 @@ class CycleMaker:
             self._aspects = [_aspect(heads, shown) for heads in self._heads]
             self._is_steady = _UNSTEADY.isdisjoint(shown.values())
 
-    def _note(self, decision: Decision, now_s: float) -> None:
-        """What the time until the next step is to be booked on."""
-        self._last_s = now_s
-        if self._running is not None:
-            algorithms = self._running.algorithms
-            algorithms[decision.algorithm] = algorithms.pop(decision.algorithm, 0.0)
-
     def _record(self, running: _Running, now_s: float, lanes: Sequence[Lane]) -> Cycle:
         length_s = round(now_s - running.began_s, _MS)
-        algorithm = max(running.algorithms, key=lambda name: running.algorithms[name])
+        algorithm = max(running.decided_s, key=lambda name: running.decided_s[name])
         return Cycle(
             seq=1,
             at=0,
@@ -220,7 +219,7 @@ class CycleMaker:
 
 def _begin(now_s: float, decision: Decision, lanes: Sequence[Lane]) -> _Running:
     tallies = [_Tally(n_at_start=lane.n_crossed, is_measured=lane.n_crossed is not None) for lane in lanes]
-    return _Running(now_s, decision.mode, decision.plan, {decision.algorithm: 0.0}, tallies)
+    return _Running(now_s, decision.mode, decision.plan, {}, tallies)
 
 
 def _aspect(heads: Sequence[str], shown: Mapping[str, Aspect]) -> Aspect:
