@@ -12,6 +12,7 @@ from msgspec import Meta
 from common.codes import Aspect
 from common.junction import Junction, Name
 from edge_agent.drivers.heads import wiring
+from edge_agent.link import DEFAULT_SOCKET
 
 Level = Literal["high", "low"]
 Pin = Annotated[int, Meta(ge=0, le=63)]
@@ -91,7 +92,7 @@ class SignalsConfig(_Section, frozen=True):
 
     state_dir: Text
     heads: HeadsSettings
-    socket: Text = "/run/stopline-signals/signals.sock"
+    socket: Text = str(DEFAULT_SOCKET)
     """Where the agent finds the lights."""
     junction: Junction | None = None
     junction_file: Text | None = None
