@@ -139,6 +139,26 @@ class OutboxWriter:
             }
             self._buffer_bytes = sum(total_bytes(items) for items in self._buffer.values())
 
+    async def take_in(
+        self, source: str, numbered: Sequence[tuple[int, Record, Stamp]], stream: str = STREAM
+    ) -> bool:
+        """Take in what another daemon keeps until it is durable here; see `Outbox.take_in`.
+
+        Returns:
+            Whether it is. If not, the disk refuses, and it must be offered again.
+
+        Raises:
+            RecordRefused: one could never be delivered. Nothing was taken in.
+        """
+        rows = [(no, to_row(record, stamp)) for no, record, stamp in numbered]
+        durable = await self._call(self._open().take_in, source, rows, self._clock.stamp(), stream)
+        await self._tell_committed()
+        return durable
+
+    async def known_sources(self) -> dict[str, int]:
+        """See `Outbox.known_sources`."""
+        return await self._call(self._open().known_sources)
+
     def add_anchor(self, anchor: Anchor) -> None:
         """Somebody told the time."""
         self._submit(self._open().add_anchor, anchor)
@@ -174,10 +194,13 @@ class OutboxWriter:
             self._room.set()
         recovered, self._was_durable = durable and not self._was_durable, durable
         if n or recovered:
-            self.n_commits += 1
-            async with self._committed:
-                self._committed.notify_all()
+            await self._tell_committed()
         return durable
+
+    async def _tell_committed(self) -> None:
+        self.n_commits += 1
+        async with self._committed:
+            self._committed.notify_all()
 
     async def wait_for_commit(self, seen: int) -> None:
         """Wait until `n_commits` is more than `seen`: there may be something new to send."""
