@@ -1,5 +1,4 @@
-"""Hands the lights' records to the one peer that keeps them. No asyncio, nothing that waits: it belongs to the step
-loop."""
+"""Hands the lights' records to the one peer that keeps them. It belongs to the step loop: nothing here waits."""
 
 import logging
 
@@ -12,6 +11,7 @@ logger = logging.getLogger(__name__)
 MAX_IN_FLIGHT = 200
 """Records that were sent and are not known to be durable at the agent."""
 _PER_STEP = 25
+_MAX_EARLY = 64
 _BACKLOG_BYTES = 64 * 1024
 
 
@@ -25,6 +25,7 @@ class Handover:
         self._sent_to = 0
         self._in_flight: list[int] = []
         """Numbers of what was sent, in order."""
+        self._early: list[Taken] = []
 
     @property
     def peer(self) -> Peer | None:
@@ -32,12 +33,10 @@ class Handover:
         return self._peer
 
     def heard(self, peer: Peer, message: Taken | TakeRecords) -> None:
-        """A peer takes records, or has taken some. A second one that wants them is refused while the first is there:
-        each record must have one keeper."""
+        """A peer takes records, or has taken some. A second one that wants them is refused while the first is
+        there: each record must have one keeper."""
         if isinstance(message, Taken):
-            if message.spool == self._spool.name:
-                self._spool.taken(message.up_to)
-                self._in_flight = [no for no in self._in_flight if no > message.up_to]
+            self._taken(message)
             return
         if self._peer is not None and self._peer is not peer and self._server.is_connected(self._peer):
             reason = f"process {self._peer.pid} takes the lights' records already; only one agent can"
@@ -68,5 +67,17 @@ class Handover:
             self._in_flight.append(spooled.no)
             self._sent_to = spooled.no
 
+    def _taken(self, message: Taken) -> None:
+        if self._spool.name is None:
+            # The spool's file is not open yet. What the agent knows of it has to be heard before anything is sent.
+            if len(self._early) < _MAX_EARLY:
+                self._early.append(message)
+        elif message.spool == self._spool.name:
+            self._spool.taken(message.up_to)
+            self._in_flight = [no for no in self._in_flight if no > message.up_to]
+
     def _begin(self) -> None:
+        early, self._early = self._early, []
+        for message in early:
+            self._taken(message)
         self._name, self._sent_to, self._in_flight = self._spool.name, self._spool.taken_to, []

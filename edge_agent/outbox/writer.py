@@ -23,9 +23,18 @@ import msgspec
 from common.batch import Rejection
 from common.clock import Anchor, Resolved, Stamp
 from common.codes import DropClass, GapReason
-from common.records import Record
-from edge_agent.outbox import STREAM, Contact, Limits, Outbox, OutboxStats, OutgoingBatch, QuarantinedRecord
-from edge_agent.outbox.entries import DROP_CLASSES, Item, covered, squeeze, to_row, total_bytes
+from common.records import Log, Record
+from edge_agent.outbox import (
+    STREAM,
+    Contact,
+    Limits,
+    Outbox,
+    OutboxStats,
+    OutgoingBatch,
+    QuarantinedRecord,
+    RecordRefused,
+)
+from edge_agent.outbox.entries import DROP_CLASSES, Item, Row, covered, squeeze, to_row, total_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -145,12 +154,10 @@ class OutboxWriter:
         """Take in what another daemon keeps until it is durable here; see `Outbox.take_in`.
 
         Returns:
-            Whether it is. If not, the disk refuses, and it must be offered again.
-
-        Raises:
-            RecordRefused: one could never be delivered. Nothing was taken in.
+            Whether it is. If not, the disk refuses, and it must be offered again. One that can never be delivered
+            is told in the log instead.
         """
-        rows = [(no, to_row(record, stamp)) for no, record, stamp in numbered]
+        rows = [(no, _row_or_complaint(source, record, stamp)) for no, record, stamp in numbered]
         durable = await self._call(self._open().take_in, source, rows, self._clock.stamp(), stream)
         await self._tell_committed()
         return durable
@@ -290,3 +297,12 @@ class OutboxWriter:
         """Run `work` in the thread. Being cancelled does not take back what the thread was given: records in it
         would be lost."""
         return await asyncio.shield(self._submit(work, *args, **kwargs))
+
+
+def _row_or_complaint(source: str, record: Record, stamp: Stamp) -> Row:
+    try:
+        return to_row(record, stamp)
+    except RecordRefused as error:
+        message = f"a record of {source} cannot be delivered: {error}"
+        logger.log(logging.ERROR, "%s", message, extra={"action": "record_refused"})
+        return to_row(Log(1, 0, 0, "error", "record_refused", message), stamp)
