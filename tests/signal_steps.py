@@ -29,9 +29,22 @@ def decision(
     plan: str | None = "day",
     algorithm: str = "fixed",
     ended: Mapping[str, Termination] | None = None,
+    coordination: int | None = None,
+    preemption: int | None = None,
 ) -> Decision:
     """A decision that wants what is shown."""
-    return Decision(shown, mode, interval, stage, next_stage, plan, algorithm, ended or {})
+    return Decision(
+        shown,
+        mode,
+        interval,
+        stage,
+        next_stage,
+        plan,
+        algorithm,
+        ended or {},
+        coordination=coordination,
+        preemption=preemption,
+    )
 
 
 def run_plan(

@@ -5,7 +5,7 @@ a flood on the socket takes nothing from the lights; what a peer does not read i
 peer is dropped. It may connect again.
 
 Who may speak is by the kernel's word (SO_PEERCRED): root, the daemon's own user, and members of the socket's
-group. Everybody else who gets as far as connecting, which the socket's mode decides, may watch what the lights show.
+group. Everybody else who gets as far as connecting, which the socket's mode decides, may watch.
 
 Bare `epoll` and sockets, since asyncio would cost a quarter of the memory that the daemon may have.
 """

@@ -178,35 +178,22 @@ def test_who_decides() -> None:
 
 
 def test_plans_and_their_coordination() -> None:
-    junction = crossroads(offset_s=12.0)
-    steps = list(run_plan(junction, 200.0))
-    events = log(junction, steps)
-    assert rows(events, (131, 132, 133)) == [(0.0, 131, 1), (0.0, 132, 55), (0.0, 133, 12)]
-    assert rows(events, (150,)) == [
-        *[(0.0, 150, 5), (55.0, 150, 1), (55.0, 150, 5)],
-        *[(110.0, 150, 5), (165.0, 150, 5)],
-    ]
-    assert rows(events, (174,)) == [(0.0, 174, 128)]
-
-
-def test_a_longer_and_a_shorter_cycle_are_told_as_transitions() -> None:
-    junction = crossroads(offset_s=0.0)
-    recorder = Recorder(junction)
+    recorder = Recorder(crossroads(offset_s=12.0))
     found = []
-    for now_s, stage in [
-        (0.0, "ns"),
-        (30.0, "ew"),
-        (60.0, "ns"),
-        (85.0, "ew"),
-        (105.0, "ns"),
-        (130.0, "ew"),
-        (160.0, "ns"),
+    for now_s, stage, state in [
+        (0.0, "ns", 2),
+        (30.0, "ew", 2),
+        (60.0, "ns", 1),
+        (90.0, "ew", 1),
+        (115.0, "ns", 1),
     ]:
-        found += recorder.step(now_s, decision(ALL_RED, stage=stage), ALL_RED, None)
+        found += recorder.step(now_s, decision(ALL_RED, stage=stage, coordination=state), ALL_RED, None)
+    assert rows(found, (131, 132, 133)) == [(0.0, 131, 1), (0.0, 132, 55), (0.0, 133, 12)]
     assert rows(found, (150,)) == [
-        *[(0.0, 150, 5), (60.0, 150, 2), (60.0, 150, 5)],
-        *[(105.0, 150, 3), (105.0, 150, 5), (160.0, 150, 1), (160.0, 150, 5)],
+        *[(0.0, 150, 2), (0.0, 150, 5)],
+        *[(60.0, 150, 1), (60.0, 150, 5), (115.0, 150, 5)],
     ]
+    assert rows(found, (174,)) == [(0.0, 174, 128)]
 
 
 def test_a_free_plan_has_no_cycle_length() -> None:
@@ -219,44 +206,40 @@ def preempted() -> Junction:
 
 
 def test_a_preemption_from_its_call_to_its_exit() -> None:
-    recorder = Recorder(preempted())
-    entry, dwell = {"stage": "ns", "next_stage": "ew"}, {"stage": "ew"}
-    found = recorder.step(0.0, decision(NS_GREEN, stage="ns"), NS_GREEN, None)
-    found += recorder.step(
-        5.0,
-        decision(NS_GREEN, stage="ns", next_stage="ew", mode=SignalMode.PREEMPT),
-        NS_GREEN,
-        None,
-        told=[PreemptCall("fire", 4.7, True)],
-    )
-    found += recorder.step(
-        9.0, decision(ALL_RED, Interval.RED_CLEARANCE, mode=SignalMode.PREEMPT, **entry), ALL_RED, None
-    )
-    found += recorder.step(10.0, decision(ALL_RED, mode=SignalMode.PREEMPT, **dwell), ALL_RED, None)
-    found += recorder.step(
-        20.0, decision(ALL_RED, stage="ew"), ALL_RED, None, told=[PreemptCall("fire", 19.9, False)]
-    )
+    found, recorder = [], Recorder(preempted())
+    for now_s, interval, stage, number, told in [
+        (0.0, Interval.GREEN, "ns", None, []),
+        (5.0, Interval.GREEN, "ns", 3, [PreemptCall("fire", 4.7, True)]),
+        (9.0, Interval.RED_CLEARANCE, "ns", 3, []),
+        (10.0, Interval.GREEN, "ew", 3, []),
+        (20.0, Interval.GREEN, "ew", None, [PreemptCall("fire", 19.9, False)]),
+    ]:
+        mode = SignalMode.PREEMPT if number else SignalMode.AUTOMATIC
+        wanted = decision(ALL_RED, interval, mode=mode, stage=stage, preemption=number)
+        found += recorder.step(now_s, wanted, ALL_RED, None, told=told)
     assert rows(found, range(101, 112)) == [
-        (4.7, 102, 3),
-        (5.0, 105, 3),
-        (10.0, 107, 3),
-        (19.9, 104, 3),
-        (20.0, 111, 3),
+        *[(4.7, 102, 3), (5.0, 105, 3), (10.0, 107, 3)],
+        *[(19.9, 104, 3), (20.0, 111, 3)],
     ]
 
 
 def test_a_stuck_preemption_is_told_as_such() -> None:
     recorder = Recorder(preempted())
-    call = [PreemptCall("fire", 0.0, True)]
-    found = recorder.step(0.0, decision(ALL_RED, stage="ew", mode=SignalMode.PREEMPT), ALL_RED, None, told=call)
+    held = decision(ALL_RED, stage="ew", mode=SignalMode.PREEMPT, preemption=3)
+    found = recorder.step(0.0, held, ALL_RED, None, told=[PreemptCall("fire", 0.0, True)])
     found += recorder.step(30.0, decision(ALL_RED, stage="ew"), ALL_RED, None)
-    found += recorder.step(
-        31.0, decision(ALL_RED, stage="ew"), ALL_RED, None, told=[PreemptCall("fire", 31.0, False)]
-    )
+    late = [PreemptCall("fire", 31.0, False)]
+    found += recorder.step(31.0, decision(ALL_RED, stage="ew"), ALL_RED, None, told=late)
     assert rows(found, range(101, 112)) == [
         *[(0.0, 102, 3), (0.0, 105, 3), (0.0, 107, 3)],
         *[(30.0, 110, 3), (30.0, 104, 3), (30.0, 111, 3)],
     ]
+
+
+def test_a_preemption_that_nobody_called_is_called_when_it_is_served() -> None:
+    recorder = Recorder(preempted())
+    held = decision(ALL_RED, stage="ew", mode=SignalMode.PREEMPT, preemption=3)
+    assert rows(recorder.step(2.0, held, ALL_RED, None), (102, 105)) == [(2.0, 102, 3), (2.0, 105, 3)]
 
 
 def detected(
@@ -269,16 +252,20 @@ def detected(
     return rows(found, range(81, 93))
 
 
+def in_ms(found: Sequence[tuple[float, int, int]]) -> list[tuple[int, int, int]]:
+    return [(round(at_s * 1000), code, parameter) for at_s, code, parameter in found]
+
+
 def test_a_crossing_is_on_and_off() -> None:
-    assert detected([Crossing(1, 49.2)]) == [(49.2, 82, 1), (pytest.approx(49.3), 81, 1)]
+    assert in_ms(detected([Crossing(1, 49.2)])) == [(49_200, 82, 1), (49_300, 81, 1)]
 
 
 def test_a_crossing_just_now_is_off_in_a_later_step() -> None:
     recorder = Recorder(crossroads())
-    assert rows(recorder.step(50.0, decision(ALL_RED), ALL_RED, None, told=[Crossing(1, 49.95)]), (81, 82)) == [
-        (49.95, 82, 1)
-    ]
-    assert rows(recorder.step(50.1, decision(ALL_RED), ALL_RED, None), (81, 82)) == [(pytest.approx(50.05), 81, 1)]
+    found = recorder.step(50.0, decision(ALL_RED), ALL_RED, None, told=[Crossing(1, 49.95)])
+    assert in_ms(rows(found, (81, 82))) == [(49_950, 82, 1)]
+    found = recorder.step(50.1, decision(ALL_RED), ALL_RED, None)
+    assert in_ms(rows(found, (81, 82))) == [(50_050, 81, 1)]
 
 
 def test_two_crossings_of_one_moment_stay_two() -> None:
@@ -308,7 +295,7 @@ def test_presence_comes_and_goes_once() -> None:
     ],
 )
 def test_a_detector_in_trouble_and_well_again(trouble: Trouble, code: int) -> None:
-    told = [
+    told: list[Told] = [
         Presence(101, 40.0, True),
         DetectorHealth(101, 45.0, trouble),
         DetectorHealth(101, 46.0, trouble),
@@ -320,7 +307,7 @@ def test_a_detector_in_trouble_and_well_again(trouble: Trouble, code: int) -> No
 def test_a_button_has_codes_of_its_own_and_an_unknown_channel_none() -> None:
     button = Detector(channel=7, lane="north", kind=DetectorKind.BUTTON, sensor="pole", source="b")
     junction = replace(crossroads(), detectors=(button,))
-    told = [Presence(7, 1.0, True), Presence(7, 2.0, False), Crossing(99, 3.0)]
+    told: list[Told] = [Presence(7, 1.0, True), Presence(7, 2.0, False), Crossing(99, 3.0)]
     assert detected(told, junction=junction) == [(1.0, 90, 7), (2.0, 89, 7)]
 
 

@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.codes import Aspect, SignalMode
-from common.junction import Junction, Movement, Plan
+from common.junction import Junction, Plan
+from common.junction_times import bounds_s, cycle_s
 from common.records import Cycle, LaneCycle
 from edge_agent.domain.signals.steps import Decision, Interval, Lane
 
@@ -35,31 +36,10 @@ class TagPassage:
     epc: str
 
 
-def clearance_s(junction: Junction, stage: str, next_stage: str) -> float:
-    """From the end of the greens of `stage` to those of `next_stage`: the longest way of those that have to go."""
-    members = {one.name: one.movements for one in junction.stages}
-    going = [
-        one for one in junction.movements if one.name in members[stage] and one.name not in members[next_stage]
-    ]
-    return max((one.yellow_s + one.red_clearance_s for one in going), default=0.0)
-
-
-def plan_cycle_s(junction: Junction, plan: Plan, *, at_most: bool = False) -> float:
-    """How long a cycle of `plan` takes by its own greens, or by the largest that it allows."""
-    names = [one.stage for one in plan.stages]
-    between_s = sum(clearance_s(junction, a, b) for a, b in zip(names, names[1:] + names[:1], strict=True))
-    if not at_most:
-        return between_s + sum(one.green_s for one in plan.stages)
-    movements = {one.name: one for one in junction.movements}
-    members = {one.name: [movements[name] for name in one.movements] for one in junction.stages}
-    return between_s + sum(
-        max(one.green_s, _most(members[one.stage]) if one.max_green_s is None else one.max_green_s)
-        for one in plan.stages
-    )
-
-
-def _most(movements: Sequence[Movement]) -> float:
-    return min((one.max_green_s for one in movements), default=0.0)
+def longest_cycle_s(junction: Junction, plan: Plan) -> float:
+    """How long a round of `plan` takes with the largest greens that it allows."""
+    room_s = sum(max(0.0, bounds_s(junction, one)[1] - one.green_s) for one in plan.stages)
+    return cycle_s(junction, plan) + room_s
 
 
 class CycleStart:
@@ -124,7 +104,7 @@ class CycleMaker:
         ]
         self._index = {lane.name: number for number, lane in enumerate(junction.lanes)}
         self._longest_s = {
-            plan.name: min(plan_cycle_s(junction, plan, at_most=True), LONGEST_CYCLE_S) for plan in junction.plans
+            plan.name: min(longest_cycle_s(junction, plan), LONGEST_CYCLE_S) for plan in junction.plans
         }
         self._start = CycleStart(junction)
         self._running: _Running | None = None

@@ -68,9 +68,9 @@ class Coordination(IntEnum):
     FREE = 0
     IN_STEP = 1
     ADDING = 2
-    """The cycle that ended was longer than the plan's."""
+    """Greens are longer until it is in step."""
     SUBTRACTING = 3
-    """It was shorter."""
+    """They are shorter."""
     LOCAL_ZERO = 5
     """The plan's first stage begins its green."""
 

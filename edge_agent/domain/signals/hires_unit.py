@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 from common.codes import Aspect, SignalMode
-from common.junction import Junction, Plan, Preemption
-from edge_agent.domain.signals.cycles import CycleStart, plan_cycle_s
+from common.junction import Junction, Preemption
+from common.junction_times import cycle_s
+from edge_agent.domain.signals.cycles import CycleStart
 from edge_agent.domain.signals.event_codes import (
     Code,
     Coordination,
@@ -16,8 +17,6 @@ from edge_agent.domain.signals.event_codes import (
 )
 from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval
 
-IN_STEP_WITHIN_S = 1.0
-"""A cycle that differs from the plan's by less is in step."""
 MAX_PARAMETER = 32_767
 
 _CONTROL = {
@@ -29,7 +28,13 @@ _CONTROL = {
 }
 _BY_PLAN = (SignalMode.AUTOMATIC, SignalMode.FIXED)
 _FLASHING = (Aspect.FLASHING_RED, Aspect.FLASHING_YELLOW)
-_OF_THE_CONTROLLER = (FaultCode.LATE_STEP, FaultCode.STARVED, FaultCode.PLAN_LOST, FaultCode.EXCEPTION)
+_OF_THE_CONTROLLER = (
+    FaultCode.LATE_STEP,
+    FaultCode.STARVED,
+    FaultCode.PLAN_LOST,
+    FaultCode.EXCEPTION,
+    FaultCode.CLOCK_WENT_BACK,
+)
 _FAULT_NUMBERS = {code: number for number, code in enumerate(FaultCode, 1)}
 
 
@@ -99,73 +104,59 @@ def _flash(decision: Decision, shown: Mapping[str, Aspect], fault: Fault | None)
 
 
 class PlanLog:
-    """Which plan is in force, and whether its cycles keep the common time."""
+    """Which plan is in force, and whether it keeps the common time."""
 
     def __init__(self, junction: Junction) -> None:
         self._junction = junction
         self._plans = {plan.name: (number, plan) for number, plan in enumerate(junction.plans, 1)}
         self._start = CycleStart(junction)
         self._plan: str | None = None
-        self._state: Coordination | None = None
-        self._began_s: float | None = None
+        self._state: int | None = None
 
     def step(self, now_s: float, decision: Decision) -> Iterator[Event]:
         """The events of one step."""
         begins = self._start.step(decision)
-        if decision.plan is not None and decision.plan != self._plan:
+        if decision.plan is None:
+            return
+        if decision.plan != self._plan:
             yield from self._changed(now_s, decision.plan)
-        plan = self._plans.get(self._plan or "", (0, None))[1]
-        if plan is None or plan.offset_s is None or decision.mode not in _BY_PLAN:
-            self._began_s = None
-            if self._plan is not None:
-                yield from self._tell(Coordination.FREE, now_s)
-        elif begins:
-            yield from self._zero(now_s, plan)
+        state = int(Coordination.FREE) if decision.coordination is None else decision.coordination
+        if state != self._state:
+            self._state = state
+            yield Event(Code.COORDINATION, state, now_s)
+        if begins and state != Coordination.FREE:
+            yield Event(Code.COORDINATION, int(Coordination.LOCAL_ZERO), now_s)
 
     def _changed(self, now_s: float, name: str) -> Iterator[Event]:
-        self._plan, self._began_s = name, None
+        self._plan = name
         number, plan = self._plans.get(name, (0, None))
         yield Event(Code.PATTERN, number, now_s)
-        is_free = plan is None or plan.offset_s is None
-        cycle_s = 0 if plan is None or is_free else round(plan_cycle_s(self._junction, plan))
-        yield Event(Code.CYCLE_LENGTH, min(cycle_s, MAX_PARAMETER), now_s)
-        if plan is not None and plan.offset_s is not None:
-            yield Event(Code.OFFSET, min(round(plan.offset_s), MAX_PARAMETER), now_s)
-
-    def _zero(self, now_s: float, plan: Plan) -> Iterator[Event]:
-        """A cycle begins; how long the last one was tells whether it was in step."""
-        if self._began_s is not None:
-            late_s = now_s - self._began_s - plan_cycle_s(self._junction, plan)
-            if abs(late_s) <= IN_STEP_WITHIN_S:
-                yield from self._tell(Coordination.IN_STEP, now_s)
-            else:
-                yield from self._tell(Coordination.ADDING if late_s > 0 else Coordination.SUBTRACTING, now_s)
-        self._began_s = now_s
-        yield Event(Code.COORDINATION, int(Coordination.LOCAL_ZERO), now_s)
-
-    def _tell(self, state: Coordination, now_s: float) -> Iterator[Event]:
-        if state is not self._state:
-            self._state = state
-            yield Event(Code.COORDINATION, int(state), now_s)
+        if plan is None or plan.offset_s is None:
+            yield Event(Code.CYCLE_LENGTH, 0, now_s)
+            return
+        yield Event(Code.CYCLE_LENGTH, min(round(cycle_s(self._junction, plan)), MAX_PARAMETER), now_s)
+        yield Event(Code.OFFSET, min(round(plan.offset_s), MAX_PARAMETER), now_s)
 
 
 class PreemptLog:
     """Calls of emergency vehicles, and what the controller made of them."""
 
     def __init__(self, junction: Junction) -> None:
-        self._preemptions = {one.name: one for one in junction.preemptions}
-        self._called_s: dict[str, float] = {}
+        self._by_name = {one.name: one for one in junction.preemptions}
+        self._by_number = {one.number: one for one in junction.preemptions}
+        self._called_s: dict[int, float] = {}
         self._active: Preemption | None = None
         self._dwells = False
 
     def tell(self, told: PreemptCall) -> Iterator[Event]:
         """The events of one call, or of its end."""
-        if told.preemption in self._preemptions:
-            yield from self._call(told.preemption, told.at_s, told.is_on)
+        if told.preemption in self._by_name:
+            yield from self._call(self._by_name[told.preemption].number, told.at_s, told.is_on)
 
     def step(self, now_s: float, decision: Decision) -> Iterator[Event]:
         """The events of one step."""
-        wanted = self._wanted(decision) if decision.mode is SignalMode.PREEMPT else None
+        number = decision.preemption
+        wanted = None if number is None else self._by_number.get(number)
         if wanted is not self._active:
             if self._active is not None:
                 yield from self._exit(self._active, now_s)
@@ -176,34 +167,26 @@ class PreemptLog:
             if self._dwells:
                 yield Event(Code.PREEMPT_DWELL, wanted.number, now_s)
 
-    def _wanted(self, decision: Decision) -> Preemption | None:
-        """Which preemption the controller serves: one that is called, goes to its stage, and is not new again."""
-        stage = decision.next_stage or decision.stage
-        fitting = [one for one in self._preemptions.values() if one.stage == stage]
-        if self._active is not None and (not fitting or self._active in fitting):
-            return self._active
-        return next((one for one in fitting if one.name in self._called_s), fitting[0] if fitting else None)
-
-    def _call(self, name: str, at_s: float, is_on: bool) -> Iterator[Event]:
-        if is_on == (name in self._called_s):
+    def _call(self, number: int, at_s: float, is_on: bool) -> Iterator[Event]:
+        if is_on == (number in self._called_s):
             return
-        number = self._preemptions[name].number
         if is_on:
-            self._called_s[name] = at_s
+            self._called_s[number] = at_s
             yield Event(Code.PREEMPT_CALL_ON, number, at_s)
         else:
-            del self._called_s[name]
+            del self._called_s[number]
             yield Event(Code.PREEMPT_CALL_OFF, number, at_s)
 
     def _enter(self, preemption: Preemption, now_s: float) -> Iterator[Event]:
+        """One that nobody told of is called when it is served: pairs are pairs."""
         self._active, self._dwells = preemption, False
-        yield from self._call(preemption.name, now_s, True)
+        yield from self._call(preemption.number, now_s, True)
         yield Event(Code.PREEMPT_ENTRY, preemption.number, now_s)
 
     def _exit(self, preemption: Preemption, now_s: float) -> Iterator[Event]:
         self._active = None
-        called_s = self._called_s.get(preemption.name)
+        called_s = self._called_s.get(preemption.number)
         if called_s is not None and now_s - called_s >= preemption.max_presence_s:
             yield Event(Code.PREEMPT_MAX_PRESENCE, preemption.number, now_s)
-        yield from self._call(preemption.name, now_s, False)
+        yield from self._call(preemption.number, now_s, False)
         yield Event(Code.PREEMPT_EXIT, preemption.number, now_s)

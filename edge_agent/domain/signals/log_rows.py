@@ -60,9 +60,10 @@ def to_log_rows(events: Iterable[Event]) -> list[LogRow]:
 
 
 def to_event_rows(rows: Iterable[LogRow], device: str, zero: datetime) -> list[EventRow]:
-    """`rows` as dates, to the millisecond. `zero` is the moment that their seconds count from."""
+    """`rows` as dates, to the millisecond, in the time zone of `zero`: the moment that their seconds count from."""
+    naive = zero.replace(tzinfo=None)
     return [
-        EventRow(zero + timedelta(milliseconds=round(row.at_s * 1000)), device, row.code, row.parameter)
+        EventRow(naive + timedelta(milliseconds=round(row.at_s * 1000)), device, row.code, row.parameter)
         for row in rows
     ]
 
