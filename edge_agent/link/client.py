@@ -1,8 +1,8 @@
 """The agent's end of the link: tells the lights what sensors see, takes their records, and gives orders.
 
-The lights' daemon may be absent, be restarted, or hang; counting goes on whatever it does. What sensors see is told
-at once or not at all: it is of no use a second later. Records are another matter. One that comes over the link is
-put into the outbox together with its number, in one transaction, and only when that is on the disk is the lights'
+The lights' daemon may be absent, be restarted, or hang; counting goes on whatever it does. What sensors see is
+told at once or not at all: it is of no use a second later. Records are another matter. One that comes over the link
+is put into the outbox together with its number, in one transaction, and only when that is on the disk is the lights'
 daemon told that it may forget it. So neither a kill of this process nor one of the other loses or doubles any.
 """
 
@@ -278,6 +278,16 @@ def numbered(batch: Sequence[Spooled], reached: int | None) -> list[tuple[int, R
         items.append((one.no, one.record, one.stamp))
         reached = max(reached or 0, one.no)
     return items
+
+
+def _missing(n: int, before: Spooled) -> Gap:
+    return Gap(
+        *(1, 0, 0),
+        reason=GapReason.OUTBOX_CORRUPT,
+        duration_ms=0,
+        dropped={DropClass.CYCLES: n},
+        detail=f"the lights' records: {n} are missing before number {before.no} of {before.spool}",
+    )
 
 
 def reason_of(error: OSError, path: Path) -> str:

@@ -60,7 +60,7 @@ def to_log_rows(events: Iterable[Event]) -> list[LogRow]:
 
 
 def to_event_rows(rows: Iterable[LogRow], device: str, zero: datetime) -> list[EventRow]:
-    """`rows` as dates, to the millisecond, in the time zone of `zero`: the moment that their seconds count from."""
+    """`rows` as dates, to the millisecond, in the time zone of `zero`, from which their seconds count."""
     naive = zero.replace(tzinfo=None)
     return [
         EventRow(naive + timedelta(milliseconds=round(row.at_s * 1000)), device, row.code, row.parameter)

@@ -20,7 +20,7 @@ from edge_agent.domain.signals.program import Program
 from edge_agent.domain.signals.stages import StageMachine
 from edge_agent.domain.signals.steps import Lane
 
-_LOOK_S = 1.0
+LOOK_S = 1.0
 """How long a decision stands before the next look."""
 
 
@@ -32,19 +32,13 @@ class Needs:
         n = layout.n_movements
         self._called_s: list[float | None] = [None] * n
         self._since_s = [math.inf] * n
-        self._longest_step_s = 0.0
-        self._last_s: float | None = None
 
     def restart(self) -> None:
         """Everybody begins to wait anew: after flash nobody can be behind."""
         self._called_s = [None] * self._layout.n_movements
-        self._last_s = None
 
     def update(self, now_s: float, machine: StageMachine, lanes: Sequence[Lane] | None) -> None:
-        """Take in who calls. To be called in every step, or about once a second."""
-        if self._last_s is not None:
-            self._longest_step_s = max(0.9 * self._longest_step_s, min(now_s - self._last_s, _LOOK_S))
-        self._last_s = now_s
+        """Take in who calls. To be called about once a second, and before the other methods."""
         layout = self._layout
         for movement in range(layout.n_movements):
             red_s = machine.red_since_s(movement)
@@ -86,22 +80,29 @@ class Needs:
         return min((self._since_s[movement] for movement in self._layout.stages[stage]), default=math.inf)
 
     def can_keep(
-        self, program: Program, now_s: float, present: int, order: Sequence[int], chosen: int | None = None
+        self,
+        program: Program,
+        now_s: float,
+        present: int,
+        order: Sequence[int],
+        grain_s: float,
+        chosen: int | None = None,
     ) -> bool:
         """Whether all are still served in time if the present stage goes on until the next look, or another one
         is served first.
 
         Args:
             order: as `order` told it.
+            grain_s: how far steps lie apart: yellow, clearance and green may each last one longer.
             chosen: the stage to be served first.
         """
-        layout, machine_s = self._layout, 3.0 * self._longest_step_s
+        layout, rounding_s = self._layout, 3.0 * grain_s
         least_s = {step.stage: step.least_s for step in program.steps}
-        at_s = now_s + (_LOOK_S if chosen is None else 0.0)
+        at_s = now_s + (LOOK_S if chosen is None else 0.0)
         behind = present
         served: set[int] = set(layout.stages[present])
         for stage in order if chosen is None else (chosen, *(one for one in order if one != chosen)):
-            at_s += layout.between_s[behind][stage] + machine_s
+            at_s += layout.between_s[behind][stage] + rounding_s
             for movement in layout.stages[stage] - served:
                 if at_s > self._since_s[movement] + layout.max_red_s[movement]:
                     return False

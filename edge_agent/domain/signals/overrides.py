@@ -101,8 +101,8 @@ def _check_bounds(base: Program, stages: Sequence[str], greens_s: Sequence[float
             )
         if green_s > step.most_s + 1e-6:
             raise OverrideError(
-                f"stage {name} would be green for {green_s:g} s, and may be for {step.most_s:g} s at most: shorten "
-                f"cycle_s, or lengthen the other lanes"
+                f"stage {name} would be green for {green_s:g} s, and may be for {step.most_s:g} s at most: "
+                f"shorten cycle_s, or lengthen the other lanes"
             )
 
 

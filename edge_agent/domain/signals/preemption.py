@@ -5,7 +5,6 @@ holds goes on until its input is off and it has had its `min_dwell_s` of green. 
 than `max_presence_s` is taken for stuck: it ends, is reported, and is ignored until it has been off.
 """
 
-import math
 from collections.abc import Sequence
 
 from common.junction import Preemption
@@ -54,9 +53,8 @@ class Preemptions:
             if held.name in self._on_s:
                 self.stuck.add(held.name)
             self.holding = None
-        elif held is not None and held.name not in self._on_s:
-            if (-math.inf if green_s is None else green_s) >= held.min_dwell_s:
-                self.holding = None
+        elif held is not None and held.name not in self._on_s and (green_s or 0.0) >= held.min_dwell_s:
+            self.holding = None
         first = self._first()
         if first is not None and (self.holding is None or first.number < self.holding.number):
             self.holding = first
