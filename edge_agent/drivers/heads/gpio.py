@@ -84,18 +84,17 @@ class GpioHeads:
             odd = ", ".join(sorted(aspects.keys() ^ self._wiring.lamps.keys()))
             raise HeadsError(f"what is to be shown and what is wired differ in {odd}")
         lit = {name: lit_colours(aspect, now_s) for name, aspect in aspects.items()}
-        try:
-            for colour in _BEFORE:
-                self._switch(colour, lit, on=True)
-            for colour in _AFTER:
-                self._switch(colour, lit, on=False)
-            self._switch(Aspect.GREEN, lit, on=True)
-            self._check_levels()
-            self._feed_dead_man()
-        except HeadsError:
-            raise
-        except Exception as error:
-            raise HeadsError(f"the lamps did not take it: {_told(error)}") from error
+        wrong: list[str] = []
+        for colour in _BEFORE:
+            wrong += self._switch(colour, lit, on=True)
+        for colour in _AFTER:
+            wrong += self._switch(colour, lit, on=False)
+        if not wrong:
+            wrong += self._switch(Aspect.GREEN, lit, on=True)
+        wrong = wrong or self._wrong_levels()
+        if wrong:
+            raise HeadsError("; ".join(wrong))
+        self._feed_dead_man()
 
     def read_back(self) -> Mapping[str, frozenset[Aspect]] | None:
         """What is lit on the heads that tell it, by their read-back pins; None where none does."""
@@ -143,34 +142,45 @@ class GpioHeads:
                     pull = gpio.PUD_DOWN if lamp.read_back_active_high else gpio.PUD_UP
                     gpio.setup(lamp.read_back, gpio.IN, pull_up_down=pull)
 
-    def _switch(self, colour: Aspect, lit: Mapping[str, frozenset[Aspect]], *, on: bool) -> None:
-        """Switch the lamps of one colour that are to be on, or those that are not."""
+    def _switch(self, colour: Aspect, lit: Mapping[str, frozenset[Aspect]], *, on: bool) -> list[str]:
+        """Switch the lamps of one colour that are to be on, or those that are not; what did not go. One that
+        fails keeps no other from its turn."""
+        wrong = []
         for name, head in self._wiring.lamps.items():
             wanted = colour in lit[name]
             if colour not in head:
-                if wanted:
-                    raise HeadsError(f"{name} is to be {colour}, and has no such lamp")
+                if wanted and on:
+                    wrong.append(f"{name} is to be {colour}, and has no such lamp")
             elif wanted == on:
-                self._write(head[colour].pin, _level(head[colour], on))
+                try:
+                    self._write(head[colour].pin, _level(head[colour], on))
+                except Exception as error:  # noqa: BLE001 - told with all others
+                    wrong.append(f"GPIO {head[colour].pin} did not take it: {_told(error)}")
+        return wrong
 
     def _write(self, pin: int, level: int) -> None:
         # Written in each step, changed or not: a program that writes the same pins is overruled.
         self._gpio.output(pin, level)
         self._written[pin] = level
 
-    def _check_levels(self) -> None:
+    def _wrong_levels(self) -> list[str]:
         """What a pin is driven to it has to read as; else it is shorted, or somebody else drives it."""
-        for pin, level in self._written.items():
-            if self._gpio.input(pin) != level:
-                raise HeadsError(
-                    f"GPIO {pin} was set {'high' if level else 'low'} and is not: a short, or another "
-                    "program on it"
-                )
+        try:
+            return [
+                f"GPIO {pin} was set {'high' if level else 'low'} and is not: a short, or another program on it"
+                for pin, level in self._written.items()
+                if self._gpio.input(pin) != level
+            ]
+        except Exception as error:  # noqa: BLE001 - told
+            return [f"the pins cannot be read: {_told(error)}"]
 
     def _feed_dead_man(self) -> None:
         if self._wiring.dead_man is not None:
             self._pulse ^= 1
-            self._write(self._wiring.dead_man, self._pulse)
+            try:
+                self._write(self._wiring.dead_man, self._pulse)
+            except Exception as error:
+                raise HeadsError(f"the dead-man's GPIO did not take it: {_told(error)}") from error
 
     def _reads_lit(self, lamp: Lamp) -> bool:
         return lamp.read_back is not None and bool(self._gpio.input(lamp.read_back)) == lamp.read_back_active_high
