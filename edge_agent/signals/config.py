@@ -94,6 +94,8 @@ class SignalsConfig(_Section, frozen=True):
     heads: HeadsSettings
     socket: Text = str(DEFAULT_SOCKET)
     """Where the agent finds the lights."""
+    socket_group: Text | None = None
+    """Its members may give orders and tell what sensors see; None: only root and the daemon's own user."""
     junction: Junction | None = None
     junction_file: Text | None = None
     """The junction's description in a file of its own, `.toml` or `.json`."""

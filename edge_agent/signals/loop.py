@@ -1,6 +1,6 @@
 """When the next step is due: absolute deadlines on the monotonic clock, and how late steps were.
 
-A step that takes long does not shift those after it; deadlines that passed meanwhile are left out, not made up for.
+A step that takes long does not shift those after it; deadlines that passed meanwhile are left out.
 While it waits, the loop takes in the process's signals, so that none interrupts a step.
 """
 
@@ -31,7 +31,7 @@ class Lateness:
         self.worst_s = max(self.worst_s, late_s)
 
     def quantile_s(self, share: float) -> float:
-        """So many of all steps were no later than this (to the next tenth of a millisecond); 0 before the first."""
+        """So many of all steps were no later than this, to the next tenth of a ms; 0 before the first."""
         wanted, seen = share * self.n, 0
         for number, count in enumerate(self._counts):
             seen += count

@@ -51,4 +51,4 @@ def _stay_in_memory() -> bool:
     if os.geteuid() != 0 and resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
         return False
     flags = _MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT
-    return ctypes.CDLL(None, use_errno=True).mlockall(flags) == 0
+    return bool(ctypes.CDLL(None, use_errno=True).mlockall(flags) == 0)

@@ -76,7 +76,7 @@ class Recording:
 
     def _look_at_clock(self, now_s: float) -> list[Told]:
         """Take the step's stamp, and tell when somebody set the wall clock."""
-        before, before_s = self._stamp, self._stamp_s
+        before = self._stamp
         self._stamp, self._stamp_s = self._clock.stamp(), now_s
         correction_s = (self._stamp.wall_ms - before.wall_ms) / 1000 - (
             self._stamp.boottime_ns - before.boottime_ns
@@ -100,7 +100,7 @@ class Recording:
             self._sink.put(to_record(self._junction.name, event), self._at(event.at_s))
 
     def _at(self, at_s: float) -> Stamp:
-        """The stamp of a moment on the monotonic clock, which runs as CLOCK_BOOTTIME does while nobody suspends."""
+        """The stamp of a moment on the monotonic clock, which runs as CLOCK_BOOTTIME does."""
         back_s = self._stamp_s - at_s
         stamp = self._stamp
         return Stamp(
