@@ -8,6 +8,8 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from common.codes import Aspect
 from common.junction import Detector, DetectorKind, Junction
 from edge_agent.domain.signals.event_codes import Crossing, Presence, Told
@@ -120,8 +122,6 @@ class Traffic:
 
 def with_advance(junction: Junction) -> Junction:
     """The same junction with an advance detector on each lane, channels 201, 202, ..."""
-    from msgspec.structs import replace
-
     advance = tuple(
         Detector(channel=200 + n, lane=lane.name, kind=DetectorKind.ADVANCE, sensor="far", source=lane.name)
         for n, lane in enumerate(junction.lanes, 1)
