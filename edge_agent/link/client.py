@@ -1,9 +1,10 @@
 """The agent's end of the link: tells the lights what sensors see, takes their records, and gives orders.
 
 The lights' daemon may be absent, be restarted, or hang; counting goes on whatever it does. What sensors see is
-told at once or not at all: it is of no use a second later. Records are another matter. One that comes over the link
-is put into the outbox together with its number, in one transaction, and only when that is on the disk is the lights'
-daemon told that it may forget it. So neither a kill of this process nor one of the other loses or doubles any.
+told at once or not at all: it is of no use a second later. Records are another matter. One that comes over the
+link is put into the outbox together with its number, in one transaction, and only when that is on the disk is the
+lights' daemon told that it may forget it. So neither a kill of this process nor one of the other loses or doubles
+any.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ from common.clock import Stamp
 from common.codes import DropClass, GapReason
 from common.commands import Order, OrderResult
 from common.records import Gap, Record
+from edge_agent.link.asking import why_unreachable
 from edge_agent.link.messages import (
     Ask,
     Crossing,
@@ -178,7 +180,7 @@ class LightsLink:
         try:
             reader, writer = await asyncio.open_unix_connection(str(self._path), limit=_LINE_BYTES)
         except OSError as error:
-            return reason_of(error, self._path)
+            return why_unreachable(error, self._path)
         try:
             await self._talk(reader, writer)
         except (OSError, ValueError, msgspec.MsgspecError) as error:
@@ -288,14 +290,3 @@ def _missing(n: int, before: Spooled) -> Gap:
         dropped={DropClass.CYCLES: n},
         detail=f"the lights' records: {n} are missing before number {before.no} of {before.spool}",
     )
-
-
-def reason_of(error: OSError, path: Path) -> str:
-    """Why there is no connection, and what to do."""
-    if isinstance(error, FileNotFoundError):
-        return f"there is no {path}: their daemon does not run, or listens elsewhere"
-    if isinstance(error, ConnectionRefusedError):
-        return f"nobody listens on {path}: their daemon does not run"
-    if isinstance(error, PermissionError):
-        return f"{path} may not be used by this user; add it to the socket's group"
-    return f"{path} cannot be used: {error}"

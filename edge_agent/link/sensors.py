@@ -18,8 +18,8 @@ class CameraReports:
         self._link = link
 
     def counted(self, count: Count, at_ns: int) -> None:
-        """A crossing of a line. A visit of a zone is known when it is over, and a turn was counted by its lines: the
-        lights have no use for either."""
+        """A crossing of a line. The lights have no use for others: a visit of a zone is known when it is over, and
+        a turn was counted by its lines."""
         if count.via is Via.CAMERA and count.direction is not Direction.NONE:
             self._link.tell(
                 Crossing(
