@@ -58,7 +58,7 @@ class Parts:
     lights: LightsLink | None
 
 
-Producer = Callable[[OutboxWriter, Clock, asyncio.Event], Coroutine[None, None, None]]
+Producer = Callable[[Parts, asyncio.Event], Coroutine[None, None, None]]
 """Something beside the cameras that makes records, until the event is set."""
 
 
@@ -92,7 +92,7 @@ async def run_agent(
                     for supervisor in cameras:
                         supervision.create_task(supervisor.run(stop))
                     if produce is not None:
-                        supervision.create_task(produce(writer, clock, stop), name="producer")
+                        supervision.create_task(produce(parts, stop), name="producer")
                     notify("READY=1")
                     await stop.wait()
                     notify("STOPPING=1")

@@ -1,8 +1,7 @@
 """What a junction is, as its lights tell when they start: a `log` record with the description in its context.
 
-The record: `action` is `ACTION`, `message` is for people, and `context` holds the text of the description
-(`common.junction.Junction` as JSON) as `description`. It is stored like any other log; what it describes is kept
-with the junction as well, so that pages can draw it and name its phases.
+It is stored like any other log; what it describes is kept with the junction as well, so that pages can draw it and
+name its phases.
 """
 
 from dataclasses import dataclass
@@ -10,10 +9,8 @@ from typing import Any
 
 import msgspec
 
-from common.junction import Junction
+from common.junction import DESCRIBED_ACTION, Junction
 from common.records import Log
-
-ACTION = "junction_described"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class Described:
 
 def described_in(log: Log) -> Described | None:
     """The description that a log holds; None where it holds none, or none that can be read here."""
-    if log.action != ACTION:
+    if log.action != DESCRIBED_ACTION:
         return None
     junction = read_description(log.context.get("description"))
     return None if junction is None else Described(log.at, junction)

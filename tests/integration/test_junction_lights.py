@@ -10,8 +10,7 @@ import psycopg
 import pytest
 from websockets.sync.client import connect
 
-from collector.junctions.description import ACTION
-from common.junction import Junction
+from common.junction import DESCRIBED_ACTION, Junction
 from common.records import Log, Occupancy, SignalEvent
 from tests.integration.ingest_helpers import count, now_ms, send
 from tests.junctions import crossroads
@@ -162,10 +161,12 @@ def test_other_metadata_of_a_junction_stays(plain_dsn: str, pi: Pi) -> None:
 
 def test_a_description_that_cannot_be_read_is_a_log_like_any_other(plain_dsn: str, pi: Pi) -> None:
     for text in ("{}", '{"name":"\\u0000"}', 5, "x" * 20_000):
-        pi.send(Log(1, now_ms(), 0, "info", ACTION, "a junction", {"description": text}))
+        pi.send(Log(1, now_ms(), 0, "info", DESCRIBED_ACTION, "a junction", {"description": text}))
     assert pi.ask("signals")["description"] is None
     with psycopg.connect(plain_dsn) as connection:
-        row = connection.execute("SELECT count(*) FROM system_logs WHERE action = %s", (ACTION,)).fetchone()
+        row = connection.execute(
+            "SELECT count(*) FROM system_logs WHERE action = %s", (DESCRIBED_ACTION,)
+        ).fetchone()
     assert row == (4,)
 
 

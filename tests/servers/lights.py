@@ -8,8 +8,7 @@ import httpx
 import msgspec
 import psycopg
 
-from collector.junctions.description import ACTION
-from common.junction import Junction
+from common.junction import DESCRIBED_ACTION, Junction
 from common.records import Cycle, LaneCycle, Log, SignalEvent
 from tests.integration.ingest_helpers import now_ms, send
 from tests.junctions import APPROACHES
@@ -46,7 +45,7 @@ class Pi:
 
     def describe(self, junction: Junction, at_ms: int | None = None) -> None:
         text = msgspec.json.encode(junction).decode()
-        self.send(Log(1, at_ms or now_ms(), 0, "info", ACTION, "a junction", {"description": text}))
+        self.send(Log(1, at_ms or now_ms(), 0, "info", DESCRIBED_ACTION, "a junction", {"description": text}))
 
     def ask(self, what: str, **query: Any) -> Any:
         answer = httpx.get(f"{self.collector.url}/api/junctions/{self.junction}/{what}", params=query, timeout=30)

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from collector.junctions.description import ACTION, described_in, read_description
+from collector.junctions.description import described_in, read_description
 from collector.junctions.lights import Code, Flash, LoggedEvent, read_lights
 from common.codes import Aspect, SignalMode
-from common.junction import Junction
+from common.junction import DESCRIBED_ACTION, Junction
 from common.records import Log
 from tests.junctions import EW, NS, crossroads, with_people
 
@@ -139,7 +139,7 @@ def test_both_stages_of_a_crossroads_are_told_apart() -> None:
 
 def test_a_description_comes_in_a_log() -> None:
     text = msgspec.json.encode(CROSSROADS).decode()
-    described = described_in(Log(1, 77, 0, "info", ACTION, "crossroads: 4 lanes", {"description": text}))
+    described = described_in(Log(1, 77, 0, "info", DESCRIBED_ACTION, "crossroads: 4 lanes", {"description": text}))
     assert described is not None
     assert (described.at_ms, described.junction) == (77, CROSSROADS)
     assert described_in(Log(1, 77, 0, "info", "started", "x", {"description": text})) is None
