@@ -13,8 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-import pytest
-
 HERE = Path(__file__).parent
 CHIP_VARIABLE = "STOPLINE_FAKE_CHIP"
 Library = Literal["RPi.GPIO", "rpi-lgpio"]
@@ -25,6 +23,9 @@ _PI_4 = "c03112"
 
 def environment(library: Library, chip: Path) -> dict[str, str]:
     """What a process needs to drive the pins of `chip` through `library`."""
+    # Only here: the process on the pins loads this file too, and is measured.
+    import pytest
+
     if library == "rpi-lgpio" and importlib.util.find_spec("RPi") is None:
         pytest.skip("rpi-lgpio is not installed; the extra `dev` brings it for Python up to 3.12")
     path = os.pathsep.join((str(_FOLDERS[library]), str(HERE.parents[2])))

@@ -15,12 +15,13 @@ PULL_OFF, PULL_DOWN, PULL_UP = range(3)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A pin's level changed at `t_s`, monotonic. `driven`: it is an output."""
+    """A pin's level or direction changed at `t_s`, monotonic. `driven`: as an output. `moved`: the level did."""
 
     t_s: float
     pin: int
     level: int
     driven: bool
+    moved: bool
 
 
 class Chip:
@@ -112,18 +113,18 @@ class Chip:
         """All that was seen on the pins, in order."""
         found = []
         for line in self.trace_path.read_text().splitlines():
-            t_ns, pin, level, driven = map(int, line.split())
-            found.append(Change(t_ns / 1e9, pin, level, bool(driven)))
+            t_ns, pin, level, driven, moved = map(int, line.split())
+            found.append(Change(t_ns / 1e9, pin, level, bool(driven), bool(moved)))
         return found
 
     # --- inside ---
 
     def _look(self) -> None:
         for pin in range(N_PINS):
-            level = self.level(pin)
-            if level != self._get(pin, _SEEN):
-                self._put(pin, _SEEN, level)
-                line = f"{time.monotonic_ns()} {pin} {level} {int(self.is_output(pin))}\n"
+            level, driven, before = self.level(pin), int(self.is_output(pin)), self._get(pin, _SEEN)
+            if before != level | driven << 1:
+                self._put(pin, _SEEN, level | driven << 1)
+                line = f"{time.monotonic_ns()} {pin} {level} {driven} {(before & 1) ^ level}\n"
                 os.write(self._trace, line.encode())
 
     def _get(self, pin: int, what: int) -> int:
