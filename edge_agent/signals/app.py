@@ -13,7 +13,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,12 +23,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from common.clock import FLOOR_MS
+from common.codes import Aspect
 from common.commands import Flash, Off
 from common.junction import Junction
 from common.notify import notify, watchdog_interval_s
 from edge_agent.clock_source import Clock
 from edge_agent.config.faults import ConfigError
-from edge_agent.domain.signals.controller import Choose
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.schedule import Local
@@ -39,6 +39,7 @@ from edge_agent.link.spool import Spool
 from edge_agent.signals.agent_link import AgentLink, Sensed, in_words
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import SignalsConfig, wiring_of
+from edge_agent.signals.deciding import Deciding
 from edge_agent.signals.driving import Driven, Driving
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory, write_safely
@@ -119,6 +120,8 @@ class Daemon:
         self._memory = Memory(Path(config.state_dir))
         self._kept = self._memory.load()
         self._driving: Driving | None = None
+        self._deciding: Deciding | None = None
+        self._shown: Mapping[str, Aspect] = {}
         self._lateness = Lateness()
         self._watchdog = _Watchdog()
         self._report_s: float | None = None
@@ -174,11 +177,8 @@ class Daemon:
 
     def _new_lights(self, now_s: float) -> Lights:
         limits = Limits(late_step_s=STEP_S + self._config.loop.late_s)
-        return Lights(self._junction, now_s, choose=self._choose(), limits=limits)
-
-    def _choose(self) -> Choose | None:
-        """How green times are found; None: the plans' own."""
-        return None
+        self._deciding = Deciding(self._junction, now_s)
+        return Lights(self._junction, now_s, choose=self._deciding.choose, limits=limits)
 
     def _recall(self, driving: Driving, now_s: float) -> None:
         if self._kept.order is not None:
@@ -192,16 +192,22 @@ class Daemon:
         """Decide and show, remember, tell."""
         if self._lost:
             driving.report(FaultCode.PLAN_LOST, self._lost, now_s)
-        lanes = self._lanes(now_s)
-        driven = driving.step(now_s, self._local(), lanes)
+        local = self._local()
+        lanes = self._lanes(now_s, sensed, local)
+        driven = driving.step(now_s, local, lanes)
+        self._shown = driven.aspects
         self._watchdog.feed(driven)
         self._keep(driven)
         self._tell(driven, lanes, sensed)
         return driven
 
-    def _lanes(self, now_s: float) -> Sequence[Lane] | None:
+    def _lanes(self, now_s: float, sensed: Sequence[Sensed], local: Local | None) -> Sequence[Lane] | None:
         """What each lane tells; None: nothing is measured."""
-        return None
+        if self._deciding is None:
+            return None
+        hour = None if local is None else int(local.second_s // 3600) % 24
+        tell = self._deciding.lanes
+        return self._for_senses.do(now_s, None, tell, now_s, sensed, self._shown, boot_ahead_ns(), hour)
 
     def _local(self) -> Local | None:
         """The time on the wall; None while the clock is before Stopline's own beginning, and so was never set."""
