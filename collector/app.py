@@ -36,6 +36,7 @@ from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
 from collector.ingest.writer import IngestWriter
+from collector.junctions.lights_routes import lights_routes
 from collector.junctions.routes import junction_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
@@ -118,6 +119,7 @@ class Collector:
             route_handlers=[
                 *counting_routes(self._pool),
                 *junction_routes(self._pool),
+                *lights_routes(self._pool),
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),
                 metrics_route(self.metrics),

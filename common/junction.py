@@ -17,6 +17,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+DESCRIBED_ACTION = "junction_described"
+"""A `log` record with this action tells the collector what a junction is: `context` holds the description, as JSON
+in a text, as `description`. The lights send one whenever they begin."""
+
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 Phase = Annotated[int, Meta(ge=1, le=16)]

@@ -33,7 +33,8 @@ from typing import Annotated, Literal
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import msgspec
+from msgspec import Meta
 
 from common.codes import Aspect, SignalMode
 
@@ -42,6 +43,8 @@ MAX_NAME_LENGTH = 100
 _ANY = "+"
 _ENCODED = re.compile(r"[%/+#\x00-\x1f\x7f-\x9f]")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACE = re.compile(r"(?P<what>.*) - at (?P<key>`key` in )?`\$\.?(?P<where>.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<where>\w+)`(?: - at `.*`)?")
 
 
 class MessageError(Exception):
@@ -65,40 +68,39 @@ class Qos(IntEnum):
     """May come twice; `seq` tells."""
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
-Milliseconds = Annotated[int, Field(ge=0, le=2**53)]
-Seconds = Annotated[float, Field(ge=0.0, le=86_400.0, allow_inf_nan=False)]
-Tally = Annotated[int, Field(ge=0, le=2**53)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
+Nonce = Annotated[str, Meta(min_length=8, max_length=64)]
+Milliseconds = Annotated[int, Meta(ge=0, le=2**53)]
+Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
+Tally = Annotated[int, Meta(ge=0, le=2**53)]
 
 
-class Message(BaseModel):
+class Message(msgspec.Struct, frozen=True, kw_only=True):
     """What every message tells of itself.
 
     `(device, boot_id, epoch, seq)` is its identity: a receiver drops what it has seen, and what is older.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
     v: Literal[1] = 1
     junction: Name
     device: UUID
     boot_id: UUID
-    """Of the sending machine: new after each start."""
-    epoch: Annotated[int, Field(ge=0, le=2**53)]
+    """Of the sender: new after each start of its program."""
+    epoch: Annotated[int, Meta(ge=0, le=2**53)]
     """The coordinator's term, as far as the sender knows. Heads obey one epoch, and only a newer one after it."""
-    seq: Annotated[int, Field(ge=1, le=2**53)]
-    nonce: Annotated[str, Field(min_length=8, max_length=64)]
-    at: Annotated[int, Field(ge=-(2**53), le=2**53)]
+    seq: Annotated[int, Meta(ge=1, le=2**53)]
+    nonce: Nonce
+    at: Annotated[int, Meta(ge=-(2**53), le=2**53)]
     """UTC, ms since 1970, by the sender's clock. For people and logs; no light is timed by it."""
 
 
-class LaneMessage(Message):
+class LaneMessage(Message, frozen=True, kw_only=True):
     """A message of one lane, or to it."""
 
     lane: Name
 
 
-class CarCounts(LaneMessage):
+class CarCounts(LaneMessage, frozen=True, kw_only=True):
     """What came over a lane's stop line in the `span_ms` until it was sent."""
 
     span_ms: Milliseconds
@@ -109,7 +111,7 @@ class CarCounts(LaneMessage):
     """Counts up, so that a message that was lost loses no vehicle."""
 
 
-class GreenTime(LaneMessage):
+class GreenTime(LaneMessage, frozen=True, kw_only=True):
     """How a lane's next cycle is planned. It tells; the lease is what permits."""
 
     cycle_s: Seconds
@@ -120,25 +122,35 @@ class GreenTime(LaneMessage):
     algorithm: Name
 
 
-class LeaseAsk(LaneMessage):
+class LeaseAsk(LaneMessage, frozen=True, kw_only=True):
     """A lane asks for green. Its nonce is new each time; the lease counts from the moment of asking."""
 
     wanted_ms: Milliseconds
+    coordinator: UUID | None = None
+    """Whom the lane obeys, by its `boot_id`: the one of `epoch`. None: nobody yet."""
+    holds: bool = True
+    """False: the head is red, has no lease, and will use no answer to an earlier ask."""
+    aspect: Aspect | None = None
+    """What is lit. None: unknown."""
+    heard: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    """`seq` of the newest answer that came: whoever sent it knows that both ways were open since then."""
 
 
-class Lease(LaneMessage):
+class Lease(LaneMessage, frozen=True, kw_only=True):
     """The answer to one `LeaseAsk`, and to no other.
 
     The lane may show green until `granted_ms` after *it asked*, by its own monotonic clock, less the drift bound.
     """
 
-    answers: Annotated[str, Field(min_length=8, max_length=64)]
-    """The nonce of the ask."""
+    answers: Nonce
+    """The nonce of the ask. One ask may be answered again, as when a green has to end; the higher `seq` holds."""
     granted_ms: Milliseconds
     """0: refused."""
+    aspect: Aspect = Aspect.RED
+    """What to show without a lease: red, flashing red or dark."""
 
 
-class LaneState(LaneMessage):
+class LaneState(LaneMessage, frozen=True, kw_only=True):
     """What a lane shows. Retained, so it may be old; for people, never a ground for a green elsewhere."""
 
     online: bool
@@ -149,13 +161,13 @@ class LaneState(LaneMessage):
     mode: SignalMode | None = None
 
 
-class JunctionStatus(Message):
+class JunctionStatus(Message, frozen=True, kw_only=True):
     """How the junction is, by its coordinator."""
 
     online: bool
     mode: SignalMode | None = None
-    fault: Annotated[str, Field(max_length=1000)] | None = None
-    version: Annotated[str, Field(max_length=100)] | None = None
+    fault: Annotated[str, Meta(max_length=1000)] | None = None
+    version: Annotated[str, Meta(max_length=100)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +257,8 @@ def read(topic: str, payload: bytes) -> Message:
         if names is None and topic != channel.flat_topic:
             continue
         try:
-            message = channel.payload.model_validate_json(payload)
-        except ValidationError as error:
+            message = msgspec.json.decode(payload, type=channel.payload)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadPayload(f"{topic}: {_in_words(error)}") from error
         for key, name in (names or {}).items():
             if getattr(message, key) != name:
@@ -255,6 +267,17 @@ def read(topic: str, payload: bytes) -> Message:
     raise UnknownTopic(f"{topic} is none of Stopline's topics")
 
 
-def _in_words(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'payload'}: {one['msg']}" for one in found)
+def write(message: Message) -> bytes:
+    """The payload that `read` understands."""
+    return msgspec.json.encode(message)
+
+
+def _in_words(error: Exception) -> str:
+    """Place and reason, as `status.online: Expected ...`."""
+    text = str(error)
+    if missing := _MISSING.fullmatch(text):
+        return f"{missing['where']}: is missing"
+    place = _PLACE.fullmatch(text)
+    if place is None or not place["where"]:
+        return f"payload: {place['what'] if place else text}"
+    return f"{'a key of ' if place['key'] else ''}{place['where']}: {place['what']}"

@@ -1,7 +1,7 @@
-"""`stopline-collector demo`: a collector and an agent that counts a street, on this machine, to be watched.
+"""`stopline-collector demo`: a collector, an agent that counts a street, and a junction's lights, to be watched.
 
-Both are the real commands, in processes of their own, with their state in one folder: a later demo goes on where
-this one stopped.
+All are the real commands, in processes of their own on this machine, with their state in one folder: a later demo
+goes on where this one stopped. Only the vehicles and the lamps of the junction are simulated.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from collector.commands.demo_lights import LightsFiles, demo_junction
 from collector.commands.demo_plan import (
     BUNDLED,
     MOTION,
@@ -37,6 +38,7 @@ _PORTS_TRIED = 100
 _COLLECTOR_START_S = 120.0
 _CAMERA_START_S = 45.0
 _AGENT_STOP_S = 30.0
+_LIGHTS_STOP_S = 20.0
 _COLLECTOR_STOP_S = 60.0
 _LOOK_EVERY_S = 2.0
 _HOST = "127.0.0.1"
@@ -53,7 +55,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the command's parser."""
     parser = subparsers.add_parser(
         "demo",
-        help="count a simulated street, or a video or camera of your own, and watch",
+        help="count a simulated street, or a video or camera of your own, beside a junction's lights, and watch",
         description=__doc__,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -113,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 class Demo:
-    """The two daemons, from their start to their end."""
+    """The three daemons, from their start to their end."""
 
     def __init__(self, folder: Path, plan: Plan, port: int, screen: Screen, stop: Stop) -> None:
         self._folder = folder
@@ -126,7 +128,11 @@ class Demo:
         self._reader = Reader(self._url, f"http://{_HOST}:{self._status_port}")
         environ = _without_settings(os.environ)
         self._collector_env = environ | {"STOPLINE_STATE_DIR": str(folder / "collector")}
-        self._agent_env = environ | {"STOPLINE_STATUS__PORT": str(self._status_port)}
+        self._lights_files = LightsFiles(folder)
+        self._agent_env = environ | {
+            "STOPLINE_STATUS__PORT": str(self._status_port),
+            "STOPLINE_SIGNALS__SOCKET": str(self._lights_files.socket),
+        }
         self._collector = Child(
             "The collector",
             "collector",
@@ -137,13 +143,23 @@ class Demo:
         self._agent = Child(
             "The agent",
             "edge_agent",
-            ["run", "--config", str(self._config)],
+            [
+                *("simulate", "--config", str(self._config), "--cameras"),
+                *("--junction", str(self._lights_files.junction)),
+            ],
             self._agent_env,
             folder / "agent.log",
         )
+        self._lights = Child(
+            "The lights' daemon",
+            "edge_agent.signals.cli",
+            ["run", "--config", str(self._lights_files.config)],
+            environ,
+            folder / "lights.log",
+        )
 
     def start(self) -> None:
-        """Bring up the collector, make the agent known to it, bring up the agent, wait for its camera.
+        """Bring up the collector and the lights, make the agent known, bring up the agent, wait for its camera.
 
         Raises:
             CollectorError: a step failed; the message tells what to do.
@@ -153,6 +169,8 @@ class Demo:
         tell(f"Stopline demo; its state is in {self._folder}")
         began_s = time.monotonic()
         self._collector.start()
+        self._lights_files.write(demo_junction(_JUNCTION, self._timezone()))
+        self._lights.start()
         self._configure_agent()
         self._collector.wait_until(self._reader.is_up, _COLLECTOR_START_S, self._stop)
         tell(f"The collector is up after {time.monotonic() - began_s:.1f} s")
@@ -166,21 +184,30 @@ class Demo:
         """Show how the counts go until asked to stop.
 
         Raises:
-            ChildDied: one of the two ended.
+            ChildDied: one of them ended.
             Stopped: asked to stop.
         """
         while True:
             self._collector.check()
             self._agent.check()
+            self._lights.check()
             agent = self._reader.agent_status()
             trouble = agent.trouble or agent.undelivered
             self._screen.show(trouble or as_line(self._reader.today(self._plan.camera)))
             self._stop.wait(_LOOK_EVERY_S)
 
     def end(self) -> None:
-        """Stop the agent, which hands over what it has, then the collector. May be called at any time."""
+        """Stop the agent, which hands over what it has, then the others. May be called at any time.
+
+        The lights take their time, so that nobody's green turns red at once; they are asked first, and once more
+        when nobody drives there any more.
+        """
+        self._lights.ask_to_stop()
         if not self._agent.stop(_AGENT_STOP_S):
             self._screen.tell(f"The agent did not stop within {_AGENT_STOP_S:.0f} s and was killed")
+        if not self._lights.stop(_LIGHTS_STOP_S):
+            self._screen.tell(f"The lights' daemon did not stop within {_LIGHTS_STOP_S:.0f} s and was killed")
+        self._lights_files.close()
         if not self._collector.stop(_COLLECTOR_STOP_S):
             self._screen.tell(f"The collector did not stop within {_COLLECTOR_STOP_S:.0f} s and was killed")
 

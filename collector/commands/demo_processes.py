@@ -131,6 +131,11 @@ class Child:
                 raise UnavailableError(f"{self.name} is not ready after {patience_s:.0f} s.{self.last_words()}")
             stop.wait(POLL_S)
 
+    def ask_to_stop(self) -> None:
+        """Ask it to end, and do not wait."""
+        if self.running and self._process is not None:
+            self._process.terminate()
+
     def stop(self, patience_s: float) -> bool:
         """Ask it to end, and wait. False: it had to be killed."""
         if self._process is None or self._process.poll() is not None:

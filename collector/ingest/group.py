@@ -20,7 +20,8 @@ from collector.ingest.settling import Advance, Settled, StreamState, check_devic
 from collector.ingest.store import RecordRefused, Store
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
-from collector.realtime.hub import Delivery, Hub
+from collector.realtime.events import Delivery
+from collector.realtime.hub import Hub
 from common.batch import Ack, Pace, Rejection
 
 _BREATHER_RECORDS = 2_000
@@ -192,7 +193,12 @@ class GroupStore:
             step = work.settled.advance(work.stream_no)
             before = by_stream.get(work.stream_no)
             by_stream[work.stream_no] = before.then(step) if before else step
-        await self._store.commit(connection, [work.rows for work in works], list(by_stream.values()))
+        described = {
+            work.junction: work.rows.described
+            for work in works
+            if work.junction is not None and work.rows.described is not None
+        }
+        await self._store.commit(connection, [work.rows for work in works], list(by_stream.values()), described)
 
     async def _put_bad_aside(self, connection: Connection, work: _Work) -> None:
         """Find the records that the database refuses, by halving, in a transaction that is rolled back."""
@@ -228,9 +234,10 @@ class GroupStore:
             duplicate=plan.n_duplicates,
         )
         for work in plan.works:
-            if work.rows.counts:
+            rows = work.rows
+            if rows.counts or rows.lights:
                 device = work.request.device.id
-                self._hub.publish(Delivery(device, work.junction, work.rows.counts, work.rows.source_ids))
+                self._hub.publish(Delivery(device, work.junction, rows.counts, rows.source_ids, rows.lights))
         if any(work.rows.marks for work in plan.works):
             self._marks_written.set()
 

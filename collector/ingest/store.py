@@ -4,7 +4,7 @@ RecordRefused tells that a row, not the database, is at fault; anything else tha
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import chain
@@ -19,6 +19,7 @@ from collector.ingest.link import Connection
 from collector.ingest.queue import StreamKey
 from collector.ingest.settling import Advance, StreamState
 from collector.ingest.tables import ROLLUP_MARKS, Rows, Table
+from collector.junctions.description import Described
 
 
 class RecordRefused(CollectorError):
@@ -66,8 +67,14 @@ class Store:
         """Make sure that `streams`, of known devices, have their rows."""
         await connection.execute(self._queries["create_streams"], _keys(streams))
 
-    async def commit(self, connection: Connection, batches: Sequence[Rows], advances: Sequence[Advance]) -> None:
-        """Store all rows and move all watermarks, in one transaction.
+    async def commit(
+        self,
+        connection: Connection,
+        batches: Sequence[Rows],
+        advances: Sequence[Advance],
+        described: Mapping[UUID, Described],
+    ) -> None:
+        """Store all rows and move all watermarks, in one transaction. `described`: what junctions are said to be.
 
         Raises:
             RecordRefused, StreamMoved: nothing was stored.
@@ -77,6 +84,9 @@ class Store:
             marks = set(chain.from_iterable(rows.marks for rows in batches))
             if marks:
                 await self._copy(connection, ROLLUP_MARKS, sorted(marks))
+            for junction in sorted(described):
+                parameters = {"junction": junction} | described[junction].as_parameters()
+                await connection.execute(self._queries["describe_junction"], parameters)
             await self._advance(connection, advances)
 
     async def copy(self, connection: Connection, batches: Sequence[Rows]) -> None:

@@ -16,6 +16,9 @@ from psycopg.types.json import Jsonb
 
 from collector.ingest.decode import Item, Refused, raw_text
 from collector.ingest.names import DeviceNames, Unknown
+from collector.junctions.description import Described, described_in
+from collector.junctions.lights import LIVE_CODES
+from collector.realtime.events import Light
 from common.codes import Direction, Via
 from common.records import (
     CommandResult,
@@ -184,6 +187,10 @@ class Rows:
     counts: list[Count] = field(default_factory=list)
     source_ids: list[UUID] = field(default_factory=list)
     """The sources of `counts`, one by one."""
+    lights: list[Light] = field(default_factory=list)
+    """What those want to hear who watch the lights."""
+    described: Described | None = None
+    """What the device's junction is said to be, if it is."""
     unknown: Unknown = field(default_factory=Unknown)
     """Names that are not known yet. If there are any, make them known and build the rows again."""
 
@@ -261,6 +268,7 @@ def _occupancy(rows: Rows, r: Occupancy) -> None:
         return
     payload = (r.span_ms, r.n_mean, r.n_max, r.n_end, r.entries, r.exits, r.dwell_mean_s)
     rows.add(ZONE_OCCUPANCY, (*_head(rows, r), source.no, *payload, r.stood_mean_s, r.n_standing, r.capacity))
+    rows.lights.append(r)
 
 
 def _frames(rows: Rows, r: Frames) -> None:
@@ -287,10 +295,13 @@ def _cycle(rows: Rows, r: Cycle) -> None:
         times = (lane.green_s, lane.yellow_s, lane.red_s, lane.saturation)
         row = (pg_time(r.at), r.seq, rows.stream_no, lane.vehicles, *times, lane.lane, lane.epcs)
         rows.add(LANE_CYCLE_DATA, row)
+    rows.lights.append(r)
 
 
 def _signal_event(rows: Rows, r: SignalEvent) -> None:
     rows.add(SIGNAL_EVENTS, (*_head(rows, r), r.code, r.parameter, r.junction))
+    if r.code in LIVE_CODES:
+        rows.lights.append(r)
 
 
 def _health(rows: Rows, r: Health) -> None:
@@ -307,6 +318,7 @@ def _stream_quality(rows: Rows, r: StreamQuality) -> None:
 
 def _log(rows: Rows, r: Log) -> None:
     rows.add(SYSTEM_LOGS, (*_head(rows, r), r.level, r.action, r.message, _json(r.context)))
+    rows.described = described_in(r) or rows.described
 
 
 def _command_result(rows: Rows, r: CommandResult) -> None:

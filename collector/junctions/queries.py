@@ -45,6 +45,7 @@ class Junction:
     counted: int | None
     measured_ms: int
     cameras: int
+    has_lights: bool
     as_of: datetime
 
     @property

@@ -36,6 +36,8 @@ class JunctionItem(msgspec.Struct, frozen=True):
     """The time of its latest record."""
     today_from: datetime
     counts_today: int | None
+    has_lights: bool
+    """Its lights have told what they are: `/api/junctions/{id}/signals` has more."""
 
 
 class JunctionList(msgspec.Struct, frozen=True):
@@ -62,6 +64,7 @@ _EXAMPLE = {
             "last_at": "2026-05-04T10:00:57Z",
             "today_from": "2026-05-03T22:00:00Z",
             "counts_today": 8123,
+            "has_lights": True,
         }
     ],
     "next_offset": None,
@@ -110,4 +113,5 @@ def _item(junction: Junction) -> JunctionItem:
         last_at=junction.last_at,
         today_from=junction.today.astimezone(UTC),
         counts_today=junction.counts_today,
+        has_lights=junction.has_lights,
     )

@@ -7,7 +7,7 @@ longer reaches back, or the id is of another run, it gets a `reset` first: "read
 Rule for slow readers, `slow_reader`: a listener that is more than `queue_events` behind is dropped. It is told so
 and may come back with its last id; nobody else waits for it.
 
-Live delivery is a convenience. The truth is in the store, which counts reach before they reach the hub.
+Live delivery is a convenience. The truth is in the store, which everything reaches before it reaches the hub.
 """
 
 import asyncio
@@ -15,13 +15,9 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from uuid import UUID
-
-import msgspec
 
 from collector.errors import CollectorError
-from common.codes import Direction, Via
-from common.records import Count, UnixMs
+from collector.realtime.events import Delivery, Filter, Live, kind_of
 
 RING_EVENTS = 20_000
 QUEUE_EVENTS = 50_000
@@ -30,76 +26,14 @@ ring hold the same deliveries, so that a thousand slow listeners cost no more me
 MAX_SUBSCRIBERS = 1_000
 
 
-class LiveCount(msgspec.Struct, frozen=True):
-    """One count, with all names that a listener needs to show it. `at` is UTC in ms since 1970."""
-
-    at: UnixMs
-    at_error_ms: int
-    junction: UUID | None
-    device: UUID
-    sensor: str
-    source: str
-    source_id: UUID
-    via: Via
-    cls: str
-    direction: Direction
-    confidence: float | None
-    inferred: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Counts of one device that were committed together. They are made into `LiveCount` only for who listens."""
-
-    device: UUID
-    junction: UUID | None
-    counts: Sequence[Count]
-    source_ids: Sequence[UUID]
-    """The sources of `counts`, one by one."""
-
-    def live(self, index: int) -> LiveCount:
-        """The count at `index`."""
-        c = self.counts[index]
-        return LiveCount(
-            c.at,
-            c.at_error_ms,
-            self.junction,
-            self.device,
-            c.sensor,
-            c.source,
-            self.source_ids[index],
-            c.via,
-            c.cls,
-            c.direction,
-            c.confidence,
-            c.inferred,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which counts a listener wants; None: all. `source` is the name or the id of a line, zone or reader."""
-
-    junction: UUID | None = None
-    source: str | None = None
-
-    def select(self, delivery: Delivery, start: int = 0) -> Sequence[int]:
-        """The places in `delivery`, from `start` on, of the counts that pass."""
-        if self.junction is not None and delivery.junction != self.junction:
-            return ()
-        places = range(start, len(delivery.counts))
-        if self.source is None:
-            return places
-        return [i for i in places if self.source in (delivery.counts[i].source, str(delivery.source_ids[i]))]
-
-
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a listener reads. `kind` is `count`, `reset` (some events are gone) or `dropped` (read too slowly)."""
+    """What a listener reads. `kind` is that of `data`, `reset` (some events are gone) or `dropped` (read too
+    slowly)."""
 
     id: str
     kind: str
-    count: LiveCount | None = None
+    data: Live | None = None
 
 
 class TooManyListeners(CollectorError):
@@ -172,7 +106,8 @@ class Subscription:
         for first_n, delivery, places in self._waiting:
             for place in places:
                 self._last_n = first_n + place
-                yield Event(f"{self._run}-{self._last_n}", "count", delivery.live(place))
+                live = delivery.live(place)
+                yield Event(f"{self._run}-{self._last_n}", kind_of(live), live)
         self._waiting.clear()
         self._n_waiting = 0
         if self.dropped:
@@ -180,7 +115,7 @@ class Subscription:
 
 
 class Hub:
-    """Publishes counts to its subscriptions. Belongs to one event loop; nothing here waits."""
+    """Publishes events to its subscriptions. Belongs to one event loop; nothing here waits."""
 
     def __init__(
         self,
@@ -211,13 +146,13 @@ class Hub:
         return f"{self._run}-{self._n}"
 
     def publish(self, delivery: Delivery) -> None:
-        """Give counts, which are committed, to all who want them."""
+        """Give what is committed to all who want it."""
         first_n = self._n + 1
-        self._n += len(delivery.counts)
+        self._n += len(delivery)
         self._ring.append((first_n, delivery))
-        self._n_in_ring += len(delivery.counts)
+        self._n_in_ring += len(delivery)
         while self._n_in_ring > self._ring_events and len(self._ring) > 1:
-            self._n_in_ring -= len(self._ring.popleft()[1].counts)
+            self._n_in_ring -= len(self._ring.popleft()[1])
         for subscription in [s for s in self._subscriptions if not s.offer(first_n, delivery)]:
             self.n_dropped += 1
             self.unsubscribe(subscription)

@@ -1,4 +1,4 @@
-"""Two ways to watch counts arrive: Server-Sent Events and a WebSocket. Both resume from an id."""
+"""Two ways to watch counts and lights: Server-Sent Events and a WebSocket. Both resume from an id."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,8 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from collector.errors import ApiProblem
-from collector.realtime.hub import Event, Filter, Hub, LiveCount, Subscription, TooManyListeners
+from collector.realtime.events import Filter, LiveCount, LiveCycle, LiveOccupancy, LiveSignal
+from collector.realtime.hub import Event, Hub, Subscription, TooManyListeners
 
 HEARTBEAT_S = 10.0
 SLOW_READER_CODE = 4408
@@ -42,7 +43,7 @@ def _subscribe(hub: Hub, wanted: Filter, last_id: str | None) -> Subscription:
 
 def sse_text(event: Event) -> bytes:
     """An event as Server-Sent Events writes it."""
-    data = _ENCODE.encode(event.count) if event.count is not None else _notice(event)
+    data = _ENCODE.encode(event.data) if event.data is not None else _notice(event)
     return b"id: %b\nevent: %b\ndata: %b\n\n" % (event.id.encode(), event.kind.encode(), data)
 
 
@@ -92,13 +93,27 @@ def live_routes(hub: Hub, heartbeat_s: float = HEARTBEAT_S) -> list[HTTPRouteHan
         last_id: LastId = None,
     ) -> Stream:
         """Server-Sent Events. A browser's EventSource resumes by itself, with `Last-Event-ID`."""
-        after = request.headers.get("last-event-id") or last_id
-        subscription = _subscribe(hub, Filter(junction, source), after)
-        return Stream(
-            sse_stream(hub, subscription, heartbeat_s),
-            media_type="text/event-stream",
-            headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-        )
+        return _sse(hub, request, Filter(junction, source), last_id, heartbeat_s)
+
+    @get(
+        "/api/live",
+        operation_id="live",
+        summary="Counts, lights and cycles as they are stored",
+        tags=["live"],
+        media_type="text/event-stream",
+        responses={
+            200: ResponseSpec(
+                LiveCount | LiveSignal | LiveCycle | LiveOccupancy,
+                media_type="text/event-stream",
+                description="Events `count`, `signal`, `cycle`, `occupancy` (data: one of these in this order),"
+                " `reset` (some were missed), `dropped` (too slow).",
+                generate_examples=False,
+            )
+        },
+    )
+    async def live(request: Request[Any, Any, Any], junction: Junction = None, last_id: LastId = None) -> Stream:
+        """Server-Sent Events, as `liveCounts`, with what the lights do."""
+        return _sse(hub, request, Filter(junction, lights=True), last_id, heartbeat_s)
 
     @websocket("/ws/live/counts")
     async def live_counts_ws(
@@ -108,18 +123,40 @@ def live_routes(hub: Hub, heartbeat_s: float = HEARTBEAT_S) -> list[HTTPRouteHan
         last_id: LastId = None,
     ) -> None:
         """The same events as text messages: `{"id", "event", "data"}`; `heartbeat` when nothing else is sent."""
-        await socket.accept()
-        try:
-            subscription = hub.subscribe(Filter(junction, source), last_id)
-        except TooManyListeners as error:
-            await socket.close(1013, str(error))
-            return
-        try:
-            await _converse(socket, subscription, heartbeat_s)
-        finally:
-            hub.unsubscribe(subscription)
+        await _serve_socket(hub, socket, Filter(junction, source), last_id, heartbeat_s)
 
-    return [live_counts, live_counts_ws]
+    @websocket("/ws/live")
+    async def live_ws(socket: WebSocket[Any, Any, Any], junction: Junction = None, last_id: LastId = None) -> None:
+        """The events of `/api/live` as text messages."""
+        await _serve_socket(hub, socket, Filter(junction, lights=True), last_id, heartbeat_s)
+
+    return [live_counts, live, live_counts_ws, live_ws]
+
+
+def _sse(
+    hub: Hub, request: Request[Any, Any, Any], wanted: Filter, last_id: str | None, heartbeat_s: float
+) -> Stream:
+    after = request.headers.get("last-event-id") or last_id
+    return Stream(
+        sse_stream(hub, _subscribe(hub, wanted, after), heartbeat_s),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
+
+
+async def _serve_socket(
+    hub: Hub, socket: WebSocket[Any, Any, Any], wanted: Filter, last_id: str | None, heartbeat_s: float
+) -> None:
+    await socket.accept()
+    try:
+        subscription = hub.subscribe(wanted, last_id)
+    except TooManyListeners as error:
+        await socket.close(1013, str(error))
+        return
+    try:
+        await _converse(socket, subscription, heartbeat_s)
+    finally:
+        hub.unsubscribe(subscription)
 
 
 async def _converse(socket: WebSocket[Any, Any, Any], subscription: Subscription, heartbeat_s: float) -> None:
@@ -151,7 +188,7 @@ async def _send_events(socket: WebSocket[Any, Any, Any], subscription: Subscript
 
 def ws_text(event: Event) -> str:
     """An event as a WebSocket message."""
-    data = msgspec.Raw(_ENCODE.encode(event.count) if event.count is not None else _notice(event))
+    data = msgspec.Raw(_ENCODE.encode(event.data) if event.data is not None else _notice(event))
     return _ENCODE.encode({"id": event.id, "event": event.kind, "data": data}).decode()
 
 

@@ -4,7 +4,7 @@
 -- A page of junctions with what stands there, when they were last heard, and what they counted since midnight there.
 -- Today's count is the day's rollup, and for minutes that wait to be rolled up the difference to their raw rows.
 WITH page AS (
-    SELECT j.id, j.name, j.timezone, l.name AS location, l.latitude, l.longitude,
+    SELECT j.id, j.name, j.timezone, l.name AS location, l.latitude, l.longitude, j.metadata ? 'lights' AS has_lights,
            bucket_start(now(), 86400, j.timezone) AS today
     FROM junctions j
     LEFT JOIN locations l ON l.id = j.location_id
@@ -63,7 +63,7 @@ WITH page AS (
 SELECT p.id, p.name, p.timezone, p.location, p.latitude, p.longitude, p.today,
        coalesce(d.devices, 0) AS devices, coalesce(d.active, 0)::bigint AS active_devices, d.received_at, d.last_at,
        (SELECT count(*) FROM sources s WHERE s.junction_id = p.id) AS sources,
-       c.n AS counted, coalesce(v.measured_ms, 0) AS measured_ms, coalesce(v.cameras, 0) AS cameras, now() AS as_of
+       c.n AS counted, coalesce(v.measured_ms, 0) AS measured_ms, coalesce(v.cameras, 0) AS cameras, p.has_lights, now() AS as_of
 FROM page p
 LEFT JOIN (
     SELECT junction_id, count(*) AS devices, sum(least(active, 1)) AS active, max(received_at) AS received_at,

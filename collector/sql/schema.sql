@@ -374,6 +374,8 @@ CREATE TABLE signal_events (
 );
 SELECT make_timeseries('signal_events', 'at', 'day');
 CREATE INDEX signal_events_stream ON signal_events (stream_no, at);
+-- About the whole junction: few among very many of detectors.
+CREATE INDEX signal_events_unit ON signal_events (stream_no, code, at) WHERE code >= 100;
 
 -- NULL: the machine cannot tell.
 CREATE TABLE device_health (

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
@@ -40,13 +41,13 @@ class Client:
         self.client.on_message = lambda _client, _data, message: self.messages.put(message)
         if will is not None:
             topic, message = will
-            self.client.will_set(topic, message.model_dump_json(), int(LANE_STATE.qos), LANE_STATE.retain)
+            self.client.will_set(topic, topics.write(message), int(LANE_STATE.qos), LANE_STATE.retain)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         assert self._events.get(timeout=_WAIT_S) == "connected"
 
     def publish(self, channel: Channel, topic: str, message: Message) -> None:
-        self.client.publish(topic, message.model_dump_json(), int(channel.qos), channel.retain).wait_for_publish(
+        self.client.publish(topic, topics.write(message), int(channel.qos), channel.retain).wait_for_publish(
             _WAIT_S
         )
 
@@ -81,7 +82,7 @@ def connect(broker_port: int) -> Iterator[Any]:
 def sample(channel: Channel, junction: str) -> Message:
     """A message of this channel, from the recorded ones, for another junction."""
     case = json.loads((CASES / f"{SAMPLE_OF[channel.payload.__name__]}.json").read_text())
-    return channel.payload.model_validate_json(json.dumps(case["payload"] | {"junction": junction}))
+    return msgspec.convert(case["payload"] | {"junction": junction}, channel.payload)
 
 
 def topic_of(channel: Channel, message: Message) -> str:
@@ -115,7 +116,7 @@ def test_a_lane_that_dies_is_seen_to_be_offline(connect: Any) -> None:
     online = sample(LANE_STATE, f"J {uuid4()}")
     assert isinstance(online, LaneState)
     topic = topic_of(LANE_STATE, online)
-    will = online.model_copy(update={"online": False, "aspect": None, "seq": online.seq + 1})
+    will = msgspec.structs.replace(online, online=False, aspect=None, seq=online.seq + 1)
     watcher = connect()
     watcher.subscribe(topic)
     lane = connect(will=(topic, will))

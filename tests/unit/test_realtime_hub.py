@@ -5,9 +5,19 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from collector.realtime.hub import Delivery, Event, Filter, Hub, Subscription, TooManyListeners
-from common.codes import Direction, Via
-from common.records import Count
+from collector.realtime.events import (
+    Delivery,
+    Filter,
+    Light,
+    LiveCount,
+    LiveCycle,
+    LiveLane,
+    LiveOccupancy,
+    LiveSignal,
+)
+from collector.realtime.hub import Event, Hub, Subscription, TooManyListeners
+from common.codes import Aspect, Direction, Via
+from common.records import Count, Cycle, LaneCycle, Occupancy, SignalEvent
 
 JUNCTION, DEVICE = uuid4(), uuid4()
 SOURCES = {"line": uuid4(), "bay": uuid4()}
@@ -26,7 +36,7 @@ def read(subscription: Subscription) -> list[Event]:
 
 
 def ats(events: list[Event]) -> list[int]:
-    return [event.count.at - 1_800_000_000_000 for event in events if event.count]
+    return [event.data.at - 1_800_000_000_000 for event in events if event.data]
 
 
 def test_counts_reach_who_listens_with_all_their_names() -> None:
@@ -36,8 +46,8 @@ def test_counts_reach_who_listens_with_all_their_names() -> None:
     events = read(subscription)
     assert ats(events) == [1, 2]
     assert [event.kind for event in events] == ["count", "count"]
-    count = events[0].count
-    assert count is not None
+    count = events[0].data
+    assert isinstance(count, LiveCount)
     assert (count.junction, count.device, count.source, count.source_id) == (
         JUNCTION,
         DEVICE,
@@ -46,6 +56,38 @@ def test_counts_reach_who_listens_with_all_their_names() -> None:
     )
     assert (count.via, count.cls, count.direction, count.sensor) == (Via.CAMERA, "car", Direction.IN, "north")
     assert read(subscription) == []
+
+
+def test_lights_reach_only_who_asks_for_them_and_keep_their_numbers() -> None:
+    at = 1_800_000_000_000
+    lights: list[Light] = [
+        SignalEvent(3, at + 3, 0, "x", 8, 4),
+        SignalEvent(4, at + 4, 0, "x", 173, 2),
+        Cycle(5, at + 5, 1, "x", 61.0, "automatic", "adaptive", [LaneCycle("north", None, 20.0, 3.0, 38.0)]),
+        Occupancy(6, at + 6, 0, "cam", "zone", 5000, 2.5, 4, 3, n_standing=2),
+    ]
+    hub = Hub()
+    counts_only, everything = hub.subscribe(Filter()), hub.subscribe(Filter(lights=True))
+    elsewhere = hub.subscribe(Filter(junction=uuid4(), lights=True))
+    of_a_bay = hub.subscribe(Filter(source="bay", lights=True))
+    counted = delivery(1, 2)
+    hub.publish(Delivery(DEVICE, JUNCTION, counted.counts, counted.source_ids, lights))
+    hub.publish(delivery(7, 1))
+    assert ats(read(counts_only)) == [1, 2, 7]
+    assert read(elsewhere) == []
+    assert ats(read(of_a_bay)) == [3, 4, 5, 6]
+    events = read(everything)
+    assert [event.kind for event in events] == [
+        *("count", "count", "signal", "signal", "cycle", "occupancy", "count"),
+    ]
+    assert [event.id.partition("-")[2] for event in events] == list("1234567")
+    assert events[2].data == LiveSignal(at + 3, 0, JUNCTION, DEVICE, 8, 4, 4, Aspect.YELLOW)
+    assert events[3].data == LiveSignal(at + 4, 0, JUNCTION, DEVICE, 173, 2, None, None)
+    lanes = [LiveLane("north", None, 20.0, 3.0, 38.0, None)]
+    assert events[4].data == LiveCycle(at + 5, 1, JUNCTION, DEVICE, 61.0, "automatic", "adaptive", None, lanes)
+    assert events[5].data == LiveOccupancy(at + 6, 0, JUNCTION, DEVICE, "cam", "zone", 3, 2)
+    assert ats(read(hub.subscribe(Filter(lights=True), events[3].id))) == [5, 6, 7]
+    assert ats(read(hub.subscribe(Filter(), events[3].id))) == [7]
 
 
 def test_filters() -> None:

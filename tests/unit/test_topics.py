@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
 from common import topics
 from common.topics import CHANNELS, BadPayload, Channel, UnknownTopic
@@ -31,8 +31,8 @@ def test_a_recorded_message_parses_and_means_the_same(
     topic: str, payload: dict[str, Any], means: dict[str, Any]
 ) -> None:
     message = topics.read(topic, json.dumps(payload).encode())
-    assert message.model_dump(mode="json") == means
-    assert topics.read(topic, message.model_dump_json().encode()) == message
+    assert msgspec.to_builtins(message) == means
+    assert topics.read(topic, topics.write(message)) == message
 
 
 def test_every_channel_has_a_sample() -> None:
@@ -110,13 +110,17 @@ def status(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("payload", "complaint"),
     [
-        (b"", "stopline/J/status: payload: Invalid JSON"),
-        (b"[]", "payload: Input should be an object"),
-        (status(online="yes"), "online: Input should be a valid boolean"),
-        (status(seq=0), "seq: Input should be greater than or equal to 1"),
-        (status(device="a Pi"), "device: Input should be a valid UUID"),
-        (status(mode="party"), "mode: Input should be 'automatic', 'manual_override'"),
-        (status(v=2), "v: Input should be 1"),
+        (b"", "stopline/J/status: payload: Input data was truncated"),
+        (b"[]", "payload: Expected `object`, got `array`"),
+        (status(online="yes"), "online: Expected `bool`, got `str`"),
+        (status(seq=0), "seq: Expected `int` >= 1"),
+        (status(device="a Pi"), "device: Invalid UUID"),
+        (status(mode="party"), "mode: Invalid enum value 'party'"),
+        (status(v=2), "v: Invalid enum value 2"),
+        (status(seq=1.5), "seq: Expected `int`, got `float`"),
+        (status(junction=""), "junction: Expected `str` of length >= 1"),
+        (b'{"seq": NaN}', "payload: JSON is malformed"),
+        (b"{}", "junction: is missing"),
         (status(junction="K"), "junction is 'K', but the topic says 'J'"),
     ],
 )
@@ -139,7 +143,7 @@ def test_a_foreign_topic_is_refused(topic: str) -> None:
 
 def test_counts_that_were_not_measured_are_not_zero() -> None:
     missing = {key: value for key, value in SAMPLES["car_counts"]["payload"].items() if key != "n"}
-    with pytest.raises(BadPayload, match="n: Field required"):
+    with pytest.raises(BadPayload, match="n: is missing"):
         topics.read("car-counts", json.dumps(missing).encode())
 
 
@@ -154,5 +158,5 @@ def test_any_message_survives_a_round_trip(channel: Channel, data: st.DataObject
     payload = sample | changes | lane
     topic = channel.topic(changes["junction"], lane.get("lane"))
     message = topics.read(topic, json.dumps(payload).encode())
-    assert message == topics.read(topic, message.model_dump_json().encode())
-    assert message.device == TypeAdapter(UUID).validate_python(changes["device"])
+    assert message == topics.read(topic, topics.write(message))
+    assert message.device == UUID(changes["device"])

@@ -6,6 +6,10 @@ import { MINUTES } from "./model.js";
 const MINUTE_MS = 60_000;
 const PATIENCE_MS = 15_000;
 const MOST_DEVICES = 1000;
+const MOST_JUNCTIONS = 1000;
+/** Each is a request or two. */
+const MOST_LIGHTS = 12;
+const CYCLES = 6;
 const NOWHERE = { id: "", name: "Without a junction" };
 
 let aheadMs = 0;
@@ -18,14 +22,19 @@ export function collectorNow() {
 /** Read what the page shows; see `Model.settle`. */
 export async function readStore() {
   const now = collectorNow();
-  const [today, hour, completeness] = await Promise.all([
+  const [today, hour, completeness, lit] = await Promise.all([
     ask("/api/counts", { bucket: "1d", from: iso(now - 1000), to: iso(now) }),
     ask("/api/counts", { bucket: "1m", from: iso(now - (MINUTES - 1) * MINUTE_MS), to: iso(now) }),
     ask("/api/fleet/completeness", { limit: MOST_DEVICES }),
+    readAllLights(),
   ]);
   aheadMs = Date.parse(today.as_of) - Date.now();
+  const { junctions, sources } = places(today);
+  const known = new Set(junctions.map((junction) => junction.id));
   return {
-    ...places(today),
+    junctions: [...junctions, ...lit.junctions.filter((junction) => !known.has(junction.id))],
+    sources,
+    lights: lit.lights,
     today: today.sources.flatMap(({ source, buckets }) =>
       (buckets.at(-1)?.counts ?? []).map((row) => ({
         source: source.id,
@@ -53,6 +62,50 @@ export async function readStore() {
     ),
     devices: completeness.devices.filter((device) => device.streams.length > 0).map(proof),
     pendingMinutes: today.exact && hour.exact ? 0 : Math.max(today.pending_minutes, hour.pending_minutes),
+  };
+}
+
+/** The lights of those junctions that have any, and these junctions. */
+async function readAllLights() {
+  const { junctions } = await ask("/api/junctions", { limit: MOST_JUNCTIONS });
+  const lit = junctions.filter((junction) => junction.has_lights).slice(0, MOST_LIGHTS);
+  const lights = await Promise.all(lit.map((junction) => readLights(junction.id)));
+  return { junctions: lit.map(({ id, name, timezone }) => ({ id, name, timezone, dayStart: 0, dayEnd: 0 })), lights };
+}
+
+/** The lights of one junction; see `Lights.settle`. */
+export async function readLights(id) {
+  const path = `/api/junctions/${encodeURIComponent(id)}`;
+  const [signals, page] = await Promise.all([ask(`${path}/signals`, {}), ask(`${path}/cycles`, { limit: CYCLES })]);
+  return {
+    id,
+    description: signals.description,
+    heads: signals.movements.map((head) => ({
+      phase: head.phase,
+      name: head.movement,
+      aspect: head.aspect,
+      since: ms(head.since),
+    })),
+    mode: signals.mode,
+    flash: signals.flash,
+    plan: signals.plan,
+    algorithm: signals.algorithm,
+    heardAt: ms(signals.last_at),
+    queues: signals.queues.map(({ lane, n, standing, at }) => [lane, { n, standing, at: ms(at) }]),
+    cycles: page.cycles.map((cycle) => asCycle(cycle, ms(cycle.at))),
+  };
+}
+
+/** A cycle as the page keeps it, from the store or told live. */
+export function asCycle(cycle, at) {
+  const lane = (told) => ({ vehicles: told.vehicles, greenS: told.green_s, saturation: told.saturation });
+  return {
+    key: `${cycle.device} ${at}`,
+    at,
+    lengthS: cycle.length_s,
+    mode: cycle.mode,
+    algorithm: cycle.algorithm,
+    lanes: new Map(cycle.lanes.map((told) => [told.lane, lane(told)])),
   };
 }
 
@@ -107,4 +160,8 @@ async function ask(path, query) {
 
 function iso(ms) {
   return new Date(ms).toISOString();
+}
+
+function ms(iso) {
+  return iso === null ? null : Date.parse(iso);
 }

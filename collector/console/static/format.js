@@ -34,6 +34,14 @@ export function moment(ms, nowMs) {
   return sameDay ? clock(ms) : `${day(ms)}, ${minute(ms)}`;
 }
 
+/** How long something has been so: 12 s, 3 min, 5 h. */
+export function duration(ms) {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  if (seconds < 100) return `${seconds}\u202fs`;
+  const minutes = Math.floor(seconds / 60);
+  return minutes < 100 ? `${minutes}\u202fmin` : `${Math.floor(minutes / 60)}\u202fh`;
+}
+
 function formatter(timezone, options) {
   const id = JSON.stringify([timezone, options]);
   if (!clocks.has(id)) clocks.set(id, new Intl.DateTimeFormat("en-GB", { timeZone: timezone, ...options }));

@@ -2,8 +2,8 @@
 
 import * as format from "./format.js";
 import { MINUTES } from "./model.js";
+import { set, svg } from "./svg.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const STEP = 6;
 const BAR = 4.6;
 const HEIGHT = 46;
@@ -72,16 +72,4 @@ function summary(minutes) {
   const away = minutes.filter(isMissing).length;
   const gaps = away ? `; ${away} of ${MINUTES} minutes were not measured, or not wholly` : "";
   return `Last hour: ${format.count(total)} counted${gaps}`;
-}
-
-function svg(name, attributes) {
-  const element = document.createElementNS(SVG, name);
-  set(element, attributes);
-  return element;
-}
-
-function set(element, attributes) {
-  for (const [name, value] of Object.entries(attributes)) {
-    if (element.getAttribute(name) !== String(value)) element.setAttribute(name, value);
-  }
 }

@@ -1,6 +1,6 @@
 // The page's root: reads the store, follows the live counts, and draws what both say.
 
-import { readStore, collectorNow } from "./api.js";
+import { asCycle, collectorNow, readLights, readStore } from "./api.js";
 import * as format from "./format.js";
 import { follow, Problem } from "./live.js";
 import { Model } from "./model.js";
@@ -8,6 +8,7 @@ import { View } from "./view.js";
 
 const READ_EVERY_MS = 15_000;
 const SOON_MS = 1500;
+const LIGHTS_SOON_MS = 200;
 /** A connection that stays away so long is no hiccup: what is shown is old. */
 const STOPPED_AFTER_MS = 6000;
 
@@ -21,9 +22,13 @@ function draw() {
   drawing = true;
   requestAnimationFrame(() => {
     drawing = false;
-    view.render(model, collectorNow());
+    view.render(model, collectorNow(), isStopped() ? link.lostAt : null);
     drawLink();
   });
+}
+
+function isStopped() {
+  return !link.open && Date.now() - link.lostAt >= STOPPED_AFTER_MS;
 }
 
 function drawLink() {
@@ -71,7 +76,39 @@ function readSoon() {
   }, SOON_MS);
 }
 
-const live = follow("/api/live/counts", {
+/** Something changed for a whole junction: ask what its lights show now. Several such changes are one question. */
+const asking = new Set();
+function readLightsSoon(id) {
+  if (asking.has(id)) return;
+  asking.add(id);
+  setTimeout(() => {
+    asking.delete(id);
+    readLights(id)
+      .then((reading) => model.settleLights(reading))
+      .catch(() => {}) // The next reading of the store tells.
+      .finally(draw);
+  }, LIGHTS_SOON_MS);
+}
+
+const told = {
+  count(data) {
+    if (!model.count(data, performance.now())) readSoon();
+  },
+  signal(data) {
+    const lights = model.lights.get(data.junction);
+    if (!lights) readSoon();
+    else if (!lights.signal(data)) readLightsSoon(data.junction);
+  },
+  cycle(data) {
+    model.lights.get(data.junction)?.cycle(asCycle(data, data.at));
+  },
+  occupancy(data) {
+    model.lights.get(data.junction)?.occupancy(data);
+  },
+  reset: read,
+};
+
+const live = follow("/api/live", {
   opened() {
     link.open = true;
     link.everOpen = true;
@@ -79,11 +116,7 @@ const live = follow("/api/live/counts", {
     draw();
   },
   event(kind, data) {
-    if (kind === "count") {
-      if (!model.count(data, performance.now())) readSoon();
-    } else if (kind === "reset") {
-      read();
-    }
+    told[kind]?.(data);
     draw();
   },
   lost(problem) {

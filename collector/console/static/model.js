@@ -1,5 +1,6 @@
 // What the page shows, kept apart from how it looks. Nothing here touches the document or the network.
 
+import { Lights } from "./lights.js";
 import { Tally } from "./tally.js";
 
 export const MINUTES = 60;
@@ -18,6 +19,8 @@ export class Model {
     this.minutes = new Map();
     this.measured = new Map();
     this.crossings = [];
+    /** Of junctions that have lights: id -> Lights. */
+    this.lights = new Map();
     /** Of each device: {id, name, made, stored, rejected, lost, addsUp, heardAt}. */
     this.devices = [];
     /** Minutes that are not in the sums yet, since too many changed at once. */
@@ -38,8 +41,17 @@ export class Model {
     settleAll(this.minutes, reading.minutes, (row) => key(row.source, row.minute, row.direction), askedAt);
     this.measured = new Map(reading.measured.map((row) => [key(row.source, row.minute), row.ms]));
     this.devices = reading.devices;
+    const lit = reading.lights.map((one) => one.id);
+    for (const id of [...this.lights.keys()].filter((id) => !lit.includes(id))) this.lights.delete(id);
+    for (const one of reading.lights) this.settleLights(one);
     this.pendingMinutes = reading.pendingMinutes;
     this.read = true;
+  }
+
+  /** Take in a reading of one junction's lights. */
+  settleLights(reading) {
+    if (!this.lights.has(reading.id)) this.lights.set(reading.id, new Lights());
+    this.lights.get(reading.id).settle(reading);
   }
 
   /** One live count. False: it is of a source that is not known yet, so the store should be read anew. */
@@ -69,11 +81,16 @@ export class Model {
     for (const source of this.sources.values()) {
       if (source.via === "truth") truths.set(place(source), source);
     }
-    const counted = [...this.sources.values()].filter((source) => source.via !== "truth");
+    const counted = [...this.sources.values()].filter((source) => source.via !== "truth" && !this.#isQueue(source));
     const by = (source) => [this.junctions.get(source.junction)?.name ?? "", source.deviceName, source.sensor, source.name];
     return counted
       .sort((a, b) => compare(by(a), by(b)))
       .map((source) => ({ source, truth: truths.get(place(source)) ?? null }));
+  }
+
+  /** Zones before a stop line are drawn with the lights. */
+  #isQueue(source) {
+    return source.kind === "zone" && (this.lights.get(source.junction)?.isApproach(source.sensor, source.name) ?? false);
   }
 
   /** Today's counts of a source: {total: Map(direction -> n), classes: Map(class -> Map(direction -> n))}. */

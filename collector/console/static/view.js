@@ -3,6 +3,7 @@
 import { arrange, h, say } from "./dom.js";
 import * as format from "./format.js";
 import { Card } from "./card.js";
+import { LightsCard } from "./junction.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -10,6 +11,7 @@ export class View {
   constructor() {
     this.sections = new Map();
     this.cards = new Map();
+    this.lights = new Map();
     this.rows = new Map();
   }
 
@@ -26,22 +28,25 @@ export class View {
     say($("notice"), words ?? "");
   }
 
-  render(model, nowMs) {
+  /** `stopped`: since when nothing comes from the collector, in ms; null: it does. */
+  render(model, nowMs, stopped) {
     if (!model.read) return;
     const lines = model.lines();
-    this.#lines(model, lines, nowMs);
+    this.#junctions(model, lines, nowMs, stopped);
     this.#crossings(model);
     this.#proof(model, nowMs);
   }
 
-  #lines(model, lines, nowMs) {
-    const byJunction = new Map();
+  #junctions(model, lines, nowMs, stopped) {
+    const byJunction = new Map([...model.lights.keys()].map((id) => [id, []]));
     for (const line of lines) {
       const id = line.source.junction;
       if (!byJunction.has(id)) byJunction.set(id, []);
       byJunction.get(id).push(line);
     }
-    const sections = [...byJunction].map(([id, own]) => this.#junction(model, model.junctions.get(id), own, nowMs));
+    const places = [...byJunction].map(([id, own]) => [model.junctions.get(id), own]).filter(([junction]) => junction);
+    places.sort(([a], [b]) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+    const sections = places.map(([junction, own]) => this.#junction(model, junction, own, nowMs, stopped));
     if (sections.length === 0) {
       say($("waiting"), "Nothing was counted yet. Lines appear here with their first crossing.");
       sections.push($("waiting"));
@@ -49,10 +54,11 @@ export class View {
     arrange($("lines"), sections);
   }
 
-  #junction(model, junction, lines, nowMs) {
+  #junction(model, junction, lines, nowMs, stopped) {
     if (!this.sections.has(junction.id)) {
       const parts = { name: h("h2"), day: h("p", { class: "quiet" }), cards: h("div", { class: "cards" }) };
-      parts.root = h("section", { class: "junction" }, h("header", {}, parts.name, parts.day), parts.cards);
+      parts.lit = h("div", {});
+      parts.root = h("section", { class: "junction" }, h("header", {}, parts.name, parts.day), parts.lit, parts.cards);
       this.sections.set(junction.id, parts);
     }
     const parts = this.sections.get(junction.id);
@@ -65,7 +71,16 @@ export class View {
       return card.root;
     });
     arrange(parts.cards, cards);
+    arrange(parts.lit, this.#lightsCards(model.lights.get(junction.id), junction, nowMs, stopped));
     return parts.root;
+  }
+
+  #lightsCards(lights, junction, nowMs, stopped) {
+    if (!lights) return [];
+    if (!this.lights.has(junction.id)) this.lights.set(junction.id, new LightsCard());
+    const card = this.lights.get(junction.id);
+    card.update(lights, junction, nowMs, stopped);
+    return [card.root];
   }
 
   #crossings(model) {

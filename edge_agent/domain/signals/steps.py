@@ -39,6 +39,8 @@ class Lane:
         n_near: vehicles on the approach, as far as the camera sees (`reach_m`), standing or moving.
         n_moving: how many of them move.
         is_waiting: a vehicle stands at the red, or a button was pressed: a call.
+        usual_vps: vehicles per second that are usual at this time of day, where its sensors are doubtful; None
+            where they are trusted, or where nothing is known.
     """
 
     n_crossed: int | None = None
@@ -46,6 +48,7 @@ class Lane:
     n_near: int | None = None
     n_moving: int | None = None
     is_waiting: bool | None = None
+    usual_vps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Situation:
         green_s: for how long.
         red_s: of each stage, since it was last green; 0 for the one that is.
         lanes: what each tells.
+        plan: in force, by its index; only its stages may be chosen, and it names the algorithm to begin with.
     """
 
     now_s: float
@@ -65,6 +69,24 @@ class Situation:
     green_s: float
     red_s: tuple[float, ...]
     lanes: tuple[Lane, ...]
+    plan: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a chooser may answer instead of a bare stage, where it has more to tell.
+
+    Attributes:
+        stage: that is to be green; None, or the one that is: go on.
+        algorithm: which decided, where it is not the plan's own.
+        note: why, for people.
+        by_plan: `stage` is ignored; the plan's own times decide.
+    """
+
+    stage: int | None
+    algorithm: str = ""
+    note: str = ""
+    by_plan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +100,8 @@ class Decision:
         algorithm: the one that decided, which is lower on the ladder than the plan's while sensors fail.
         ended: movements whose green ends in this step, and why.
         note: what people should know, such as why a lower algorithm decides; empty: nothing.
+        coordination: the state of coordination, in the numbers of hi-res code 150; None: the plan is free.
+        preemption: the number of the one that holds the junction.
     """
 
     aspects: Mapping[str, Aspect]
@@ -89,6 +113,8 @@ class Decision:
     algorithm: str = ""
     ended: Mapping[str, Termination] = field(default_factory=dict)
     note: str = ""
+    coordination: int | None = None
+    preemption: int | None = None
 
 
 class FaultCode(StrEnum):
@@ -109,6 +135,9 @@ class FaultCode(StrEnum):
     EXCEPTION = "exception"
     LINK_LOST = "link_lost"
     """Several Pis: a lane's head cannot be reached."""
+    LONG_YELLOW = "long_yellow"
+    CLOCK_WENT_BACK = "clock_went_back"
+    """The monotonic clock did; nothing timed by it can be believed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,89 @@
+"""Green where most vehicles are freed per second, with the running platoon protected.
+
+To interrupt the running stage and come back to it costs two changes and the time in which the other one clears.
+All who would have passed meanwhile wait that long; all who wait for the other gain what clearing the running one
+would have taken. So the other is due when
+
+    vehicles it frees / (two changes + time to clear them)  >  vehicles of the running one / time to clear them
+
+(Laemmer and Helbing's index, from exchanging two neighbours of an order). Both sides take the best horizon. Two
+things matter in practice. Vehicles of a blocked lane, as behind a turn that finds no gap, do not count for the
+running stage. And where traffic flows freely, those who are passing are soon replaced by the next, so that waiting
+for a gap gains less than it seems: the running stage counts only by how much it exceeds its usual flow. The more
+loaded a junction is the less that holds, since each change costs capacity.
+"""
+
+from dataclasses import dataclass
+
+from common.junction import Algorithm
+from edge_agent.domain.signals.green.demand import Demand
+from edge_agent.domain.signals.green.due import Deadlines
+from edge_agent.domain.signals.green.observer import Observer
+from edge_agent.domain.signals.green.rates import best_rate, rate_after
+from edge_agent.domain.signals.green.topology import Topology
+from edge_agent.domain.signals.steps import Situation
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveParams:
+    """The rule's figures.
+
+    Attributes:
+        passage_s: a lane without a crossing for this long, and on which nobody moves, is blocked or empty;
+            longer where vehicles go unseen.
+        keep: how many times better another stage must be.
+        extra_s: what a change loses beyond yellow and clearance: until a queue has got going.
+        queued, free: how loaded the junction may be, changes included, for the usual flow to count against the
+            running stage; on lanes whose queue still goes, and on those that are clear.
+    """
+
+    passage_s: float = 3.0
+    keep: float = 1.2
+    extra_s: float = 1.0
+    queued: float = 1.0
+    free: float = 1.0
+
+
+class Adaptive:
+    """Decides by the vehicles on each lane: seen by a camera, or else taken to be there. See the module."""
+
+    name: str = Algorithm.ADAPTIVE.value
+
+    def __init__(
+        self, topology: Topology, observer: Observer | None = None, params: AdaptiveParams | None = None
+    ) -> None:
+        self._topology = topology
+        self._params = params or AdaptiveParams()
+        self._deadlines = Deadlines(topology)
+        self.observer = observer or Observer(topology)
+        self._demand = Demand(topology, self.observer, self._params.passage_s, has_camera=True)
+
+    def decide(self, situation: Situation) -> int | None:
+        """See `GreenTime`."""
+        self.observer.update(situation)
+        due = self._deadlines.due(situation)
+        if due is not None:
+            return due
+        vehicles, flowing = self._demand.of(situation)
+        stage = situation.stage
+        best, most = None, 0.0
+        if situation.green_s < self._topology.max_greens_s[stage]:
+            most = self._params.keep * self._rate(stage, vehicles, flowing)
+        for change in self._topology.changes[stage]:
+            rate = rate_after(self._topology, change, vehicles, flowing, self._params.extra_s)
+            if rate > most:
+                best, most = change.stage, rate
+        return best
+
+    def _rate(self, stage: int, vehicles: list[float], flowing: list[bool]) -> float:
+        """Vehicles per second that the running stage frees, beyond its usual flow."""
+        observer, headways_s, weights = self.observer, self._topology.headways_s, self._topology.weights[stage]
+        used = observer.load + observer.lost
+        queued, free = max(0.0, self._params.queued - used), max(0.0, self._params.free - used)
+        usual_vps, parts = 0.0, []
+        for i in self._topology.lanes[stage]:
+            weight, n = weights[i], vehicles[i]
+            usual_vps += weight * observer.flow_vps[i] * (free if observer.is_clear[i] else queued)
+            if n > 0.0 and flowing[i]:
+                parts.append((n * headways_s[i] / weight, weight * n))
+        return max(0.0, best_rate(parts, 0.0) - usual_vps / observer.seen) if parts else 0.0

@@ -1,0 +1,68 @@
+"""Controller and interlock of one junction, wired as they belong together: for the daemon and for simulators."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from common.codes import Aspect, SignalMode
+from common.commands import ClearFault, Order, OrderResult
+from common.junction import Junction
+from edge_agent.domain.signals.controller import Choose, Controller
+from edge_agent.domain.signals.interlock import LIMITS, Interlock, Limits
+from edge_agent.domain.signals.schedule import Local
+from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval, Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step's outcome.
+
+    Attributes:
+        aspects: for the heads, as the interlock allowed them.
+        decision: what the controller wanted; the same, but for a step in which a fault was found.
+        fault: None: all is well.
+    """
+
+    aspects: Mapping[str, Aspect]
+    decision: Decision
+    fault: Fault | None
+
+
+class Lights:
+    """One junction's lights, pure.
+
+    Args:
+        junction: free of faults (`common.junction_checks`).
+        now_s: monotonic, as in all methods.
+        choose: see `controller.Choose`.
+
+    Attributes:
+        interlock: for `read_back` and `report`.
+    """
+
+    def __init__(
+        self, junction: Junction, now_s: float, *, choose: Choose | None = None, limits: Limits = LIMITS
+    ) -> None:
+        self._controller = Controller(junction, now_s, choose=choose)
+        self.interlock = Interlock(junction, now_s, limits)
+        self._none = Decision(
+            aspects={movement.name: Aspect.FLASHING_RED for movement in junction.movements},
+            mode=SignalMode.FLASH,
+            interval=Interval.FLASH,
+        )
+
+    def step(self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None = None) -> Step:
+        """What is to be shown from now on; see `Controller.step`. An exception of the controller is a fault."""
+        interlock = self.interlock
+        try:
+            decision = self._controller.step(now_s, local, lanes, interlock.fault)
+        except Exception as error:  # noqa: BLE001  whatever it is, the lights have to flash
+            interlock.report(FaultCode.EXCEPTION, f"the controller: {type(error).__name__}: {error}", now_s)
+            decision = self._none
+        aspects = interlock.allow(decision.aspects, now_s, preempting=decision.mode is SignalMode.PREEMPT)
+        return Step(aspects, decision, interlock.fault)
+
+    def order(self, order: Order, now_s: float) -> OrderResult:
+        """Carry out an order whole, or refuse it whole with the reason; `ClearFault` goes to the interlock."""
+        if isinstance(order, ClearFault):
+            return self.interlock.clear(now_s)
+        return self._controller.order(order, now_s)
