@@ -45,7 +45,9 @@ def make_user(dsn: str, name: str, role: Role, password: str = PASSWORD) -> str:
         async with make_pool(Settings(dsn, min_size=1, max_size=1)) as pool:
             return str(await Users(pool, weak_passwords()).create(name, password, role))
 
-    return asyncio.run(make())
+    # In a thread of its own: where a browser is driven, this one has an event loop already.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, make()).result()
 
 
 def sign_in(client: httpx.Client, name: str = "ada", password: str = PASSWORD) -> httpx.Response:

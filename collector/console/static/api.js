@@ -2,6 +2,7 @@
 
 import { problemOf } from "./live.js";
 import { MINUTES } from "./model.js";
+import { reach } from "./session.js";
 
 const MINUTE_MS = 60_000;
 const PATIENCE_MS = 15_000;
@@ -153,7 +154,7 @@ function proof(device) {
 async function ask(path, query) {
   const url = new URL(path, location.origin);
   url.search = new URLSearchParams(query);
-  const response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
+  const response = await reach(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
   if (!response.ok) throw await problemOf(response);
   return response.json();
 }

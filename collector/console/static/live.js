@@ -3,12 +3,15 @@
 // The stream is read with fetch instead of EventSource: the collector's heartbeats are seen, so that a connection
 // that hangs is noticed, and what an error says can be shown.
 
+import { reach, SignInNeeded } from "./session.js";
+
 const SILENCE_MS = 25_000; // The collector says something every 10 s.
 const WAIT_MS = [300, 1000, 2000, 4000, 8000];
 
 /**
  * @param {object} on what to call: `opened()` after each connection; `event(kind, data)` for `count` (data: the
- *   count), `reset` and `dropped`; `lost(error)` when a connection ends, `error` telling why where that is known.
+ *   count), `reset` and `dropped`; `lost(error)` when a connection ends, `error` telling why where that is known (a `Problem`,
+ *   or `SignInNeeded`).
  * @returns {{retry: function(): void}} `retry` tries again at once instead of waiting.
  */
 export function follow(path, on) {
@@ -30,7 +33,7 @@ export function follow(path, on) {
     if (lastId !== null) url.searchParams.set("last_id", lastId);
     const watch = new Watch(SILENCE_MS);
     try {
-      const response = await fetch(url, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: watch.signal });
+      const response = await reach(url, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: watch.signal });
       if (!response.ok) throw await problemOf(response);
       failures = 0;
       on.opened();
@@ -49,7 +52,7 @@ export function follow(path, on) {
       try {
         await connect();
       } catch (error) {
-        why = error instanceof Problem ? error : null;
+        why = error instanceof Problem || error instanceof SignInNeeded ? error : null;
       }
       on.lost(why);
       const wait = WAIT_MS[Math.min(failures, WAIT_MS.length - 1)];

@@ -4,6 +4,7 @@ import { asCycle, collectorNow, readLights, readStore } from "./api.js";
 import * as format from "./format.js";
 import { follow, Problem } from "./live.js";
 import { Model } from "./model.js";
+import { Session, SignInNeeded } from "./session.js";
 import { View } from "./view.js";
 
 const READ_EVERY_MS = 15_000;
@@ -54,6 +55,7 @@ function read() {
       view.notice(model.pendingMinutes > 0 ? catchingUp(model.pendingMinutes) : null);
     })
     .catch((error) => {
+      if (error instanceof SignInNeeded) session.ask();
       if (error instanceof Problem) view.notice(error.message);
       // A network that is away is told by the link.
     })
@@ -122,10 +124,17 @@ const live = follow("/api/live", {
   lost(problem) {
     if (link.open) link.lostAt = Date.now();
     link.open = false;
-    if (problem) view.notice(problem.message);
+    if (problem instanceof SignInNeeded) session.ask();
+    else if (problem) view.notice(problem.message);
     draw();
   },
 });
+
+const session = new Session(() => {
+  live.retry();
+  read();
+});
+session.show();
 
 setInterval(() => {
   if (document.visibilityState === "visible" && link.open) read();
