@@ -225,8 +225,13 @@ class Judge:
         elif was is Aspect.RED:
             assert aspect is Aspect.GREEN, f"S3: {name} {was} -> {aspect}"
             self._begins(name, shown, now_s)
+        elif was is Aspect.FLASHING_YELLOW:
+            assert aspect is Aspect.YELLOW, f"S3: {name} {was} -> {aspect}"
         else:
-            assert aspect in (Aspect.RED, Aspect.DARK), f"L2: {name} {was} -> {aspect}"
+            assert aspect in (Aspect.RED, Aspect.DARK, Aspect.FLASHING_YELLOW), f"L2: {name} {was} -> {aspect}"
+            assert not (was is Aspect.DARK and aspect is Aspect.FLASHING_YELLOW), (
+                "L2: from dark to flashing yellow"
+            )
 
     def _begins(self, name: str, shown: Mapping[str, Aspect], now_s: float) -> None:
         self.n_greens += 1
