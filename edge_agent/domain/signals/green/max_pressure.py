@@ -11,7 +11,8 @@ PERIOD_S = 10.0
 class MaxPressure:
     """Changes to the stage with most vehicles, one decision each `period_s` of green.
 
-    A lane that is not measured counts as nobody only where no stage has more measured lanes: it counts as one.
+    A lane that is not measured has as many as the others have on average, and one at least, unless it is known
+    that nobody waits.
     """
 
     name = Algorithm.MAX_PRESSURE.value
@@ -30,21 +31,25 @@ class MaxPressure:
             return None
         self._asked_s = situation.now_s
         topology, stage = self._topology, situation.stage
-        best, most = None, self._pressure(situation, stage)
-        if situation.green_s >= topology.max_greens_s[stage]:
-            most = 0.0
+        vehicles = _vehicles(situation)
+        best, most = None, 0.0
+        if situation.green_s < topology.max_greens_s[stage]:
+            most = self._pressure(vehicles, stage)
         for change in topology.changes[stage]:
-            pressure = self._pressure(situation, change.stage)
+            pressure = self._pressure(vehicles, change.stage)
             if pressure > most:
                 best, most = change.stage, pressure
         return best
 
-    def _pressure(self, situation: Situation, stage: int) -> float:
-        weights, total = self._topology.weights[stage], 0.0
-        for i in self._topology.lanes[stage]:
-            lane = situation.lanes[i]
-            n = lane.n_near
-            if n is None:
-                n = 0 if lane.is_waiting is False else 1
-            total += weights[i] * n
-        return total
+    def _pressure(self, vehicles: list[float], stage: int) -> float:
+        weights = self._topology.weights[stage]
+        return sum([weights[i] * vehicles[i] for i in self._topology.lanes[stage]])
+
+
+def _vehicles(situation: Situation) -> list[float]:
+    known = [lane.n_near for lane in situation.lanes if lane.n_near is not None]
+    unknown = max(1.0, sum(known) / len(known) if known else 0.0)
+    return [
+        float(lane.n_near) if lane.n_near is not None else 0.0 if lane.is_waiting is False else unknown
+        for lane in situation.lanes
+    ]
