@@ -11,8 +11,8 @@ PERIOD_S = 10.0
 class MaxPressure:
     """Changes to the stage with most vehicles, one decision each `period_s` of green.
 
-    A lane that is not measured has as many as the others have on average, and one at least, unless it is known
-    that nobody waits.
+    A lane that is not measured has at red as many as the fullest one, and at green as many as the others have on
+    average, unless it is known that nobody waits.
     """
 
     name = Algorithm.MAX_PRESSURE.value
@@ -31,7 +31,7 @@ class MaxPressure:
             return None
         self._asked_s = situation.now_s
         topology, stage = self._topology, situation.stage
-        vehicles = _vehicles(situation)
+        vehicles = _vehicles(situation, topology.weights[stage])
         best, most = None, 0.0
         if situation.green_s < topology.max_greens_s[stage]:
             most = self._pressure(vehicles, stage)
@@ -46,10 +46,11 @@ class MaxPressure:
         return sum([weights[i] * vehicles[i] for i in self._topology.lanes[stage]])
 
 
-def _vehicles(situation: Situation) -> list[float]:
-    known = [lane.n_near for lane in situation.lanes if lane.n_near is not None]
-    unknown = max(1.0, sum(known) / len(known) if known else 0.0)
-    return [
-        float(lane.n_near) if lane.n_near is not None else 0.0 if lane.is_waiting is False else unknown
-        for lane in situation.lanes
-    ]
+def _vehicles(situation: Situation, weights: tuple[float, ...]) -> list[float]:
+    known = [lane.n_near for lane in situation.lanes if lane.n_near is not None] or [0]
+    at_red, at_green = max(1.0, *known), sum(known) / len(known)
+    found = []
+    for lane, weight in zip(situation.lanes, weights, strict=True):
+        unknown = 0.0 if lane.is_waiting is False else at_green if weight > 0.0 else at_red
+        found.append(unknown if lane.n_near is None else float(lane.n_near))
+    return found
