@@ -68,7 +68,7 @@ class Lights:
         if isinstance(message, Taken | TakeRecords):
             self.handover.heard(peer, message)
             return
-        self.write(f"heard {msgspec.json.encode(message).decode()}")
+        self.write(f"heard {self.clock.stamp().boottime_ns} {msgspec.json.encode(message).decode()}")
         if isinstance(message, Ask):
             accepted = not isinstance(message.order, Off)
             if accepted:

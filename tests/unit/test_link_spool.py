@@ -113,7 +113,7 @@ def dropped(rows: list[Spooled]) -> int:
 
 
 def test_a_full_spool_drops_events_before_cycles_and_tells_it(tmp_path: Path) -> None:
-    n = 30_000
+    n = 20_000
     with spooling(tmp_path / "spool.db") as spool:
         put_many(spool, 1, n, cycle_each=100)
         until(lambda: not spool._queue and not spool._pending)
@@ -135,7 +135,7 @@ def test_a_full_spool_drops_events_before_cycles_and_tells_it(tmp_path: Path) ->
 
 
 def test_cycles_go_too_when_there_is_nothing_else(tmp_path: Path) -> None:
-    n = 4000
+    n = 2000
     with spooling(tmp_path / "spool.db") as spool:
         for serial in range(1, n + 1):
             spool.put(cycle(serial, padding=700), stamp_at(serial))
