@@ -1,4 +1,4 @@
-"""A green wave as a picture: time to the right, the road upwards, each junction's greens, and the bands through them.
+"""A green wave as a picture: time to the right, the road upwards, each junction's greens, and the bands.
 
 An SVG of its own, readable without any library: the way out goes up in blue, the way back comes down in orange.
 Each junction has two lines of lights: the lower one is met by those who go out, the upper one by those who come
