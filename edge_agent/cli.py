@@ -24,6 +24,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("edge_agent.commands.models", "fetch models, take in your own, and see what they can do here"),
     "simulate": ("edge_agent.commands.simulate", "send made-up counts, to try a collector or a network"),
     "snapshot": ("edge_agent.commands.snapshot", "save what a camera sees, with nobody recognisable in it"),
+    "timing": (
+        "edge_agent.commands.timing",
+        "work out clearances, greens and green waves; look into a log of lights",
+    ),
     "outbox": ("edge_agent.commands.outbox", "look into what waits for the collector: status, export, verify"),
 }
 """Name of a command -> its module, with `add(subparsers)`, and what it does."""

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from edge_agent.domain.signals.green_wave import Green, Wave
 
-WIDTH_PX, LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 1100, 190, 30, 84, 64
+WIDTH_PX, LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 1120, 215, 30, 84, 64
 PX_PER_JUNCTION = 110
 CYCLES = 3
 BAR_PX = 6
