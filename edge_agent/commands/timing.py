@@ -102,8 +102,8 @@ def _clearance(options: argparse.Namespace) -> int:
 
 def _add_splits(ways: Subparsers) -> None:
     text = (
-        "Webster's cycle and greens. Each stage is FLOW:SATURATION[:MIN], the flow of its fullest lane and what that "
-        "lane sends at green, in vehicles an hour, and its minimum green in s (7 if not given): 420:1800:10."
+        "Webster's cycle and greens. Each stage is FLOW:SATURATION[:MIN], the flow of its fullest lane and what "
+        "that lane sends at green, in vehicles an hour, and its minimum green in s (7 if not given): 420:1800:10."
     )
     parser = ways.add_parser("splits", description=text, help="cycle and greens from flows")
     option = parser.add_argument

@@ -15,8 +15,8 @@ from edge_agent.domain.signals.timing import TimingError
 from edge_agent.exit_codes import EXIT_FAILED, EXIT_OK
 
 _HELP = """\
-What is wrong with a log of hi-res events, and what it measures: greens and how they ended, split failures, arrivals
-on green, waits, actuations.
+What is wrong with a log of hi-res events, and what it measures: greens and how they ended, split failures,
+arrivals on green, waits, actuations.
 
 FILE.csv has the columns TimeStamp, DeviceId, EventId, Parameter; the names that others use for them are known too.
 --detectors tells which detector is what to which phase: columns DeviceId, Phase, Parameter, Function, where
@@ -45,8 +45,8 @@ def add_log(ways: Subparsers) -> None:
 
 def _log(options: argparse.Namespace) -> int:
     """1: there are findings."""
-    rows = _rows(options.file, options.device)
-    detectors = [] if options.detectors is None else _detectors(options.detectors)
+    device, rows = _rows(options.file, options.device)
+    detectors = [] if options.detectors is None else _detectors(options.detectors, device)
     findings = lint(rows, [_conflict(text) for text in options.conflict])
     phases = _phases(sorted(rows, key=lambda row: row.at_s), detectors)
     if options.json:
@@ -56,7 +56,7 @@ def _log(options: argparse.Namespace) -> int:
     return EXIT_FAILED if findings else EXIT_OK
 
 
-def _rows(path: Path, device: str | None) -> list[LogRow]:
+def _rows(path: Path, device: str | None) -> tuple[str, list[LogRow]]:
     with path.open(encoding="utf-8", newline="") as file:
         try:
             events = list(read_event_rows(csv.reader(file)))
@@ -71,10 +71,11 @@ def _rows(path: Path, device: str | None) -> list[LogRow]:
             f"{path} holds no event" + (f" of {device!r}; there are {', '.join(devices)}" if device else "")
         )
     zero = min(event.at for event in wanted)
-    return [LogRow((event.at - zero).total_seconds(), event.code, event.parameter) for event in wanted]
+    rows = [LogRow((event.at - zero).total_seconds(), event.code, event.parameter) for event in wanted]
+    return wanted[0].device, rows
 
 
-def _detectors(path: Path) -> list[DetectorRow]:
+def _detectors(path: Path, device: str) -> list[DetectorRow]:
     with path.open(encoding="utf-8", newline="") as file:
         lines = csv.DictReader(file)
         if not set(DETECTOR_COLUMNS) <= set(lines.fieldnames or ()):
@@ -83,6 +84,7 @@ def _detectors(path: Path) -> list[DetectorRow]:
             return [
                 DetectorRow(line["DeviceId"], int(line["Phase"]), int(line["Parameter"]), line["Function"])
                 for line in lines
+                if line["DeviceId"] == device
             ]
         except ValueError as error:
             raise LogError(f"{path}, line {lines.line_num}: {error}") from error

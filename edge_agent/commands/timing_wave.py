@@ -25,7 +25,7 @@ The road is a file:
   cycle_s = 90
   out_kmh = 50              # from the first junction to the last
   back_kmh = 50             # the other way; out_kmh if not given
-  balance = 0.5             # each band at least half of the other; 0 if not given: the widest sum
+  balance = 0.5             # each band at least half of the other, as if not given; 0: the widest sum of both
 
   [[junctions]]
   name = "Harbour Bridge"
@@ -40,6 +40,8 @@ or is given on the command line, a junction as NAME:AT_M:OUT_GREEN_S[:BACK_GREEN
 
   stopline-agent timing wave --cycle-s 90 --speed-kmh 50 --junction A:0:42:38 --junction B:320:36 --svg wave.svg
 """
+
+_BALANCE = 0.5
 
 Positive = Annotated[float, Meta(gt=0.0)]
 Start = Annotated[float, Meta(ge=-600.0, le=600.0)]
@@ -61,7 +63,7 @@ class _Road(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     cycle_s: Positive
     out_kmh: Positive = 50.0
     back_kmh: Positive | None = None
-    balance: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
+    balance: Annotated[float, Meta(ge=0.0, le=1.0)] = _BALANCE
     title: str = "Green wave"
 
 
@@ -80,7 +82,12 @@ def add_wave(ways: Subparsers) -> None:
     option(
         "--junction", action="append", default=[], metavar="NAME:AT_M:OUT[:BACK]", help="a junction on the road"
     )
-    option("--balance", type=float, metavar="B", help="each band at least this share of the other, 0 to 1")
+    option(
+        "--balance",
+        type=float,
+        metavar="B",
+        help=f"each band at least this share of the other, where that can be; 0 to 1 (default: {_BALANCE:g})",
+    )
     option("--svg", type=Path, metavar="OUT.svg", help="write the time-space diagram")
     option("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(way=_wave)
@@ -88,10 +95,11 @@ def add_wave(ways: Subparsers) -> None:
 
 def _wave(options: argparse.Namespace) -> int:
     road = _road(options)
-    wave = green_wave(_stops(road), road.cycle_s, Aim(balance=road.balance))
+    stops = _stops(road)
+    wave = green_wave(stops, road.cycle_s, Aim(balance=road.balance))
     if options.svg is not None:
         options.svg.write_text(time_space_svg(wave, road.title), encoding="utf-8")
-    print(json.dumps(_as_json(wave)) if options.json else _as_text(wave))
+    print(json.dumps(_as_json(wave)) if options.json else _as_text(wave, green_wave(stops, road.cycle_s)))
     return EXIT_OK
 
 
@@ -160,7 +168,7 @@ def _as_json(wave: Wave) -> dict[str, object]:
     }
 
 
-def _as_text(wave: Wave) -> str:
+def _as_text(wave: Wave, widest: Wave) -> str:
     width = max(len(stop.name) for stop in wave.stops)
     lines = [
         f"{stop.name:<{width}}  {stop.at_m:7g} m   offset_s = {offset_s:g}"
@@ -172,5 +180,7 @@ def _as_text(wave: Wave) -> str:
     )
     if min(wave.out_s, wave.back_s) <= 0.0:
         way = "back" if wave.back_s <= 0.0 else "out"
-        lines.append(f"the way {way} has no band at all; try --balance 0.5, another cycle or another speed")
+        lines.append(f"the way {way} has no band at all; try another cycle or another speed")
+    if widest.out_s + widest.back_s > wave.out_s + wave.back_s + 0.1:
+        lines.append(f"the widest sum is {widest.out_s:.1f} s out and {widest.back_s:.1f} s back: --balance 0")
     return "\n".join(lines)
