@@ -182,7 +182,7 @@ def share_out(total_s: float, weights: Sequence[float], floors_s: Sequence[float
     while open_to:
         sum_of_weights = sum(weights[i] for i in open_to)
         part = {
-            i: left_s * weights[i] / sum_of_weights if sum_of_weights else left_s / len(open_to) for i in open_to
+            i: left_s * (weights[i] / sum_of_weights) if sum_of_weights else left_s / len(open_to) for i in open_to
         }
         low = {i for i in open_to if part[i] < floors_s[i]}
         if not low:
