@@ -163,6 +163,9 @@ class Judge:
         self._all_red_s = junction.startup.all_red_s
         self._cut_s = min((one.entry_min_green_s for one in junction.preemptions), default=math.inf)
         self._grain_s = grain_s
+        # A round lasts longer than described where steps are coarse: yellow, clearance and green of each stage.
+        n_steps = max(len(plan.stages) for plan in junction.plans)
+        self._late_s = max(0.0, 3.0 * grain_s - ROUNDING_S) * n_steps + grain_s + 1.0
         self._now: dict[str, Aspect] = {}
         self._since_s: dict[str, float] = {}
         self._red_s: float | None = None
@@ -199,8 +202,7 @@ class Judge:
                 self._since_s[name] = now_s
         self._follow_startup(shown, now_s)
         self._now = dict(shown)
-        if judges_waiting:
-            self._wait(calling, now_s, disturbed or preempting)
+        self._wait(calling, now_s, disturbed or preempting or not judges_waiting)
 
     def _one_steady_colour(self, shown: Mapping[str, Aspect]) -> None:
         if any(aspect in STEADY for aspect in shown.values()):
@@ -223,8 +225,13 @@ class Judge:
         elif was is Aspect.RED:
             assert aspect is Aspect.GREEN, f"S3: {name} {was} -> {aspect}"
             self._begins(name, shown, now_s)
+        elif was is Aspect.FLASHING_YELLOW:
+            assert aspect is Aspect.YELLOW, f"S3: {name} {was} -> {aspect}"
         else:
-            assert aspect in (Aspect.RED, Aspect.DARK), f"L2: {name} {was} -> {aspect}"
+            assert aspect in (Aspect.RED, Aspect.DARK, Aspect.FLASHING_YELLOW), f"L2: {name} {was} -> {aspect}"
+            assert not (was is Aspect.DARK and aspect is Aspect.FLASHING_YELLOW), (
+                "L2: from dark to flashing yellow"
+            )
 
     def _begins(self, name: str, shown: Mapping[str, Aspect], now_s: float) -> None:
         self.n_greens += 1
@@ -257,5 +264,5 @@ class Judge:
                 self._waits_s.pop(name, None)
                 continue
             waited_s = now_s - self._waits_s.setdefault(name, now_s)
-            most_s = self._movements[name].max_red_s + self._grain_s + 1.0
+            most_s = self._movements[name].max_red_s + self._late_s
             assert waited_s < most_s, f"L1: {name} waits for {waited_s} s, and should for {most_s} s at most"

@@ -1,4 +1,4 @@
-"""Whatever is ordered, chosen, called or late: the lights keep every rule, by a judge that shares no code with them.
+"""Whatever is ordered, chosen, called or late, the lights keep every rule, by a judge that shares no code.
 
 S1 to S8, L1 and L2 are the rules' names in `tests/lights.py`.
 """
@@ -54,6 +54,8 @@ class Drive:
         self.wall_s = rng.uniform(0.0, 86_400.0)
         self.knows_wall = True
         self.disturbed = False
+        self.ends = False
+        """Flash or off was ordered: nobody is served any more."""
         self.last: Step | None = None
 
     def step(self, *, late_s: float = 0.0) -> Step:
@@ -72,7 +74,7 @@ class Drive:
             self.now_s,
             preempting=step.decision.mode is SignalMode.PREEMPT,
             calling=self.calling(),
-            disturbed=self.disturbed,
+            disturbed=self.disturbed or self.ends,
             judges_waiting=step.decision.interval not in ("flash", "off", "start_up"),
         )
         self.disturbed = False
@@ -119,16 +121,18 @@ class LightsKeepTheRules(RuleBasedStateMachine):
         order = FixedPlan(by="test", plan=f"plan-{n}", expires_s=expires_s)
         accepted = self.drive.lights.order(order, self.drive.now_s).accepted
         assert accepted is (n < len(self.drive.junction.plans))
+        self.drive.ends &= not accepted
 
     @rule(cycle_s=st.floats(0.0, 300.0), greens_s=st.lists(st.floats(0.0, 60.0), max_size=16))
     def order_override(self, cycle_s: float, greens_s: list[float]) -> None:
         lanes = {lane.name: green_s for lane, green_s in zip(self.drive.junction.lanes, greens_s, strict=False)}
         order = ManualOverride(by="test", cycle_s=cycle_s, lane_green_s=lanes, expires_s=60.0)
-        self.drive.lights.order(order, self.drive.now_s)
+        self.drive.ends &= not self.drive.lights.order(order, self.drive.now_s).accepted
 
     @rule(kind=st.sampled_from([Automatic, Automatic, Flash, Off]))
     def order_mode(self, kind: type[Automatic | Flash | Off]) -> None:
         assert self.drive.lights.order(kind(by="test"), self.drive.now_s).accepted
+        self.drive.ends = kind is not Automatic
 
     @precondition(lambda self: self.drive.junction.preemptions)
     @rule(on=st.booleans(), which=st.integers(0, 9))

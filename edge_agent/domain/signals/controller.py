@@ -206,7 +206,7 @@ class Controller:
                 runner.go(None, now_s, Termination.FORCE_OFF)
         else:
             if runner.machine.stage is None:
-                runner.go(self._startup_stage, now_s, Termination.FORCE_OFF)
+                runner.release(None, now_s, otherwise=self._startup_stage)
             regime = self._wanted_regime()
             runner.pending = None if regime is runner.regime else regime
             self._preempt(now_s)
@@ -226,7 +226,7 @@ class Controller:
             runner.go(stage, now_s, Termination.FORCE_OFF, cut_s=holds.entry_min_green_s)
         elif held is not None:
             back = None if held.exit_stage is None else self._layout.stage_index[held.exit_stage]
-            runner.release(back, now_s)
+            runner.release(back, now_s, otherwise=self._startup_stage)
 
     def _decide(self) -> Decision:
         """What came of it. The same object as before where nothing changed."""
@@ -295,7 +295,7 @@ class Controller:
         parts = [
             "" if self._fault is None else _in_words(self._fault),
             self._expired,
-            self._runner.note,
+            self._runner.note if self._life is _Life.RUNNING else "",
             *(
                 f"the preemption {name} was on for too long and is ignored until it goes off"
                 for name in sorted(self._preemptions.stuck)
