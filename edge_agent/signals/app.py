@@ -5,8 +5,8 @@ step, and may fail. Whatever ends the process, the heads are left red: by `close
 unit's `ExecStopPost`.
 
 SIGTERM ends the greens as always, yellow and clearance included, then leaves steady red: a planned stop is no
-emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most; a second signal, or systemd's own
-patience, ends it at once. SIGHUP reads the configuration again.
+emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most; a second signal, or systemd's
+own patience, ends it at once. SIGHUP reads the configuration again.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from edge_agent.signals.config import SignalsConfig, wiring_of
 from edge_agent.signals.driving import Driven, Driving
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory, write_safely
-from edge_agent.signals.priority import come_first, settle
+from edge_agent.signals.priority import settle
 from edge_agent.signals.recording import Recording
 from edge_agent.signals.senses import Detectors, boot_ahead_ns
 
@@ -78,11 +78,9 @@ def run_signals(
     lock = HeadsLock(Path(config.state_dir))
     lock.take()
     try:
-        priority = come_first(realtime=config.loop.realtime)
         heads = (open_heads or open_configured_heads)(config)
         try:
             daemon = Daemon(config, heads, load, lost)
-            logger.info("the lights of %s begin (%s)", config.described.name, priority, extra={"action": "begins"})
             daemon.run()
         finally:
             heads.close()
@@ -257,7 +255,7 @@ class Daemon:
             self._report_s = now_s + _REPORT_S
         elif now_s >= self._report_s:
             self._report_s = now_s + _REPORT_S
-            logger.info("%s", self._lateness, extra={"action": "lateness"})
+            logger.info("%s", self._lateness, extra={"action": "lateness", **self._lateness.figures()})
             self._lateness.forget()
 
     # --- signals: stop, and read the configuration again ---
@@ -370,7 +368,7 @@ class Daemon:
         Thread(target=write, name="last-good", daemon=True).start()
 
     def _close(self) -> None:
-        logger.info("stopped; %s", self._lateness, extra={"action": "stopped"})
+        logger.info("stopped; %s", self._lateness, extra={"action": "stopped", **self._lateness.figures()})
         with contextlib.ExitStack() as ends:
             ends.callback(self._memory.close)
             if self._spool is not None:
