@@ -27,6 +27,7 @@ from edge_agent.domain.signals.leases import (
     Obeyed,
 )
 from tests.lease_world import HEADS, STAGES, TIMES, Unsafe, Weather, World, live_through
+from tests.verify.leases import MODEL, TABLES, tables
 
 PATIENT = replace(TIMES, patience_s=20.0, lost_after_s=60.0)
 """Lets answers come late; that new asks come soon is a second line of defence."""
@@ -86,9 +87,7 @@ class Misfortunes(RuleBasedStateMachine):
 
 
 def test_no_misfortune_opens_conflicting_lanes() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Misfortunes, settings=settings(max_examples=60, stateful_step_count=25)
-    )
+    run_state_machine_as_test(Misfortunes, settings=settings(max_examples=60, stateful_step_count=25))
 
 
 @pytest.mark.parametrize("times", [TIMES, PATIENT, replace(TIMES, drift=0.05)], ids=["usual", "patient", "drift"])
@@ -422,3 +421,8 @@ def test_the_tables_are_whole() -> None:
     assert into_green == {(HeadState.RED, HeadEvent.GRANTED)}
     assert set(HEAD[HeadState.GREEN].values()) == {HeadState.YELLOW, HeadState.FLASH}
     assert {HeadState.GREEN, HeadState.YELLOW} == HELD_IN
+
+
+def test_the_model_runs_on_the_codes_tables() -> None:
+    assert TABLES.read_text() == tables(), "run python -m tests.verify.leases --write, and make verify"
+    assert f'#include "{TABLES.name}"' in MODEL.read_text()
