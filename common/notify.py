@@ -1,6 +1,5 @@
 """Word to systemd: ready, alive, stopping. Nothing happens where no systemd asks for it."""
 
-import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -30,6 +29,9 @@ def watchdog_interval_s(environ: Mapping[str, str] = os.environ) -> float | None
 
 async def feed_watchdog(makes_progress: Callable[[], bool], environ: Mapping[str, str] = os.environ) -> None:
     """Tell systemd that we live, for as long as work gets done. Runs in the event loop, and so proves that too."""
+    # Only here: the lights' daemon has no event loop, nor the memory for one.
+    import asyncio
+
     interval_s = watchdog_interval_s(environ)
     if interval_s is None:
         return

@@ -24,6 +24,8 @@ from edge_agent.control import Control
 from edge_agent.downtime import tell_downtime
 from edge_agent.enrol import Identity, load_or_create
 from edge_agent.health import HealthReporter
+from edge_agent.link.client import LightsLink, LightsView
+from edge_agent.link.sensors import CameraReports
 from edge_agent.machine import Machine, machine_id
 from edge_agent.outbox import Limits
 from edge_agent.outbox.writer import OutboxWriter, WriterSettings
@@ -53,6 +55,7 @@ class Parts:
     supervisors: list[CameraSupervisor]
     health: HealthReporter
     board: StatusBoard
+    lights: LightsLink | None
 
 
 Producer = Callable[[OutboxWriter, Clock, asyncio.Event], Coroutine[None, None, None]]
@@ -124,13 +127,22 @@ def make_parts(
     syncer = Syncer(writer, sync_settings(config.collector), identity, clock) if config.collector else None
     views = [CameraView(camera.name) for camera in config.cameras]
     health = HealthReporter(Machine(config.state_dir), writer, clock, views, config.health.interval_s)
-    board = StatusBoard(config, str(identity.device), clock, views, writer, health, syncer)
-    supervisors = make_supervisors(config, views, writer, clock, progress)
-    return Parts(clock, started, writer, syncer, views, supervisors, health, board)
+    view = LightsView()
+    lights = LightsLink(config.signals.socket, writer, view) if config.signals else None
+    board = StatusBoard(
+        config, str(identity.device), clock, views, writer, health, syncer, view if lights else None
+    )
+    supervisors = make_supervisors(config, views, writer, clock, progress, lights)
+    return Parts(clock, started, writer, syncer, views, supervisors, health, board, lights)
 
 
 def make_supervisors(
-    config: AgentConfig, views: Sequence[CameraView], writer: OutboxWriter, clock: Clock, progress: Progress
+    config: AgentConfig,
+    views: Sequence[CameraView],
+    writer: OutboxWriter,
+    clock: Clock,
+    progress: Progress,
+    lights: LightsLink | None = None,
 ) -> list[CameraSupervisor]:
     """One for each camera; they share the machine's cores."""
     threads = threads_per_camera(len(os.sched_getaffinity(0)), len(config.cameras))
@@ -138,13 +150,14 @@ def make_supervisors(
     today = today_in(zone)
     return [
         CameraSupervisor(
-            camera_job(camera, threads),
+            camera_job(camera, threads, live=lights is not None),
             view,
             writer,
             clock,
             alive=progress.expect(f"camera {camera.name}", _CAMERA_LIMIT_S),
             today=today,
             hours=Hours(camera.windows, local_now_in(zone)),
+            live=CameraReports(lights) if lights else None,
         )
         for camera, view in zip(config.cameras, views, strict=True)
     ]
@@ -187,6 +200,8 @@ async def running(parts: Parts, progress: Progress) -> AsyncIterator[list[Camera
         ]
         if parts.syncer is not None:
             services.append(tasks.create_task(parts.syncer.run(), name="sync"))
+        if parts.lights is not None:
+            services.append(tasks.create_task(parts.lights.run(), name="lights"))
         yield parts.supervisors
         for service in services:
             service.cancel()

@@ -24,6 +24,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("edge_agent.commands.models", "fetch models, take in your own, and see what they can do here"),
     "simulate": ("edge_agent.commands.simulate", "send made-up counts, to try a collector or a network"),
     "snapshot": ("edge_agent.commands.snapshot", "save what a camera sees, with nobody recognisable in it"),
+    "signals": ("edge_agent.commands.signals", "drive the lights of a junction until stopped"),
+    "lamp-test": ("edge_agent.commands.lamp_test", "light each lamp of each head in turn"),
+    "lights": ("edge_agent.commands.lights", "look at the junction's lights, or give them an order"),
     "outbox": ("edge_agent.commands.outbox", "look into what waits for the collector: status, export, verify"),
 }
 """Name of a command -> its module, with `add(subparsers)`, and what it does."""

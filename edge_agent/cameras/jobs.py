@@ -16,7 +16,9 @@ def threads_per_camera(n_cores: int, n_cameras: int) -> int:
     return max(1, min(_MOST_THREADS, share))
 
 
-def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False, snapshot: bool = False) -> CameraJob:
+def camera_job(
+    camera: CameraSettings, threads: int, *, probe: bool = False, snapshot: bool = False, live: bool = False
+) -> CameraJob:
     """What its process is to do.
 
     Args:
@@ -49,4 +51,5 @@ def camera_job(camera: CameraSettings, threads: int, *, probe: bool = False, sna
         focus=camera.focus,
         probe=probe,
         snapshot=snapshot,
+        live=live,
     )

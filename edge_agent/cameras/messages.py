@@ -64,6 +64,8 @@ class CameraJob(msgspec.Struct, frozen=True):
     """Only open everything, look at some pictures, tell what they are like, and end."""
     snapshot: bool = False
     """The same, and give one of them."""
+    live: bool = False
+    """Tell at once what changes in its zones: lights go by it."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -101,6 +103,14 @@ class InZone(msgspec.Struct, frozen=True):
     capacity: int | None
 
 
+class ZonesSeen(msgspec.Struct, frozen=True, tag="zones"):
+    """What a picture showed in the zones: sent when it changes, and about once a second while pictures come."""
+
+    boottime_ns: int
+    """When the picture was taken."""
+    zones: tuple[InZone, ...]
+
+
 class Beat(msgspec.Struct, frozen=True, tag="beat"):
     """The process goes on. Sent by the loop that does the work, about once a second.
 
@@ -136,7 +146,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
     """The process was asked to end and has told everything."""
 
 
-Message = Ready | Probed | Snapshot | Fact | Beat | Failed | Finished
+Message = Ready | Probed | Snapshot | Fact | ZonesSeen | Beat | Failed | Finished
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

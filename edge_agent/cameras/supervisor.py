@@ -10,7 +10,7 @@ import contextlib
 import logging
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
@@ -28,10 +28,12 @@ from edge_agent.cameras.messages import (
     Fact,
     Failed,
     Finished,
+    InZone,
     Message,
     Probed,
     Ready,
     Snapshot,
+    ZonesSeen,
 )
 from edge_agent.cameras.view import CameraView
 from edge_agent.control import ControlError
@@ -52,6 +54,22 @@ class RecordSink(Protocol):
 
     async def put(self, record: Record, stamp: Stamp) -> None:
         """Take in a record."""
+
+
+class LiveSink(Protocol):
+    """Who wants to know at once what a camera sees; `edge_agent.link.sensors.CameraReports` is one.
+
+    Nothing blocks. Times are CLOCK_BOOTTIME in ns.
+    """
+
+    def counted(self, count: Count, at_ns: int) -> None:
+        """Something crossed a line, or visited a zone."""
+
+    def in_zones(self, camera: str, zones: Sequence[InZone], at_ns: int) -> None:
+        """What a picture showed: told when it changes, and once a second while pictures come."""
+
+    def measures(self, camera: str, at_ns: int, why_not: str) -> None:
+        """The camera measures, or does not and why: told about once a second, and not told while nobody knows."""
 
 
 class StampClock(Protocol):
@@ -99,13 +117,16 @@ class CameraSupervisor:
         today: Callable[[], date] = date.today,
         params: SupervisorParams | None = None,
         hours: Hours | None = None,
+        live: LiveSink | None = None,
     ) -> None:
         """
         Args:
             view: what others see of this camera; kept up to date here.
             alive: called at least every second or so while all goes on here, whatever the camera does.
             hours: when it works; None: always.
+            live: who is told at once, before the records are put; None: nobody.
         """
+        self._live = live
         self._job, self._view, self._sink, self._clock = job, view, sink, clock
         self._alive, self._today = alive, today
         self._params = params or SupervisorParams()
@@ -160,6 +181,7 @@ class CameraSupervisor:
         until_s = loop.time() + delay_s
         while not stop.is_set() and (left_s := until_s - loop.time()) > 0:
             self._alive()
+            self._tell_live(self._clock.stamp().boottime_ns)
             try:
                 async with asyncio.timeout(min(1.0, left_s)):
                     await stop.wait()
@@ -265,6 +287,10 @@ class CameraSupervisor:
         match message:
             case Fact():
                 await self._take_fact(message)
+            case ZonesSeen():
+                self._view.zones = message.zones
+                if self._live is not None:
+                    self._live.in_zones(self._job.camera, message.zones, message.boottime_ns)
             case Beat():
                 await self._take_beat(message)
             case Ready():
@@ -278,6 +304,8 @@ class CameraSupervisor:
         record = fact.record
         if isinstance(record, Count):
             self._view.add(record, self._today())
+            if self._live is not None:
+                self._live.counted(record, fact.boottime_ns)
         elif isinstance(record, Frames | Gap):
             self._accounted_ns = max(self._accounted_ns, fact.boottime_ns)
             self._open_block = None
@@ -352,6 +380,17 @@ class CameraSupervisor:
         if changed or span_ns > _QUALITY_EVERY_S * _NS:
             self._quality_ns = now_ns
         view.state, view.detail = state, detail
+        self._tell_live(now_ns)
+
+    def _tell_live(self, now_ns: int) -> None:
+        if self._live is None:
+            return
+        view, why_not = self._view, ""
+        if view.state != "ok":
+            why_not = f"{view.state}: {view.detail}" if view.detail else view.state
+        elif self._child is None:
+            why_not = "its process has ended"
+        self._live.measures(self._job.camera, now_ns, why_not)
 
     async def _quality(self, state: str, detail: str, span_ns: int, now_ns: int) -> None:
         width_px, height_px = self._view.size_px or (None, None)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from common.codes import Direction, GapReason, Via
 from common.records import ClassRange, Count, Frames, Gap, Occupancy, Record
-from edge_agent.cameras.messages import Beat, CameraJob, Fact, InZone, Message, Snapshot
+from edge_agent.cameras.messages import Beat, CameraJob, Fact, InZone, Message, Snapshot, ZonesSeen
 from edge_agent.cameras.snapshot import snapshot_jpeg
 from edge_agent.counting import Finish, FrameResult, Pipeline
 from edge_agent.domain.crossing import Crossing
@@ -28,6 +28,7 @@ READ_S = 0.5
 _LONGEST_WAIT_S = 5.0
 """No rate that can be asked for is so low: a source whose clock has jumped is read at once."""
 _BEAT_S = 1.0
+_ZONES_S = 1.0
 _OCCUPANCY_S = 60.0
 _FPS_BEATS = 5
 _STATES = {
@@ -89,6 +90,8 @@ class CameraWorker:
         self._dropped = 0
         self._n_frames = 0
         self._latency_s: float | None = None
+        self._zones_told: tuple[InZone, ...] | None = None
+        self._zones_due_s = first.t_s
         self._beats: deque[tuple[int, int]] = deque([(first_ns, 0)], _FPS_BEATS + 1)
 
     def run(self, stopping: Callable[[], bool]) -> None:
@@ -138,6 +141,8 @@ class CameraWorker:
             result = self._pipeline.process(frame)
             latency_s = result.latency_s
             self._tell(result)
+            if self._job.live:
+                self._tell_zones_live(frame.t_s)
             if self._snapshot_wanted():
                 self._send(Snapshot(snapshot_jpeg(frame.image, result.detections)))
             by_class = result.seen_by_class
@@ -197,6 +202,17 @@ class CameraWorker:
         )
         self._fact(record, visit.from_s)
 
+    def _tell_zones_live(self, t_s: float) -> None:
+        zones = self._in_zones(t_s)
+        if zones and (zones != self._zones_told or t_s >= self._zones_due_s):
+            self._zones_told, self._zones_due_s = zones, t_s + _ZONES_S
+            self._send(ZonesSeen(self._ns(t_s), zones))
+
+    def _in_zones(self, t_s: float) -> tuple[InZone, ...]:
+        return tuple(
+            InZone(now.zone, now.n, now.n_standing, now.capacity) for now in self._pipeline.zones_now(t_s)
+        )
+
     def _tell_zones(self, now_s: float) -> None:
         for summary in self._pipeline.zone_summaries(now_s):
             self._fact(_occupancy(self._job.camera, summary), now_s)
@@ -234,10 +250,7 @@ class CameraWorker:
             dropped=self._dropped,
             latency_ms=None if self._latency_s is None else round(self._latency_s * 1000, 2),
             open_block=self._part(so_far) if so_far is not None else None,
-            zones=tuple(
-                InZone(now.zone, now.n, now.n_standing, now.capacity)
-                for now in self._pipeline.zones_now(self._last.t_s)
-            ),
+            zones=self._in_zones(self._last.t_s),
             detail=self._pacer.detail if self._log.reason is None else "",
         )
         self._send(beat)

@@ -5,6 +5,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from edge_agent.cameras.child import CameraChild, ChildGarbled
 from edge_agent.cameras.jobs import camera_job, threads_per_camera
@@ -13,6 +14,7 @@ from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.settings import AgentConfig
+from edge_agent.link.asking import Asking, LightsUnreachable
 from edge_agent.outbox import OutboxBusy, OutboxError
 from edge_agent.outbox.reader import Flaw, OutboxAbsent, reading
 from edge_agent.redact import redact
@@ -39,6 +41,8 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
             yield Finding(Verdict.SKIP, f"camera {camera.name}", "not tried (--offline)")
         else:
             yield await check_camera(camera, len(config.cameras))
+    if config.signals is not None:
+        yield check_lights(config.signals.socket)
     if config.collector is None:
         yield Finding(Verdict.NOTE, "collector", "none is set: records wait in the outbox")
     elif offline:
@@ -102,6 +106,23 @@ def check_outbox(config: AgentConfig, clock: Clock, *, read_through: bool) -> Fi
     if flaws:
         return Finding(Verdict.FAIL, what, f"{path}: {len(flaws)} faults, see stopline-agent outbox verify")
     return Finding(Verdict.OK, what, f"{path}: sound, {len(entries)} records wait")
+
+
+def check_lights(socket: Path) -> Finding:
+    """Whether the lights' daemon answers, and is well. That it does not run stops no counting."""
+    what = "lights"
+    try:
+        with Asking(socket) as asking:
+            shown = next(asking.shown())
+    except LightsUnreachable as error:
+        return Finding(Verdict.FAIL, what, str(error))
+    if shown.fault:
+        text = (
+            f"{shown.junction} flashes for a fault: {shown.fault}; mend it, then stopline-agent lights clear-fault"
+        )
+        return Finding(Verdict.FAIL, what, text)
+    text = f"{shown.junction} answers at {socket}: {shown.mode.value}"
+    return Finding(Verdict.NOTE if shown.note else Verdict.OK, what, f"{text}; {shown.note}".rstrip("; "))
 
 
 async def check_camera(camera: CameraSettings, n_cameras: int) -> Finding:

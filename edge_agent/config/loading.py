@@ -13,7 +13,6 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -21,6 +20,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from edge_agent.config.faults import ConfigError as ConfigError
+from edge_agent.config.faults import Fault as Fault
 from edge_agent.config.section import Context, settings_of
 from edge_agent.config.settings import AgentConfig, absent_models, name_clashes, turn_faults
 from edge_agent.config.toml_lines import line_numbers, line_of
@@ -30,38 +31,6 @@ PREFIX = "STOPLINE_"
 _SEPARATOR = "__"
 _Loc = tuple[str | int, ...]
 _Tree = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One thing that is wrong with a configuration.
-
-    Attributes:
-        source: the file, or the environment variable.
-        line: in the file, where it is known.
-        key: the setting, as `cameras[north].fps`; empty where the whole file is meant.
-        value: what was given, without secrets; None where nothing was.
-        message: what is wrong and what would be right.
-    """
-
-    source: str
-    line: int | None
-    key: str
-    value: str | None
-    message: str
-
-    def __str__(self) -> str:
-        where = f"{self.source}, line {self.line}" if self.line else self.source
-        shown = f"{self.key} = {self.value}" if self.key and self.value is not None else self.key
-        return ": ".join(part for part in (where, shown, self.message) if part)
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used. Holds everything that is wrong with it."""
-
-    def __init__(self, faults: list[Fault]) -> None:
-        self.faults = sorted(faults, key=lambda fault: (fault.line is None, fault.line or 0))
-        super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
 def load_config(

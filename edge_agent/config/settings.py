@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.section import Name, Section, beside_config, existing_file
 from edge_agent.domain.turn_rules import line_fault
+from edge_agent.link import DEFAULT_SOCKET
 from edge_agent.models.known import ModelError
 from edge_agent.models.store import BUNDLED, FOLDER, file_of, is_name, model_path
 
@@ -136,6 +137,17 @@ class StatusSettings(Section):
     )
 
 
+class SignalsSettings(Section):
+    """The lights of this junction, if their daemon (stopline-signals) runs on this machine."""
+
+    socket: Annotated[Path, AfterValidator(beside_config)] = Field(
+        default=DEFAULT_SOCKET,
+        title="Socket",
+        description="Where the lights' daemon listens. It is told what the sensors see, and its records go to the "
+        "collector; without this section the two have nothing to do with each other",
+    )
+
+
 class LogSettings(Section):
     """What the agent writes to stderr, from where systemd's journal takes it."""
 
@@ -180,6 +192,9 @@ class AgentConfig(Section):
     health: HealthSettings = Field(default_factory=HealthSettings, title="Health")
     status: StatusSettings = Field(default_factory=StatusSettings, title="Status page")
     log: LogSettings = Field(default_factory=LogSettings, title="Log")
+    signals: SignalsSettings | None = Field(
+        default=None, title="Lights", description="Where the lights' daemon is; without this section, nowhere"
+    )
     cameras: tuple[CameraSettings, ...] = Field(
         default=(), title="Cameras", description="One [[cameras]] section for each camera"
     )

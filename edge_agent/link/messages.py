@@ -9,10 +9,10 @@ import msgspec
 from msgspec import Meta
 
 from common.clock import Stamp
-from common.codes import Aspect, SignalMode
+from common.codes import Aspect, Direction, SignalMode
 from common.commands import Order, OrderResult
 from common.junction import Name
-from common.records import Cycle, Log, SignalEvent
+from common.records import Cycle, Gap, Log, SignalEvent
 
 BootNs = Annotated[int, Meta(ge=0)]
 Tally = Annotated[int, Meta(ge=0, le=2**53)]
@@ -30,6 +30,8 @@ class Crossing(_Message, frozen=True, tag="crossing"):
     at_ns: BootNs
     cls: Name = "object"
     epc: Name | None = None
+    direction: Direction = Direction.NONE
+    """Across a line. A stop line's own lane goes one way only, so both may be counted."""
 
 
 class Presence(_Message, frozen=True, tag="presence"):
@@ -65,6 +67,13 @@ class Taken(_Message, frozen=True, tag="taken"):
     up_to: Tally
 
 
+class TakeRecords(_Message, frozen=True, tag="take_records"):
+    """The sender keeps records: send it those that wait, oldest first, and what is made from now on.
+
+    Before it come the sender's `Taken`, one for each spool that it knows. One peer at a time is given records.
+    """
+
+
 class OrderAnswer(_Message, frozen=True, tag="answer"):
     """What became of an order."""
 
@@ -95,8 +104,16 @@ class Spooled(_Message, frozen=True, tag="spooled"):
     spool: Name
     no: Tally
     stamp: Stamp
-    record: Cycle | SignalEvent | Log
+    record: Cycle | SignalEvent | Log | Gap
+    covers: Annotated[int, Meta(ge=1)] = 1
+    """It accounts for so many numbers, its own the last: more than one where a gap tells what was dropped."""
 
 
-ToSignals = Crossing | Presence | SensorState | Ask | Taken
-ToAgent = OrderAnswer | Shown | Spooled
+class Refused(_Message, frozen=True, tag="refused"):
+    """A line was not understood, or not allowed. The rest of the connection goes on."""
+
+    reason: str
+
+
+ToSignals = Crossing | Presence | SensorState | Ask | Taken | TakeRecords
+ToAgent = OrderAnswer | Shown | Spooled | Refused

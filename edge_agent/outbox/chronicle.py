@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from common.clock import UNKNOWN_ERROR_MS, Anchor, Boot, Resolved, Stamp, Timeline, best_now, is_news
 
 _ANCHORS_PER_BOOT = 32
+_BOOT_STEP = 64
+"""Between the numbers of boots there is room for some that are heard of later."""
 
 
 class Chronicle:
@@ -21,13 +23,25 @@ class Chronicle:
         """The number of the stamp's boot, which is new if it was not known; notes how far the boot has run."""
         known = self._boots.get(stamp.boot_id)
         if known is None:
-            no, last_ns = max(self._ids, default=0) + 1, 0
+            no, last_ns = max(self._ids, default=0) + _BOOT_STEP, 0
             self._ids[no] = stamp.boot_id
             self._timeline = None
         else:
             no, last_ns = known
         self._boots[stamp.boot_id] = (no, max(last_ns, stamp.boottime_ns))
         return no
+
+    def see_earlier(self, stamp: Stamp, now: Stamp) -> None:
+        """Number the boot of a stamp that others made, perhaps in an earlier boot that nothing is known about: it
+        comes after all that are known before the present one, which is that of `now`."""
+        present = self.see(now)
+        if stamp.boot_id in self._boots:
+            return
+        no = max((other for other in self._ids if other < present), default=0) + 1
+        if no < present:
+            self._ids[no] = stamp.boot_id
+            self._boots[stamp.boot_id] = (no, stamp.boottime_ns)
+            self._timeline = None
 
     def last_sign(self) -> Stamp | None:
         """The latest moment that is known of; None: nothing is."""

@@ -242,7 +242,8 @@ class OutboxFile:
     def forget_boots(self, keep: int) -> None:
         """Remove old boots and their anchors, save those with entries and the `keep` before them."""
         first = "(SELECT coalesce(min(boot), (SELECT max(no) FROM boots)) FROM entries)"
-        self._db.execute(f"DELETE FROM boots WHERE no < {first} - ?", (keep,))
+        kept = f"SELECT no FROM boots WHERE no < {first} ORDER BY no DESC LIMIT ?"
+        self._db.execute(f"DELETE FROM boots WHERE no < {first} AND no NOT IN ({kept})", (keep,))
         self._db.execute("DELETE FROM anchors WHERE boot NOT IN (SELECT no FROM boots)")
 
     def anchors(self) -> list[Anchor]:

@@ -27,6 +27,7 @@ from common.batch import Rejection
 from common.clock import Anchor, Resolved, Stamp
 from common.codes import GapReason
 from common.records import Gap, Record
+from edge_agent.outbox import marks
 from edge_agent.outbox.chronicle import Chronicle
 from edge_agent.outbox.codec import (
     Damaged,
@@ -71,6 +72,7 @@ class Outbox:
         self._aside: list[tuple[str, int, str, str, str]] = []
         self._trouble: str | None = None
         self._dropped = 0
+        self._marks: marks.Marks = ()
         self._now = now
         self._adopt(open_file(path, limits, now, host))
         self.previous_end = self._chronicle.last_sign()
@@ -99,6 +101,8 @@ class Outbox:
         self._generations = [Generation.of(row) for row in opened.file.generations()]
         self._dropped = max(self._dropped, int(opened.file.note("dropped") or 0))
         self._dropped_saved = self._dropped
+        self._marks_saved = marks.decode(opened.file.note(marks.NOTE))
+        self._marks = marks.merged(self._marks_saved, self._marks)
         if opened.gap is not None:
             self.append(Gap(1, 0, 0, opened.gap, 0, detail=opened.detail), self._now)
 
@@ -122,6 +126,47 @@ class Outbox:
                 self._dropped += item.covers
         if self._pending_bytes > self._limits.memory_bytes:
             self._squeeze_pending()
+
+    def known_sources(self) -> dict[str, int]:
+        """All sources and what is durable here of each."""
+        return {} if self.in_memory else dict(self._marks_saved)
+
+    def take_in(self, source: str, numbered: Sequence[tuple[int, Row]], now: Stamp, stream: str = STREAM) -> bool:
+        """Take in what another daemon keeps until it is durable here. What the source's mark covers is left out.
+
+        Args:
+            numbered: records with the source's numbers, in order.
+
+        Returns:
+            False where the disk refuses: what is beyond the mark was not taken in then, is not sent, and must be
+            offered again. True: all of it is durable here.
+        """
+        reached = marks.mark_of(self._marks_saved, source)
+        left = [(no, row) for no, row in numbered if reached is None or no > reached]
+        while left:
+            n = _n_fitting([row for _, row in left], self._file.main_cap_bytes // 32)
+            if not self._take_in_at_once(source, left[:n], now, stream):
+                return False
+            del left[:n]
+        return True
+
+    def _take_in_at_once(self, source: str, part: Sequence[tuple[int, Row]], now: Stamp, stream: str) -> bool:
+        """So few that they fit into one transaction, together with their mark."""
+        if self.in_memory or not self.commit():
+            return False
+        rows = [row for _, row in part]
+        for row in rows:
+            self._chronicle.see_earlier(row.stamp, now)
+        self.append_items(stream, rows)
+        self._marks = marks.advanced(self._marks_saved, source, part[-1][0])
+        if self.commit():
+            return True
+        # The source goes on keeping them, so they must not be sent from memory.
+        mine = {id(row) for row in rows}
+        self._pending[stream] = [item for item in self._pending[stream] if id(item) not in mine]
+        self._pending_bytes = sum(total_bytes(items) for items in self._pending.values())
+        self._marks = self._marks_saved
+        return False
 
     def add_anchor(self, anchor: Anchor) -> None:
         """Somebody told the time. It is kept, with the next commit, if it is news."""
@@ -162,6 +207,7 @@ class Outbox:
             or self._aside
             or self._chronicle.anchors_changed
             or self._dropped != self._dropped_saved
+            or self._marks != self._marks_saved
             or any(g.acked != g.stored_acked for g in self._generations)
         )
 
@@ -197,7 +243,11 @@ class Outbox:
             file.put_aside(self._aside, self._limits.quarantine_records)
         if self._dropped != self._dropped_saved:
             file.set_note("dropped", str(self._dropped))
-        return _Written(after, taken)
+        # A mark must not be ahead of what it stands for.
+        whole = all(taken.get(stream, 0) == len(items) for stream, items in self._pending.items())
+        if whole and self._marks != self._marks_saved:
+            file.set_note(marks.NOTE, marks.encode(self._marks))
+        return _Written(after, taken, self._marks if whole else self._marks_saved)
 
     def _written(self, written: "_Written") -> None:
         """A transaction of `_write` is on the disk."""
@@ -209,6 +259,7 @@ class Outbox:
         self._boots_saved = len(self._chronicle.boots())
         self._chronicle.anchors_changed = False
         self._dropped_saved = self._dropped
+        self._marks_saved = written.marks
         if self._trouble and self._file.path is not None:
             logger.warning("the outbox can be written again", extra={"action": "outbox_writable"})
             self._trouble = None
@@ -563,6 +614,7 @@ class _Written(NamedTuple):
     generations: list[Generation]
     taken: dict[str, int]
     """How many items at the front of each stream's pending ones."""
+    marks: marks.Marks
 
 
 def _n_fitting(items: Sequence[Item], room_bytes: int) -> int:

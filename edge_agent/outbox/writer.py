@@ -23,9 +23,18 @@ import msgspec
 from common.batch import Rejection
 from common.clock import Anchor, Resolved, Stamp
 from common.codes import DropClass, GapReason
-from common.records import Record
-from edge_agent.outbox import STREAM, Contact, Limits, Outbox, OutboxStats, OutgoingBatch, QuarantinedRecord
-from edge_agent.outbox.entries import DROP_CLASSES, Item, covered, squeeze, to_row, total_bytes
+from common.records import Log, Record
+from edge_agent.outbox import (
+    STREAM,
+    Contact,
+    Limits,
+    Outbox,
+    OutboxStats,
+    OutgoingBatch,
+    QuarantinedRecord,
+    RecordRefused,
+)
+from edge_agent.outbox.entries import DROP_CLASSES, Item, Row, covered, squeeze, to_row, total_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +148,24 @@ class OutboxWriter:
             }
             self._buffer_bytes = sum(total_bytes(items) for items in self._buffer.values())
 
+    async def take_in(
+        self, source: str, numbered: Sequence[tuple[int, Record, Stamp]], stream: str = STREAM
+    ) -> bool:
+        """Take in what another daemon keeps until it is durable here; see `Outbox.take_in`.
+
+        Returns:
+            Whether it is. If not, the disk refuses, and it must be offered again. One that can never be delivered
+            is told in the log instead.
+        """
+        rows = [(no, _row_or_complaint(source, record, stamp)) for no, record, stamp in numbered]
+        durable = await self._call(self._open().take_in, source, rows, self._clock.stamp(), stream)
+        await self._tell_committed()
+        return durable
+
+    async def known_sources(self) -> dict[str, int]:
+        """See `Outbox.known_sources`."""
+        return await self._call(self._open().known_sources)
+
     def add_anchor(self, anchor: Anchor) -> None:
         """Somebody told the time."""
         self._submit(self._open().add_anchor, anchor)
@@ -174,10 +201,13 @@ class OutboxWriter:
             self._room.set()
         recovered, self._was_durable = durable and not self._was_durable, durable
         if n or recovered:
-            self.n_commits += 1
-            async with self._committed:
-                self._committed.notify_all()
+            await self._tell_committed()
         return durable
+
+    async def _tell_committed(self) -> None:
+        self.n_commits += 1
+        async with self._committed:
+            self._committed.notify_all()
 
     async def wait_for_commit(self, seen: int) -> None:
         """Wait until `n_commits` is more than `seen`: there may be something new to send."""
@@ -267,3 +297,12 @@ class OutboxWriter:
         """Run `work` in the thread. Being cancelled does not take back what the thread was given: records in it
         would be lost."""
         return await asyncio.shield(self._submit(work, *args, **kwargs))
+
+
+def _row_or_complaint(source: str, record: Record, stamp: Stamp) -> Row:
+    try:
+        return to_row(record, stamp)
+    except RecordRefused as error:
+        message = f"a record of {source} cannot be delivered: {error}"
+        logger.log(logging.ERROR, "%s", message, extra={"action": "record_refused"})
+        return to_row(Log(1, 0, 0, "error", "record_refused", message), stamp)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from common import __version__
 from common.clock import Stamp
 from common.notify import notify
@@ -13,11 +15,13 @@ from edge_agent.cameras.view import CameraView, SourceTally
 from edge_agent.clock_source import Clock
 from edge_agent.config.settings import AgentConfig
 from edge_agent.health import HealthReporter
+from edge_agent.link.client import LightsView
 from edge_agent.outbox import OutboxStats
 from edge_agent.outbox.writer import OutboxWriter
 from edge_agent.redact import redact
 from edge_agent.status.page import (
     CameraStatus,
+    LightsStatus,
     LineStatus,
     OutboxStatus,
     Status,
@@ -56,9 +60,11 @@ class StatusBoard:
         writer: OutboxWriter,
         health: HealthReporter,
         syncer: Syncer | None,
+        lights: LightsView | None = None,
     ) -> None:
         self._config, self._device, self._clock = config, device, clock
         self._cameras, self._writer, self._health, self._syncer = cameras, writer, health, syncer
+        self._lights = lights
         self._zone = local_zone(config)
         self._started: Stamp = clock.stamp()
         self._outbox = OutboxStats(durable=False, trouble=None, waiting=0, uncommitted=0, size_bytes=0, dropped=0)
@@ -108,6 +114,7 @@ class StatusBoard:
             cameras=[_camera_status(camera) for camera in self._cameras],
             outbox=_outbox_status(self._outbox),
             sync=self._sync_status(),
+            lights=_lights_status(self._lights) if self._lights else None,
         )
 
     def _sync_status(self) -> SyncStatus | None:
@@ -124,6 +131,25 @@ class StatusBoard:
             mend=state.trouble.mend if state.trouble else None,
             retry_in_s=state.retry_in_s,
         )
+
+
+def _lights_status(view: LightsView) -> LightsStatus:
+    shown, age_s = view.shown, view.age_s()
+    status = LightsStatus(
+        view.connected, view.trouble, None if age_s is None else round(age_s, 1), records=view.n_records
+    )
+    if shown is None:
+        return status
+    return msgspec.structs.replace(
+        status,
+        mode=shown.mode.value,
+        stage=shown.stage,
+        plan=shown.plan,
+        algorithm=shown.algorithm,
+        aspects={name: aspect.value for name, aspect in shown.aspects.items()},
+        fault=shown.fault,
+        note=shown.note,
+    )
 
 
 def _outbox_status(stats: OutboxStats) -> OutboxStatus:

@@ -19,6 +19,10 @@ small{color:#555}
 """
 
 
+LIGHTS_OLD_S = 3.0
+"""The lights tell once a second what they show; what is older may not be so any more."""
+
+
 class LineStatus(msgspec.Struct, frozen=True):
     """What one line, zone or turn counted today; `truth` where a simulator knows it."""
 
@@ -78,6 +82,23 @@ class SyncStatus(msgspec.Struct, frozen=True):
     retry_in_s: float | None
 
 
+class LightsStatus(msgspec.Struct, frozen=True):
+    """What the lights show, as their daemon told last. None: it told nothing yet."""
+
+    connected: bool
+    trouble: str
+    age_s: float | None
+    mode: str | None = None
+    stage: str | None = None
+    plan: str | None = None
+    algorithm: str = ""
+    aspects: dict[str, str] = {}
+    fault: str = ""
+    note: str = ""
+    records: int = 0
+    """Taken over from them since the start."""
+
+
 class Status(msgspec.Struct, frozen=True):
     """All that is shown. Holds no secrets: anybody on the network may see it."""
 
@@ -98,11 +119,14 @@ class Status(msgspec.Struct, frozen=True):
     cameras: list[CameraStatus]
     outbox: OutboxStatus
     sync: SyncStatus | None
+    lights: LightsStatus | None = None
+    """None: no lights are driven from this machine."""
 
 
 def complaints(status: Status) -> list[str]:
     """What somebody should look at, most pressing first."""
     found = [complaint for camera in status.cameras if (complaint := _camera_complaint(camera))]
+    found += _lights_complaints(status.lights)
     if status.outbox.trouble:
         found.append(f"outbox: {status.outbox.trouble}")
     if status.outbox.dropped:
@@ -113,6 +137,19 @@ def complaints(status: Status) -> list[str]:
         found.append("clock: not synchronised; times are put right when the collector or NTP tells the time")
     if status.throttled not in (None, "no"):
         found.append(f"machine: {status.throttled}; check power supply and cooling")
+    return found
+
+
+def _lights_complaints(lights: LightsStatus | None) -> list[str]:
+    if lights is None:
+        return []
+    found = [f"lights: fault, they flash red: {lights.fault}"] if lights.connected and lights.fault else []
+    if not lights.connected:
+        found.append(f"lights: {lights.trouble}. What they show is not known here; look at them")
+    elif lights.trouble:
+        found.append(f"lights: {lights.trouble}")
+    elif lights.age_s is not None and lights.age_s > LIGHTS_OLD_S:
+        found.append(f"lights: their daemon has said nothing for {lights.age_s:.0f} s")
     return found
 
 
@@ -132,6 +169,7 @@ def as_html(status: Status, zone: tzinfo | None) -> str:
         f"<p>{html.escape(status.junction or '')} <small>Stopline {html.escape(status.version)}, running since "
         f"{_clock(status.started_ms, zone)}; now {_clock(status.now_ms, zone)}</small></p>",
         _complaints_html(complaints(status)),
+        *([_lights_html(status.lights)] if status.lights else []),
         *(_camera_html(camera) for camera in status.cameras),
         "<h2>Delivery</h2>",
         _rows(_delivery(status, zone)),
@@ -158,6 +196,24 @@ def _complaints_html(found: Sequence[str]) -> str:
     if not found:
         return "<p class=ok>All is well.</p>"
     return "<ul>" + "".join(f"<li class=bad>{html.escape(text)}</li>" for text in found) + "</ul>"
+
+
+def _lights_html(lights: LightsStatus) -> str:
+    fresh = lights.connected and lights.age_s is not None and lights.age_s <= LIGHTS_OLD_S
+    css = "ok" if fresh and not lights.fault else "bad"
+    state = (lights.mode or "unknown") if fresh else "not known now"
+    head = f"<h2>Lights: <span class={css}>{html.escape(state)}</span></h2>"
+    if lights.age_s is None:
+        return head
+    rows = {
+        "told": f"{lights.age_s:.1f} s ago",
+        "stage": lights.stage or "none",
+        "plan": " by ".join(filter(None, (lights.plan or "none", lights.algorithm))),
+        **{name: aspect.replace("_", " ") for name, aspect in sorted(lights.aspects.items())},
+        **({"fault": lights.fault} if lights.fault else {}),
+        **({"note": lights.note} if lights.note else {}),
+    }
+    return head + _rows(rows)
 
 
 def _camera_html(camera: CameraStatus) -> str:

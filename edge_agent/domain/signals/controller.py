@@ -1,18 +1,53 @@
-"""What the lights are to show, and why: modes, plans, orders, preemptions, start-up."""
+"""What the lights are to show, and why: modes, plans, orders, preemptions, start-up.
 
-from collections.abc import Callable, Sequence
+The life of a junction's lights::
 
-from common.commands import Order, OrderResult
+    START_UP ──> RUNNING ──> (all red) ──> FLASH <──> OFF
+        ^           │                        │ │       │
+        └───────────┴─ a fault is over ──────┴─┴───────┘
+
+A fault of the interlock flashes at once; everything else waits for a safe point. Flash and off by order come after
+all greens were ended as always. `running` decides when greens end, `stages` how.
+"""
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum, auto
+from types import MappingProxyType
+
+from common.codes import Aspect, SignalMode
+from common.commands import (
+    Automatic,
+    ClearFault,
+    FixedPlan,
+    Flash,
+    ManualOverride,
+    Off,
+    Order,
+    OrderResult,
+    Preempt,
+)
 from common.junction import Junction
-from edge_agent.domain.signals.schedule import Local
-from edge_agent.domain.signals.steps import Chosen, Decision, Fault, Lane, Situation
+from edge_agent.domain.signals.layout import Layout
+from edge_agent.domain.signals.overrides import OverrideError, override
+from edge_agent.domain.signals.preemption import Preemptions
+from edge_agent.domain.signals.program import Program
+from edge_agent.domain.signals.running import Choose, Regime, Runner
+from edge_agent.domain.signals.schedule import Local, Schedule
+from edge_agent.domain.signals.steps import Decision, Fault, Interval, Lane, Termination
 
-Choose = Callable[[Situation], int | Chosen | None]
-"""Which stage is to be green, by its index in the description; None or the present one: go on.
+__all__ = ["Choose", "Controller"]
 
-Asked once a second while a stage is green and past its minimum. Minimum and maximum green, `max_red_s` and recalls
-are kept by the controller whatever it answers; where it raises, or answers what makes no sense, the plan's own
-times decide, and `Decision.note` says so."""
+FLASH_BEFORE_DARK_S = 3.0
+"""Off goes through flash, so that nobody meets a junction that went dark at a glance."""
+_TOLERANCE_S = 1e-6
+
+
+class _Life(Enum):
+    START_UP = auto()
+    RUNNING = auto()
+    FLASH = auto()
+    OFF = auto()
 
 
 class Controller:
@@ -25,7 +60,27 @@ class Controller:
     """
 
     def __init__(self, junction: Junction, now_s: float, *, choose: Choose | None = None) -> None:
-        raise NotImplementedError
+        self._layout = layout = Layout(junction)
+        self._startup = junction.startup
+        self._startup_stage = layout.stage_index[junction.startup.stage]
+        self._schedule = Schedule(junction)
+        self._scheduled = tuple(
+            Regime(Program(layout, i), SignalMode.AUTOMATIC, asks=True) for i in range(len(junction.plans))
+        )
+        self._plan = 0
+        self._preemptions = Preemptions(junction.preemptions)
+        self._wish: Flash | Off | Regime | None = None
+        self._until_s: float | None = None
+        self._fault: Fault | None = None
+        self._expired = ""
+        self._flashing = _everywhere(layout, Aspect.FLASHING_RED)
+        self._dark = _everywhere(layout, Aspect.DARK)
+        self._runner = Runner(layout, self._scheduled[0], now_s, choose)
+        self._life = _Life.START_UP
+        self._from_s = now_s
+        self._is_red = self._startup.flash_s <= 0.0
+        self._last: tuple[object, ...] = ()
+        self._decision: Decision | None = None
 
     def step(
         self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None = None, fault: Fault | None = None
@@ -39,11 +94,230 @@ class Controller:
             fault: the interlock's. While there is one, everything flashes red and orders are refused; start-up
                 follows when it is gone.
         """
-        raise NotImplementedError
+        if self._decision is None:
+            self._enter(_Life.START_UP, now_s)
+        if local is not None:
+            self._plan = self._schedule.plan_at(local)
+        if self._until_s is not None and now_s >= self._until_s:
+            self._wish, self._until_s, self._expired = None, None, "the last order has expired"
+        self._take_fault(fault, now_s)
+        if fault is None:
+            self._live(now_s, local, lanes)
+        return self._decide()
 
     def order(self, order: Order, now_s: float) -> OrderResult:
         """Carry out an order whole, or refuse it whole with the reason. It takes effect at the next safe point.
 
         `ClearFault` is not for the controller: it is the interlock's (see `lights.Lights`).
         """
-        raise NotImplementedError
+        if isinstance(order, Preempt):
+            return self._order_preemption(order, now_s)
+        if isinstance(order, ClearFault):
+            return _refused(
+                "there is no fault to clear" if self._fault is None else "only the interlock clears it"
+            )
+        if self._fault is not None:
+            return _refused(f"the lights flash for a fault ({_in_words(self._fault)}); clear it first")
+        if isinstance(order, Automatic):
+            self._wish, self._until_s, self._expired = None, None, ""
+        elif isinstance(order, Flash | Off):
+            self._wish, self._until_s, self._expired = order, None, ""
+        else:
+            return self._order_times(order, now_s)
+        return OrderResult(accepted=True)
+
+    def _order_times(self, order: ManualOverride | FixedPlan, now_s: float) -> OrderResult:
+        if isinstance(order, ManualOverride):
+            try:
+                program = override(self._layout, order, self._plan)
+            except OverrideError as error:
+                return _refused(str(error))
+            regime = Regime(program, SignalMode.MANUAL_OVERRIDE, asks=False)
+        else:
+            names = [regime.program.name for regime in self._scheduled]
+            if order.plan not in names:
+                return _refused(_unknown("plan", order.plan, names))
+            program = Program(self._layout, names.index(order.plan), is_free=True)
+            regime = Regime(program, SignalMode.FIXED, asks=False)
+        self._wish, self._expired = regime, ""
+        self._until_s = None if order.expires_s is None else now_s + order.expires_s
+        return OrderResult(accepted=True)
+
+    def _order_preemption(self, order: Preempt, now_s: float) -> OrderResult:
+        if order.preemption not in self._preemptions.names:
+            return _refused(_unknown("preemption", order.preemption, self._preemptions.names))
+        if order.on and self._fault is not None:
+            return _refused(f"the lights flash for a fault ({_in_words(self._fault)})")
+        if order.on and (self._life in (_Life.FLASH, _Life.OFF) or isinstance(self._wish, Flash | Off)):
+            return _refused("the lights flash or are off by order; order automatic first")
+        self._preemptions.switch(order.preemption, order.on, now_s)
+        return OrderResult(accepted=True)
+
+    def _take_fault(self, fault: Fault | None, now_s: float) -> None:
+        """Flash as soon as there is a fault; leave it when it is gone."""
+        was, self._fault = self._fault, fault
+        if fault is not None and was is None:
+            self._enter(_Life.FLASH, now_s)
+        elif fault is None and was is not None and not isinstance(self._wish, Flash | Off):
+            self._enter(_Life.START_UP, now_s)
+
+    def _enter(self, life: _Life, now_s: float) -> None:
+        self._life, self._from_s = life, now_s
+        if life is _Life.START_UP:
+            self._is_red = self._startup.flash_s <= 0.0
+            self._runner.restart(self._wanted_regime(), now_s)
+        else:
+            self._preemptions.end()
+
+    def _wanted_regime(self) -> Regime:
+        return self._wish if isinstance(self._wish, Regime) else self._scheduled[self._plan]
+
+    def _live(self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None) -> None:
+        """One step of a life without a fault."""
+        wish = self._wish
+        if self._life is _Life.START_UP and isinstance(wish, Flash | Off):
+            self._enter(_Life.FLASH, now_s)
+        elif self._life is _Life.FLASH and isinstance(wish, Off):
+            if now_s - self._from_s >= FLASH_BEFORE_DARK_S - _TOLERANCE_S:
+                self._enter(_Life.OFF, now_s)
+        elif self._life is _Life.OFF and isinstance(wish, Flash):
+            self._enter(_Life.FLASH, now_s)
+        elif self._life in (_Life.FLASH, _Life.OFF) and not isinstance(wish, Flash | Off):
+            self._enter(_Life.START_UP, now_s)
+        if self._life is _Life.START_UP:
+            self._start_up(now_s)
+        if self._life is _Life.RUNNING:
+            self._run(now_s, local, lanes)
+
+    def _start_up(self, now_s: float) -> None:
+        """Flash where that is described, then all red, then the first stage."""
+        if not self._is_red and now_s - self._from_s >= self._startup.flash_s - _TOLERANCE_S:
+            self._is_red, self._from_s = True, now_s
+            self._runner.restart(self._wanted_regime(), now_s)
+        if self._is_red and now_s - self._from_s >= self._startup.all_red_s - _TOLERANCE_S:
+            self._life = _Life.RUNNING
+            self._runner.rule(self._wanted_regime())
+            self._runner.go(self._startup_stage, now_s, Termination.FORCE_OFF)
+
+    def _run(self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None) -> None:
+        runner = self._runner
+        if isinstance(self._wish, Flash | Off):
+            self._preemptions.end()
+            if runner.machine.stage is not None:
+                runner.go(None, now_s, Termination.FORCE_OFF)
+        else:
+            if runner.machine.stage is None:
+                runner.go(self._startup_stage, now_s, Termination.FORCE_OFF)
+            regime = self._wanted_regime()
+            runner.pending = None if regime is runner.regime else regime
+            self._preempt(now_s)
+        runner.step(now_s, local, lanes, is_held=self._preemptions.holding is not None)
+        if runner.machine.stage is None and runner.machine.is_settled:
+            self._enter(_Life.FLASH, now_s)
+
+    def _preempt(self, now_s: float) -> None:
+        """Bring an emergency vehicle's stage, or go on when it has passed."""
+        runner, held = self._runner, self._preemptions.holding
+        begun_s = runner.machine.green_from_s
+        if not self._preemptions.update(now_s, None if begun_s is None else now_s - begun_s):
+            return
+        holds = self._preemptions.holding
+        if holds is not None:
+            stage = self._layout.stage_index[holds.stage]
+            runner.go(stage, now_s, Termination.FORCE_OFF, cut_s=holds.entry_min_green_s)
+        elif held is not None:
+            back = None if held.exit_stage is None else self._layout.stage_index[held.exit_stage]
+            runner.release(back, now_s)
+
+    def _decide(self) -> Decision:
+        """What came of it. The same object as before where nothing changed."""
+        runner, machine, holds = self._runner, self._runner.machine, self._preemptions.holding
+        seen = (
+            machine.aspects,
+            self._life,
+            self._is_red,
+            self._fault,
+            runner.regime,
+            machine.stage,
+            runner.coming_from,
+            machine.green_from_s is None,
+            runner.algorithm,
+            runner.note,
+            runner.coordination,
+            holds,
+            self._expired,
+            len(self._preemptions.stuck),
+        )
+        if self._decision is None or machine.ended or seen != self._last or self._decision.ended:
+            self._last, self._decision = seen, self._new_decision()
+        return self._decision
+
+    def _new_decision(self) -> Decision:
+        if self._life is _Life.RUNNING:
+            return self._of_running()
+        regime = self._runner.regime
+        if self._life is _Life.START_UP:
+            aspects = self._runner.machine.aspects if self._is_red else self._flashing
+            mode, interval = regime.mode, Interval.START_UP
+        elif self._life is _Life.OFF:
+            aspects, mode, interval = self._dark, SignalMode.OFF, Interval.OFF
+        else:
+            aspects, mode, interval = self._flashing, SignalMode.FLASH, Interval.FLASH
+        return Decision(
+            aspects=aspects,
+            mode=mode,
+            interval=interval,
+            plan=regime.program.name,
+            note=self._note(),
+        )
+
+    def _of_running(self) -> Decision:
+        runner, machine, holds = self._runner, self._runner.machine, self._preemptions.holding
+        regime, names = runner.regime, self._layout.stage_names
+        is_green = machine.green_from_s is not None
+        stage = machine.stage if is_green else runner.coming_from
+        following = None if is_green else machine.stage
+        clearing = Interval.YELLOW if machine.is_yellow else Interval.RED_CLEARANCE
+        return Decision(
+            aspects=machine.aspects,
+            mode=regime.mode if holds is None else SignalMode.PREEMPT,
+            interval=Interval.GREEN if is_green else clearing,
+            stage=None if stage is None else names[stage],
+            next_stage=None if following is None else names[following],
+            plan=regime.program.name,
+            algorithm=runner.algorithm,
+            ended=machine.ended,
+            note=self._note(),
+            coordination=runner.coordination,
+            preemption=None if holds is None else holds.number,
+        )
+
+    def _note(self) -> str:
+        parts = [
+            "" if self._fault is None else _in_words(self._fault),
+            self._expired,
+            self._runner.note,
+            *(
+                f"the preemption {name} was on for too long and is ignored until it goes off"
+                for name in sorted(self._preemptions.stuck)
+            ),
+        ]
+        return "; ".join(part for part in parts if part)
+
+
+def _everywhere(layout: Layout, aspect: Aspect) -> Mapping[str, Aspect]:
+    return MappingProxyType(dict.fromkeys(layout.names, aspect))
+
+
+def _refused(reason: str) -> OrderResult:
+    return OrderResult(accepted=False, reason=reason)
+
+
+def _in_words(fault: Fault) -> str:
+    return f"{fault.code}: {fault.detail}"
+
+
+def _unknown(what: str, name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
+    return f"there is no {what} {name!r}; {hint}"

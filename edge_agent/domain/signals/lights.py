@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from common.codes import Aspect
-from common.commands import Order, OrderResult
+from common.codes import Aspect, SignalMode
+from common.commands import ClearFault, Order, OrderResult
 from common.junction import Junction
-from edge_agent.domain.signals.controller import Choose
+from edge_agent.domain.signals.controller import Choose, Controller
 from edge_agent.domain.signals.interlock import LIMITS, Interlock, Limits
 from edge_agent.domain.signals.schedule import Local
-from edge_agent.domain.signals.steps import Decision, Fault, Lane
+from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval, Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,27 @@ class Lights:
     def __init__(
         self, junction: Junction, now_s: float, *, choose: Choose | None = None, limits: Limits = LIMITS
     ) -> None:
+        self._controller = Controller(junction, now_s, choose=choose)
         self.interlock = Interlock(junction, now_s, limits)
-        raise NotImplementedError
+        self._none = Decision(
+            aspects={movement.name: Aspect.FLASHING_RED for movement in junction.movements},
+            mode=SignalMode.FLASH,
+            interval=Interval.FLASH,
+        )
 
     def step(self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None = None) -> Step:
         """What is to be shown from now on; see `Controller.step`. An exception of the controller is a fault."""
-        raise NotImplementedError
+        interlock = self.interlock
+        try:
+            decision = self._controller.step(now_s, local, lanes, interlock.fault)
+        except Exception as error:  # noqa: BLE001  whatever it is, the lights have to flash
+            interlock.report(FaultCode.EXCEPTION, f"the controller: {type(error).__name__}: {error}", now_s)
+            decision = self._none
+        aspects = interlock.allow(decision.aspects, now_s, preempting=decision.mode is SignalMode.PREEMPT)
+        return Step(aspects, decision, interlock.fault)
 
     def order(self, order: Order, now_s: float) -> OrderResult:
         """Carry out an order whole, or refuse it whole with the reason; `ClearFault` goes to the interlock."""
-        raise NotImplementedError
+        if isinstance(order, ClearFault):
+            return self.interlock.clear(now_s)
+        return self._controller.order(order, now_s)

@@ -97,6 +97,8 @@ class Decision:
         algorithm: the one that decided, which is lower on the ladder than the plan's while sensors fail.
         ended: movements whose green ends in this step, and why.
         note: what people should know, such as why a lower algorithm decides; empty: nothing.
+        coordination: the state of coordination, in the numbers of hi-res code 150; None: the plan is free.
+        preemption: the number of the one that holds the junction.
     """
 
     aspects: Mapping[str, Aspect]
@@ -108,6 +110,8 @@ class Decision:
     algorithm: str = ""
     ended: Mapping[str, Termination] = field(default_factory=dict)
     note: str = ""
+    coordination: int | None = None
+    preemption: int | None = None
 
 
 class FaultCode(StrEnum):

@@ -1,0 +1,103 @@
+"""Times that follow from a junction's description: clearances between stages, bounds of greens, cycles.
+
+All in seconds. The junction's names are taken to be right; `junction_checks` tells where they are not.
+"""
+
+from collections.abc import Collection, Sequence
+
+from common.junction import Junction, Movement, Plan, PlanStage
+
+
+def rivals(junction: Junction) -> dict[str, frozenset[str]]:
+    """Of each movement those that conflict with it."""
+    found: dict[str, set[str]] = {movement.name: set() for movement in junction.movements}
+    for a, b in junction.conflicts:
+        found[a].add(b)
+        found[b].add(a)
+    return {name: frozenset(others) for name, others in found.items()}
+
+
+def movements_of(junction: Junction, stage: str) -> tuple[Movement, ...]:
+    """The movements that are green in a stage."""
+    names = next(one.movements for one in junction.stages if one.name == stage)
+    return tuple(movement for movement in junction.movements if movement.name in names)
+
+
+def lanes_of(junction: Junction, stage: str) -> frozenset[str]:
+    """The lanes that are green in a stage."""
+    return frozenset(lane for movement in movements_of(junction, stage) for lane in movement.lanes)
+
+
+def clearance_s(movement: Movement) -> float:
+    """From the end of a movement's green to the green of what conflicts with it: yellow and red clearance."""
+    return movement.yellow_s + movement.red_clearance_s
+
+
+def intergreen_s(junction: Junction, leaving: str, coming: str) -> float:
+    """From the end of one stage's green until all of another is green; 0 where nothing that goes conflicts.
+
+    Movements of both stay green, and each new one begins as soon as those that conflict with it are cleared.
+    """
+    old, new = movements_of(junction, leaving), movements_of(junction, coming)
+    conflicts = rivals(junction)
+    return max(
+        (
+            clearance_s(goes)
+            for goes in old
+            for comes in new
+            if goes not in new and comes not in old and goes.name in conflicts[comes.name]
+        ),
+        default=0.0,
+    )
+
+
+def hard_min_s(movements: Collection[Movement]) -> float:
+    """The shortest green of a stage that all its movements allow."""
+    return max((movement.min_green_s for movement in movements), default=0.0)
+
+
+def bounds_s(junction: Junction, step: PlanStage) -> tuple[float, float]:
+    """The least and the most green of a plan's stage."""
+    movements = movements_of(junction, step.stage)
+    least_s = hard_min_s(movements) if step.min_green_s is None else step.min_green_s
+    most_s = min((movement.max_green_s for movement in movements), default=least_s)
+    return least_s, most_s if step.max_green_s is None else step.max_green_s
+
+
+def intergreens_s(junction: Junction, stages: Sequence[str]) -> tuple[float, ...]:
+    """After each stage of an order, until the next one is green; after the last until the first."""
+    following = (*stages[1:], *stages[:1])
+    return tuple(intergreen_s(junction, a, b) for a, b in zip(stages, following, strict=True))
+
+
+def cycle_s(junction: Junction, plan: Plan) -> float:
+    """How long a plan's round takes at its own greens."""
+    stages = [step.stage for step in plan.stages]
+    return sum(step.green_s for step in plan.stages) + sum(intergreens_s(junction, stages))
+
+
+def longest_reds_s(junction: Junction, stages: Sequence[str], greens_s: Sequence[float]) -> dict[str, float]:
+    """How long each movement is red at most in a round of these stages with these greens; without those that none
+    of the stages has."""
+    between_s = intergreens_s(junction, stages)
+    found: dict[str, float] = {}
+    for movement in junction.movements:
+        is_green = [movement in movements_of(junction, stage) for stage in stages]
+        if any(is_green):
+            found[movement.name] = _longest_red_s(movement, is_green, greens_s, between_s)
+    return found
+
+
+def _longest_red_s(
+    movement: Movement, is_green: Sequence[bool], greens_s: Sequence[float], between_s: Sequence[float]
+) -> float:
+    longest_s, red_s = 0.0, 0.0
+    n = len(is_green)
+    start = is_green.index(True)
+    for i in (k % n for k in range(start, start + n)):
+        if is_green[i]:
+            red_s = 0.0 if is_green[(i + 1) % n] else max(0.0, between_s[i] - movement.yellow_s)
+        else:
+            red_s += greens_s[i] + between_s[i]
+        longest_s = max(longest_s, red_s)
+    return longest_s

@@ -1,0 +1,1 @@
+"""Green times: which stage is wanted next."""

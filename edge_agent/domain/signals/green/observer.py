@@ -1,0 +1,146 @@
+"""What situations teach over time: how much flows on each lane, how loaded the junction is, how much is seen.
+
+A lane that is not measured keeps the flow that it had. A share of the vehicles may never be seen, for want of a tag
+or behind a truck. It shows when a queue goes: those seen in it take longer to pass than they would alone.
+"""
+
+import math
+
+from edge_agent.domain.signals.green.topology import Topology
+from edge_agent.domain.signals.steps import Situation
+
+FLOW_MEMORY_S = 300.0
+FIRST_FLOW_VPS = 0.05
+"""Flow of a lane of which nothing is known yet, in vehicles per second."""
+START_LOSS_S = 2.0
+"""Until the first of a queue is over the line."""
+MIN_QUEUE = 3
+"""Shorter queues tell little of how much is seen."""
+SEEN_PRIOR = 30.0
+"""So many vehicles are taken to have been seen at the start, all of them."""
+SEEN_MEMORY = 400.0
+"""Vehicles after which the share seen is forgotten."""
+LEAST_SEEN = 0.25
+
+
+class Observer:
+    """Learns from each situation; of one junction.
+
+    Attributes:
+        flow_vps: vehicles seen per second, by lane.
+        red_s: how long each lane has had no way; 0 while it has.
+        at_red: how many were taken to stand on each lane when its green began.
+        crossed_green: vehicles over the line in this green, by lane; None: not measured.
+        seen: share of the vehicles that is seen.
+        load: of the junction, 1 is its capacity without any loss.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        n = topology.n_lanes
+        self._topology = topology
+        self._best = tuple(max(row[i] for row in topology.weights) for i in range(n))
+        self._groups = _groups(topology, self._best)
+        self._crossed: list[int | None] = [None] * n
+        self._base: list[int | None] = [None] * n
+        self._standing: list[int | None] = [None] * n
+        self._awaited: dict[int, int] = {}
+        self._now_s: float | None = None
+        self._stage, self._green_s = -1, 0.0
+        self._seen, self._passed = SEEN_PRIOR, SEEN_PRIOR
+        self._red_from_s = [0.0] * n
+        self.flow_vps = [FIRST_FLOW_VPS] * n
+        self.red_s = [0.0] * n
+        self.at_green_red_s = [0.0] * n
+        self.seen, self.load = 1.0, 0.0
+
+    def update(self, situation: Situation) -> None:
+        """Takes in what is the case now. `now_s` must not go back."""
+        now_s = situation.now_s
+        elapsed_s = 0.0 if self._now_s is None else max(0.0, now_s - self._now_s)
+        if self._now_s is None:
+            self._red_from_s = [now_s] * len(self.flow_vps)
+        self._now_s = now_s
+        if situation.stage != self._stage or situation.green_s < self._green_s:
+            self._on_new_green(situation)
+        self._green_s = situation.green_s
+        self._learn_flows(situation, elapsed_s)
+        if self._awaited:
+            self._learn_share(situation)
+
+    def crossed_in_green(self, lane: int) -> int | None:
+        """Vehicles over the line of `lane` since its stage's green began; None: not measured."""
+        crossed, base = self._crossed[lane], self._base[lane]
+        return None if crossed is None or base is None else crossed - base
+
+    def hidden(self, lane: int) -> float:
+        """Vehicles that stand unseen on a lane that has no way, most likely."""
+        return self.flow_vps[lane] * (1.0 / self.seen - 1.0) * self.red_s[lane]
+
+    def _on_new_green(self, situation: Situation) -> None:
+        weights = self._topology.weights[situation.stage]
+        before = self._topology.weights[self._stage] if self._stage >= 0 else (0.0,) * len(weights)
+        self._stage = situation.stage
+        self._awaited = {}
+        start_s = situation.now_s - situation.green_s
+        for i, weight in enumerate(weights):
+            if weight > 0.0 and before[i] <= 0.0:
+                self.at_green_red_s[i] = max(0.0, start_s - self._red_from_s[i])
+                self._base[i] = self._crossed[i]
+                standing = self._standing[i]
+                if weight >= 1.0 and standing is not None and standing >= MIN_QUEUE:
+                    self._awaited[i] = standing
+
+    def _learn_flows(self, situation: Situation, elapsed_s: float) -> None:
+        fade = math.exp(-elapsed_s / FLOW_MEMORY_S)
+        weights, flows, crossed, now_s = (
+            self._topology.weights[situation.stage],
+            self.flow_vps,
+            self._crossed,
+            situation.now_s,
+        )
+        for i, lane in enumerate(situation.lanes):
+            n, before = lane.n_crossed, crossed[i]
+            if n is not None and before is not None:
+                flows[i] = flows[i] * fade + max(0, n - before) / FLOW_MEMORY_S
+            if n is None or before is None or n < before:
+                self._base[i] = n
+            crossed[i] = n
+            if weights[i] > 0.0:
+                self._red_from_s[i] = now_s
+                self.red_s[i] = 0.0
+            else:
+                self.red_s[i] = now_s - self._red_from_s[i]
+                n_near, n_moving = lane.n_near, lane.n_moving
+                self._standing[i] = None if n_near is None or n_moving is None else n_near - n_moving
+        load = 0.0
+        for group in self._groups:
+            load += max([flows[i] * share_s for i, share_s in group])
+        self.load = load / self.seen
+
+    def _learn_share(self, situation: Situation) -> None:
+        """A queue of which all that were seen are over the line: others were between them if it took longer."""
+        start_s = situation.now_s - situation.green_s
+        for i, standing in tuple(self._awaited.items()):
+            lane, passed = situation.lanes[i], self.crossed_in_green(i)
+            if passed is None or lane.headway_s is None:
+                del self._awaited[i]
+            elif passed >= standing:
+                del self._awaited[i]
+                took_s = situation.now_s - lane.headway_s - start_s - START_LOSS_S
+                room = took_s / self._topology.headways_s[i] + 1.0
+                fade = 1.0 - passed / SEEN_MEMORY
+                self._seen = self._seen * fade + passed
+                self._passed = self._passed * fade + max(room, passed)
+                self.seen = max(LEAST_SEEN, self._seen / self._passed)
+
+
+def _groups(topology: Topology, best: tuple[float, ...]) -> tuple[tuple[tuple[int, float], ...], ...]:
+    """Lanes that get their best way in one stage, each in one group: (lane, seconds of green a vehicle needs)."""
+    left = {i for i, weight in enumerate(best) if weight > 0.0}
+    found = []
+    for stage in topology.order:
+        group = [i for i in topology.lanes[stage] if i in left and topology.weights[stage][i] >= best[i]]
+        left.difference_update(group)
+        if group:
+            found.append(tuple((i, topology.headways_s[i] / best[i]) for i in group))
+    return tuple(found)

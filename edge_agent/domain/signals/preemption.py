@@ -1,0 +1,67 @@
+"""Which emergency vehicle holds the junction, and for how long.
+
+A lower `number` goes first: it takes over from one that holds; a higher one waits until the way is free. One that
+holds goes on until its input is off and it has had its `min_dwell_s` of green. An input that stays on for longer
+than `max_presence_s` is taken for stuck: it ends, is reported, and is ignored until it has been off.
+"""
+
+from collections.abc import Sequence
+
+from common.junction import Preemption
+
+
+class Preemptions:
+    """The inputs of all preemptions, and the one that holds.
+
+    Attributes:
+        holding: None: nobody.
+        stuck: names of those whose input is ignored.
+    """
+
+    def __init__(self, described: Sequence[Preemption]) -> None:
+        self._by_name = {one.name: one for one in described}
+        self._on_s: dict[str, float] = {}
+        self._held_from_s = 0.0
+        self.holding: Preemption | None = None
+        self.stuck: set[str] = set()
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of all that the junction has."""
+        return tuple(self._by_name)
+
+    def switch(self, name: str, on: bool, now_s: float) -> None:
+        """An input comes on or goes off."""
+        if on:
+            self._on_s.setdefault(name, now_s)
+        else:
+            self._on_s.pop(name, None)
+            self.stuck.discard(name)
+
+    def end(self) -> None:
+        """Nobody holds any more: the lights flash. Inputs that are on come to their turn after start-up."""
+        self.holding = None
+
+    def update(self, now_s: float, green_s: float | None) -> bool:
+        """Let time pass. True: another one holds now than before, or nobody.
+
+        Args:
+            green_s: for how long all of the present stage has been green; None: it is still coming.
+        """
+        held = self.holding
+        if held is not None and now_s - self._held_from_s >= held.max_presence_s:
+            if held.name in self._on_s:
+                self.stuck.add(held.name)
+            self.holding = None
+        elif held is not None and held.name not in self._on_s and (green_s or 0.0) >= held.min_dwell_s:
+            self.holding = None
+        first = self._first()
+        if first is not None and (self.holding is None or first.number < self.holding.number):
+            self.holding = first
+        if self.holding is not held:
+            self._held_from_s = now_s
+        return self.holding is not held
+
+    def _first(self) -> Preemption | None:
+        waiting = [self._by_name[name] for name in self._on_s if name not in self.stuck]
+        return min(waiting, key=lambda one: one.number, default=None)

@@ -1,0 +1,160 @@
+"""Tries what the lights' configuration names, without touching a lamp."""
+
+import os
+import resource
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from common.codes import Aspect
+from edge_agent.checks.findings import Finding, Verdict
+from edge_agent.clock_source import Clock
+from edge_agent.drivers.base import HeadsError
+from edge_agent.drivers.heads.gpio import load_gpio
+from edge_agent.drivers.heads.wiring import Wiring
+from edge_agent.signals.config import SignalsConfig, wiring_of
+from edge_agent.signals.memory import DaemonRuns, HeadsLock, Memory
+
+_MIB = 1024 * 1024
+_LOW_DISK_MB = 100
+_DEVICES = ("gpiomem", "gpiomem0", "gpiochip0", "gpiochip4")
+_PERSISTS = "module/{}/parameters/persist_gpio_outputs"
+_CHIP_MODULES = ("pinctrl_bcm2835", "pinctrl_rp1")
+
+
+def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[Finding]:
+    """All checks, one after the other."""
+    yield _state_dir(Path(config.state_dir))
+    yield _memory(Path(config.state_dir))
+    yield _socket(Path(config.socket))
+    yield _clock()
+    if config.heads.driver == "gpio":
+        wiring = wiring_of(config.heads)
+        yield _library()
+        yield _access(dev)
+        yield from _kernel(sys)
+        yield from _pins(wiring, accepted=config.heads.accept_active_low_greens)
+    elif config.heads.driver == "simulated":
+        yield Finding(Verdict.NOTE, "heads", "simulated: no lamp is switched")
+    yield _priority()
+
+
+def _state_dir(folder: Path) -> Finding:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".trial-{os.getpid()}"
+        trial.write_bytes(b"x" * 4096)
+        trial.unlink()
+        free_mb = shutil.disk_usage(folder).free // _MIB
+    except OSError as error:
+        return Finding(Verdict.FAIL, "state folder", f"{folder}: {error.strerror}; make it writable for this user")
+    verdict = Verdict.NOTE if free_mb < _LOW_DISK_MB else Verdict.OK
+    return Finding(verdict, "state folder", f"{folder}: {free_mb} MB free")
+
+
+def _memory(folder: Path) -> Finding:
+    """Whether the daemon runs, and what it remembers."""
+    try:
+        lock = HeadsLock(folder)
+        lock.take()
+        lock.release()
+        runs = ""
+    except DaemonRuns:
+        runs = "the daemon runs; "
+    except OSError:
+        return Finding(Verdict.SKIP, "state", "cannot be told without the folder")
+    kept = Memory(folder).load()
+    if kept.fault is not None:
+        text = f"{runs}a fault is latched: {kept.fault.code}: {kept.fault.detail}; mend it, then clear it: "
+        return Finding(Verdict.NOTE, "state", f"{text}stopline-agent lights clear-fault")
+    if kept.order is not None:
+        return Finding(
+            Verdict.NOTE, "state", f"{runs}ordered by {kept.order.by}: {type(kept.order).__name__.lower()}"
+        )
+    return Finding(Verdict.OK, "state", f"{runs}no fault is latched")
+
+
+def _socket(path: Path) -> Finding:
+    if path.parent.is_dir():
+        return Finding(Verdict.OK, "socket", str(path))
+    return Finding(Verdict.NOTE, "socket", f"{path.parent} is not there yet; the unit makes it, else make it")
+
+
+def _clock() -> Finding:
+    clock = Clock()
+    if clock.stamp().synced:
+        return Finding(Verdict.OK, "clock", f"synchronised within {clock.error_ms()} ms")
+    return Finding(
+        Verdict.NOTE,
+        "clock",
+        "not synchronised (NTP): plans by time of day follow it all the same; intervals do not",
+    )
+
+
+def _library() -> Finding:
+    try:
+        module = load_gpio()
+    except HeadsError as error:
+        return Finding(Verdict.FAIL, "GPIO library", str(error))
+    return Finding(Verdict.OK, "GPIO library", f"RPi.GPIO {getattr(module, 'VERSION', '')}".strip())
+
+
+def _access(dev: Path) -> Finding:
+    there = [dev / name for name in _DEVICES if (dev / name).exists()]
+    if not there:
+        return Finding(
+            Verdict.FAIL, "GPIO access", f"none of {', '.join(_DEVICES)} in {dev}: is this a Raspberry Pi?"
+        )
+    able = [str(path) for path in there if os.access(path, os.R_OK | os.W_OK)]
+    if not able:
+        names = ", ".join(map(str, there))
+        return Finding(Verdict.FAIL, "GPIO access", f"this user may not use {names}; add it to the group gpio")
+    return Finding(Verdict.OK, "GPIO access", ", ".join(able))
+
+
+def _kernel(sys: Path) -> Iterator[Finding]:
+    """Whether a pin keeps its level when the process that claimed it is gone."""
+    for module in _CHIP_MODULES:
+        path = sys / _PERSISTS.format(module)
+        try:
+            persists = path.read_text().strip() in ("Y", "1")
+        except OSError:
+            continue
+        if not persists:
+            text = (
+                f"{module} lets pins float when a process ends: reds on high levels go dark then; take "
+                "strict_gpiod out of config.txt, or set persist_gpio_outputs=y in cmdline.txt"
+            )
+            yield Finding(Verdict.FAIL, "kernel", text)
+        else:
+            yield Finding(Verdict.OK, "kernel", f"{module} keeps a pin's level when a process ends")
+
+
+def _pins(wiring: Wiring, *, accepted: bool) -> Iterator[Finding]:
+    """What the wiring means for safety, for people to know."""
+    if wiring.dead_man is None:
+        text = "there is none: when the Pi hangs, a green stays lit; set heads.dead_man_pin and wire its relay"
+        yield Finding(Verdict.NOTE, "dead-man", text)
+    else:
+        yield Finding(Verdict.OK, "dead-man", f"pulses on GPIO {wiring.dead_man}, 5 a second")
+    if not wiring.reads_back:
+        text = "no lamp is read back: a lamp that is out, or a relay that sticks, is not seen"
+        yield Finding(Verdict.NOTE, "read-back", text)
+    dark = sorted(name for name, head in wiring.lamps.items() if not head[Aspect.RED].lit_at_rest)
+    if dark:
+        text = (
+            f"the reds of {', '.join(dark)} are dark while the Pi starts, unless they hang on the relays' resting "
+            "contacts"
+        )
+        yield Finding(Verdict.NOTE, "reds at rest", text)
+    low = sorted(name for name, head in wiring.lamps.items() if not head[Aspect.GREEN].active_high)
+    if low and accepted:
+        text = f"the greens of {', '.join(low)} are lit by low levels: a broken wire or a starting Pi lights them"
+        yield Finding(Verdict.NOTE, "greens at rest", f"{text}; this is accepted in the configuration")
+
+
+def _priority() -> Finding:
+    """What the kernel would grant this user; under systemd the unit grants more."""
+    if os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_RTPRIO)[0] > 0:
+        return Finding(Verdict.OK, "priority", "real time is granted")
+    return Finding(Verdict.NOTE, "priority", "no real time for this user here; the unit grants it")

@@ -1,0 +1,137 @@
+"""Lights and heads together, step by step. Whatever fails in it, the junction flashes red, or is red.
+
+What may go wrong, and what follows:
+
+* the controller raises, a lamp differs, a step is late: the interlock flashes, latched (`domain.signals.lights`);
+* the heads do not take a step: reported to the interlock, heads into their safe state, and flash from then on;
+* the interlock itself raises: it is never asked again, and this file flashes, until the process is started anew.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from common.codes import Aspect, SignalMode
+from common.commands import Order, OrderResult
+from edge_agent.domain.signals.lights import Lights
+from edge_agent.domain.signals.schedule import Local
+from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval, Lane
+from edge_agent.drivers.base import HeadsError, SignalHeads
+
+logger = logging.getLogger(__name__)
+
+_REDS = frozenset({Aspect.RED, Aspect.FLASHING_RED, Aspect.DARK})
+
+
+@dataclass(frozen=True, slots=True)
+class Driven:
+    """One step's outcome.
+
+    Attributes:
+        aspects: that the heads were told to show.
+        heads_took_it: whether they did.
+    """
+
+    now_s: float
+    aspects: Mapping[str, Aspect]
+    decision: Decision
+    fault: Fault | None
+    heads_took_it: bool
+
+
+class Driving:
+    """One junction's lights on its heads. One thread calls all methods; none raises.
+
+    Args:
+        lights: may be exchanged between two steps, where `is_red`.
+        movements: all of the junction's.
+    """
+
+    def __init__(self, lights: Lights, heads: SignalHeads, movements: Sequence[str]) -> None:
+        self.lights = lights
+        self._heads = heads
+        self._flash: Mapping[str, Aspect] = dict.fromkeys(movements, Aspect.FLASHING_RED)
+        self._fallen: Fault | None = None
+        self._shown: Mapping[str, Aspect] = {}
+        self._took_it = True
+
+    def step(self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None) -> Driven:
+        """Look at the lamps, decide, and show."""
+        aspects, decision, fault = self._flash, _flashing(self._flash), self._fallen
+        if fault is None:
+            try:
+                self._read_back(now_s)
+                step = self.lights.step(now_s, local, lanes)
+                aspects, decision, fault = step.aspects, step.decision, step.fault
+            except Exception as error:  # noqa: BLE001 - nothing may keep the lights from flashing
+                fault = self._fall(error, now_s)
+        self._show(aspects, now_s)
+        return Driven(now_s, aspects, decision, fault, self._took_it)
+
+    def order(self, order: Order, now_s: float) -> OrderResult:
+        """Carry out an order whole, or refuse it with the reason."""
+        if self._fallen is not None:
+            reason = (
+                f"{self._fallen.detail}; the daemon has to be started anew: systemctl restart stopline-signals"
+            )
+            return OrderResult(accepted=False, reason=reason)
+        try:
+            return self.lights.order(order, now_s)
+        except Exception as error:
+            logger.exception("an order failed", extra={"action": "order_failed"})
+            self.report(FaultCode.EXCEPTION, f"an order: {_told(error)}", now_s)
+            return OrderResult(accepted=False, reason=f"it failed: {_told(error)}; the lights flash")
+
+    def report(self, code: FaultCode, detail: str, now_s: float) -> None:
+        """Something else is wrong; flash from the next step on."""
+        self._guarded(lambda: self.lights.interlock.report(code, detail, now_s), now_s)
+
+    @property
+    def is_red(self) -> bool:
+        """Nobody may go now, and nobody is on the way: the lights may be replaced by others, which begin with
+        start-up."""
+        return bool(self._shown) and self._fallen is None and _REDS.issuperset(self._shown.values())
+
+    def _read_back(self, now_s: float) -> None:
+        """What was shown in the step before has had time to become light."""
+        try:
+            lit = self._heads.read_back()
+        except HeadsError as error:
+            self.lights.interlock.report(FaultCode.DRIVER_FAILED, str(error), now_s)
+        else:
+            self.lights.interlock.read_back(lit, now_s)
+
+    def _show(self, aspects: Mapping[str, Aspect], now_s: float) -> None:
+        try:
+            self._heads.show(aspects, now_s)
+        except Exception as error:
+            if self._took_it:
+                logger.critical("the heads failed: %s", error, exc_info=True, extra={"action": "heads_failed"})
+            detail = str(error) if isinstance(error, HeadsError) else _told(error)
+            self.report(FaultCode.DRIVER_FAILED, detail, now_s)
+            if aspects != self._flash:
+                # Those that still obey turn red now, and flash from the next step on.
+                self._heads.fail_safe()
+            self._took_it = False
+        else:
+            self._took_it = True
+        self._shown = aspects
+
+    def _guarded(self, act: Callable[[], None], now_s: float) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 - told there
+            self._fall(error, now_s)
+
+    def _fall(self, error: Exception, now_s: float) -> Fault:
+        logger.critical("the interlock failed", exc_info=error, extra={"action": "interlock_failed"})
+        self._fallen = Fault(FaultCode.EXCEPTION, f"the interlock: {_told(error)}", now_s)
+        return self._fallen
+
+
+def _flashing(aspects: Mapping[str, Aspect]) -> Decision:
+    return Decision(aspects=aspects, mode=SignalMode.FLASH, interval=Interval.FLASH)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,240 @@
+"""Reads the lights' configuration and tells everything that is wrong with it, each with file, line, key and value.
+
+`STOPLINE_SIGNALS__` and the path of a setting in capitals, parts joined by `__`, overrides one value:
+`STOPLINE_SIGNALS__MQTT__PASSWORD`, `STOPLINE_SIGNALS__STATE_DIR`.
+"""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from common.junction import Junction
+from common.junction_checks import faults as junction_faults
+from edge_agent.config.faults import ConfigError, Fault
+from edge_agent.config.toml_lines import line_numbers, line_of
+from edge_agent.drivers.heads.wiring import head_faults, wiring_faults
+from edge_agent.redact import redact
+from edge_agent.signals.config import HeadSettings, SignalsConfig, wiring_of
+from edge_agent.signals.reading import Flaw, Loc, get, near, read_struct
+
+PREFIX = "STOPLINE_SIGNALS__"
+_SEPARATOR = "__"
+_Tree = dict[str, Any]
+_SECRET = re.compile("password|secret|token", re.IGNORECASE)
+
+
+class _Source:
+    """One file: its tree, and where things stand in it."""
+
+    def __init__(self, path: Path, tree: _Tree, lines: Mapping[Loc, int]) -> None:
+        self.path, self.tree, self._lines = path, tree, lines
+        self.origins: dict[Loc, str] = {}
+
+    def fault(self, loc: Loc, message: str) -> Fault:
+        """A mistake at `loc`, in words."""
+        source, line = str(self.path), line_of(self._lines, loc)
+        if loc in self.origins:
+            source, line = f"environment variable {self.origins[loc]}", None
+        value = get(self.tree, loc)
+        shown = None if value is None or isinstance(value, dict) else _shown(loc, value)
+        return Fault(source, line, _key_text(loc, self.tree), shown, message)
+
+
+def load_signals_config(path: Path, environ: Mapping[str, str] = os.environ) -> SignalsConfig:
+    """The configuration in `path`, with its junction, and paths that do not depend on where a program runs.
+
+    Raises:
+        ConfigError: with all that is wrong.
+    """
+    source = _read(path, f"make one; systemd/examples/signals.toml is a sample, copy it to {path}")
+    faults = list(_override(source, environ))
+    config, flaws = read_struct(SignalsConfig, source.tree)
+    faults += [source.fault(*flaw) for flaw in flaws]
+    junction, junction_source, more = _junction(source)
+    faults += more
+    if config is not None:
+        faults += [source.fault(loc, text) for loc, text in _heads_flaws(config, junction)]
+    if junction is not None:
+        prefix: Loc = ("junction",) if junction_source is source else ()
+        faults += [junction_source.fault((*prefix, *loc), text) for loc, text in _junction_flaws(junction)]
+    if faults or config is None:
+        raise ConfigError(faults)
+    folder = path.resolve().parent
+    return msgspec.structs.replace(
+        config,
+        junction=junction,
+        junction_file=None,
+        state_dir=_beside(folder, config.state_dir),
+        socket=_beside(folder, config.socket),
+        heads=msgspec.structs.replace(
+            config.heads, record=config.heads.record and _beside(folder, config.heads.record)
+        ),
+    )
+
+
+def _beside(folder: Path, path: str) -> str:
+    return str(folder / Path(path).expanduser())
+
+
+# --- files -------------------------------------------------------------------------------------------------------
+
+
+def _read(path: Path, mend: str) -> _Source:
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _whole(path, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except FileNotFoundError as error:
+        raise _whole(path, f"there is no such file; {mend}") from error
+    except PermissionError as error:
+        raise _whole(path, "may not be read by this user; give its group access (chgrp, chmod 640)") from error
+    except OSError as error:
+        raise _whole(path, f"cannot be read: {error.strerror}") from error
+    return _parse_json(text, path) if path.suffix == ".json" else _parse_toml(text, path)
+
+
+def _parse_toml(text: str, path: Path) -> _Source:
+    try:
+        return _Source(path, tomllib.loads(text), line_numbers(text))
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        number = int(found[1]) if found else len(text.splitlines())
+        raise _whole(path, f"is not TOML: {str(error).split(' (at ')[0]}", number) from error
+
+
+def _parse_json(text: str, path: Path) -> _Source:
+    try:
+        tree = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _whole(path, f"is not JSON: {error.msg}", error.lineno) from error
+    if not isinstance(tree, dict):
+        raise _whole(path, "must be a JSON object: {...}")
+    return _Source(path, tree, {})
+
+
+def _whole(path: Path, message: str, line: int | None = None) -> ConfigError:
+    return ConfigError([Fault(str(path), line, "", None, message)])
+
+
+# --- the junction ------------------------------------------------------------------------------------------------
+
+
+def _junction(source: _Source) -> tuple[Junction | None, _Source, list[Fault]]:
+    """The junction and the file that it comes from. What is wrong with it in the configuration itself is told by
+    whoever checks that whole."""
+    named, inside = source.tree.get("junction_file"), source.tree.get("junction")
+    if (named is None) == (inside is None):
+        text = "give one of the two: the junction in this file, or junction_file" if inside else "is missing"
+        return None, source, [source.fault(("junction",), f'{text} ([junction], or junction_file = "...")')]
+    if inside is not None:
+        return read_struct(Junction, inside)[0], source, []
+    if not isinstance(named, str):
+        return None, source, []
+    path = source.path.resolve().parent / Path(named).expanduser()
+    try:
+        other = _read(path, f"copy it there, or mend junction_file in {source.path}")
+    except ConfigError as error:
+        return None, source, error.faults
+    junction, flaws = read_struct(Junction, other.tree)
+    return junction, other, [other.fault(*flaw) for flaw in flaws]
+
+
+def _junction_flaws(junction: Junction) -> Iterator[Flaw]:
+    for fault in junction_faults(junction):
+        yield _loc(fault.path), fault.message
+    try:
+        ZoneInfo(junction.timezone)
+    except (OSError, ValueError):
+        yield ("timezone",), "is no time zone that this machine knows; give one as Europe/Berlin or Asia/Kolkata"
+
+
+def _loc(path: str) -> Loc:
+    """`movements[2].yellow_s` in parts."""
+    return tuple(int(part) if part.isdigit() else part for part in re.findall(r"[^.\[\]]+", path))
+
+
+# --- the heads ---------------------------------------------------------------------------------------------------
+
+
+def _heads_flaws(config: SignalsConfig, junction: Junction | None) -> Iterator[Flaw]:
+    heads = config.heads
+    if heads.driver == "lanes" and config.mqtt is None:
+        yield ("mqtt",), "is missing: the lanes' Pis are reached through a broker"
+    if heads.driver != "gpio":
+        return
+    wiring = wiring_of(heads)
+    for place, text in wiring_faults(wiring, accept_active_low_greens=heads.accept_active_low_greens):
+        yield ("heads", *_as_written(heads.lamps, place)), text
+    if junction is None:
+        return
+    for place, text in head_faults(wiring, junction):
+        yield ("heads", *place), text
+    names = [movement.name for movement in junction.movements]
+    for name in heads.lamps:
+        if name not in names:
+            yield ("heads", "lamps", name), f"the junction has no such movement{near(name, names)}"
+
+
+def _as_written(lamps: Mapping[str, HeadSettings], place: tuple[str, ...]) -> Loc:
+    """The place as it stands in the file, where a lamp may be a bare number."""
+    if len(place) == 4 and isinstance(getattr(lamps[place[1]], place[2]), int):
+        return place[:3]
+    return place
+
+
+# --- overrides ---------------------------------------------------------------------------------------------------
+
+
+def _override(source: _Source, environ: Mapping[str, str]) -> Iterator[Fault]:
+    """Put values from the environment into the tree."""
+    for variable, text in sorted(environ.items()):
+        if not variable.startswith(PREFIX):
+            continue
+        loc = tuple(variable.removeprefix(PREFIX).lower().split(_SEPARATOR))
+        inner: Any = source.tree
+        for part in loc[:-1]:
+            inner = inner.setdefault(part, {}) if isinstance(inner, dict) else None
+        if not isinstance(inner, dict) or isinstance(inner.get(loc[-1]), dict | list):
+            yield Fault(f"environment variable {variable}", None, "", None, "leads to no single setting")
+            continue
+        inner[loc[-1]] = _from_text(text)
+        source.origins[loc] = variable
+
+
+def _from_text(text: str) -> Any:
+    """A number or a truth value where it looks like one, text else."""
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, KeyError):
+        return text
+    return value if isinstance(value, int | float) else text
+
+
+# --- words -------------------------------------------------------------------------------------------------------
+
+
+def _key_text(loc: Loc, tree: _Tree) -> str:
+    """`junction.movements[north].yellow_s`; a table without a name is told by its number from 1."""
+    text = ""
+    for length, part in enumerate(loc, start=1):
+        if isinstance(part, int):
+            item = get(tree, loc[:length])
+            name = item.get("name") if isinstance(item, dict) else None
+            text += f"[{name if isinstance(name, str) and name else f'#{part + 1}'}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def _shown(loc: Loc, value: object) -> str:
+    if any(isinstance(part, str) and _SECRET.search(part) for part in loc):
+        return "***"
+    text = redact(json.dumps(value, default=str, ensure_ascii=False))
+    return text if len(text) <= 120 else f"{text[:117]}..."

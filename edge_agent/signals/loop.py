@@ -1,0 +1,97 @@
+"""When the next step is due: absolute deadlines on the monotonic clock, and how late steps were.
+
+A step that takes long does not shift those after it; deadlines that passed meanwhile are left out.
+While it waits, the loop takes in the process's signals, so that none interrupts a step.
+"""
+
+import signal
+import time
+from array import array
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+
+STEP_S = 0.1
+_BUCKET_S = 0.0001
+_N_BUCKETS = 5000
+"""Half a second; what is later is kept as such, and as `worst_s`."""
+
+
+class Lateness:
+    """How late steps were, in constant memory: to a tenth of a millisecond, up to half a second."""
+
+    def __init__(self) -> None:
+        self._counts = array("L", bytes((_N_BUCKETS + 1) * array("L").itemsize))
+        self.n = 0
+        self.worst_s = 0.0
+
+    def add(self, late_s: float) -> None:
+        """One more step."""
+        self._counts[min(max(0, int(late_s / _BUCKET_S)), _N_BUCKETS)] += 1
+        self.n += 1
+        self.worst_s = max(self.worst_s, late_s)
+
+    def quantile_s(self, share: float) -> float:
+        """So many of all steps were no later than this, to the next tenth of a ms; 0 before the first."""
+        wanted, seen = share * self.n, 0
+        for number, count in enumerate(self._counts):
+            seen += count
+            if count and seen >= wanted:
+                return min((number + 1) * _BUCKET_S, self.worst_s) if number < _N_BUCKETS else self.worst_s
+        return 0.0
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.__init__()  # type: ignore[misc]
+
+    def __str__(self) -> str:
+        p50, p99, p999 = (1000 * self.quantile_s(share) for share in (0.5, 0.99, 0.999))
+        return f"{self.n} steps, late by {p50:.1f} ms (p50), {p99:.1f} (p99), {p999:.1f} (p99.9), " + (
+            f"{1000 * self.worst_s:.1f} at worst"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A step is due.
+
+    Attributes:
+        now_s: monotonic, after the deadline.
+        late_s: by how much.
+        signals: that came since the last one.
+    """
+
+    now_s: float
+    late_s: float
+    signals: frozenset[int]
+
+
+Wait = Callable[[Collection[int], float], int | None]
+"""Waits for one of these signals, or so many seconds; which one came."""
+
+
+def wait_for_signal(signals: Collection[int], timeout_s: float) -> int | None:
+    """The signals must be blocked (`signal.pthread_sigmask`), in every thread."""
+    found = signal.sigtimedwait(signals, timeout_s)
+    return None if found is None else found.si_signo
+
+
+def ticks(
+    signals: Collection[int],
+    *,
+    step_s: float = STEP_S,
+    monotonic_s: Callable[[], float] = time.monotonic,
+    wait: Wait = wait_for_signal,
+) -> Iterator[Tick]:
+    """A tick at once, and then one every `step_s`, for as long as somebody asks."""
+    due_s = monotonic_s()
+    while True:
+        came = set[int]()
+        while True:
+            found = wait(signals, max(0.0, due_s - monotonic_s()))
+            if found is not None:
+                came.add(found)
+            elif (now_s := monotonic_s()) >= due_s:
+                break
+        late_s = now_s - due_s
+        yield Tick(now_s, late_s, frozenset(came))
+        due_s += step_s * (1 + int(late_s / step_s))

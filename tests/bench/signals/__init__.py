@@ -1,0 +1,1 @@
+"""Junctions, demand and traffic in SUMO, for the benchmark of green times."""
