@@ -32,7 +32,7 @@ inline head_on(s, e) {
   if
   :: s == H_RED && e == E_GRANTED -> s = H_GREEN
   :: s == H_RED && e == E_FLASH_TOLD -> s = H_FLASH
-  :: s == H_RED && e == E_DARK_TOLD -> s = H_DARK
+  :: s == H_RED && e == E_DARK_TOLD -> s = H_FLASH
   :: s == H_RED && e == E_LOST -> s = H_FLASH
   :: s == H_RED && e == E_FAULT -> s = H_FLASH
   :: s == H_GREEN && e == E_REFUSED -> s = H_YELLOW
