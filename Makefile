@@ -5,12 +5,13 @@
 #   make test     setup, the tests' servers, lint, all tests
 #   make bench    the benchmarks, one after the other; BENCH=outbox runs one
 #   make lint     ruff and mypy
+#   make verify   check the model of a junction of several Pis exhaustively (some minutes; wants spin)
 #   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
 #   make clean    remove .venv and caches; the data of the demo stays
 #
 # PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest.
 
-.PHONY: help setup demo test bench lint model clean servers test-tools
+.PHONY: help setup demo test bench lint verify model clean servers test-tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -47,6 +48,13 @@ lint: $(STAMP_DEV)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+
+verify: $(STAMP_DEV)
+	@missing=; \
+	command -v spin >/dev/null || missing="$$missing spin"; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	[ -z "$$missing" ] || .ci/packages $$missing
+	@$(BIN)/python -m tests.verify.leases
 
 model: $(STAMP_RUN)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[training]'

@@ -39,7 +39,7 @@ from edge_agent.link.spool import Spool
 from edge_agent.signals.agent_link import AgentLink, Sensed, in_words
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import SignalsConfig, wiring_of
-from edge_agent.signals.driving import Driven, Driving
+from edge_agent.signals.driving import Driven, Driving, ManyPis
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory, write_safely
 from edge_agent.signals.priority import settle
@@ -79,6 +79,11 @@ def run_signals(
     lock.take()
     try:
         heads = (open_heads or open_configured_heads)(config)
+        if config.lane is not None:
+            from edge_agent.signals.several_pis import run_lane
+
+            run_lane(config, heads, SIGNALS)
+            return
         try:
             daemon = Daemon(config, heads, load, lost)
             daemon.run()
@@ -101,10 +106,15 @@ def open_configured_heads(config: SignalsConfig) -> SignalHeads:
         from edge_agent.drivers.heads.gpio import GpioHeads
 
         return GpioHeads(wiring_of(config.heads))
+    if config.heads.driver == "lanes":
+        from edge_agent.signals.several_pis import open_lanes
+
+        return open_lanes(config)
     from edge_agent.drivers.heads.simulated import SimulatedHeads
 
     record = Path(config.heads.record) if config.heads.record else None
-    return SimulatedHeads([movement.name for movement in config.described.movements], record)
+    movements = [movement.name for movement in config.described.movements]
+    return SimulatedHeads([config.lane.movement] if config.lane else movements, record)
 
 
 class Daemon:
@@ -129,6 +139,7 @@ class Daemon:
             Aside("what sensors tell"),
             Aside("the lights' records"),
         )
+        self._for_lanes = Aside("what the lanes are told")
         self._clock: Clock | None = None
         self._spool: Spool | None = None
         self._link: AgentLink | None = None
@@ -217,10 +228,15 @@ class Daemon:
 
     def _hear(self, driving: Driving, now_s: float) -> list[Sensed]:
         """What sensors saw; orders are carried out."""
+        counted: list[Sensed] = []
+        if isinstance(self._heads, ManyPis):
+            counted = self._for_senses.do(
+                now_s, [], self._heads.sensed, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            )
         if self._link is None:
             # It could not be opened: another try, now and then.
             self._for_link.do(now_s, None, self._open_link)
-            return []
+            return counted
         sensed, asked = self._for_link.do(now_s, ([], []), self._link.poll)
         for peer, ask in asked:
             result = driving.order(ask.order, now_s)
@@ -234,10 +250,12 @@ class Daemon:
                 self._kept = Kept(self._kept.fault, standing)
                 self._memory.keep(self._kept)
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
-        return sensed
+        return [*counted, *sensed]
 
     def _tell(self, driven: Driven, lanes: Sequence[Lane] | None, sensed: Sequence[Sensed]) -> None:
         now_s = driven.now_s
+        if isinstance(self._heads, ManyPis):
+            self._for_lanes.do(now_s, None, self._heads.tell, driven)
         if self._recording is not None:
             told, passages = self._for_senses.do(now_s, ([], []), self._detectors.told, sensed, boot_ahead_ns())
             self._for_records.do(now_s, None, self._recording.step, driven, lanes, told, passages)

@@ -81,9 +81,7 @@ class Adaptive:
             n: float | None = lane.n_near
             has_way = weights[i] > 0.0
             goes = has_way and (
-                starting
-                or bool(lane.n_moving)
-                or (lane.headway_s is not None and lane.headway_s < passage_s)
+                starting or bool(lane.n_moving) or (lane.headway_s is not None and lane.headway_s < passage_s)
             )
             if n is None:
                 n, goes = self._unseen(situation, i, goes)

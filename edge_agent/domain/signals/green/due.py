@@ -1,8 +1,8 @@
 """Nobody waits longer than `max_red_s`: which stage has to be served now so that all deadlines hold."""
 
+from common.junction import Recall
 from edge_agent.domain.signals.green.topology import Service, Topology
 from edge_agent.domain.signals.steps import Situation
-from common.junction import Recall
 
 
 def is_called(service: Service, situation: Situation) -> bool:

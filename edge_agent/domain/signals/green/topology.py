@@ -139,9 +139,7 @@ def _change(
     )
 
 
-def _services(
-    junction: Junction, stages: list[list[Movement]], order: tuple[int, ...]
-) -> tuple[Service, ...]:
+def _services(junction: Junction, stages: list[list[Movement]], order: tuple[int, ...]) -> tuple[Service, ...]:
     """Of all movements that the plan serves at all."""
     index = {lane.name: i for i, lane in enumerate(junction.lanes)}
     found = []
