@@ -191,6 +191,17 @@ def test_the_agents_main_process_loads_no_vision_when_it_runs() -> None:
     assert told.stdout.split() == []
 
 
+LIGHTS_END = ("edge_agent.link.server", "edge_agent.link.spool", "edge_agent.link.handover")
+
+
+def test_the_lights_end_of_the_link_is_light() -> None:
+    """Their daemon has 30 MB; each of these would take a quarter of it, or more."""
+    heavy = {"asyncio", "pydantic", "numpy", "httpx", "importlib.resources"}
+    script = f"import sys, {', '.join(LIGHTS_END)}; print(*sorted({heavy!r} & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert told.stdout.split() == []
+
+
 @pytest.mark.parametrize(
     ("prefix", "extras"),
     [
