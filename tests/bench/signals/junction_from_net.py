@@ -175,7 +175,5 @@ def _conflicts(movements: list[_Movement]) -> tuple[tuple[str, str], ...]:
         (a.name, b.name)
         for i, a in enumerate(movements)
         for b in movements[i + 1 :]
-        if not any(
-            x in GREEN_SAMPLES and y in GREEN_SAMPLES for x, y in zip(a.pattern, b.pattern, strict=True)
-        )
+        if not any(x in GREEN_SAMPLES and y in GREEN_SAMPLES for x, y in zip(a.pattern, b.pattern, strict=True))
     )
