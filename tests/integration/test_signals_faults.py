@@ -44,7 +44,7 @@ from tests.servers.fake_chip.chip import Chip
 FLASH_WITHIN_S = 0.45
 BUSY_S = 1.0
 """So much later things may be on a machine with other work; the bound itself is looked at by the bench."""
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 
 
 class Place:
@@ -313,7 +313,7 @@ def played(scenario: Callable[[Place], None], folder: Path, number: int) -> None
 
 def test_whatever_goes_wrong_the_lights_are_safe(tmp_path: Path) -> None:
     scenarios = dict(SCENARIOS)
-    if not FAKETIME.exists():
+    if FAKETIME is None:
         del scenarios["the clock"]
     failed = []
     with ThreadPoolExecutor(len(scenarios)) as pool:
