@@ -127,6 +127,7 @@ def test_whoever_is_in_a_band_meets_green_only(stops: list[Stop]) -> None:
         ([stop("a", 0.0, 30.0, 30.0), stop("b", 0.0, 30.0, 30.0)], 60.0, "b lies at 0 m"),
         ([stop("a", 0.0, 30.0, 30.0), stop("b", 9.0, 30.0, 70.0)], 60.0, "b: a green back of 70 s"),
         ([stop("a", 0.0, 30.0, 30.0), stop("b", 9.0, 30.0, 30.0)], 0.0, "cycle of 0 s"),
+        ([stop("a", 0.0, 30.0, 30.0), stop("b", float("inf"), 30.0, 30.0)], 60.0, "b: at_m is inf"),
     ],
 )
 def test_a_road_that_is_none(stops: list[Stop], cycle_s: float, told: str) -> None:

@@ -11,6 +11,7 @@ these terms. And as `u` goes round, all `d` grow alike, so the best is where som
 where some `d` is 0, or, where the bands are to be balanced, where a bound of one meets a bound of the other.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -303,6 +304,8 @@ def _check(stops: Sequence[Stop], cycle_s: float, aim: Aim) -> None:
                 f"{stop.name} lies at {stop.at_m:g} m, which is not beyond {before.name} ({before.at_m:g} m)"
             )
     for stop in stops:
+        if not math.isfinite(stop.at_m):
+            raise TimingError(f"{stop.name}: at_m is {stop.at_m:g}; it must be a place on the road")
         for way, green in (("out", stop.out), ("back", stop.back)):
             if not 0.0 < green.length_s <= cycle_s:
                 raise TimingError(
