@@ -366,11 +366,11 @@ class Spool:
         for kind in DROP_CLASSES:
             while file.is_well_filled() and (n := file.drop_some(kind, keep)):
                 self._n_dropped += n
-        logger.warning(
-            "the spool is full: %d of the lights' records were dropped; is the agent running?",
-            self._n_dropped - n_before,
-            extra={"action": "spool_full"},
-        )
+        if n := self._n_dropped - n_before:
+            extra = {"action": "spool_full"}
+            logger.warning(
+                "the spool is full: %d of the lights' records were dropped; is the agent running?", n, extra=extra
+            )
 
     def _refill(self) -> None:
         """Read ahead, where the caller is near the end of what is at hand."""

@@ -157,8 +157,17 @@ class SpoolFile:
         self._db.close()
 
     def live_bytes(self) -> int:
-        """Bytes of the file in use; free pages inside it are not."""
-        return (self._pragma("page_count") - self._pragma("freelist_count")) * PAGE_BYTES
+        """Bytes of the file in use; free pages inside it are not.
+
+        Raises:
+            sqlite3.DatabaseError: that is more than there is: the file is damaged. Records must not be dropped for
+                want of room then.
+        """
+        n_pages, n_free = self._pragma("page_count"), self._pragma("freelist_count")
+        names = (self.path, self.path.with_name(self.path.name + "-wal"))
+        if n_free > n_pages or n_pages * PAGE_BYTES > sum(p.stat().st_size for p in names if p.exists()):
+            raise sqlite3.DatabaseError(f"the file does not hold the {n_pages} pages that it tells of")
+        return (n_pages - n_free) * PAGE_BYTES
 
     def is_full(self) -> bool:
         """Whether something has to be dropped."""

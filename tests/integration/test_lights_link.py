@@ -117,8 +117,12 @@ def test_orders_when_nobody_is_there_or_the_words_are_wrong(tmp_path: Path, ligh
         assert absent.returncode == 1
         assert advice in absent.stderr
         assert "systemctl status stopline-signals" in absent.stderr
-    config = write_config(tmp_path, signals={"sokcet": path})
+    config = tmp_path / "broken.toml"
     assert agent("lights", "status", "--config", config).returncode == EXIT_CONFIG
+    config.write_text("socket =")
+    assert agent("lights", "status", "--config", config).returncode == EXIT_CONFIG
+    config.write_text('junction = "j.toml"\nsocket = "here.sock"')
+    assert str(tmp_path / "here.sock") in agent("lights", "status", "--config", config).stderr
     config = write_config(tmp_path, signals={"socket": path})
     checked = agent("check", "--offline", "--config", config)
     assert checked.returncode == 1

@@ -175,6 +175,29 @@ def test_a_damaged_file_is_moved_aside_and_told(tmp_path: Path, damage: str) -> 
     assert (tmp_path / "spool.db.damaged1").read_bytes() == content
 
 
+def test_a_file_that_breaks_while_in_use_is_moved_aside_too(tmp_path: Path) -> None:
+    path, n = tmp_path / "spool.db", 8000
+    with spooling(path) as spool:
+        put_many(spool, 1, n)  # more than is cached
+        until(lambda: not spool._queue and not spool._pending)
+        name = spool.name
+        for file in (path, path.with_name("spool.db-wal")):
+            file.write_bytes(b"\xa5" * file.stat().st_size)
+        last = 0
+
+        def read_on() -> None:
+            nonlocal last
+            rows = spool.after(last, 50)
+            last = rows[-1].no if rows else last
+
+        until(lambda: spool.name != name, read_on)
+        spool.put(event(n + 1), stamp_at(n + 1))
+        rows = taken_out(spool, 2)
+    assert isinstance(rows[0].record, Gap)
+    assert rows[0].record.reason is GapReason.OUTBOX_CORRUPT
+    assert rows[1].record == event(n + 1)
+
+
 def test_a_spool_that_was_put_back_begins_anew_and_loses_nothing_new(tmp_path: Path) -> None:
     path, older = tmp_path / "spool.db", tmp_path / "older.db"
     with spooling(path) as spool:
