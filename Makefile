@@ -5,12 +5,13 @@
 #   make test     setup, the tests' servers, lint, all tests
 #   make bench    the benchmarks, one after the other; BENCH=outbox runs one
 #   make lint     ruff and mypy
+#   make verify   check the model of a junction of several Pis exhaustively (some minutes; wants spin)
 #   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
 #   make clean    remove .venv and caches; the data of the demo stays
 #
 # PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest.
 
-.PHONY: help setup demo test bench lint model clean servers test-tools
+.PHONY: help setup demo test bench lint verify model clean servers test-tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -48,6 +49,13 @@ lint: $(STAMP_DEV)
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
+verify: $(STAMP_DEV)
+	@missing=; \
+	command -v spin >/dev/null || missing="$$missing spin"; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	[ -z "$$missing" ] || .ci/packages $$missing
+	@$(BIN)/python -m tests.verify.leases
+
 model: $(STAMP_RUN)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[training]'
 	@$(BIN)/python -m edge_agent.training.train edge_agent/models/street.onnx --minutes $(or $(MINUTES),8)
@@ -68,6 +76,7 @@ test-tools:
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
+	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	[ -z "$$missing" ] || .ci/packages $$missing || true
 
 $(STAMP_RUN): pyproject.toml | $(VENV)/.checkout
