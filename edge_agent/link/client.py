@@ -123,6 +123,11 @@ class LightsLink:
 
     # For others in the agent
 
+    @property
+    def view(self) -> LightsView:
+        """What is known of the lights."""
+        return self._view
+
     def tell(self, message: Crossing | Presence | SensorState) -> bool:
         """Say what a sensor sees. False: the lights' daemon is not there, or does not listen."""
         if self._writer is None:
