@@ -195,7 +195,7 @@ def test_the_agents_main_process_loads_no_vision_when_it_runs() -> None:
     ("prefix", "extras"),
     [
         ("common", []),
-        ("edge_agent", ["agent", "vision"]),
+        ("edge_agent", ["agent", "vision", "rfid"]),
         ("collector", ["collector"]),
     ],
 )
