@@ -12,7 +12,16 @@ from typing import Self
 CAPABILITIES, CONFIG, SET_CONFIG, CLOSE = 1, 2, 3, 14
 ADD, DELETE, START, ENABLE, DISABLE = 20, 21, 22, 24, 25
 DELETE_ACCESS, REPORT, KEEPALIVE, EVENT, EVENTS_ON, ACK = 41, 61, 62, 63, 64, 72
-_ANSWER_OF = {SET_CONFIG: 13, CONFIG: 12, ADD: 30, DELETE: 31, START: 32, ENABLE: 34, DISABLE: 35, DELETE_ACCESS: 51}
+_ANSWER_OF = {
+    SET_CONFIG: 13,
+    CONFIG: 12,
+    ADD: 30,
+    DELETE: 31,
+    START: 32,
+    ENABLE: 34,
+    DISABLE: 35,
+    DELETE_ACCESS: 51,
+}
 _HEADER = struct.Struct("!HII")
 
 
@@ -50,10 +59,7 @@ def capabilities(n_antennas: int, powers_dbm: tuple[float, ...]) -> bytes:
 
 def tag_report(epc: bytes, antenna: int = 1, rssi_dbm: int | None = -50) -> bytes:
     """TagReportData as EPC-96 where it has 12 bytes, and as EPCData else."""
-    if len(epc) == 12:
-        inner = b"\x8d" + epc
-    else:
-        inner = parameter(241, struct.pack("!H", len(epc) * 8) + epc)
+    inner = b"\x8d" + epc if len(epc) == 12 else parameter(241, struct.pack("!H", len(epc) * 8) + epc)
     inner += b"\x81" + struct.pack("!H", antenna)
     if rssi_dbm is not None:
         inner += b"\x86" + struct.pack("!b", rssi_dbm)

@@ -229,5 +229,3 @@ class Chip:
         self.fifo = [sum(b << i for i, b in enumerate(shifted[k : k + 8])) for k in range(0, len(shifted), 8)]
         self.registers[CONTROL] = len(shifted) % 8
         self._raise(0x30)
-
-

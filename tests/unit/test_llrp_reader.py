@@ -51,6 +51,11 @@ def read_until(reader: LlrpReader, n: int) -> list[TagRead]:
     return found
 
 
+def read_on(reader: LlrpReader) -> None:
+    for _ in range(100):
+        assert reader.read(0.2) == []
+
+
 def test_tags_come_with_antenna_and_strength(double: LlrpReaderDouble, reader: LlrpReader) -> None:
     double.report(tag_report(EPC, 2, -61), tag_report(SHORT, 1, None))
     first, second = read_until(reader, 2)
@@ -84,9 +89,7 @@ def test_an_empty_report_is_no_tag(double: LlrpReaderDouble, reader: LlrpReader)
 
 
 @pytest.mark.parametrize(("power_dbm", "index"), [(None, 3), (29.9, 2), (5.0, 1)])
-def test_power_is_no_more_than_asked_for(
-    double: LlrpReaderDouble, power_dbm: float | None, index: int
-) -> None:
+def test_power_is_no_more_than_asked_for(double: LlrpReaderDouble, power_dbm: float | None, index: int) -> None:
     with contextlib.closing(LlrpReader("127.0.0.1", double.port, antennas=(1, 2), power_dbm=power_dbm)) as reader:
         reader.open()
     assert double.power_indices == [index, index]
@@ -106,8 +109,7 @@ def test_silence_is_told(double: LlrpReaderDouble) -> None:
     with contextlib.closing(LlrpReader("127.0.0.1", double.port, keepalive_s=0.05)) as reader:
         reader.open()
         with pytest.raises(TagError, match="has said nothing for"):
-            for _ in range(100):
-                assert reader.read(0.1) == []
+            read_on(reader)
 
 
 BAD: dict[str, tuple[Callable[[LlrpReaderDouble], None], str]] = {
@@ -128,8 +130,7 @@ def test_a_reader_that_fails_is_no_empty_road(double: LlrpReaderDouble, reader: 
     double.until(lambda: double.rospec_runs)
     do(double)
     with pytest.raises(TagError, match=told):
-        for _ in range(100):
-            reader.read(0.3)
+        read_on(reader)
 
 
 def test_another_reader_s_antenna_is_none_of_ours(double: LlrpReaderDouble, reader: LlrpReader) -> None:

@@ -1,9 +1,7 @@
 """The MFRC522 driver by way of the real library, on an emulated chip with cards in its field."""
 
 import random
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,28 +10,17 @@ from edge_agent.drivers.base import TagError
 from edge_agent.drivers.tags import iso14443
 from edge_agent.drivers.tags.mfrc522 import Mfrc522Reader
 from tests.servers.mfrc522_chip import Card, Chip, crc
+from tests.servers.spi_bench import spi_bench
 
-FAKE = Path(__file__).parents[1] / "servers/fake_spi"
 FOUR, OTHER = bytes.fromhex("DEADBE01"), bytes.fromhex("DEADBF01")
 SEVEN = bytes.fromhex("04A1B2C3D4E5F6")
 TEN = bytes.fromhex("04112233445566778899")
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The table with the chip on it; the real library is loaded anew on top of a false bus."""
-    monkeypatch.syspath_prepend(FAKE)
-    names = ("spidev", "RPi", "RPi.GPIO", "mfrc522", "mfrc522.MFRC522", "mfrc522.SimpleMFRC522")
-    before = {name: sys.modules.pop(name, None) for name in names}
-    import spidev
-
-    spidev.bench().chip = Chip()
-    yield spidev.bench()
-    for name in names:
-        sys.modules.pop(name, None)
-        module = before[name]
-        if module is not None:
-            sys.modules[name] = module
+def bench() -> Iterator[Any]:
+    with spi_bench() as bench:
+        yield bench
 
 
 @pytest.fixture
@@ -77,9 +64,7 @@ def test_an_empty_field_costs_few_transfers(chip: Chip, reader: Mfrc522Reader) -
 
 
 @pytest.mark.parametrize("frame_positions", [False, True])
-def test_several_cards_at_once_are_told_apart(
-    chip: Chip, reader: Mfrc522Reader, frame_positions: bool
-) -> None:
+def test_several_cards_at_once_are_told_apart(chip: Chip, reader: Mfrc522Reader, frame_positions: bool) -> None:
     chip.frame_positions = frame_positions
     chosen = random.Random(7)
     for round_ in range(40):
@@ -119,7 +104,7 @@ def test_a_chip_that_is_not_there_is_told(chip: Chip, fault: str, told: str) -> 
 
 def test_a_bus_that_garbles_is_told(chip: Chip) -> None:
     chip.fault = "garbles"
-    with pytest.raises(TagError, match="garbles.*shorten the wires"):
+    with pytest.raises(TagError, match=r"garbles.*shorten the wires"):
         Mfrc522Reader().open()
 
 

@@ -50,9 +50,7 @@ def ask_for_bits(level: int, known: Sequence[int]) -> tuple[list[int], int]:
 
 def to_bytes(bits: Sequence[int]) -> list[int]:
     """Bytes of `bits`, the lowest bit of a byte first, as they go over the air."""
-    return [
-        sum(bit << i for i, bit in enumerate(bits[start : start + 8])) for start in range(0, len(bits), 8)
-    ]
+    return [sum(bit << i for i, bit in enumerate(bits[start : start + 8])) for start in range(0, len(bits), 8)]
 
 
 def to_bits(data: Iterable[int]) -> list[int]:

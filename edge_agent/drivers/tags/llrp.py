@@ -152,7 +152,7 @@ class LlrpReader:
     def _settings(self) -> dict[str, Any]:
         return {
             "antennas": list(self._antennas),
-            "tx_power": {antenna: 0 for antenna in self._antennas},
+            "tx_power": dict.fromkeys(self._antennas, 0),
             "report_every_n_tags": 1,
             "tag_content_selector": _CONTENT,
             "keepalive_interval": round(self._keepalive_s * 1000),
@@ -241,7 +241,7 @@ class LlrpReader:
             return
         weak = {index: dbm for index, dbm in powers.items() if dbm <= self._power_dbm}
         index = max(weak, key=lambda i: weak[i]) if weak else min(powers, key=lambda i: powers[i])
-        client.config.tx_power = {antenna: index for antenna in self._antennas}
+        client.config.tx_power = dict.fromkeys(self._antennas, index)
 
     def _on_report(self, _: object, message: Any) -> None:
         tags = message.msgdict["RO_ACCESS_REPORT"]["TagReportData"]

@@ -315,8 +315,8 @@ class Mfrc522Reader:
         """The four bytes of one card on this level.
 
         Whether the chip counts the place where cards differ from the UID's beginning or from the answer's first
-        byte, its data sheet leaves open. If nobody answers to what was concluded, it is the other way, and the look
-        begins anew.
+        byte, its data sheet leaves open. If nobody answers to what was concluded, it is the other way, and the
+        look begins anew.
         """
         known: list[int] = []
         for _ in range(33):
