@@ -1,8 +1,8 @@
 """From readings of tags to passages of vehicles: who waits on the reader passes it once.
 
 A tag is *there* while its readings follow each other within `gap_s`. When it has not been read for that long it
-has left, and is told: a `Passage`. It is then *held* for `rearm_s` after its last reading: reflections, or a vehicle
-that creeps on in the queue, are the same passage still. Too few readings are a ghost: a stray answer from another
+has left, and is told: a `Passage`. It is then *held* for `rearm_s` after its last reading: reflections, or who
+creeps on in the queue, are the same passage still. Too few readings are a ghost: a stray answer from another
 lane. A tag that several antennas read belongs to the one that heard it loudest.
 
 Time that was not measured proves nothing, neither that a tag left nor that it was away for long: `blind` takes it

@@ -18,7 +18,7 @@ import cv2
 
 from common.codes import Direction
 from edge_agent.cameras.messages import CameraJob, Shape, ZoneShape, decode_job
-from edge_agent.cameras.process import die_with_parent, give_way, make_detector, make_source
+from edge_agent.cameras.process import make_detector, make_source
 from edge_agent.counting import FrameResult, Pipeline
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.pacing import Pacer
@@ -54,6 +54,7 @@ _HEAT_S = 2.0
 _AGAIN_S = 3.0
 _SILENCE_S = 15.0
 """A source that gives no picture for so long is opened again."""
+from edge_agent.process_manners import die_with_parent, give_way
 
 
 class Ended(Exception):
