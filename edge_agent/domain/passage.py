@@ -163,11 +163,10 @@ class PassageCounter:
         for tag in self._tags.values():
             tag.quiet_s += span_s
 
-    def finish(self) -> list[Passage]:
-        """Nothing more comes. Who is there is told."""
+    def settle(self) -> list[Passage]:
+        """Nothing comes for now, or any more: who is there is told, and held."""
         there = [epc for epc, tag in self._tags.items() if not tag.told]
         done = [passage for epc in there if (passage := self._leave(epc)) is not None]
-        self._tags.clear()
         return sorted(done, key=lambda passage: passage.t_s)
 
     def _take(self, read: Reading, t_s: float) -> None:

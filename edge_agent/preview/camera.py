@@ -44,6 +44,7 @@ from edge_agent.preview.messages import (
     decode_order,
     encode_news,
 )
+from edge_agent.process_manners import die_with_parent, give_way
 
 SHOW_FPS = 8.0
 """Pictures a second that are drawn and coded at most."""
@@ -54,7 +55,6 @@ _HEAT_S = 2.0
 _AGAIN_S = 3.0
 _SILENCE_S = 15.0
 """A source that gives no picture for so long is opened again."""
-from edge_agent.process_manners import die_with_parent, give_way
 
 
 class Ended(Exception):

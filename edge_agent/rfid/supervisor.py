@@ -1,8 +1,8 @@
 """Keeps one reader's process alive, and makes passages of its readings.
 
 Whatever happens to the process, all of the reader's time is accounted for, as a camera's is: measured time by
-`frames` blocks, as far as the process proved that the reader was well, and the rest by gaps. What is concluded from
-readings lives here, so a process that dies in the middle of a passage does not make two of it.
+`frames` blocks, as far as the process proved that the reader was well, and the rest by gaps. What is concluded
+from readings lives here, so a process that dies in the middle of a passage does not make two of it.
 """
 
 import asyncio
@@ -99,8 +99,6 @@ class ReaderSupervisor:
             self._view.restarts += 1
             # Jitter, no secret.
             await self._pause(retry_delay_s(self._failures, self._params, random.random()), stop)
-        for passage in self._counter.finish():
-            await self._tell(passage)
         if self._reason is not None:
             await self._gap_until(self._clock.stamp().boottime_ns)
         self._view.state, self._view.detail, self._view.fps = "stopped", "", None
@@ -131,6 +129,8 @@ class ReaderSupervisor:
                 self._view.pid = None
             status = await child.wait()
         await self._close_block()
+        for passage in self._counter.settle():
+            await self._tell(passage)
         if isinstance(ending, Failed):
             await self._fail(ending.message)
         elif isinstance(ending, Finished) and ending.over:

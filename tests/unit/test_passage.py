@@ -119,6 +119,14 @@ def test_a_reader_that_was_blind_does_not_make_two_of_one() -> None:
     assert counter.update(reads("AA", 621, 621.2), 630.0) == []
 
 
+def test_who_is_there_when_the_reader_fails_is_told_once() -> None:
+    counter = PassageCounter(PARAMS)
+    counter.update(reads("AA", 10, 10.2), 10.5)
+    assert [passage.epc for passage in counter.settle()] == ["AA"]
+    counter.blind(60.0)
+    assert counter.update(reads("AA", 70.6, 70.8), 90.0) == []
+
+
 def test_a_clock_that_goes_back_is_held() -> None:
     counter = PassageCounter(PARAMS)
     counter.update(reads("AA", 100, 100.2), 100.5)
@@ -175,7 +183,7 @@ def test_histories_are_counted_as_they_were(
         part = readings[start : start + batch]
         done += counter.update(part, part[-1].t_s)
     done += counter.update([], readings[-1].t_s + 60)
-    assert counter.finish() == []
+    assert counter.settle() == []
     assert sorted(p.epc for p in done) == sorted(epc for epc, _, _ in truth)
     for passage in done:
         assert passage.first_s <= passage.t_s <= passage.last_s
@@ -195,5 +203,5 @@ def test_how_readings_are_handed_over_does_not_matter(
         for start in range(0, len(readings), batch):
             part = readings[start : start + batch]
             done += counter.update(part, part[-1].t_s)
-        found.append(sorted((p.epc, p.t_s, p.n_reads) for p in [*done, *counter.finish()]))
+        found.append(sorted((p.epc, p.t_s, p.n_reads) for p in [*done, *counter.settle()]))
     assert found[0] == found[1]
