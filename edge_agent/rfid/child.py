@@ -95,6 +95,14 @@ class ReaderChild:
         await self._listener
         return status
 
+    async def end(self, patience_s: float = 3.0) -> None:
+        """Have it stop the reader and end. What it still says is not heard."""
+        self.ask_to_end()
+        with contextlib.suppress(TimeoutError, ReaderGarbled):
+            async with asyncio.timeout(patience_s):
+                while not self.ended:
+                    await self.receive(patience_s)
+
     async def __aenter__(self) -> Self:
         return self
 

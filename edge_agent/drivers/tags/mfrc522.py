@@ -86,7 +86,11 @@ class Mfrc522Reader:
             )
         except ImportError as error:
             raise TagError(f"{error}; install the extra: pip install 'stopline[rfid]'") from error
-        except (OSError, RuntimeError, ValueError) as error:
+        except RuntimeError as error:
+            raise TagError(
+                f"{self._name}: {error}; is this a Pi? On a Pi 5, have rpi-lgpio in the place of RPi.GPIO"
+            ) from error
+        except (OSError, ValueError) as error:
             raise TagError(f"{self._name}: {error}; {MEND}") from error
         try:
             self._check_echo()
