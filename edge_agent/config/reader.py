@@ -135,7 +135,7 @@ class ReaderSettings(Section):
     def sources(self) -> dict[int, str]:
         """The name that each antenna counts under."""
         names = {antenna.number: antenna.name for antenna in self.antennas} or {1: self.name}
-        return {**names, **dict.fromkeys(self.order, names[self.order[0]])}
+        return names | dict.fromkeys(self.order, names[self.order[0]]) if self.order else names
 
     @property
     def options(self) -> ReaderOptions:
