@@ -88,6 +88,8 @@ class LaneFuser:
         if found.faults:
             self._disagree.add(plan.name)
             level, action, words = "warning", "fusion_disagrees", "; ".join(found.faults)
+        elif found.n_both + found.n_tags_only < plan.params.min_n:
+            level, action, words = "info", "fusion_check", "too few vehicles with tags to judge by"
         else:
             self._disagree.discard(plan.name)
             level, action, words = "info", "fusion_agrees" if was_bad else "fusion_check", "the two agree"
