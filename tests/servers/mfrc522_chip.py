@@ -71,9 +71,10 @@ class Card:
             return self._fall_back()
         return self._select(data) if data[1] == 0x70 else self._anticollision(data[1], bits[16:])
 
-    def _fall_back(self) -> None:
+    def _fall_back(self) -> list[int] | None:
         """What it does not expect: back to where it was woken, without an answer."""
         self.state = "halted" if self.was_halted else "idle"
+        return None
 
     def _request(self, code: int) -> list[int] | None:
         if self.state in ("ready", "active"):

@@ -7,7 +7,8 @@ OUT, IN = 0, 1
 
 
 def getmode() -> int | None:
-    return spidev.bench().pin_mode
+    mode: int | None = spidev.bench().pin_mode
+    return mode
 
 
 def setmode(mode: int) -> None:
