@@ -9,7 +9,7 @@ import pytest
 from edge_agent.drivers.base import TagError
 from edge_agent.drivers.tags import iso14443
 from edge_agent.drivers.tags.mfrc522 import Mfrc522Reader
-from tests.servers.mfrc522_chip import Card, Chip, crc
+from tests.servers.mfrc522_chip import T_MODE, Card, Chip, crc
 from tests.servers.spi_bench import spi_bench
 
 FOUR, OTHER = bytes.fromhex("DEADBE01"), bytes.fromhex("DEADBF01")
@@ -76,6 +76,23 @@ def test_several_cards_at_once_are_told_apart(chip: Chip, reader: Mfrc522Reader,
         assert found == {uid.hex().upper() for uid in together}
 
 
+@pytest.mark.parametrize("frame_positions", [False, True])
+def test_cards_that_differ_twice_are_told_apart_however_the_chip_counts(
+    chip: Chip, reader: Mfrc522Reader, frame_positions: bool
+) -> None:
+    """The second place, counted from the answer's first byte, could be one counted from the UID's beginning."""
+    chip.frame_positions = frame_positions
+    together = ["11023344", "11033344", "1103B344"]
+    chip.cards = [Card(bytes.fromhex(uid)) for uid in together]
+    assert uids(reader) == together
+
+
+@pytest.mark.parametrize("state", ["ready", "active", "halted"])
+def test_a_card_that_was_left_in_the_middle_is_read(chip: Chip, reader: Mfrc522Reader, state: str) -> None:
+    chip.cards = [Card(FOUR, state=state)]
+    assert uids(reader) == ["DEADBE01"]
+
+
 @pytest.mark.parametrize("fault", ["bad_check", "bad_crc", "deaf"])
 def test_a_damaged_answer_is_no_card(
     chip: Chip, reader: Mfrc522Reader, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -134,6 +151,12 @@ def test_a_chip_that_lost_its_settings_is_no_empty_field(chip: Chip, reader: Mfr
     assert uids(reader) == [SEVEN.hex().upper()]
 
 
+def test_a_chip_whose_timer_is_not_set_is_told(chip: Chip, reader: Mfrc522Reader) -> None:
+    chip.registers[T_MODE] = 0
+    with pytest.raises(TagError, match="lost its settings"):
+        reader.read(0.0)
+
+
 def test_no_bus_is_told_with_its_mend(bench: Any) -> None:
     with pytest.raises(TagError, match=r"/dev/spidev1\.0.*dtparam=spi=on"):
         Mfrc522Reader(bus=1).open()
@@ -181,3 +204,13 @@ def test_check_bytes() -> None:
     for n_bytes in range(20):
         data = list(chosen.randbytes(n_bytes))
         assert list(iso14443.crc_a(data)) == crc(data)
+
+
+def test_a_uid_with_a_wrong_check_byte_is_refused() -> None:
+    good = iso14443.to_bits([0xDE, 0xAD, 0xBE, 0xEF, 0xDE ^ 0xAD ^ 0xBE ^ 0xEF])
+    assert iso14443.level_of(good) == [0xDE, 0xAD, 0xBE, 0xEF]
+    for i in range(40):
+        with pytest.raises(iso14443.Garbled, match="check byte"):
+            iso14443.level_of([bit ^ (i == j) for j, bit in enumerate(good)])
+    with pytest.raises(iso14443.Garbled, match="39 bits"):
+        iso14443.level_of(good[1:])
