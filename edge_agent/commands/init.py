@@ -134,6 +134,10 @@ def _ask_all(tree: Tree, path: Path) -> None:
         _ask(question, tree, path)
     while tree.get("cameras") and not _is_simulated(tree) and _ask_line(tree, path):
         pass
+    if "readers" not in tree:
+        text = "Tag reader: mfrc522, llrp://192.168.1.20, or sim"
+        put = lambda t, a: t.update(readers=[{"name": "reader", "device": a}])  # noqa: E731
+        _ask(Question("readers", text, put, needed=False), tree, path)
 
 
 def _questions(tree: Tree) -> list[Question]:
@@ -151,10 +155,6 @@ def _questions(tree: Tree) -> list[Question]:
         text = "Camera: rtsp://..., /dev/video0, a video, a folder of pictures, or sim:road"
         put = lambda t, a: t.update(cameras=[{"name": "camera", "source": a}])  # noqa: E731
         questions.append(Question("cameras", text, put, needed=False))
-    if "readers" not in tree:
-        text = "Tag reader: mfrc522, llrp://192.168.1.20, or sim"
-        put = lambda t, a: t.update(readers=[{"name": "reader", "device": a}])  # noqa: E731
-        questions.append(Question("readers", text, put, needed=False))
     return questions
 
 
