@@ -108,11 +108,10 @@ class _Heard:
 
 @dataclass(slots=True)
 class _Tag:
-    """A tag that is there, or held."""
+    """A tag that is there."""
 
     quiet_s: float
     """Since when it has not been read, not counting time that was not measured."""
-    told: bool = False
     heard: dict[int, _Heard] = field(default_factory=dict)
 
     @property
@@ -131,7 +130,10 @@ class PassageCounter:
         self._params = params or PassageParams()
         if not 0 < self._params.gap_s <= self._params.rearm_s or self._params.min_reads < 1:
             raise ValueError("gap_s must be above 0, rearm_s at least gap_s, and min_reads at least 1")
-        self._tags: dict[str, _Tag] = {}
+        self._there: dict[str, _Tag] = {}
+        """By their last reading, oldest first."""
+        self._held: dict[str, float] = {}
+        """Tags that were told -> since when they have not been read; nearly in that order."""
         self._now_s = float("-inf")
         self.n_ghosts = 0
         """Tags with too few readings, so far."""
@@ -139,9 +141,7 @@ class PassageCounter:
     @property
     def present(self) -> tuple[str, ...]:
         """The tags that are there now, ghosts left out."""
-        return tuple(
-            epc for epc, tag in self._tags.items() if not tag.told and tag.n_reads >= self._params.min_reads
-        )
+        return tuple(epc for epc, tag in self._there.items() if tag.n_reads >= self._params.min_reads)
 
     def update(self, reads: Iterable[Reading], now_s: float) -> list[Passage]:
         """Take in readings up to `now_s`. Returns who has left, in order of their passing."""
@@ -160,47 +160,43 @@ class PassageCounter:
 
     def blind(self, span_s: float) -> None:
         """Nothing was measured for `span_s`, which end about now: that a tag was not read then says nothing."""
-        for tag in self._tags.values():
+        for tag in self._there.values():
             tag.quiet_s += span_s
+        self._held = {epc: quiet_s + span_s for epc, quiet_s in self._held.items()}
 
     def settle(self) -> list[Passage]:
         """Nothing comes for now, or any more: who is there is told, and held."""
-        there = [epc for epc, tag in self._tags.items() if not tag.told]
-        done = [passage for epc in there if (passage := self._leave(epc)) is not None]
+        done = [passage for epc in list(self._there) if (passage := self._leave(epc)) is not None]
         return sorted(done, key=lambda passage: passage.t_s)
 
     def _take(self, read: Reading, t_s: float) -> None:
-        tag = self._tags.get(read.epc)
-        if tag is None:
-            tag = self._tags[read.epc] = _Tag(t_s)
+        held_s = self._held.pop(read.epc, None)
+        if held_s is not None and t_s - held_s <= self._params.rearm_s:
+            self._held[read.epc] = max(held_s, t_s)
+            return
+        tag = self._there.pop(read.epc, None) or _Tag(t_s)
+        self._there[read.epc] = tag
         tag.quiet_s = max(tag.quiet_s, t_s)
-        if not tag.told:
-            heard = tag.heard.setdefault(read.antenna, _Heard(t_s, t_s, t_s))
-            heard.add(t_s, read.rssi_dbm)
+        tag.heard.setdefault(read.antenna, _Heard(t_s, t_s, t_s)).add(t_s, read.rssi_dbm)
 
     def _expire(self, now_s: float) -> list[Passage]:
-        """Who has left by `now_s`, and forget who has been away for long."""
+        """Who has left by `now_s`; and forget who has been away for long."""
         done: list[Passage] = []
-        for epc, tag in list(self._tags.items()):
-            quiet_s = now_s - tag.quiet_s
-            if tag.told and quiet_s > self._params.rearm_s:
-                del self._tags[epc]
-            elif not tag.told and quiet_s > self._params.gap_s:
-                passage = self._leave(epc)
-                done += [passage] if passage is not None else []
-                if quiet_s > self._params.rearm_s:
-                    self._tags.pop(epc, None)
+        while self._there and now_s - next(iter(self._there.values())).quiet_s > self._params.gap_s:
+            passage = self._leave(next(iter(self._there)))
+            done += [passage] if passage is not None else []
+        while self._held and now_s - next(iter(self._held.values())) > self._params.rearm_s:
+            del self._held[next(iter(self._held))]
         return done
 
     def _leave(self, epc: str) -> Passage | None:
-        tag = self._tags[epc]
+        tag = self._there.pop(epc)
         if tag.n_reads < self._params.min_reads:
             self.n_ghosts += 1
-            del self._tags[epc]
             return None
-        tag.told = True
+        self._held[epc] = tag.quiet_s
         antenna, nearest = max(tag.heard.items(), key=lambda item: item[1].weight)
-        passage = Passage(
+        return Passage(
             epc=epc,
             antenna=antenna,
             t_s=nearest.near_s,
@@ -210,8 +206,6 @@ class PassageCounter:
             rssi_dbm=nearest.loudest_dbm,
             direction=_direction(tag.heard, self._params.order),
         )
-        tag.heard = {}
-        return passage
 
 
 def _direction(heard: dict[int, _Heard], order: Sequence[int] | None) -> Direction:

@@ -69,6 +69,17 @@ class LaneFuser:
                 for listener in self.listeners:
                     listener(plan.name, crossing)
 
+    def states(self) -> dict[str, str]:
+        """Lane -> why it is not measured; empty where it is, which takes one of its sensors: the other then counts
+        alone."""
+        return {plan.name: self._trouble(plan) for plan, _ in self._lanes}
+
+    def _trouble(self, plan: LanePlan) -> str:
+        sensors = [self._views[name] for name in (plan.camera, plan.reader)]
+        if any(view.state == "ok" for view in sensors):
+            return ""
+        return "; ".join(f"{view.kind} {view.name}: {view.state}" for view in sensors)
+
     async def run(self) -> None:
         """Look which sensors measure, and compare them now and then, until cancelled."""
         now_s = self._now_s()

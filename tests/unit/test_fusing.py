@@ -125,6 +125,14 @@ def test_a_camera_that_does_not_measure_is_not_blamed(world: World) -> None:
     assert len(world.told) == 8, "but who it alone sees counts"
 
 
+def test_a_lane_is_measured_while_one_of_its_sensors_is(world: World) -> None:
+    assert world.fuser.states() == {"lane": ""}
+    world.views["cam"].state = "black"
+    assert world.fuser.states() == {"lane": ""}
+    world.views["gate"] = CameraView("gate", "unreachable", kind="reader")
+    assert world.fuser.states() == {"lane": "camera cam: black; reader gate: unreachable"}
+
+
 def test_a_listener_that_fails_costs_no_record(world: World) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError
