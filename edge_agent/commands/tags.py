@@ -144,7 +144,7 @@ async def _listen(
                 end_s = None if seconds is None else loop.time() + seconds
                 print(f"{plan.name}: {plan.job.options.device} answers; waiting for tags", file=sys.stderr)
             case Looked():
-                n += _print(plan, counter.update(message.seen, message.until_ns / 1e9), _clock)
+                n += _print(plan, counter.update(message.seen, message.now_ns / 1e9), _clock)
             case Failed():
                 return message.message, n
     return (f"{plan.name}: its process died: {child.last_words}" if child.ended and end_s else ""), n

@@ -135,6 +135,11 @@ class TagRead:
 class TagReader(Protocol):
     """Reads tags. One thread calls all methods; `open` may be called again after `close`, `close` twice."""
 
+    @property
+    def well_until_s(self) -> float:
+        """Up to when the reader is known to have been well (monotonic): that nothing was read till then says that
+        no tag was there. A reader that is only heard now and then is known to be well by its last word."""
+
     def open(self) -> None:
         """Begin to read. Blocks until the reader answers.
 

@@ -37,10 +37,11 @@ class TagSeen(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Looked(msgspec.Struct, frozen=True, tag="looked"):
-    """The reader was well until `until_ns`, and this is what it read since the last message. Sent at once when a
-    tag is there, and about once a second when none is: it proves the measurement."""
+    """The process goes on at `now_ns`, its reader was well until `well_ns`, and this was read since the message
+    before. Sent at once when a tag is there, and about once a second when none is."""
 
-    until_ns: int
+    now_ns: int
+    well_ns: int
     seen: tuple[TagSeen, ...] = ()
 
 

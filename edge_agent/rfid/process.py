@@ -60,21 +60,23 @@ def _read_on(reader: TagReader, send: Callable[[Message], None], stopping: Calla
             waiting += reader.read(_READ_S)
             now_s = time.monotonic()
             if now_s - told_s >= (_TELL_S if waiting else _BEAT_S):
-                send(_looked(waiting))
+                send(_looked(reader, waiting))
                 waiting, told_s = [], now_s
     except TagsEnded:
-        send(_looked(waiting))
+        send(_looked(reader, waiting))
         raise
-    send(_looked(waiting))
+    send(_looked(reader, waiting))
 
 
-def _looked(reads: Sequence[TagRead]) -> Looked:
-    """Readings on the machine's clock, which the driver's need not be: a recording played fast has its own."""
+def _looked(reader: TagReader, reads: Sequence[TagRead]) -> Looked:
+    """What is known by now, on the machine's clock."""
     now_ns, now_s = _boottime_ns(), time.monotonic()
-    return Looked(
-        now_ns,
-        tuple(TagSeen(r.epc, r.antenna, now_ns - int((now_s - r.t_s) * 1e9), r.rssi_dbm) for r in reads),
-    )
+
+    def on_clock(t_s: float) -> int:
+        return now_ns - int((now_s - t_s) * 1e9)
+
+    seen = tuple(TagSeen(read.epc, read.antenna, on_clock(read.t_s), read.rssi_dbm) for read in reads)
+    return Looked(now_ns, min(now_ns, on_clock(reader.well_until_s)), seen)
 
 
 def _boottime_ns() -> int:

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _NS = 1_000_000_000
 _BLOCK_NS = 10 * _NS
 _STALL_NS = 5 * _NS
-"""A process that proves nothing for so long, and then goes on, did not measure in between."""
+"""A process that says nothing for so long, and then goes on, did not measure in between."""
 _STEADY_NS = 60 * _NS
 _QUALITY_NS = 600 * _NS
 
@@ -82,6 +82,8 @@ class ReaderSupervisor:
         """Why nothing has been measured since; None: it is being measured."""
         self._proved_ns = self._accounted_ns
         """Up to here the reader is known to have been well."""
+        self._heard_ns = self._accounted_ns
+        """When its process last said something."""
         self._n_reads = 0
         self._quality_ns = self._accounted_ns
         self._failures = 0
@@ -190,18 +192,19 @@ class ReaderSupervisor:
         at_ns = max(at_ns, self._accounted_ns)
         self._counter.blind((at_ns - self._proved_ns) / _NS)
         await self._gap_until(at_ns)
-        self._reason, self._proved_ns = None, at_ns
+        self._reason, self._proved_ns, self._heard_ns = None, at_ns, at_ns
 
     async def _take_look(self, look: Looked) -> None:
-        if look.until_ns - self._proved_ns > _STALL_NS:
+        if look.now_ns - self._heard_ns > _STALL_NS:
             await self._close_block()
             self._reason = GapReason.READER_DOWN
-            await self._begin(look.until_ns)
-        span_ns = look.until_ns - self._proved_ns
-        self._proved_ns = max(self._proved_ns, look.until_ns)
+            await self._begin(look.now_ns)
+        span_ns = look.now_ns - self._heard_ns
+        self._heard_ns = max(self._heard_ns, look.now_ns)
+        self._proved_ns = max(self._proved_ns, look.well_ns)
         self._n_reads += len(look.seen)
         self._complaint = ""
-        for passage in self._counter.update(look.seen, self._proved_ns / _NS):
+        for passage in self._counter.update(look.seen, self._heard_ns / _NS):
             await self._tell(passage)
         if span_ns > 0:
             rate = len(look.seen) / (span_ns / _NS)
@@ -209,7 +212,7 @@ class ReaderSupervisor:
         self._view.dropped = self._counter.n_ghosts
         if self._proved_ns - self._accounted_ns >= _BLOCK_NS:
             await self._close_block()
-        await self._tell_state("ok", "", self._proved_ns)
+        await self._tell_state("ok", "", self._heard_ns)
 
     async def _tell(self, passage: Passage) -> None:
         """A passage becomes a count."""

@@ -154,6 +154,13 @@ def test_without_a_tag_it_comes_back_empty_in_time(rig: Rig) -> None:
     assert 0.09 < time.monotonic() - before_s < 10
 
 
+def test_it_is_known_to_be_well_by_what_it_read(rig: Rig) -> None:
+    rig.reader.open()
+    before_s = time.monotonic()
+    read_some(rig)
+    assert before_s <= rig.reader.well_until_s <= time.monotonic()
+
+
 @pytest.mark.parametrize("rig", HARDWARE, indirect=True)
 def test_two_tags_at_once(rig: Rig) -> None:
     rig.reader.open()

@@ -45,9 +45,10 @@ class WatchedReader:
                 await self.news.wait()
 
     async def until_measuring(self) -> None:
-        """Until it says so anew."""
-        self.view.fps = None
-        await self.until(lambda: self.view.state == "ok" and self.view.fps is not None)
+        """Until its reader gives a sign of life, after it was opened."""
+        before_ns = self.clock.stamp().boottime_ns
+        desk = self.supervisor
+        await self.until(lambda: self.view.state == "ok" and desk._proved_ns > max(before_ns, desk._accounted_ns))
 
     def account(self) -> list[str]:
         """What of the reader's time was measured and what was not, in order and without repetitions; fails where

@@ -53,6 +53,7 @@ async def test_tags_are_counted_under_their_antennas_names(double: LlrpReaderDou
         await show(double, EPC)
         await show(double, OTHER, antenna=2)
         await reader.until(lambda: len(reader.tags) == 2)
+        await reader.until_measuring()
         assert reader.view.state == "ok"
     counts = {count.track: count for count in reader.of(Count)}
     left, right = counts[EPC.hex().upper()], counts["AB12CD34"]
@@ -74,6 +75,7 @@ async def test_a_reader_that_breaks_off_is_a_gap_and_no_second_passage(double: L
     async with watching(plan(double.url)) as reader:
         await show(double, EPC)
         await reader.until(lambda: reader.tags)
+        await reader.until_measuring()
         double.hang_up()
         await reader.until(lambda: reader.view.restarts == 1)
         await reader.until_measuring()
@@ -95,6 +97,7 @@ async def test_a_reader_that_is_not_there_and_comes(double: LlrpReaderDouble) ->
         double.__enter__()
         await show(double, EPC)
         await reader.until(lambda: reader.tags)
+        await reader.until_measuring()
     assert reader.account() == ["agent_down", "reader_down", "measured"]
     states = [record.state for record in reader.of(StreamQuality)]
     assert states[0] == "unreachable"
@@ -108,6 +111,7 @@ async def test_a_process_that_dies_or_hangs_is_started_again(
     async with watching(plan(double.url)) as reader:
         await show(double, EPC)
         await reader.until(lambda: reader.tags)
+        await reader.until_measuring()
         pid = reader.view.pid
         assert pid is not None
         os.kill(pid, how)

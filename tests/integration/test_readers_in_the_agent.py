@@ -1,6 +1,7 @@
 """Readers as a user has them: a file, and programs that are started with it."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from tests.integration.agent_helpers import RunningAgent, agent, exported
 from tests.servers.llrp_reader import LlrpReaderDouble, tag_report
 
+CHECKOUT = Path(__file__).parents[2]
 EPC = bytes.fromhex("E28011700000020A6E7C1234")
 
 
@@ -97,6 +99,18 @@ def test_tags_shows_what_passes_and_as_the_configuration_says(tmp_path: Path) ->
     assert "gate: sim:queue answers" in answer.stderr
     assert "  h1:" in answer.stdout
     assert "E280" not in answer.stdout
+
+
+def test_tags_reads_cards_by_the_real_library_in_its_process() -> None:
+    path = os.pathsep.join([str(CHECKOUT / "tests/servers/fake_spi"), str(CHECKOUT)])
+    found = agent(
+        "tags", "--reader", "mfrc522", "--seconds", "1", PYTHONPATH=path, FAKE_SPI_CARDS="04A1B2C3D4E5F6"
+    )
+    assert found.returncode == 0, found.stderr
+    assert "  04A1B2C3D4E5F6  antenna 1  " in found.stdout
+    empty = agent("tags", "--reader", "mfrc522", "--seconds", "1", PYTHONPATH=path)
+    assert empty.returncode == 1
+    assert "no MFRC522 at /dev/spidev0.0 (it reads 0xFF); check its seven wires" in empty.stderr
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -74,6 +75,7 @@ class LlrpReaderDouble:
         busy: another client has it.
         refuse: message kind -> words with which it is refused.
         mute: it takes connections, and says nothing at all.
+        silent: it does not say that it lives. Else it does, and more often than it is asked to.
         heard: kinds of the messages that came, in order.
         rospec_runs: whether it reads.
     """
@@ -83,6 +85,7 @@ class LlrpReaderDouble:
     busy: bool = False
     refuse: dict[int, bytes] = field(default_factory=dict)
     mute: bool = False
+    silent: bool = False
     port: int = 0
     heard: list[int] = field(default_factory=list)
     keepalive_ms: int = 0
@@ -90,6 +93,7 @@ class LlrpReaderDouble:
     rospec_runs: bool = False
     n_connections: int = 0
     news: threading.Condition = field(default_factory=threading.Condition)
+    _sending: threading.Lock = field(default_factory=threading.Lock)
     _peer: socket.socket | None = None
     _server: socket.socket | None = None
 
@@ -128,7 +132,16 @@ class LlrpReaderDouble:
     def send(self, data: bytes) -> None:
         """Whatever it is."""
         assert self._peer is not None
-        self._peer.sendall(data)
+        with self._sending:
+            self._peer.sendall(data)
+
+    def _beat(self, peer: socket.socket) -> None:
+        """Until this client has gone."""
+        while self._peer is peer:
+            if self.rospec_runs and not self.silent:
+                with contextlib.suppress(OSError), self._sending:
+                    peer.sendall(message(KEEPALIVE, b""))
+            time.sleep(0.1)
 
     def report(self, *tags: bytes) -> None:
         """A report with these `tag_report`s, if it reads."""
@@ -149,10 +162,12 @@ class LlrpReaderDouble:
                 return
             self.n_connections += 1
             self._peer = peer
+            threading.Thread(target=self._beat, args=(peer,), daemon=True).start()
             with peer, contextlib.suppress(OSError):
                 if not self.mute:
                     peer.sendall(event(parameter(256, struct.pack("!H", 2 if self.busy else 0))))
                 self._talk(peer)
+            self._peer = None if self._peer is peer else self._peer
 
     def _talk(self, peer: socket.socket) -> None:
         rest = b""
@@ -163,10 +178,10 @@ class LlrpReaderDouble:
             rest += data
             while len(rest) >= _HEADER.size and len(rest) >= (size := _HEADER.unpack_from(rest)[1]):
                 kind, _, number = _HEADER.unpack_from(rest)
-                self._take(peer, kind & 0x3FF, rest[_HEADER.size : size], number)
+                self._take(kind & 0x3FF, rest[_HEADER.size : size], number)
                 rest = rest[size:]
 
-    def _take(self, peer: socket.socket, kind: int, body: bytes, number: int) -> None:
+    def _take(self, kind: int, body: bytes, number: int) -> None:
         with self.news:
             self.heard.append(kind)
             if kind == SET_CONFIG and (at := body.find(b"\x00\xdc\x00\x09")) >= 0:
@@ -180,9 +195,9 @@ class LlrpReaderDouble:
         if self.mute:
             return
         if kind == CAPABILITIES:
-            peer.sendall(message(11, capabilities(self.n_antennas, self.powers_dbm), number))
+            self.send(message(11, capabilities(self.n_antennas, self.powers_dbm), number))
         elif kind in _ANSWER_OF:
-            peer.sendall(message(_ANSWER_OF[kind], status(100, refused) if refused else status(), number))
+            self.send(message(_ANSWER_OF[kind], status(100, refused) if refused else status(), number))
 
     def _note_powers(self, body: bytes) -> None:
         """RFTransmitter (224) of each AntennaConfiguration: hop table, channel, power."""

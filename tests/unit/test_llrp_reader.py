@@ -106,10 +106,13 @@ def test_close_stops_it_and_opening_again_starts_it(double: LlrpReaderDouble, re
 
 
 def test_silence_is_told(double: LlrpReaderDouble) -> None:
+    double.silent = True
     with contextlib.closing(LlrpReader("127.0.0.1", double.port, keepalive_s=0.05)) as reader:
         reader.open()
+        heard_s = reader.well_until_s
         with pytest.raises(TagError, match="has said nothing for"):
             read_on(reader)
+        assert reader.well_until_s == heard_s, "since then nothing is known"
 
 
 BAD: dict[str, tuple[Callable[[LlrpReaderDouble], None], str]] = {

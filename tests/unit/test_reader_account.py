@@ -42,7 +42,7 @@ class Desk:
     def look(self, from_s: int, to_s: int, *epcs: str) -> None:
         """Once a second, with these tags each time."""
         for t_s in range(from_s, to_s + 1):
-            self.tell(Looked(t_s * S, tuple(TagSeen(epc, 1, t_s * S - S // 2, None) for epc in epcs)))
+            self.tell(Looked(t_s * S, t_s * S, tuple(TagSeen(epc, 1, t_s * S - S // 2, None) for epc in epcs)))
 
     @property
     def account(self) -> list[tuple[int, int, str]]:
@@ -79,6 +79,18 @@ def test_a_process_that_stood_still_did_not_measure(desk: Desk) -> None:
     desk.look(177, 190)
     assert desk.account[:3] == [(100, 105, "5 readings"), (105, 165, "reader_down"), (165, 175, "11 readings")]
     assert desk.counted == ["AA"], "who was there before and after is one passage"
+
+
+def test_a_reader_that_died_unheard_measured_till_its_last_word(desk: Desk) -> None:
+    desk.tell(Opened(100 * S))
+    desk.look(101, 103, "AA")
+    for t_s in range(104, 119):
+        desk.tell(Looked(t_s * S, 103 * S))
+    assert desk.counted == ["AA"], "what passed is not waited with"
+    asyncio.run(desk.supervisor._close_block())
+    desk.now_ns = 119 * S
+    asyncio.run(desk.supervisor._fail("has said nothing for 15 s"))
+    assert desk.account == [(100, 103, "3 readings"), (103, 119, "reader_down")]
 
 
 def test_a_tag_that_leaves_is_counted_and_one_that_stays_away_counts_again(desk: Desk) -> None:

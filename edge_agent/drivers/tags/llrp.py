@@ -68,6 +68,11 @@ class LlrpReader:
         self._n_decoded = 0
         self._trouble = ""
 
+    @property
+    def well_until_s(self) -> float:
+        """When it last said something."""
+        return self._heard_s
+
     def open(self) -> None:
         """Connect, and have all antennas read.
 

@@ -68,6 +68,12 @@ class Mfrc522Reader:
         self._version = 0
         self._garbled_since_s: float | None = None
         self._counts_from_answer = False
+        self._well_s = 0.0
+
+    @property
+    def well_until_s(self) -> float:
+        """When the chip last did what it was told."""
+        return self._well_s
 
     def open(self) -> None:
         """Reset the chip, set it up, and switch its field on.
@@ -95,6 +101,7 @@ class Mfrc522Reader:
         try:
             self._check_echo()
             self._set_up()
+            self._well_s = time.monotonic()
         except (TagError, OSError) as error:
             self.close()
             raise error if isinstance(error, TagError) else TagError(f"{self._name}: {error}; {MEND}") from error
@@ -113,7 +120,7 @@ class Mfrc522Reader:
                 uids = self._look()
             except OSError as error:
                 raise TagError(f"{self._name}: {error}; {MEND}") from error
-            now_s = time.monotonic()
+            self._well_s = now_s = time.monotonic()
             if uids or now_s >= until_s:
                 return [TagRead(uid, 1, now_s) for uid in uids]
             time.sleep(min(_POLL_S, max(0.0, until_s - now_s)))

@@ -39,6 +39,12 @@ class ReplayReader:
         self._reads: list[TagRead] | None = None
         self._next = 0
         self._shift_s = 0.0
+        self._well_s = 0.0
+
+    @property
+    def well_until_s(self) -> float:
+        """It is well whenever it is read."""
+        return self._well_s
 
     def open(self) -> None:
         """Read the whole file.
@@ -52,7 +58,8 @@ class ReplayReader:
         if not reads:
             raise TagError(f"{self._path}: holds no reading")
         self._reads, self._next = reads, 0
-        self._shift_s = 0.0 if self._as_fast else self._monotonic_s() - reads[0].t_s
+        self._well_s = self._monotonic_s()
+        self._shift_s = 0.0 if self._as_fast else self._well_s - reads[0].t_s
 
     def read(self, timeout_s: float) -> Sequence[TagRead]:
         """What was read since the last call.
@@ -71,6 +78,7 @@ class ReplayReader:
         due_s = self._reads[self._next].t_s + self._shift_s
         while (now_s := self._monotonic_s()) < min(due_s, until_s):
             self._sleep(min(due_s, until_s) - now_s)
+        self._well_s = now_s
         found = []
         while self._next < len(self._reads) and self._reads[self._next].t_s + self._shift_s <= now_s:
             read = self._reads[self._next]

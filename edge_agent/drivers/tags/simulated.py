@@ -49,6 +49,11 @@ class SimulatedReader:
         self._opened_s: float | None = None
         self._told_s = 0.0
 
+    @property
+    def well_until_s(self) -> float:
+        """It is well whenever it is read."""
+        return (self._opened_s or 0.0) + self._told_s
+
     def open(self) -> None:
         """Begin anew."""
         if self._opened_s is None:

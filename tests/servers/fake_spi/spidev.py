@@ -1,5 +1,9 @@
-"""The SPI bus of a Pi, with the chip that `plug_in` put onto it. Stands in for the real `spidev`."""
+"""The SPI bus of a Pi, with the chip on it that a test put on the `bench`. Stands in for the real `spidev`.
 
+In a process of its own, FAKE_SPI_CARDS=UID,UID puts an MFRC522 onto it, with these cards in its field.
+"""
+
+import os
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,6 +45,8 @@ class SpiDev:
             raise FileNotFoundError(2, f"No such file or directory: /dev/spidev{bus}.{device}")
         self._open = True
         _BENCH.n_open += 1
+        if _BENCH.chip is None and "FAKE_SPI_CARDS" in os.environ:
+            _BENCH.chip = _chip_with(os.environ["FAKE_SPI_CARDS"].split(","))
 
     def xfer2(self, sent: list[int]) -> list[int]:
         if not self._open:
@@ -55,3 +61,10 @@ class SpiDev:
         if self._open:
             _BENCH.n_open -= 1
         self._open = False
+
+
+def _chip_with(uids: list[str]) -> Chip:
+    from tests.servers.mfrc522_chip import Card
+    from tests.servers.mfrc522_chip import Chip as Mfrc522
+
+    return Mfrc522([Card(bytes.fromhex(uid)) for uid in uids])
