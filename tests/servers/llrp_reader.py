@@ -132,15 +132,18 @@ class LlrpReaderDouble:
     def send(self, data: bytes) -> None:
         """Whatever it is."""
         assert self._peer is not None
+        self._send_to(self._peer, data)
+
+    def _send_to(self, peer: socket.socket, data: bytes) -> None:
         with self._sending:
-            self._peer.sendall(data)
+            peer.sendall(data)
 
     def _beat(self, peer: socket.socket) -> None:
         """Until this client has gone."""
         while self._peer is peer:
             if self.rospec_runs and not self.silent:
-                with contextlib.suppress(OSError), self._sending:
-                    peer.sendall(message(KEEPALIVE, b""))
+                with contextlib.suppress(OSError):
+                    self._send_to(peer, message(KEEPALIVE, b""))
             time.sleep(0.1)
 
     def report(self, *tags: bytes) -> None:
@@ -167,7 +170,8 @@ class LlrpReaderDouble:
                 if not self.mute:
                     peer.sendall(event(parameter(256, struct.pack("!H", 2 if self.busy else 0))))
                 self._talk(peer)
-            self._peer = None if self._peer is peer else self._peer
+            if self._peer is peer:
+                self._peer, self.rospec_runs = None, False
 
     def _talk(self, peer: socket.socket) -> None:
         rest = b""
@@ -178,10 +182,10 @@ class LlrpReaderDouble:
             rest += data
             while len(rest) >= _HEADER.size and len(rest) >= (size := _HEADER.unpack_from(rest)[1]):
                 kind, _, number = _HEADER.unpack_from(rest)
-                self._take(kind & 0x3FF, rest[_HEADER.size : size], number)
+                self._take(peer, kind & 0x3FF, rest[_HEADER.size : size], number)
                 rest = rest[size:]
 
-    def _take(self, kind: int, body: bytes, number: int) -> None:
+    def _take(self, peer: socket.socket, kind: int, body: bytes, number: int) -> None:
         with self.news:
             self.heard.append(kind)
             if kind == SET_CONFIG and (at := body.find(b"\x00\xdc\x00\x09")) >= 0:
@@ -195,9 +199,9 @@ class LlrpReaderDouble:
         if self.mute:
             return
         if kind == CAPABILITIES:
-            self.send(message(11, capabilities(self.n_antennas, self.powers_dbm), number))
+            self._send_to(peer, message(11, capabilities(self.n_antennas, self.powers_dbm), number))
         elif kind in _ANSWER_OF:
-            self.send(message(_ANSWER_OF[kind], status(100, refused) if refused else status(), number))
+            self._send_to(peer, message(_ANSWER_OF[kind], status(100, refused) if refused else status(), number))
 
     def _note_powers(self, body: bytes) -> None:
         """RFTransmitter (224) of each AntennaConfiguration: hop table, channel, power."""
