@@ -41,6 +41,8 @@ class GapReason(StrEnum):
     """The collector asks for records that it had acknowledged: its database was put back to an older state."""
     TOO_LARGE = "too_large"
     """One record alone was larger than the collector takes in. The agent keeps it in its quarantine."""
+    READER_DOWN = "reader_down"
+    """A tag reader did not answer."""
 
 
 class DropClass(StrEnum):

@@ -16,7 +16,7 @@ from common.clock import Stamp
 from common.notify import feed_watchdog, notify
 from edge_agent.cameras.hours import Hours, local_now_in
 from edge_agent.cameras.jobs import camera_job, threads_per_camera
-from edge_agent.cameras.supervisor import CameraSupervisor
+from edge_agent.cameras.supervisor import CameraSupervisor, RecordSink
 from edge_agent.cameras.view import CameraView
 from edge_agent.clock_source import Clock
 from edge_agent.config.settings import AgentConfig, CollectorSettings
@@ -25,10 +25,14 @@ from edge_agent.downtime import tell_downtime
 from edge_agent.enrol import Identity, load_or_create
 from edge_agent.health import HealthReporter
 from edge_agent.link.client import LightsLink, LightsView
-from edge_agent.link.sensors import CameraReports
+from edge_agent.link.sensors import CameraReports, TagReports
 from edge_agent.machine import Machine, machine_id
 from edge_agent.outbox import Limits
 from edge_agent.outbox.writer import OutboxWriter, WriterSettings
+from edge_agent.rfid.fusing import LaneFuser
+from edge_agent.rfid.plans import lane_plans, reader_plans
+from edge_agent.rfid.supervisor import ReaderSupervisor
+from edge_agent.rfid.tap import CountTap
 from edge_agent.runtime import Progress, stop_on_signals
 from edge_agent.status.gathering import StatusBoard, local_zone, today_in
 from edge_agent.status.server import StatusServer
@@ -40,6 +44,7 @@ LAST_SYNC_S = 3.0
 """How long the last records are waited for when the agent stops. What is not delivered then waits on the disk."""
 _OUTBOX_LIMIT_S = 45.0
 _CAMERA_LIMIT_S = 60.0
+_READER_LIMIT_S = 60.0
 _POLL_S = 0.1
 
 
@@ -53,9 +58,15 @@ class Parts:
     syncer: Syncer | None
     views: list[CameraView]
     supervisors: list[CameraSupervisor]
+    readers: list[ReaderSupervisor]
+    tap: CountTap
+    """Whoever listens here hears all counts of cameras and readers, as they are made."""
+    fuser: LaneFuser
+    """Whoever listens here hears each vehicle of the fused lanes once."""
     health: HealthReporter
     board: StatusBoard
     lights: LightsLink | None
+    tags: TagReports | None
 
 
 Producer = Callable[[Parts, asyncio.Event], Coroutine[None, None, None]]
@@ -69,6 +80,7 @@ async def run_agent(
 
     Raises:
         OutboxBusy: another agent runs on this state folder.
+        EpcKeyError: the key of EPCs cannot be read or made.
         IdentityError: the device's identity cannot be read or made.
         ExceptionGroup: a part failed for good.
     """
@@ -84,13 +96,15 @@ async def run_agent(
                 running(parts, progress) as cameras,
             ):
                 logger.info(
-                    "Stopline agent %s: %s, cameras: %d",
-                    *(__version__, config.name, len(config.cameras)),
+                    "Stopline agent %s: %s, cameras: %d, readers: %d",
+                    *(__version__, config.name, len(config.cameras), len(config.readers)),
                     extra={"action": "started", "device": str(identity.device)},
                 )
                 async with asyncio.TaskGroup() as supervision:
                     for supervisor in cameras:
                         supervision.create_task(supervisor.run(stop))
+                    for reader in parts.readers:
+                        supervision.create_task(reader.run(stop))
                     if produce is not None:
                         supervision.create_task(produce(parts, stop), name="producer")
                     notify("READY=1")
@@ -126,20 +140,45 @@ def make_parts(
     started = clock.stamp()
     syncer = Syncer(writer, sync_settings(config.collector), identity, clock) if config.collector else None
     views = [CameraView(camera.name) for camera in config.cameras]
-    health = HealthReporter(Machine(config.state_dir), writer, clock, views, config.health.interval_s)
+    reader_views = [CameraView(reader.name, kind="reader") for reader in config.readers]
+    sensors = [*views, *reader_views]
+    health = HealthReporter(Machine(config.state_dir), writer, clock, sensors, config.health.interval_s)
     view = LightsView()
     lights = LightsLink(config.signals.socket, writer, view) if config.signals else None
     board = StatusBoard(
-        config, str(identity.device), clock, views, writer, health, syncer, view if lights else None
+        config, str(identity.device), clock, sensors, writer, health, syncer, view if lights else None
     )
-    supervisors = make_supervisors(config, views, writer, clock, progress, lights)
-    return Parts(clock, started, writer, syncer, views, supervisors, health, board, lights)
+    tap = CountTap(writer)
+    fuser = LaneFuser(lane_plans(config), {view.name: view for view in sensors}, writer, clock)
+    tap.listeners.append(fuser.hear)
+    supervisors = make_supervisors(config, views, tap, clock, progress, lights)
+    readers = make_readers(config, reader_views, tap, clock, progress)
+    tags = TagReports(lights, reader_views, fuser.states) if lights else None
+    if tags is not None:
+        tap.listeners.append(tags.counted)
+        fuser.listeners.append(tags.fused)
+    return Parts(
+        clock, started, writer, syncer, views, supervisors, readers, tap, fuser, health, board, lights, tags
+    )
+
+
+def make_readers(
+    config: AgentConfig, views: Sequence[CameraView], sink: RecordSink, clock: Clock, progress: Progress
+) -> list[ReaderSupervisor]:
+    """One for each tag reader."""
+    today = today_in(local_zone(config))
+    return [
+        ReaderSupervisor(
+            plan, view, sink, clock, alive=progress.expect(f"reader {plan.name}", _READER_LIMIT_S), today=today
+        )
+        for plan, view in zip(reader_plans(config), views, strict=True)
+    ]
 
 
 def make_supervisors(
     config: AgentConfig,
     views: Sequence[CameraView],
-    writer: OutboxWriter,
+    sink: RecordSink,
     clock: Clock,
     progress: Progress,
     lights: LightsLink | None = None,
@@ -152,7 +191,7 @@ def make_supervisors(
         CameraSupervisor(
             camera_job(camera, threads, live=lights is not None),
             view,
-            writer,
+            sink,
             clock,
             alive=progress.expect(f"camera {camera.name}", _CAMERA_LIMIT_S),
             today=today,
@@ -196,12 +235,15 @@ async def running(parts: Parts, progress: Progress) -> AsyncIterator[list[Camera
             tasks.create_task(tell_downtime(parts.writer, parts.started), name="downtime"),
             tasks.create_task(parts.health.run(), name="health"),
             tasks.create_task(parts.board.tell(), name="status line"),
+            tasks.create_task(parts.fuser.run(), name="fusion"),
             tasks.create_task(feed_watchdog(progress.all_well), name="watchdog"),
         ]
         if parts.syncer is not None:
             services.append(tasks.create_task(parts.syncer.run(), name="sync"))
         if parts.lights is not None:
             services.append(tasks.create_task(parts.lights.run(), name="lights"))
+        if parts.tags is not None:
+            services.append(tasks.create_task(parts.tags.run(), name="tags to the lights"))
         yield parts.supervisors
         for service in services:
             service.cancel()

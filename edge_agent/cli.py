@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "edge_agent.commands.count",
         "count in a video, pictures, a camera or a simulated street, and print it",
     ),
+    "tags": ("edge_agent.commands.tags", "show tags as they pass a reader, to try it"),
     "preview": ("edge_agent.commands.preview", "show the picture on a page, and draw lines and zones there"),
     "suggest-lines": ("edge_agent.commands.suggest", "watch where vehicles go, and propose counting lines"),
     "init": ("edge_agent.commands.init", "write a new configuration, asking for what it needs"),

@@ -1,9 +1,10 @@
 """From the names that records carry to the numbers that the hot tables hold.
 
-Sources and cameras come into being with the first record that names them. They are created in statements of their
-own, before the transaction that stores the records: what is remembered here is committed, whatever becomes of that
-transaction. A remembered number is true for as long as the database is the same one, so all of them are forgotten
-when a connection breaks: the database may have been put back to an older state.
+Sources and cameras come into being with the first record that names them; a tag reader counts as a camera, since
+its `frames` prove when it measured just so. They are created in statements of their own, before the transaction
+that stores the records: what is remembered here is committed, whatever becomes of that transaction. A remembered
+number is true for as long as the database is the same one, so all of them are forgotten when a connection breaks:
+the database may have been put back to an older state.
 """
 
 from collections.abc import Mapping
@@ -98,7 +99,7 @@ class Names:
         missing = []
         for device_id, names in unknown.items():
             known = self.of(device_id).cameras
-            wanted = names.cameras | {sensor for sensor, _, via in names.sources if via is not Via.RFID}
+            wanted = names.cameras | {sensor for sensor, _, _ in names.sources}
             room = MAX_NAMES_PER_DEVICE - len(known)
             missing += [(device_id, name) for name in sorted(wanted - known.keys())[: max(room, 0)]]
         if missing:

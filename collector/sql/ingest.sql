@@ -68,7 +68,7 @@ SELECT new.device_id, new.sensor, new.name, new.via, new.kind, c.id
 FROM unnest(
     %(devices)s::uuid[], %(sensors)s::text[], %(names)s::text[], %(vias)s::text[], %(kinds)s::text[]
 ) AS new (device_id, sensor, name, via, kind)
-LEFT JOIN cameras c ON c.device_id = new.device_id AND c.name = new.sensor AND new.via <> 'rfid'
+LEFT JOIN cameras c ON c.device_id = new.device_id AND c.name = new.sensor
 ORDER BY new.device_id, new.sensor, new.name, new.via
 ON CONFLICT (device_id, sensor, name, via) DO NOTHING
 

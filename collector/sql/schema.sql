@@ -88,7 +88,7 @@ CREATE TABLE edge_devices (
 CREATE INDEX edge_devices_junction ON edge_devices (junction_id);
 CREATE INDEX edge_devices_metadata ON edge_devices USING gin (metadata);
 
--- Cameras come into being with the first record that names them.
+-- Cameras, and tag readers, come into being with the first record that names them.
 CREATE TABLE cameras (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     no          integer GENERATED ALWAYS AS IDENTITY UNIQUE,
@@ -115,7 +115,7 @@ CREATE TABLE counting_zones (
     sensor     text NOT NULL CHECK (length(sensor) BETWEEN 1 AND 100),
     name       text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
     via        text NOT NULL CHECK (via IN ('camera', 'rfid', 'truth', 'turn', 'unpaired')),
-    -- The camera whose frames prove when it measured. NULL for readers.
+    -- The camera, or reader, whose frames prove when it measured.
     camera_id  uuid REFERENCES cameras,
     kind       text NOT NULL CHECK (kind IN ('line', 'zone', 'reader', 'turn', 'unpaired')),
     metadata   jsonb NOT NULL DEFAULT '{}',

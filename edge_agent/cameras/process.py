@@ -7,7 +7,6 @@ processor time or memory.
 """
 
 import contextlib
-import ctypes
 import faulthandler
 import os
 import signal
@@ -45,13 +44,11 @@ from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, load_detector
 from edge_agent.drivers.sim.source import SceneSource
 from edge_agent.drivers.sources.opening import is_camera, open_source
 from edge_agent.drivers.sources.prepared import as_drawn
+from edge_agent.process_manners import die_with_parent, give_way
 
 FIRST_PICTURE_S = 30.0
 """How long a source may take for its first picture."""
 _PROBE_S = 3.0
-_NICENESS = 5
-_OOM_SCORE = 500
-_PR_SET_PDEATHSIG = 1
 
 
 class CameraFailed(Exception):
@@ -280,22 +277,6 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         return 1
     return 0
-
-
-def die_with_parent() -> None:
-    """Where the kernel can do it, it kills us when the agent dies, even if we hang."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() == 1:
-        os._exit(1)
-
-
-def give_way() -> None:
-    """The agent comes first: its outbox must go on when cameras take all of the machine."""
-    with contextlib.suppress(OSError):
-        os.nice(_NICENESS)
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write(str(_OOM_SCORE))
 
 
 if __name__ == "__main__":

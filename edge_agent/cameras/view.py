@@ -35,9 +35,10 @@ class SourceTally:
 
 @dataclass(slots=True)
 class CameraView:
-    """The present state of one camera.
+    """The present state of one camera, or of one tag reader.
 
     Attributes:
+        kind: `camera` or `reader`. A reader has readings for pictures.
         state: `starting`, `ok`, `unreachable`, `black`, `frozen`, `failed`, `paused` or `stopped`.
         detail: what to do about it, or why fewer pictures are looked at; empty where all is well.
         dropped: pictures skipped for newer ones since the camera's process began.
@@ -59,6 +60,7 @@ class CameraView:
     tallies: dict[str, SourceTally] = field(default_factory=dict)
     truths: dict[str, SourceTally] = field(default_factory=dict)
     zones: tuple[InZone, ...] = ()
+    kind: str = "camera"
 
     def add(self, count: Count, today: date) -> None:
         """One more count of this camera; a new day begins at 0."""

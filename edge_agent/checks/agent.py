@@ -11,6 +11,7 @@ from edge_agent.cameras.child import CameraChild, ChildGarbled
 from edge_agent.cameras.jobs import camera_job, threads_per_camera
 from edge_agent.cameras.messages import Failed, Message, Probed, Ready
 from edge_agent.checks.findings import Finding, Verdict
+from edge_agent.checks.reader import check_reader
 from edge_agent.clock_source import Clock
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.settings import AgentConfig
@@ -27,7 +28,7 @@ _MIB = 1024 * 1024
 
 
 async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Finding]:
-    """All checks, one after the other; `offline` leaves out what is outside of this machine, cameras included."""
+    """All checks, one after the other; `offline` leaves out cameras, readers and the collector."""
     clock = Clock()
     yield check_state_dir(config)
     yield check_clock(clock)
@@ -41,6 +42,11 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
             yield Finding(Verdict.SKIP, f"camera {camera.name}", "not tried (--offline)")
         else:
             yield await check_camera(camera, len(config.cameras))
+    for reader in config.readers:
+        if offline:
+            yield Finding(Verdict.SKIP, f"reader {reader.name}", "not tried (--offline)")
+        else:
+            yield await check_reader(reader)
     if config.signals is not None:
         yield check_lights(config.signals.socket)
     if config.collector is None:

@@ -1,4 +1,4 @@
-"""Try everything that a configuration names: folder, clock, outbox, each camera and its model, the collector.
+"""Try everything that a configuration names: folder, clock, outbox, cameras, models, tag readers, the collector.
 
 One line each: ok, note, FAIL or skip, and what to mend. The exit code is 0 if nothing failed.
 """
@@ -20,7 +20,7 @@ def add(subparsers: Subparsers) -> None:
     """Add `check` to the command line."""
     parser = add_command(subparsers, "check", __doc__, run)
     add_config_option(parser)
-    parser.add_argument("--offline", action="store_true", help="leave out cameras and the collector")
+    parser.add_argument("--offline", action="store_true", help="leave out cameras, readers and the collector")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,4 +51,5 @@ def _summary(config: AgentConfig) -> str:
     n_zones = sum(len(camera.zones) for camera in config.cameras)
     n_turns = sum(len(camera.turns) for camera in config.cameras)
     turns = f", turns {n_turns}" if n_turns else ""
+    turns += f", readers {len(config.readers)}" if config.readers else ""
     return f"{config.name}; cameras {len(config.cameras)}, lines {n_lines}, zones {n_zones}{turns}"

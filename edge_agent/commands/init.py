@@ -61,6 +61,8 @@ def add(subparsers: Subparsers) -> None:
         "--line", action="append", default=[], metavar="NAME:X1,Y1,X2,Y2", help="a counting line; may be repeated"
     )
     option("--zone", action="append", default=[], metavar="NAME:X,Y,X,Y,X,Y", help="a zone; may be repeated")
+    option("--reader", metavar="DEVICE", help="a tag reader: mfrc522, llrp://HOST, sim")
+    option("--reader-name", metavar="NAME", help="name of the reader (default: reader)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -114,6 +116,10 @@ def _from_options(options: argparse.Namespace) -> Tree:
         tree["cameras"] = [camera]
     elif options.line or options.zone or options.model or options.camera:
         raise UsageError("--camera, --model, --line and --zone belong to a camera; give its --source too")
+    if options.reader:
+        tree["readers"] = [{"name": options.reader_name or "reader", "device": options.reader}]
+    elif options.reader_name:
+        raise UsageError("--reader-name belongs to a reader; give its --reader too")
     return tree
 
 
@@ -128,6 +134,10 @@ def _ask_all(tree: Tree, path: Path) -> None:
         _ask(question, tree, path)
     while tree.get("cameras") and not _is_simulated(tree) and _ask_line(tree, path):
         pass
+    if "readers" not in tree:
+        text = "Tag reader: mfrc522, llrp://192.168.1.20, or sim"
+        put = lambda t, a: t.update(readers=[{"name": "reader", "device": a}])  # noqa: E731
+        _ask(Question("readers", text, put, needed=False), tree, path)
 
 
 def _questions(tree: Tree) -> list[Question]:

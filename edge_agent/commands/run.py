@@ -16,6 +16,7 @@ from edge_agent.config.settings import AgentConfig
 from edge_agent.enrol import IdentityError
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED, EXIT_OK
 from edge_agent.outbox import OutboxBusy
+from edge_agent.rfid.keys import EpcKeyError
 from edge_agent.runtime import set_up_agent_logging, stay_small
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def in_daemon(config: AgentConfig, produce: "Producer | None" = None) -> int:
         return EXIT_BUSY
     except IdentityError as error:
         logger.critical("%s", error, extra={"action": "identity_unusable"})
+        return EXIT_FAILED
+    except EpcKeyError as error:
+        logger.critical("%s", error, extra={"action": "epc_key_unusable"})
         return EXIT_FAILED
     except Exception:
         logger.critical("the agent failed", exc_info=True, extra={"action": "failed"})

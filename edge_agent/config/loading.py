@@ -22,7 +22,8 @@ from pydantic_core import ErrorDetails
 
 from edge_agent.config.faults import ConfigError as ConfigError
 from edge_agent.config.faults import Fault as Fault
-from edge_agent.config.section import Context, settings_of
+from edge_agent.config.reader import fusion_faults
+from edge_agent.config.section import Context, settings_of, tables
 from edge_agent.config.settings import AgentConfig, absent_models, name_clashes, turn_faults
 from edge_agent.config.toml_lines import line_numbers, line_of
 from edge_agent.redact import redact
@@ -109,7 +110,7 @@ def _validate(
             loc = _without_key_mark(details)
             faults.append(_fault(loc, details, tree, *where(loc)))
     absent = absent_models(config) if config is not None and context.files_must_exist else []
-    for loc, message in [*name_clashes(tree), *turn_faults(tree), *absent]:
+    for loc, message in [*name_clashes(tree), *turn_faults(tree), *fusion_faults(tree), *absent]:
         faults.append(Fault(*where(loc), _key_text(loc, tree), _value_text(_get(tree, loc)), message))
     return config
 
@@ -280,14 +281,14 @@ def _targets(tree: _Tree) -> dict[str, tuple[_Loc, FieldInfo]]:
         inner = _inner_model(field)
         if inner is None:
             targets[key.upper()] = ((key,), field)
-        elif key != "cameras":
+        elif not _is_list(field):
             targets |= _scalars(inner, (key,), key)
-    cameras = tree.get("cameras")
-    inner = _inner_model(AgentConfig.model_fields["cameras"])
-    for position, camera in enumerate(cameras if isinstance(cameras, list) else []):
-        name = camera.get("name") if isinstance(camera, dict) else None
-        if isinstance(name, str) and inner is not None:
-            targets |= _scalars(inner, ("cameras", position), f"cameras{_SEPARATOR}{name}")
+    for kind in ("cameras", "readers"):
+        inner = _inner_model(AgentConfig.model_fields[kind])
+        for position, sensor in enumerate(tables(tree, kind)):
+            name = sensor.get("name")
+            if isinstance(name, str) and inner is not None:
+                targets |= _scalars(inner, (kind, position), f"{kind}{_SEPARATOR}{name}")
     return targets
 
 

@@ -1,5 +1,6 @@
 """What all sections of a configuration share: their base, names, and paths beside the file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,3 +58,10 @@ class Section(BaseModel):
 def settings_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """The fields of a section by their names in the file, which need not be Python's: `from` is a word of it."""
     return {field.alias or key: field for key, field in model.model_fields.items()}
+
+
+def tables(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    """The tables of an array of tables in an unchecked tree; junk, which is reported elsewhere, becomes an empty
+    table."""
+    found = tree.get(key)
+    return [item if isinstance(item, dict) else {} for item in found] if isinstance(found, list) else []

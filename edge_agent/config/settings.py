@@ -16,7 +16,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from edge_agent.config.camera import CameraSettings
-from edge_agent.config.section import Name, Section, beside_config, existing_file
+from edge_agent.config.reader import EpcSettings, FusedLaneSettings, ReaderSettings
+from edge_agent.config.section import Name, Section, beside_config, existing_file, tables
 from edge_agent.domain.turn_rules import line_fault
 from edge_agent.link import DEFAULT_SOCKET
 from edge_agent.models.known import ModelError
@@ -198,11 +199,25 @@ class AgentConfig(Section):
     cameras: tuple[CameraSettings, ...] = Field(
         default=(), title="Cameras", description="One [[cameras]] section for each camera"
     )
+    epc: EpcSettings = Field(default_factory=EpcSettings, title="EPCs")
+    readers: tuple[ReaderSettings, ...] = Field(
+        default=(), title="Readers", description="One [[readers]] section for each tag reader"
+    )
+    fused_lanes: tuple[FusedLaneSettings, ...] = Field(
+        default=(),
+        title="Fused lanes",
+        description="One [[fused_lanes]] section for each lane that a camera and a reader watch together",
+    )
 
     @property
     def outbox_path(self) -> Path:
         """Where the outbox lies."""
         return self.state_dir / "outbox.db"
+
+    @property
+    def epc_key_path(self) -> Path:
+        """Where the key of EPCs lies."""
+        return self.epc.key_file or self.state_dir / "epc.key"
 
     @property
     def models_dir(self) -> Path:
@@ -253,25 +268,32 @@ _Named = tuple[tuple[str | int, ...], Mapping[str, Any]]
 def name_clashes(tree: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
     """Names in an unchecked tree of settings that are used twice: where, and what to do.
 
-    Lines, zones and turns share one name space over all cameras: the collector knows them by device and name.
+    Lines, zones, turns, antennas and fused lanes share one name space over all cameras and readers: the collector
+    and the lights know them by device and name.
     """
-    cameras: list[_Named] = [(("cameras", i, "name"), camera) for i, camera in enumerate(_tables(tree, "cameras"))]
+    cameras: list[_Named] = [(("cameras", i, "name"), camera) for i, camera in enumerate(tables(tree, "cameras"))]
     places: list[_Named] = [
         (("cameras", i, kind, j, "name"), place)
-        for i, camera in enumerate(_tables(tree, "cameras"))
+        for i, camera in enumerate(tables(tree, "cameras"))
         for kind in ("lines", "zones", "turns")
-        for j, place in enumerate(_tables(camera, kind))
+        for j, place in enumerate(tables(camera, kind))
     ]
-    return [*_twice(cameras, "camera"), *_twice(places, "line, zone or turn")]
+    for i, reader in enumerate(tables(tree, "readers")):
+        cameras.append((("readers", i, "name"), reader))
+        antennas = tables(reader, "antennas")
+        places += [(("readers", i, "antennas", j, "name"), antenna) for j, antenna in enumerate(antennas)]
+        places += [] if antennas else [(("readers", i, "name"), reader)]
+    places += [(("fused_lanes", i, "name"), lane) for i, lane in enumerate(tables(tree, "fused_lanes"))]
+    return [*_twice(cameras, "camera or reader"), *_twice(places, "line, zone, turn, antenna or lane")]
 
 
 def turn_faults(tree: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
     """Turns in an unchecked tree of settings that do not fit their lines, or each other: where, and why."""
     faults: list[tuple[tuple[str | int, ...], str]] = []
-    for i, camera in enumerate(_tables(tree, "cameras")):
-        lines = [str(line["name"]) for line in _tables(camera, "lines") if line.get("name")]
+    for i, camera in enumerate(tables(tree, "cameras")):
+        lines = [str(line["name"]) for line in tables(camera, "lines") if line.get("name")]
         seen: dict[tuple[object, ...], object] = {}
-        for j, turn in enumerate(_tables(camera, "turns")):
+        for j, turn in enumerate(tables(camera, "turns")):
             for end in ("from", "to"):
                 fault = line_fault(str(turn[end]), lines) if turn.get(end) else None
                 if fault:
@@ -285,12 +307,6 @@ def turn_faults(tree: Mapping[str, Any]) -> list[tuple[tuple[str | int, ...], st
                 fault = f"turn {twin!r} has the same lines and directions; take one away"
                 faults.append((("cameras", i, "turns", j, "from"), fault))
     return faults
-
-
-def _tables(tree: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """The tables of an array of tables; junk, which is reported elsewhere, becomes an empty table."""
-    found = tree.get(key)
-    return [item if isinstance(item, dict) else {} for item in found] if isinstance(found, list) else []
 
 
 def _twice(named: list[_Named], what: str) -> list[tuple[tuple[str | int, ...], str]]:

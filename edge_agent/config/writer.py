@@ -28,6 +28,9 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
     "schedule": {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "06:00", "end": "22:00"},
     "zones": {"name": "queue north", "points": [[100, 100], [300, 100], [300, 200], [100, 200]]},
     "turns": {"name": "back to north", "from": "stop line north", "to": "stop line north", "within_s": 60.0},
+    "readers": {"name": "gate north", "device": "llrp://192.168.1.20"},
+    "antennas": {"number": 1, "name": "gate north, lane 1"},
+    "fused_lanes": {"name": "lane north", "line": "stop line north", "tags": "gate north, lane 1"},
     "calibration": {
         "points": [[129, 253, -7, 12], [511, 253, 7, 12], [394, 60, 7, 40], [246, 60, -7, 40], [320, 164, 0, 19]]
     },

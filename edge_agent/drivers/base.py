@@ -9,6 +9,7 @@
     │   └── SourceUnusable     it cannot be opened or decoded; the message says what to do
     ├── DetectorError          the model cannot be loaded or run; the message says what to do
     ├── TagError               the reader did not answer, or cannot be opened
+    │   └── TagsEnded          there are no more: the recording is over
     └── HeadsError             the lamps could not be switched or read back
 """
 
@@ -49,6 +50,10 @@ class DetectorError(DriverError):
 
 class TagError(DriverError):
     """A tag reader failed. Never answered by "no tags": what was not read is a gap."""
+
+
+class TagsEnded(TagError):
+    """The recording is over: its last reading was given."""
 
 
 class HeadsError(DriverError):
@@ -129,6 +134,11 @@ class TagRead:
 
 class TagReader(Protocol):
     """Reads tags. One thread calls all methods; `open` may be called again after `close`, `close` twice."""
+
+    @property
+    def well_until_s(self) -> float:
+        """Up to when the reader is known to have been well (monotonic): that nothing was read till then says that
+        no tag was there. A reader that is only heard now and then is known to be well by its last word."""
 
     def open(self) -> None:
         """Begin to read. Blocks until the reader answers.

@@ -32,6 +32,8 @@ class Crossing(_Message, frozen=True, tag="crossing"):
     epc: Name | None = None
     direction: Direction = Direction.NONE
     """Across a line. A stop line's own lane goes one way only, so both may be counted."""
+    is_new: bool = True
+    """False: it was told before, and now its tag is known as well."""
 
 
 class Presence(_Message, frozen=True, tag="presence"):

@@ -18,7 +18,7 @@ import cv2
 
 from common.codes import Direction
 from edge_agent.cameras.messages import CameraJob, Shape, ZoneShape, decode_job
-from edge_agent.cameras.process import die_with_parent, give_way, make_detector, make_source
+from edge_agent.cameras.process import make_detector, make_source
 from edge_agent.counting import FrameResult, Pipeline
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.pacing import Pacer
@@ -44,6 +44,7 @@ from edge_agent.preview.messages import (
     decode_order,
     encode_news,
 )
+from edge_agent.process_manners import die_with_parent, give_way
 
 SHOW_FPS = 8.0
 """Pictures a second that are drawn and coded at most."""

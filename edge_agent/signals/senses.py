@@ -70,11 +70,13 @@ class Senses:
         return "; ".join(f"{one.sensor}/{one.source} ({one.lane}): {one.why}" for one in self._sensing.reports())
 
     def _crossed(self, message: Crossing, at_s: float) -> None:
-        self._sensing.crossing(message.sensor, message.source, at_s)
         line = self._lines.get((message.sensor, message.source))
+        if message.is_new:
+            self._sensing.crossing(message.sensor, message.source, at_s)
+            if line is not None:
+                self._told.append(event_codes.Crossing(line.channel, at_s))
         if line is None:
             return
-        self._told.append(event_codes.Crossing(line.channel, at_s))
         if message.epc is not None and line.kind is DetectorKind.STOP_LINE:
             self._passages.append(TagPassage(line.lane, message.epc))
 

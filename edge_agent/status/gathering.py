@@ -111,7 +111,8 @@ class StatusBoard:
             rss_mb=health.rss_mb if health else None,
             disk_free_mb=health.disk_free_mb if health else None,
             throttled=health.throttled if health else None,
-            cameras=[_camera_status(camera) for camera in self._cameras],
+            cameras=[_camera_status(view) for view in self._cameras if view.kind == "camera"],
+            readers=[_camera_status(view) for view in self._cameras if view.kind == "reader"],
             outbox=_outbox_status(self._outbox),
             sync=self._sync_status(),
             lights=_lights_status(self._lights) if self._lights else None,
@@ -172,6 +173,7 @@ def _camera_status(view: CameraView) -> CameraStatus:
         zones=[
             ZoneStatus(one.zone, one.n, one.n_standing, one.capacity) for one in view.zones if view.state == "ok"
         ],
+        kind=view.kind,
     )
 
 

@@ -17,6 +17,7 @@ small{color:#555}
 @media(prefers-color-scheme:dark){body{color:#eee;background:#111}th,td{border-color:#444}.bad{color:#ff8a80}
 .ok{color:#8fdc8f}small{color:#aaa}}
 """
+_RATE = {"camera": "fps", "reader": "readings/s"}
 
 
 LIGHTS_OLD_S = 3.0
@@ -57,6 +58,8 @@ class CameraStatus(msgspec.Struct, frozen=True):
     size_px: tuple[int, int] | None
     lines: list[LineStatus]
     zones: list[ZoneStatus] = []
+    kind: str = "camera"
+    """Or `reader`: of tags."""
 
 
 class OutboxStatus(msgspec.Struct, frozen=True):
@@ -119,13 +122,16 @@ class Status(msgspec.Struct, frozen=True):
     cameras: list[CameraStatus]
     outbox: OutboxStatus
     sync: SyncStatus | None
+    readers: list[CameraStatus] = []
+    """Tag readers; their `fps` are readings a second, and what they dropped are ghosts."""
     lights: LightsStatus | None = None
     """None: no lights are driven from this machine."""
 
 
 def complaints(status: Status) -> list[str]:
     """What somebody should look at, most pressing first."""
-    found = [complaint for camera in status.cameras if (complaint := _camera_complaint(camera))]
+    sensors = [*status.cameras, *status.readers]
+    found = [complaint for sensor in sensors if (complaint := _camera_complaint(sensor))]
     found += _lights_complaints(status.lights)
     if status.outbox.trouble:
         found.append(f"outbox: {status.outbox.trouble}")
@@ -155,8 +161,8 @@ def _lights_complaints(lights: LightsStatus | None) -> list[str]:
 
 def _camera_complaint(camera: CameraStatus) -> str:
     if camera.state in ("ok", "starting", "paused"):
-        return f"camera {camera.name}: {camera.detail}" if camera.state == "ok" and camera.detail else ""
-    return f"camera {camera.name}: {camera.state}{f' ({camera.detail})' if camera.detail else ''}"
+        return f"{camera.kind} {camera.name}: {camera.detail}" if camera.state == "ok" and camera.detail else ""
+    return f"{camera.kind} {camera.name}: {camera.state}{f' ({camera.detail})' if camera.detail else ''}"
 
 
 def as_html(status: Status, zone: tzinfo | None) -> str:
@@ -170,7 +176,7 @@ def as_html(status: Status, zone: tzinfo | None) -> str:
         f"{_clock(status.started_ms, zone)}; now {_clock(status.now_ms, zone)}</small></p>",
         _complaints_html(complaints(status)),
         *([_lights_html(status.lights)] if status.lights else []),
-        *(_camera_html(camera) for camera in status.cameras),
+        *(_camera_html(camera) for camera in [*status.cameras, *status.readers]),
         "<h2>Delivery</h2>",
         _rows(_delivery(status, zone)),
         "<h2>Machine</h2>",
@@ -183,9 +189,9 @@ def as_html(status: Status, zone: tzinfo | None) -> str:
 def as_line(status: Status) -> str:
     """One line for a terminal."""
     cameras = ", ".join(
-        f"{camera.name} {camera.state} {_number(camera.fps, 'fps')}: "
+        f"{camera.name} {camera.state} {_number(camera.fps, _RATE[camera.kind])}: "
         + (" ".join(f"{line.name} {line.total}" for line in camera.lines) or "nothing counted")
-        for camera in status.cameras
+        for camera in [*status.cameras, *status.readers]
     )
     sync = f"collector {status.sync.phase}" if status.sync else "no collector"
     bad = complaints(status)
@@ -216,14 +222,21 @@ def _lights_html(lights: LightsStatus) -> str:
     return head + _rows(rows)
 
 
-def _camera_html(camera: CameraStatus) -> str:
+def _figures(camera: CameraStatus) -> str:
+    rate = _number(camera.fps, _RATE[camera.kind])
+    if camera.kind == "reader":
+        return f"{rate}, {camera.dropped} ghosts"
     size = f"{camera.size_px[0]} x {camera.size_px[1]}" if camera.size_px else "?"
+    return f"{size} px, {rate}, model {_number(camera.latency_ms, 'ms')}, {camera.dropped} pictures skipped"
+
+
+def _camera_html(camera: CameraStatus) -> str:
     css = "ok" if camera.state in ("ok", "paused") else "bad"
     detail = f"<p>{html.escape(camera.detail)}</p>" if camera.detail else ""
     head = (
-        f"<h2>Camera {html.escape(camera.name)}: <span class={css}>{html.escape(camera.state)}</span></h2>"
-        f"<p><small>{size} px, {_number(camera.fps, 'fps')}, model {_number(camera.latency_ms, 'ms')}, "
-        f"{camera.dropped} pictures skipped, {camera.restarts} restarts</small></p>{detail}"
+        f"<h2>{camera.kind.capitalize()} {html.escape(camera.name)}: "
+        f"<span class={css}>{html.escape(camera.state)}</span></h2>"
+        f"<p><small>{_figures(camera)}, {camera.restarts} restarts</small></p>{detail}"
     )
     head += "".join(map(_zone_html, camera.zones))
     if not camera.lines:

@@ -87,7 +87,7 @@ class TestInit:
         )
         os.close(theirs)
         answers = b"pi 3\n\nhttp://collector\nhttps://collector\n/dev/video0\nstop:1,2,1,2\nstop:0,9,9,9\n\n"
-        os.write(ours, answers)
+        os.write(ours, answers + b"http://reader\nllrp://reader\n")
         assert process.wait(60) == 0
         shown = os.read(ours, 65536).decode()
         os.close(ours)
@@ -97,6 +97,8 @@ class TestInit:
         assert config.collector is not None
         assert config.collector.url == "https://collector"
         assert config.cameras[0].lines[0].name == "stop"
+        assert "no reader is reached by http://" in shown
+        assert config.readers[0].device == "llrp://reader"
 
 
 class TestCheck:

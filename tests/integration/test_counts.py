@@ -64,7 +64,7 @@ def test_what_was_not_measured_is_no_count_and_what_was_partly_measured_says_so(
         ]
 
 
-def test_a_reader_cannot_prove_when_it_measured(dsn: str) -> None:
+def test_a_source_without_a_sensor_cannot_prove_when_it_measured(dsn: str) -> None:
     facts = Facts(dsn)
     facts.count(NOON, "object", "none", source="gate", via="rfid")
     facts.commit()

@@ -349,7 +349,7 @@ def test_sources_and_cameras_come_into_being_with_their_first_record(
         " LEFT JOIN cameras c ON c.id = z.camera_id WHERE z.device_id = %s ORDER BY z.no"
     )
     assert sorted((*tuple(row.values())[:4], row["camera"] or "") for row in rows(dsn, query, device.id)) == [
-        ("gate", "reader", "rfid", "reader", ""),
+        ("gate", "reader", "rfid", "reader", "gate"),
         ("north", "bay", "camera", "zone", "north"),
         ("north", "left", "turn", "turn", "north"),
         ("north", "line", "camera", "line", "north"),
@@ -357,7 +357,7 @@ def test_sources_and_cameras_come_into_being_with_their_first_record(
         ("north", "line: no exit seen", "unpaired", "unpaired", "north"),
         ("south", "yard", "camera", "zone", "south"),
     ]
-    assert {row["name"] for row in rows(dsn, "SELECT name FROM cameras")} == {"north", "south", "west"}
+    assert {row["name"] for row in rows(dsn, "SELECT name FROM cameras")} == {"gate", "north", "south", "west"}
 
 
 def test_rollup_marks_are_written_with_the_rows(collector: RunningCollector, dsn: str, device: FakeDevice) -> None:

@@ -172,7 +172,7 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
             'source = "0"\n[[cameras.lines]]\nname = "l"\npoints = [[0, 0], [9, 9]]\n'
             '[[cameras]]\nname = "d"\nsource = "1"\n'
             '[[cameras.zones]]\nname = "l"\npoints = [[0, 0], [9, 9], [9, 0]]',
-            'line 12: cameras[d].zones[l].name = "l": another line, zone or turn of this device',
+            'line 12: cameras[d].zones[l].name = "l": another line, zone, turn, antenna or lane of this device',
         ),
     ],
 )
@@ -227,7 +227,7 @@ def test_turns_zones_and_calibration_are_read() -> None:
         (TURN.replace("= 40", "= 9999"), "must be 3600 or less"),
         (TURN.replace('"out"', '"away"'), "must be one of: 'in' or 'out'"),
         (TURN.replace('"east"', '"north"').replace('"out"', '"in"'), "begins and ends with the same: 'north' in"),
-        (TURN.replace('"left"', '"east"'), 'cameras[c].turns[east].name = "east": another line, zone or turn'),
+        (TURN.replace('"left"', '"east"'), 'cameras[c].turns[east].name = "east": another line, zone, turn'),
         (TURN + TURN.replace('"left"', '"again"'), "turn 'left' has the same lines and directions; take one away"),
         (TURN.replace("from =", "form ="), 'form = "north": there is no such setting here; did you mean from?'),
         ("[cameras.calibration]\npoints = 3", "points = 3: must be a list"),

@@ -40,7 +40,7 @@ def with_everything(text: str) -> str:
 def test_it_says_what_it_was_given_and_nothing_else(tree: dict[str, object]) -> None:
     config = parse(render_config(tree))
     dumped = config.model_dump(mode="json", exclude_unset=True)
-    for section in ("outbox", "health", "status", "log"):
+    for section in ("outbox", "health", "status", "log", "epc"):
         if not dumped.get(section):
             dumped.pop(section, None)
     assert dumped == tree

@@ -228,7 +228,7 @@ def test_the_lights_end_of_the_link_is_light() -> None:
     ("prefix", "extras"),
     [
         ("common", []),
-        ("edge_agent", ["agent", "vision"]),
+        ("edge_agent", ["agent", "vision", "rfid"]),
         ("collector", ["collector"]),
     ],
 )

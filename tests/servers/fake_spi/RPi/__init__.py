@@ -1,0 +1,1 @@
+"""As much of RPi.GPIO as opening an MFRC522 takes."""
