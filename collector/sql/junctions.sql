@@ -20,7 +20,9 @@ WITH page AS (
     WHERE d.junction_id IN (SELECT id FROM page)
     GROUP BY d.id
 ), sources AS (
-    SELECT p.id AS junction_id, z.no, p.today
+    SELECT p.id AS junction_id, z.no, p.today,
+           -- A lane may have a camera and a tag reader: where there are cameras, what they counted is the sum.
+           z.via = 'camera' OR NOT bool_or(z.via = 'camera') OVER (PARTITION BY p.id) AS is_summed
     FROM page p
     JOIN devices d ON d.junction_id = p.id
     JOIN counting_zones z ON z.device_id = d.id
@@ -30,12 +32,12 @@ WITH page AS (
     SELECT DISTINCT s.junction_id, s.no, m.minute
     FROM rollup_marks m
     JOIN sources s ON s.no = m.ref_no
-    WHERE m.kind = 'count' AND m.minute >= s.today
+    WHERE m.kind = 'count' AND m.minute >= s.today AND s.is_summed
 ), counted AS (
     SELECT s.junction_id, r.n
     FROM sources s
     JOIN count_rollups r ON r.source_no = s.no AND r.step_s = 86400 AND r.bucket = s.today
-    WHERE r.bucket >= now() - interval '2 days'
+    WHERE r.bucket >= now() - interval '2 days' AND s.is_summed
     UNION ALL
     SELECT m.junction_id, e.n
     FROM marked m

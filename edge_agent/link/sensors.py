@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from common.clock import Stamp
 from common.codes import Direction, Via
@@ -10,17 +11,23 @@ from common.records import Count
 from edge_agent.cameras.messages import InZone
 from edge_agent.cameras.view import CameraView
 from edge_agent.domain.fusion import FusedCrossing
-from edge_agent.link.client import LightsLink
 from edge_agent.link.messages import Crossing, Presence, SensorState
 
 _WHY_CHARS = 500
 _STATES_EVERY_S = 1.0
 
 
+class Lights(Protocol):
+    """Who is told; `edge_agent.link.client.LightsLink` is one."""
+
+    def tell(self, message: Crossing | Presence | SensorState) -> bool:
+        """Pass it on; False: they are not there."""
+
+
 class CameraReports:
     """Passes on what camera supervisors hear, as soon as they do."""
 
-    def __init__(self, link: LightsLink) -> None:
+    def __init__(self, link: Lights) -> None:
         self._link = link
 
     def counted(self, count: Count, at_ns: int) -> None:
@@ -60,7 +67,7 @@ class TagReports:
     """
 
     def __init__(
-        self, link: LightsLink, readers: Sequence[CameraView], lanes: Callable[[], Mapping[str, str]]
+        self, link: Lights, readers: Sequence[CameraView], lanes: Callable[[], Mapping[str, str]]
     ) -> None:
         self._link, self._readers, self._lanes = link, readers, lanes
 

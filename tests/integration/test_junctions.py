@@ -42,6 +42,21 @@ def test_today_is_the_junctions_own_day(dsn: str, zone: str) -> None:
     assert _only(dsn)["counts_today"] == 4
 
 
+def test_a_vehicle_that_camera_and_reader_counted_is_one(dsn: str) -> None:
+    facts = Facts(dsn)
+    midnight = bucket_of(datetime.now(UTC), 86400, "UTC")
+    for _ in range(2):
+        facts.count(midnight, via="rfid")
+    facts.commit()
+    assert _only(dsn)["counts_today"] == 2, "readers alone are summed"
+    facts.count(midnight)
+    facts.commit()
+    for _ in range(2):
+        junction = _only(dsn)
+        assert (junction["counts_today"], junction["sources"]) == (1, 2)
+        drain(dsn)
+
+
 def test_nothing_measured_today_is_no_count(dsn: str) -> None:
     facts = Facts(dsn)
     midnight = bucket_of(datetime.now(UTC), 86400, "UTC")
