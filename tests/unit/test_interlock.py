@@ -127,6 +127,15 @@ def test_the_clearance_before_green(red_s: float, code: FaultCode | None) -> Non
     assert bench.fault is code
 
 
+def test_the_clearance_begins_with_red_and_not_with_yellow() -> None:
+    bench = Bench()
+    bench.start()
+    bench.want(7.0, north=GREEN)
+    bench.want(2.9, north=YELLOW)
+    bench.want(east=GREEN)
+    assert bench.fault is FaultCode.SHORT_CLEARANCE
+
+
 @pytest.mark.parametrize(
     ("yellow_s", "described_s", "code"),
     [
@@ -322,7 +331,7 @@ def test_a_controller_that_hangs_starves_others_and_has_to_flash() -> None:
     hang(bench, 130.0)
     assert bench.fault is None
     assert bench.interlock.starving == {"east", "south", "west"}
-    hang(bench, 2 * 120.0 + STARVED_S - 130.0)
+    hang(bench, 2 * 120.0 + STARVED_S - 120.0)
     assert bench.fault is FaultCode.STARVED
 
 
