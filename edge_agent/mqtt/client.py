@@ -1,11 +1,12 @@
 """A thin client: connects and connects again, hands over what comes by a bounded queue, and lets nothing pile up.
 
-paho's own thread does the network. Nothing here waits, so a step loop may call it. Nothing is kept for a broker that
-is away: a lease that comes late is worthless, counts count up by themselves, and what is retained is sent again when
-the connection is back.
+paho's own thread does the network. Nothing here waits, so a step loop may call it. Nothing is kept for a broker
+that is away: a lease that comes late is worthless, counts count up by themselves, and what is retained is sent
+again when the connection is back.
 """
 
 import logging
+import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from common.topics import Qos
 
@@ -106,6 +108,7 @@ class Client:
             self._paho.tls_set_context(_tls(broker))
         if will is not None:
             self._paho.will_set(will.topic, will.payload, int(will.qos), will.retain)
+        self._paho.on_socket_open = _send_at_once
         self._paho.on_connect = self._connected
         self._paho.on_disconnect = self._disconnected
         self._paho.on_message = self._came
@@ -142,9 +145,7 @@ class Client:
 
     # --- from here on: paho's thread ---
 
-    def _connected(
-        self, _client: mqtt.Client, _data: object, _flags: object, reason: mqtt.ReasonCode, *_: object
-    ) -> None:
+    def _connected(self, _client: object, _data: object, _flags: object, reason: ReasonCode, *_: object) -> None:
         if reason.is_failure:
             self._say_why_not(f"the broker refuses us: {reason}")
             return
@@ -155,7 +156,7 @@ class Client:
         logger.info("connected to the broker at %s", self._broker.host, extra={"action": "mqtt_connected"})
 
     def _disconnected(
-        self, _client: mqtt.Client, _data: object, _flags: object, reason: mqtt.ReasonCode, *_: object
+        self, _client: object, _data: object, _flags: object, reason: ReasonCode, *_: object
     ) -> None:
         self._is_connected = False
         if reason.is_failure:
@@ -168,7 +169,12 @@ class Client:
 
     def _came(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         self.n_dropped += len(self._in) == self._in.maxlen
-        self._in.append(Came(message.topic, message.payload, message.retain))
+        self._in.append(Came(message.topic, bytes(message.payload), message.retain))
+
+
+def _send_at_once(_client: object, _data: object, link: socket.socket) -> None:
+    """Without Nagle's waiting: an ask is small, and 40 ms are a lot to a lease."""
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _tls(broker: Broker) -> ssl.SSLContext:

@@ -5,8 +5,8 @@ step, and may fail. Whatever ends the process, the heads are left red: by `close
 unit's `ExecStopPost`.
 
 SIGTERM ends the greens as always, yellow and clearance included, then leaves steady red: a planned stop is no
-emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most; a second signal, or systemd's own
-patience, ends it at once. SIGHUP reads the configuration again.
+emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most; a second signal, or systemd's
+own patience, ends it at once. SIGHUP reads the configuration again.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Several Pis at one junction, as the root uses them: a coordinator's heads at other Pis, and a lane's whole daemon."""
+"""Several Pis at one junction, for the root: a coordinator's heads at other Pis, and a lane's whole daemon."""
 
 import contextlib
 import logging
@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -38,6 +40,7 @@ COORDINATOR = "coordinator"
 STATUS_EVERY_S = 30.0
 TERM_NAME, OBEYS_NAME = "lease-term", "lease-obeys.json"
 STOP_S = 15.0
+_MAX_BOOTS = 8
 _TERMS_FROM_S = 1_767_225_600
 """2026-01-01 UTC. A term is the seconds since, or one more than the last one where that is higher: newer than all
 before though the disk be a new one, as long as the clock is right; where it is not, the disk knows."""
@@ -54,7 +57,7 @@ class Lanes(LanesHeads):
         self._cycles = {movement.name: _Cycle() for movement in junction.movements}
         self._status: tuple[object, ...] = ()
         self._status_s = float("-inf")
-        self._n_crossed: dict[str, tuple[str, int]] = {}
+        self._n_crossed: dict[tuple[str, UUID], dict[UUID, int]] = {}
 
     def sensed(self, boot_ns: int) -> list[Crossing | Presence | SensorState]:
         """See `driving.ManyPis`."""
@@ -84,7 +87,7 @@ class Lanes(LanesHeads):
                 )
             )
 
-    def _tell_green(self, movement: str, ended: Mapping[str, float], driven: Driven) -> None:
+    def _tell_green(self, movement: str, ended: Mapping[str, Any], driven: Driven) -> None:
         decision = driven.decision
         for lane, name in self._movement_of.items():
             if name == movement:
@@ -101,12 +104,13 @@ class Lanes(LanesHeads):
 
     def _news_in(self, told: CarCounts) -> int:
         """How many crossed since the last message; those of lost messages too, since counts count up."""
-        boot = str(told.boot_id)
-        known_boot, known = self._n_crossed.get(told.lane, (boot, max(0, told.n_since_boot - (told.n or 0))))
-        if boot != known_boot:
-            known = 0
-        self._n_crossed[told.lane] = (boot, max(known, told.n_since_boot))
-        return max(0, told.n_since_boot - known)
+        known = self._n_crossed.setdefault((told.lane, told.device), {})
+        # Of the first start that is heard of, nobody knows which of its counts an earlier coordinator took.
+        before = known.pop(told.boot_id, 0 if known else max(0, told.n_since_boot - (told.n or 0)))
+        known[told.boot_id] = max(before, told.n_since_boot)
+        if len(known) > _MAX_BOOTS:
+            del known[next(iter(known))]
+        return max(0, told.n_since_boot - before)
 
 
 class _Cycle:
@@ -181,7 +185,7 @@ def _write(path: Path, data: bytes) -> bool:
     try:
         write_safely(path, data)
     except OSError as error:
-        logger.error("%s cannot be written: %s", path, error, extra={"action": "term_unwritable"})
+        logger.warning("%s cannot be written: %s", path, error, extra={"action": "term_unwritable"})
         return False
     return True
 
@@ -226,7 +230,7 @@ def _stop_lines(junction: Junction) -> dict[str, tuple[str, str]]:
     return found
 
 
-# --- a lane's Pi ---------------------------------------------------------------------------------------------------
+# --- a lane's Pi ---
 
 
 def run_lane(config: SignalsConfig, heads: SignalHeads, signals: Collection[int]) -> None:
