@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
@@ -172,7 +173,7 @@ class Client:
         self._in.append(Came(message.topic, bytes(message.payload), message.retain))
 
 
-def _send_at_once(_client: object, _data: object, link: socket.socket) -> None:
+def _send_at_once(_client: object, _data: object, link: Any) -> None:
     """Without Nagle's waiting: an ask is small, and 40 ms are a lot to a lease."""
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -180,7 +181,9 @@ def _send_at_once(_client: object, _data: object, link: socket.socket) -> None:
 def _tls(broker: Broker) -> ssl.SSLContext:
     for path in (broker.ca_file, broker.cert_file, broker.key_file):
         if path is not None and not path.is_file():
-            raise MqttUnusable(f"there is no file {path}; make it with stopline's mqtt-keys.sh, and copy it there")
+            raise MqttUnusable(
+                f"there is no file {path}; mqtt-keys.sh makes it (systemd/mosquitto), copy it there"
+            )
     try:
         context = ssl.create_default_context(cafile=broker.ca_file)
         if broker.cert_file is not None:

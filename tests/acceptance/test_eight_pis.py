@@ -160,7 +160,11 @@ def heard(street: Street) -> Iterator[list[topics.Message]]:
     """What a listener for people gets to hear."""
     messages: list[topics.Message] = []
     client = mqtt.Client(CallbackAPIVersion.VERSION2)
-    client.on_connect = lambda *_: client.subscribe([("stopline/#", 1), ("green-time", 1)])
+
+    def subscribe(*_: object) -> None:
+        client.subscribe([("stopline/#", 1), ("green-time", 1)])
+
+    client.on_connect = subscribe
     client.on_message = lambda _client, _data, message: messages.append(
         topics.read(message.topic, bytes(message.payload))
     )
