@@ -76,6 +76,7 @@ test-tools:
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
+	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	[ -z "$$missing" ] || .ci/packages $$missing || true
 
 $(STAMP_RUN): pyproject.toml | $(VENV)/.checkout

@@ -23,12 +23,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from common.clock import FLOOR_MS
+from common.codes import Aspect
 from common.commands import Flash, Off
 from common.junction import Junction
 from common.notify import notify, watchdog_interval_s
 from edge_agent.clock_source import Clock
 from edge_agent.config.faults import ConfigError
-from edge_agent.domain.signals.controller import Choose
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.schedule import Local
@@ -42,9 +42,9 @@ from edge_agent.signals.config import SignalsConfig, wiring_of
 from edge_agent.signals.driving import Driven, Driving, ManyPis
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory, write_safely
-from edge_agent.signals.priority import come_first, settle
+from edge_agent.signals.priority import settle
 from edge_agent.signals.recording import Recording
-from edge_agent.signals.senses import Detectors, boot_ahead_ns
+from edge_agent.signals.senses import Senses, ladder
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,6 @@ def run_signals(
     lock = HeadsLock(Path(config.state_dir))
     lock.take()
     try:
-        priority = come_first(realtime=config.loop.realtime)
         heads = (open_heads or open_configured_heads)(config)
         if config.lane is not None:
             from edge_agent.signals.several_pis import run_lane
@@ -87,7 +86,6 @@ def run_signals(
             return
         try:
             daemon = Daemon(config, heads, load, lost)
-            logger.info("the lights of %s begin (%s)", config.described.name, priority, extra={"action": "begins"})
             daemon.run()
         finally:
             heads.close()
@@ -128,6 +126,7 @@ class Daemon:
         self._zone = ZoneInfo(self._junction.timezone)
         self._memory = Memory(Path(config.state_dir))
         self._kept = self._memory.load()
+        self._green: set[str] = set()
         self._driving: Driving | None = None
         self._lateness = Lateness()
         self._watchdog = _Watchdog()
@@ -146,7 +145,7 @@ class Daemon:
         self._spool: Spool | None = None
         self._link: AgentLink | None = None
         self._recording: Recording | None = None
-        self._detectors = Detectors(self._junction)
+        self._senses: Senses | None = None
 
     def run(self) -> None:
         """Step until a signal ends it."""
@@ -185,11 +184,9 @@ class Daemon:
 
     def _new_lights(self, now_s: float) -> Lights:
         limits = Limits(late_step_s=STEP_S + self._config.loop.late_s)
-        return Lights(self._junction, now_s, choose=self._choose(), limits=limits)
-
-    def _choose(self) -> Choose | None:
-        """How green times are found; None: the plans' own."""
-        return None
+        self._senses = self._for_senses.do(now_s, None, Senses, self._junction, now_s)
+        choose = self._for_senses.do(now_s, None, ladder, self._junction)
+        return Lights(self._junction, now_s, choose=choose, limits=limits)
 
     def _recall(self, driving: Driving, now_s: float) -> None:
         if self._kept.order is not None:
@@ -203,16 +200,21 @@ class Daemon:
         """Decide and show, remember, tell."""
         if self._lost:
             driving.report(FaultCode.PLAN_LOST, self._lost, now_s)
-        lanes = self._lanes(now_s)
-        driven = driving.step(now_s, self._local(), lanes)
+        local = self._local()
+        lanes = self._for_senses.do(now_s, None, self._sense, now_s, local, sensed)
+        driven = driving.step(now_s, local, lanes)
+        self._green = {name for name, aspect in driven.aspects.items() if aspect is Aspect.GREEN}
         self._watchdog.feed(driven)
         self._keep(driven)
-        self._tell(driven, lanes, sensed)
+        self._tell(driven, lanes)
         return driven
 
-    def _lanes(self, now_s: float) -> Sequence[Lane] | None:
+    def _sense(self, now_s: float, local: Local | None, sensed: Sequence[Sensed]) -> Sequence[Lane] | None:
         """What each lane tells; None: nothing is measured."""
-        return None
+        if self._senses is None:
+            return None
+        self._senses.take(sensed)
+        return self._senses.lanes(now_s, self._green, None if local is None else int(local.second_s // 3600))
 
     def _local(self) -> Local | None:
         """The time on the wall; None while the clock is before Stopline's own beginning, and so was never set."""
@@ -254,12 +256,12 @@ class Daemon:
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
         return [*counted, *sensed]
 
-    def _tell(self, driven: Driven, lanes: Sequence[Lane] | None, sensed: Sequence[Sensed]) -> None:
+    def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
         now_s = driven.now_s
         if isinstance(self._heads, ManyPis):
             self._for_lanes.do(now_s, None, self._heads.tell, driven)
         if self._recording is not None:
-            told, passages = self._for_senses.do(now_s, ([], []), self._detectors.told, sensed, boot_ahead_ns())
+            told, passages = self._senses.told() if self._senses is not None else ([], [])
             self._for_records.do(now_s, None, self._recording.step, driven, lanes, told, passages)
         if self._link is not None:
             self._for_link.do(now_s, None, self._link.show, driven, self._note(driven))
@@ -275,7 +277,7 @@ class Daemon:
             self._report_s = now_s + _REPORT_S
         elif now_s >= self._report_s:
             self._report_s = now_s + _REPORT_S
-            logger.info("%s", self._lateness, extra={"action": "lateness"})
+            logger.info("%s", self._lateness, extra={"action": "lateness", **self._lateness.figures()})
             self._lateness.forget()
 
     # --- signals: stop, and read the configuration again ---
@@ -310,7 +312,6 @@ class Daemon:
             self._config, self._pending = self._pending, None
             self._junction = self._config.described
             self._zone = ZoneInfo(self._junction.timezone)
-            self._detectors = Detectors(self._junction)
             driving.lights = self._new_lights(now_s)
             self._recall(driving, now_s)
             self._for_records.do(now_s, None, self._record, now_s, False)
@@ -388,7 +389,7 @@ class Daemon:
         Thread(target=write, name="last-good", daemon=True).start()
 
     def _close(self) -> None:
-        logger.info("stopped; %s", self._lateness, extra={"action": "stopped"})
+        logger.info("stopped; %s", self._lateness, extra={"action": "stopped", **self._lateness.figures()})
         with contextlib.ExitStack() as ends:
             ends.callback(self._memory.close)
             if self._spool is not None:

@@ -134,7 +134,7 @@ class Driving:
                 logger.critical("the heads failed: %s", error, exc_info=True, extra={"action": "heads_failed"})
             detail = str(error) if isinstance(error, HeadsError) else _told(error)
             self.report(FaultCode.DRIVER_FAILED, detail, now_s)
-            if aspects != self._flash:
+            if self._took_it or aspects != self._flash:
                 # Those that still obey turn red now, and flash from the next step on.
                 self._heads.fail_safe()
             self._took_it = False

@@ -56,6 +56,8 @@ def load_signals_config(path: Path, environ: Mapping[str, str] = os.environ) -> 
     source = _read(path, f"make one; systemd/examples/signals.toml is a sample, copy it to {path}")
     faults = list(_override(source, environ))
     config, flaws = read_struct(SignalsConfig, source.tree)
+    if _as_numbers(source, flaws):
+        config, flaws = read_struct(SignalsConfig, source.tree)
     faults += [source.fault(*flaw) for flaw in flaws]
     junction, junction_source, more = _junction(source)
     faults += more
@@ -159,7 +161,7 @@ def _junction_flaws(junction: Junction) -> Iterator[Flaw]:
         yield _loc(fault.path), fault.message
     try:
         ZoneInfo(junction.timezone)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         yield ("timezone",), "is no time zone that this machine knows; give one as Europe/Berlin or Asia/Kolkata"
 
 
@@ -240,8 +242,16 @@ def _override(source: _Source, environ: Mapping[str, str]) -> Iterator[Fault]:
         if not isinstance(inner, dict) or isinstance(inner.get(loc[-1]), dict | list):
             yield Fault(f"environment variable {variable}", None, "", None, "leads to no single setting")
             continue
-        inner[loc[-1]] = _from_text(text)
+        inner[loc[-1]] = text
         source.origins[loc] = variable
+
+
+def _as_numbers(source: _Source, flaws: list[Flaw]) -> bool:
+    """What came from the environment and should not be text is read as a number or a truth value; whether any."""
+    wrong = [loc for loc, _ in flaws if loc in source.origins and loc]
+    for loc in wrong:
+        get(source.tree, loc[:-1])[loc[-1]] = _from_text(get(source.tree, loc))
+    return bool(wrong)
 
 
 def _from_text(text: str) -> Any:

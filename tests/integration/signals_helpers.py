@@ -1,7 +1,6 @@
-"""The lights' daemon as it runs on a Pi: a process, on pins that outlive it, and an independent judge of its lamps."""
+"""The lights' daemon as it runs on a Pi: a process, on pins that outlive it; and an independent judge."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -99,7 +98,7 @@ def chip_for(folder: Path, *, read_back: bool = False) -> Chip:
 
 
 class RunningLights:
-    """`stopline-signals`, as a process on the pins of `folder`. Use as a context manager; killed if it still runs."""
+    """`stopline-signals`, as a process on the pins beside `config`. As a context manager, it is killed."""
 
     def __init__(
         self,
@@ -112,16 +111,15 @@ class RunningLights:
         self.config, self.library = config, library
         self.log_path = config.with_suffix(".log")
         self.more = more
-        self._command = command
-        self._log = self.log_path.open("a+")
         self.began_s = time.monotonic()
-        self.process = subprocess.Popen(
-            [*command, "run", "--config", str(config)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._log,
-            env=self.environment(),
-        )
+        with self.log_path.open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, "run", "--config", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=self.environment(),
+            )
 
     def environment(self) -> dict[str, str]:
         return clean_environment(**environment(self.library, self.config.parent / "chip"), **self.more)
@@ -132,7 +130,6 @@ class RunningLights:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.kill()
-        self._log.close()
 
     @property
     def log(self) -> list[dict[str, Any]]:
@@ -146,12 +143,17 @@ class RunningLights:
         while not condition():
             assert self.process.poll() is None, f"it ended: {self.log_path.read_text()}"
             assert time.monotonic() < until_s, f"in vain: {self.log_path.read_text()}"
-            time.sleep(0.02)
+            time.sleep(0.03)
 
     def until_said(self, action: str) -> dict[str, Any]:
         """Wait for a line of its log."""
         self.until(lambda: any(line.get("action") == action for line in self.log))
         return next(line for line in self.log if line.get("action") == action)
+
+    def until_ended_saying(self, action: str) -> dict[str, Any]:
+        """A line of the log of a daemon that has ended."""
+        self.process.wait(PATIENCE_S)
+        return [line for line in self.log if line.get("action") == action][-1]
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -205,11 +207,6 @@ class Picture:
 
     t_s: float
     lit: dict[str, frozenset[str]]
-
-
-SETTLED_S = 0.02
-"""Within a step one lamp goes on after the other; what lasts no longer than this on a busy machine is looked at for
-conflicts only."""
 
 
 def pictures(changes: Sequence[Change]) -> Iterator[Picture]:
@@ -304,14 +301,30 @@ def _yellow_wrong(
     return []
 
 
+def junction_of(folder: Path) -> Junction:
+    """As the configuration has it."""
+    return msgspec.json.decode((folder / "junction.json").read_bytes(), type=Junction)
+
+
+_SHORTEST_DARK_S = 0.3
+"""Between two flashes it is half a second; between two lamps of a change it is next to nothing."""
+
+
 def flashes_red(chip: Chip, since_s: float) -> bool:
-    """Whether every head has been seen with its red alone, and with nothing, since a moment; and never with more."""
-    seen: dict[str, set[frozenset[str]]] = {name: set() for name in PINS}
+    """Whether since a moment every head was dark for as long as a flash is, and red again after it."""
+    dark_from_s: dict[str, float] = {}
+    flashed = set[str]()
     for picture in pictures(chip.changes()):
-        if picture.t_s > since_s:
-            for name, lit in picture.lit.items():
-                seen[name].add(lit)
-    return all({frozenset({"red"}), frozenset()} <= found for found in seen.values())
+        if picture.t_s <= since_s:
+            continue
+        for name, lit in picture.lit.items():
+            if not lit:
+                dark_from_s.setdefault(name, picture.t_s)
+            else:
+                dark_s = picture.t_s - dark_from_s.pop(name, picture.t_s)
+                if dark_s > _SHORTEST_DARK_S and lit == {"red"}:
+                    flashed.add(name)
+    return flashed == set(PINS)
 
 
 def greens_after(chip: Chip, since_s: float) -> list[Change]:
@@ -323,8 +336,3 @@ def greens_after(chip: Chip, since_s: float) -> list[Change]:
 def now_s() -> float:
     """The clock of the pins' trace."""
     return time.monotonic()
-
-
-def pid_alive(pid: int) -> bool:
-    """Whether a process is there."""
-    return os.path.exists(f"/proc/{pid}")  # noqa: PTH110 - a path in /proc

@@ -39,6 +39,8 @@ class Lane:
         n_near: vehicles on the approach, as far as the camera sees (`reach_m`), standing or moving.
         n_moving: how many of them move.
         is_waiting: a vehicle stands at the red, or a button was pressed: a call.
+        usual_vps: vehicles per second that are usual at this time of day, where its sensors are doubtful; None
+            where they are trusted, or where nothing is known.
     """
 
     n_crossed: int | None = None
@@ -46,6 +48,7 @@ class Lane:
     n_near: int | None = None
     n_moving: int | None = None
     is_waiting: bool | None = None
+    usual_vps: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

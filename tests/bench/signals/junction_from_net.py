@@ -138,7 +138,7 @@ def _movements(links: list[tuple[int, str]], greens: list[str]) -> list[_Movemen
 
 
 def _with_right_of_way(movement: _Movement, others: list[_Movement]) -> _Movement:
-    """Whom a yielding movement lets pass: those of other roads that go first in such a stage and never beside it."""
+    """Whom a yielding movement lets pass: those of other roads that go first in a stage, never beside it."""
     first = tuple(
         other.name
         for other in others
@@ -175,7 +175,5 @@ def _conflicts(movements: list[_Movement]) -> tuple[tuple[str, str], ...]:
         (a.name, b.name)
         for i, a in enumerate(movements)
         for b in movements[i + 1 :]
-        if not any(
-            x in GREEN_SAMPLES and y in GREEN_SAMPLES for x, y in zip(a.pattern, b.pattern, strict=True)
-        )
+        if not any(x in GREEN_SAMPLES and y in GREEN_SAMPLES for x, y in zip(a.pattern, b.pattern, strict=True))
     )

@@ -15,7 +15,7 @@ PULL_OFF, PULL_DOWN, PULL_UP = range(3)
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A pin's level or direction changed at `t_s`, monotonic. `driven`: it is an output. `moved`: the level did."""
+    """A pin's level or direction changed at `t_s`, monotonic. `driven`: as an output. `moved`: the level did."""
 
     t_s: float
     pin: int

@@ -1,7 +1,7 @@
 """What situations teach over time: how much flows on each lane, how loaded the junction is, how much is seen.
 
-A lane that is not measured keeps the flow that it had. A share of the vehicles may never be seen, for want of a tag
-or behind a truck. It shows when a queue goes: those seen in it take longer to pass than they would alone.
+A lane that is not measured keeps the flow that it had. A share of the vehicles may never be seen, for want of a
+tag or behind a truck. It shows when a queue goes: those seen in it take longer to pass than they would alone.
 """
 
 import math
@@ -10,8 +10,15 @@ from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
 
 FLOW_MEMORY_S = 300.0
-FIRST_FLOW_VPS = 0.05
+FIRST_LOST = 0.2
+CLEAR_HEADWAYS = 1.6
+"""So many headways of a queue without anybody, and the queue is over."""
+FIRST_FLOW_VPS = 0.02
 """Flow of a lane of which nothing is known yet, in vehicles per second."""
+UNKNOWN_FLOW_VPS = 0.05
+"""The least that is taken for a lane that never told anything; else it is as busy as the others."""
+START_S = 4.0
+"""So soon after a green began nothing is concluded from nobody's crossing yet."""
 START_LOSS_S = 2.0
 """Until the first of a queue is over the line."""
 MIN_QUEUE = 3
@@ -21,6 +28,8 @@ SEEN_PRIOR = 30.0
 SEEN_MEMORY = 400.0
 """Vehicles after which the share seen is forgotten."""
 LEAST_SEEN = 0.25
+ALL_SEEN = 0.92
+"""Where this share is found, all are taken to be seen: queues differ."""
 
 
 class Observer:
@@ -33,28 +42,37 @@ class Observer:
         crossed_green: vehicles over the line in this green, by lane; None: not measured.
         seen: share of the vehicles that is seen.
         load: of the junction, 1 is its capacity without any loss.
+        lost: share of the time that changes took of late.
+        is_clear: lanes whose queue of this green is over: who comes now drives up freely.
     """
 
     def __init__(self, topology: Topology) -> None:
         n = topology.n_lanes
         self._topology = topology
+        self._clear_s = [CLEAR_HEADWAYS * headway_s for headway_s in topology.headways_s]
         self._best = tuple(max(row[i] for row in topology.weights) for i in range(n))
         self._groups = _groups(topology, self._best)
         self._crossed: list[int | None] = [None] * n
         self._base: list[int | None] = [None] * n
         self._standing: list[int | None] = [None] * n
+        self._was_measured = [False] * n
         self._awaited: dict[int, int] = {}
         self._now_s: float | None = None
+        self._situation: Situation | None = None
         self._stage, self._green_s = -1, 0.0
         self._seen, self._passed = SEEN_PRIOR, SEEN_PRIOR
         self._red_from_s = [0.0] * n
         self.flow_vps = [FIRST_FLOW_VPS] * n
         self.red_s = [0.0] * n
         self.at_green_red_s = [0.0] * n
-        self.seen, self.load = 1.0, 0.0
+        self.is_clear = [False] * n
+        self.seen, self.load, self.lost = 1.0, 0.0, FIRST_LOST
 
     def update(self, situation: Situation) -> None:
         """Takes in what is the case now. `now_s` must not go back."""
+        if situation is self._situation:
+            return
+        self._situation = situation
         now_s = situation.now_s
         elapsed_s = 0.0 if self._now_s is None else max(0.0, now_s - self._now_s)
         if self._now_s is None:
@@ -79,6 +97,8 @@ class Observer:
     def _on_new_green(self, situation: Situation) -> None:
         weights = self._topology.weights[situation.stage]
         before = self._topology.weights[self._stage] if self._stage >= 0 else (0.0,) * len(weights)
+        if self._stage >= 0:
+            self.lost += (self._topology.loss_s(self._stage, situation.stage) + 1.0) / FLOW_MEMORY_S
         self._stage = situation.stage
         self._awaited = {}
         start_s = situation.now_s - situation.green_s
@@ -92,6 +112,8 @@ class Observer:
 
     def _learn_flows(self, situation: Situation, elapsed_s: float) -> None:
         fade = math.exp(-elapsed_s / FLOW_MEMORY_S)
+        self.lost *= fade
+        starting = situation.green_s < START_S
         weights, flows, crossed, now_s = (
             self._topology.weights[situation.stage],
             self.flow_vps,
@@ -102,13 +124,20 @@ class Observer:
             n, before = lane.n_crossed, crossed[i]
             if n is not None and before is not None:
                 flows[i] = flows[i] * fade + max(0, n - before) / FLOW_MEMORY_S
+            elif n is None:
+                self._suppose(i, lane.usual_vps)
             if n is None or before is None or n < before:
                 self._base[i] = n
+                self._was_measured[i] = self._was_measured[i] or n is not None
             crossed[i] = n
             if weights[i] > 0.0:
                 self._red_from_s[i] = now_s
                 self.red_s[i] = 0.0
+                if not starting and not self.is_clear[i]:
+                    headway_s = lane.headway_s
+                    self.is_clear[i] = lane.n_near == 0 or (headway_s is not None and headway_s > self._clear_s[i])
             else:
+                self.is_clear[i] = False
                 self.red_s[i] = now_s - self._red_from_s[i]
                 n_near, n_moving = lane.n_near, lane.n_moving
                 self._standing[i] = None if n_near is None or n_moving is None else n_near - n_moving
@@ -116,6 +145,14 @@ class Observer:
         for group in self._groups:
             load += max([flows[i] * share_s for i, share_s in group])
         self.load = load / self.seen
+
+    def _suppose(self, lane: int, usual_vps: float | None) -> None:
+        """What flows on a lane that is not measured: its usual, else what it had, else as on the others."""
+        if usual_vps is not None:
+            self.flow_vps[lane] = usual_vps
+        elif self._crossed[lane] is None and not self._was_measured[lane]:
+            known = [flow for flow, was in zip(self.flow_vps, self._was_measured, strict=True) if was]
+            self.flow_vps[lane] = max(UNKNOWN_FLOW_VPS, sum(known) / len(known) if known else 0.0)
 
     def _learn_share(self, situation: Situation) -> None:
         """A queue of which all that were seen are over the line: others were between them if it took longer."""
@@ -131,7 +168,7 @@ class Observer:
                 fade = 1.0 - passed / SEEN_MEMORY
                 self._seen = self._seen * fade + passed
                 self._passed = self._passed * fade + max(room, passed)
-                self.seen = max(LEAST_SEEN, self._seen / self._passed)
+                self.seen = min(1.0, max(LEAST_SEEN, self._seen / self._passed / ALL_SEEN))
 
 
 def _groups(topology: Topology, best: tuple[float, ...]) -> tuple[tuple[tuple[int, float], ...], ...]:
