@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Collection, Mapping
@@ -209,6 +210,21 @@ def _connect(config: SignalsConfig, place: str, subscriptions: list[tuple[str, t
         raise HeadsError(str(error)) from error
     client.open()
     return client
+
+
+def try_broker(mqtt: MqttSettings, patience_s: float = 10.0) -> str:
+    """Connect, and hang up; why that was not possible, or nothing."""
+    try:
+        client = Client(_broker(mqtt), f"stopline-check-{os.getpid()}", [])
+    except MqttUnusable as error:
+        return str(error)
+    client.open()
+    until_s = time.monotonic() + patience_s
+    while not client.is_connected and not client.why_not and time.monotonic() < until_s:
+        time.sleep(0.02)
+    found = "" if client.is_connected else client.why_not or f"no answer within {patience_s:g} s"
+    client.close()
+    return found
 
 
 def _broker(mqtt: MqttSettings) -> Broker:

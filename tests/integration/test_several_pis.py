@@ -72,6 +72,18 @@ class Place:
                 env=clean_environment(),
             )
 
+    def check(self, who: str) -> str:
+        command = [
+            sys.executable,
+            "-m",
+            "edge_agent.signals.cli",
+            "check",
+            "--config",
+            f"{self.folder}/{who}.toml",
+        ]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, env=clean_environment())
+        return told.stdout + told.stderr
+
     def lamps(self, lane: str) -> list[tuple[float, frozenset[str]]]:
         """When what began to be lit."""
         path = self.folder / f"{lane}.lamps"
@@ -130,7 +142,7 @@ def test_lanes_go_in_turn_and_flash_when_their_coordinator_dies(place: Place) ->
         place.start(who)
     place.wait_for(lambda: all(place.has_shown(lane, "green") for lane in LANES))
     sizes = {who: rss_mb(process.pid) for who, process in place.processes.items()}
-    print(sizes)
+    assert max(sizes.values()) < 40, sizes
 
     coordinator = place.processes.pop("coordinator")
     coordinator.kill()
@@ -146,4 +158,7 @@ def test_lanes_go_in_turn_and_flash_when_their_coordinator_dies(place: Place) ->
         assert process.wait(PATIENCE_S) == 0, place.logs()
         assert place.lamps(lane)[-1][1] in ({"red"}, frozenset())
     assert (place.folder / "north/lease-obeys.json").exists()
+    assert f"ok    broker: 127.0.0.1:{place.broker.port} takes us\n" in place.check("north")
+    place.broker.stop()
+    assert "FAIL  broker: " in place.check("north")
     place.processes.clear()

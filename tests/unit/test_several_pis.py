@@ -31,6 +31,7 @@ from tests.junctions import crossroads
 JUNCTION = crossroads(min_green_s=5.0)
 HEADS = {movement.name: movement.name for movement in JUNCTION.movements}
 STEP_MS = 100
+EXAMPLES = Path(__file__).parents[2] / "systemd/examples"
 
 
 @dataclass
@@ -328,3 +329,11 @@ MQTT = '[mqtt]\nhost = "broker"\n'
 def test_a_configuration_of_several_pis_is_checked(tmp_path: Path, rest: str, heads: str, complaint: str) -> None:
     found = config(tmp_path, rest, heads)
     assert complaint in found if complaint else not found
+
+
+@pytest.mark.parametrize("name", ["signals-coordinator.toml", "signals-lane.toml"])
+def test_the_samples_are_sound(name: str) -> None:
+    read = load_signals_config(EXAMPLES / name, {})
+    assert read.mqtt is not None
+    assert read.mqtt.tls
+    assert (read.lane is not None) == (name == "signals-lane.toml")
