@@ -141,6 +141,7 @@ class Daemon:
             Aside("the lights' records"),
         )
         self._for_lanes = Aside("what the lanes are told")
+        self._is_settled = False
         self._clock: Clock | None = None
         self._spool: Spool | None = None
         self._link: AgentLink | None = None
@@ -154,9 +155,9 @@ class Daemon:
                 if self._tick(tick):
                     break
         finally:
-            notify("STOPPING=1")
             # First of all: what follows may take a while.
             self._heads.fail_safe()
+            _tell_systemd("STOPPING=1")
             self._close()
 
     def _tick(self, tick: Tick) -> bool:
@@ -166,13 +167,13 @@ class Daemon:
         if self._driving is None:
             self._driving = self._begin(now_s)
             self._show(self._driving, now_s, [])
-            self._open_aside(now_s)
-            settle()
+            _tell_systemd(f"READY=1\nSTATUS=drives the lights of {self._junction.name}")
             return False
         sensed = self._hear(self._driving, now_s)
         self._take_signals(tick, self._driving)
         self._take_loaded(self._driving, now_s)
         driven = self._show(self._driving, now_s, sensed)
+        self._open_next(now_s)
         self._report(now_s)
         return self._has_stopped(driven, tick)
 
@@ -238,8 +239,6 @@ class Daemon:
                 now_s, [], self._heads.sensed, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             )
         if self._link is None:
-            # It could not be opened: another try, now and then.
-            self._for_link.do(now_s, None, self._open_link)
             return counted
         sensed, asked = self._for_link.do(now_s, ([], []), self._link.poll)
         for peer, ask in asked:
@@ -340,12 +339,17 @@ class Daemon:
 
     # --- what the lights do not depend on ---
 
-    def _open_aside(self, now_s: float) -> None:
-        self._for_records.do(now_s, None, self._open_records, now_s)
-        self._for_link.do(now_s, None, self._open_link)
-        if not self._lost:
-            self._remember_good()
-        notify(f"READY=1\nSTATUS=drives the lights of {self._junction.name}")
+    def _open_next(self, now_s: float) -> None:
+        """One thing a step, so that no step is late for it; what fails is tried again."""
+        if self._recording is None:
+            self._for_records.do(now_s, None, self._open_records, now_s)
+        elif self._link is None:
+            self._for_link.do(now_s, None, self._open_link)
+        elif not self._is_settled:
+            self._is_settled = True
+            settle()
+            if not self._lost:
+                self._remember_good()
 
     def _open_records(self, now_s: float) -> None:
         self._clock = Clock()
@@ -414,8 +418,13 @@ class _Watchdog:
         status = in_words(driven.fault) or f"{decision.mode}, plan {decision.plan}"
         news = "" if status == self._status else f"\nSTATUS={status}"
         self._status = status
-        with contextlib.suppress(OSError):
-            notify(f"WATCHDOG=1{news}")
+        _tell_systemd(f"WATCHDOG=1{news}")
+
+
+def _tell_systemd(state: str) -> None:
+    # Who cannot be told will find out.
+    with contextlib.suppress(OSError):
+        notify(state)
 
 
 def _needs_restart(new: SignalsConfig, old: SignalsConfig) -> bool:

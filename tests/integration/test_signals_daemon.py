@@ -21,6 +21,7 @@ from edge_agent.link.messages import (
     TakeRecords,
     ToAgent,
 )
+from edge_agent.signals.memory import HeadsLock
 from tests.integration.signals_helpers import (
     PATIENCE_S,
     PINS,
@@ -197,6 +198,23 @@ def test_commands_keep_their_hands_off_while_the_daemon_runs(tmp_path: Path) -> 
         checked = signals("check", "--config", config, env=lights.environment())
         assert "state: the daemon runs; no fault is latched" in checked.stdout
         assert judge(chip.changes(), junction_of(tmp_path)).wrong == []
+
+
+def test_after_the_end_nothing_holds_safe_state_up(tmp_path: Path) -> None:
+    """Neither a lock that a process holds which cannot die, nor a folder that is gone."""
+    chip = chip_for(tmp_path)
+    config = write_signals_config(tmp_path)
+    env = environment("RPi.GPIO", tmp_path / "chip")
+    lock = HeadsLock(tmp_path / "state")
+    lock.take()
+    for state_dir in ("state", "signals.toml/none"):
+        env["STOPLINE_SIGNALS__STATE_DIR"] = str(tmp_path / state_dir)
+        chip.drive(PINS["north"]["green"], 1)
+        assert signals("safe-state", "--config", config, env=env).returncode != 0
+        assert "green" in lamps(chip)["north"]
+        assert signals("safe-state", "--config", config, env=env | {"SERVICE_RESULT": "watchdog"}).returncode == 0
+        assert set(lamps(chip).values()) == {"red"}
+    lock.release()
 
 
 def test_check_tells_what_is_there_and_what_is_not(tmp_path: Path) -> None:
