@@ -24,11 +24,12 @@ import msgspec
 
 from common.clock import FLOOR_MS
 from common.codes import Aspect
-from common.commands import Flash, Off
+from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
 from common.junction import Junction
 from common.notify import notify, watchdog_interval_s
 from edge_agent.clock_source import Clock
 from edge_agent.config.faults import ConfigError
+from edge_agent.domain.signals.event_codes import PreemptCall
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.schedule import Local
@@ -52,6 +53,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_S = 15.0
 _SPOOL_NAME = "spool.sqlite"
 _REPORT_S = 3600.0
+_MOST_DOUBTS = 500
+"""Characters of a note about sensors."""
 _STILL = (Interval.FLASH, Interval.OFF, Interval.START_UP)
 """Nobody has green, nor had it until just now."""
 
@@ -127,6 +130,7 @@ class Daemon:
         self._memory = Memory(Path(config.state_dir))
         self._kept = self._memory.load()
         self._green: set[str] = set()
+        self._calls: list[PreemptCall] = []
         self._driving: Driving | None = None
         self._lateness = Lateness()
         self._watchdog = _Watchdog()
@@ -243,17 +247,30 @@ class Daemon:
         sensed, asked = self._for_link.do(now_s, ([], []), self._link.poll)
         for peer, ask in asked:
             result = driving.order(ask.order, now_s)
-            logger.info(
-                "%s by %s: %s",
-                *(type(ask.order).__name__, ask.order.by, "accepted" if result.accepted else result.reason),
-                extra={"action": "order"},
-            )
-            if result.accepted and not hasattr(ask.order, "preemption"):
-                standing = ask.order if isinstance(ask.order, Flash | Off) else None
-                self._kept = Kept(self._kept.fault, standing)
-                self._memory.keep(self._kept)
+            self._note_order(ask.order, result, now_s)
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
         return [*counted, *sensed]
+
+    def _note_order(self, order: Order, result: OrderResult, now_s: float) -> None:
+        """Who ordered what, for the log, for the collector, and where it is to outlive the daemon."""
+        name = type(order).__name__
+        text = f"{name} by {order.by}: {'accepted' if result.accepted else result.reason}"
+        logger.info("%s", text, extra={"action": "order"})
+        if self._recording is not None:
+            facts: dict[str, str | bool] = {
+                "order": name,
+                "by": order.by,
+                "why": order.why,
+                "accepted": result.accepted,
+            }
+            self._for_records.do(now_s, None, self._recording.log, "info", "lights_order", text, **facts)
+        if not result.accepted or isinstance(order, ClearFault):
+            return
+        if isinstance(order, Preempt):
+            self._calls.append(PreemptCall(order.preemption, now_s, order.on))
+            return
+        self._kept = Kept(self._kept.fault, order if isinstance(order, Flash | Off) else None)
+        self._memory.keep(self._kept)
 
     def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
         now_s = driven.now_s
@@ -261,14 +278,17 @@ class Daemon:
             self._for_lanes.do(now_s, None, self._heads.tell, driven)
         if self._recording is not None:
             told, passages = self._senses.told() if self._senses is not None else ([], [])
+            told, self._calls = [*told, *self._calls], []
             self._for_records.do(now_s, None, self._recording.step, driven, lanes, told, passages)
         if self._link is not None:
             self._for_link.do(now_s, None, self._link.show, driven, self._note(driven))
             self._for_link.do(now_s, None, self._link.hand_over)
 
     def _note(self, driven: Driven) -> str:
-        asides = (self._for_records.trouble, self._for_senses.trouble, (self._spool and self._spool.trouble) or "")
-        return "; ".join(part for part in (driven.decision.note, *asides) if part)
+        spool = (self._spool and self._spool.trouble) or ""
+        doubts = self._senses.doubts[:_MOST_DOUBTS] if self._senses is not None else ""
+        parts = (driven.decision.note, self._for_records.trouble, self._for_senses.trouble, spool, doubts)
+        return "; ".join(part for part in parts if part)
 
     def _report(self, now_s: float) -> None:
         """Once an hour: how punctual the steps were."""

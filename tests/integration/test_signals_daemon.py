@@ -1,6 +1,7 @@
 """The lights' daemon as its neighbours know it: systemd, the agent on the link, and who types its commands."""
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.records import Cycle, SignalEvent
+from common.commands import Automatic, ManualOverride
+from common.records import Cycle, Log, SignalEvent
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED
 from edge_agent.link.messages import (
+    Ask,
     Crossing,
+    OrderAnswer,
     Presence,
     SensorState,
     Shown,
@@ -152,6 +156,13 @@ def test_what_sensors_tell_decides_and_is_recorded(tmp_path: Path) -> None:
         assert "adaptive" in {one.algorithm for one in shown}
         codes = {event.code for event in records(SignalEvent)}
         assert {1, 7, 8, 9, 10, 11, 12, 82, 81, 131, 173} <= codes
+        agent.say(Ask(id="1", order=ManualOverride(by="x", cycle_s=10.0, lane_green_s={"north": 99.0})))
+        agent.say(Ask(id="2", order=Automatic(by="alice", why="as it was")))
+        lights.until(lambda: any(log.action == "lights_order" and log.context["accepted"] for log in records(Log)))
+        refused, accepted = (log for log in records(Log) if log.action == "lights_order")
+        assert not refused.context["accepted"]
+        assert accepted.context["by"] == f"alice (uid {os.geteuid()})"
+        assert [one.result.accepted for one in agent.heard if isinstance(one, OrderAnswer)] == [False, True]
         numbers = [one.no for one in agent.heard if isinstance(one, Spooled)]
         assert numbers == list(range(1, len(numbers) + 1))
         agent.close()
