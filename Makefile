@@ -4,6 +4,7 @@
 #   make setup    .venv with everything, for development
 #   make test     setup, the tests' servers, lint, all tests
 #   make bench    the benchmarks, one after the other; BENCH=outbox runs one
+#   make bench-signals  green times in SUMO (150 MB is installed); ARGS="--quick --only lopsided"
 #   make lint     ruff and mypy
 #   make verify   check the model of a junction of several Pis exhaustively (some minutes; wants spin)
 #   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
@@ -11,7 +12,7 @@
 #
 # PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest.
 
-.PHONY: help setup demo test bench lint verify model clean servers test-tools
+.PHONY: help setup demo test bench bench-signals lint verify model clean servers test-tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -39,10 +40,15 @@ bench: $(STAMP_DEV) servers
 	@failed=; \
 	for file in tests/bench/bench_$(or $(BENCH),*).py; do \
 		name=$$(basename "$$file" .py); \
+		[ "$$name" != bench_signals ] || continue; \
 		printf '\n%s\n' "$$name"; \
 		$(BIN)/python -m "tests.bench.$$name" || failed="$$failed $$name"; \
 	done; \
 	[ -z "$$failed" ] || { echo "did not finish:$$failed" >&2; exit 1; }
+
+bench-signals: $(STAMP_DEV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sumo]'
+	@$(BIN)/python -m tests.bench.bench_signals $(ARGS)
 
 lint: $(STAMP_DEV)
 	@$(BIN)/ruff check --quiet .
