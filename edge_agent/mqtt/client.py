@@ -1,19 +1,23 @@
 """A thin client: connects and connects again, hands over what comes by a bounded queue, and lets nothing pile up.
 
-paho's own thread does the network. Nothing here waits, so a step loop may call it. Nothing is kept for a broker that
-is away: a lease that comes late is worthless, counts count up by themselves, and what is retained is sent again when
-the connection is back.
+paho's own thread does the network. Nothing here waits, so a step loop may call it. Nothing is kept for a broker
+that is away: a lease that comes late is worthless, counts count up by themselves, and what is retained is sent
+again when the connection is back.
 """
 
 import logging
+import socket
 import ssl
+import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from common.topics import Qos
 
@@ -106,6 +110,8 @@ class Client:
             self._paho.tls_set_context(_tls(broker))
         if will is not None:
             self._paho.will_set(will.topic, will.payload, int(will.qos), will.retain)
+        self._paho.on_socket_open = _send_at_once
+        self._paho.on_connect_fail = self._failed
         self._paho.on_connect = self._connected
         self._paho.on_disconnect = self._disconnected
         self._paho.on_message = self._came
@@ -114,6 +120,11 @@ class Client:
     def is_connected(self) -> bool:
         """Whether the broker has taken us."""
         return self._is_connected
+
+    @property
+    def why_not(self) -> str:
+        """Why there is no connection, as the broker or the network told last; empty: nothing was told."""
+        return self._why_not
 
     def open(self) -> None:
         """Begin to connect, and go on with it until `close`."""
@@ -142,24 +153,28 @@ class Client:
 
     # --- from here on: paho's thread ---
 
-    def _connected(
-        self, _client: mqtt.Client, _data: object, _flags: object, reason: mqtt.ReasonCode, *_: object
-    ) -> None:
+    def _connected(self, _client: object, _data: object, _flags: object, reason: ReasonCode, *_: object) -> None:
         if reason.is_failure:
             self._say_why_not(f"the broker refuses us: {reason}")
             return
-        self._paho.subscribe(self._subscriptions)
+        if self._subscriptions:
+            self._paho.subscribe(self._subscriptions)
         self._is_connected, self._why_not = True, ""
         for topic, (payload, qos) in list(self._kept.items()):
             self._paho.publish(topic, payload, int(qos), True)
         logger.info("connected to the broker at %s", self._broker.host, extra={"action": "mqtt_connected"})
 
     def _disconnected(
-        self, _client: mqtt.Client, _data: object, _flags: object, reason: mqtt.ReasonCode, *_: object
+        self, _client: object, _data: object, _flags: object, reason: ReasonCode, *_: object
     ) -> None:
         self._is_connected = False
         if reason.is_failure:
             self._say_why_not(f"the connection is lost: {reason}")
+
+    def _failed(self, _client: object, _data: object) -> None:
+        """In paho's own handling of the error that was met."""
+        error = sys.exc_info()[1]
+        self._say_why_not(f"cannot be reached: {error}" if error else "cannot be reached")
 
     def _say_why_not(self, why: str) -> None:
         if why != self._why_not:
@@ -168,13 +183,20 @@ class Client:
 
     def _came(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         self.n_dropped += len(self._in) == self._in.maxlen
-        self._in.append(Came(message.topic, message.payload, message.retain))
+        self._in.append(Came(message.topic, bytes(message.payload), message.retain))
+
+
+def _send_at_once(_client: object, _data: object, link: Any) -> None:
+    """Without Nagle's waiting: an ask is small, and 40 ms are a lot to a lease."""
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _tls(broker: Broker) -> ssl.SSLContext:
     for path in (broker.ca_file, broker.cert_file, broker.key_file):
         if path is not None and not path.is_file():
-            raise MqttUnusable(f"there is no file {path}; make it with stopline's mqtt-keys.sh, and copy it there")
+            raise MqttUnusable(
+                f"there is no file {path}; mqtt-keys.sh makes it (systemd/mosquitto), copy it there"
+            )
     try:
         context = ssl.create_default_context(cafile=broker.ca_file)
         if broker.cert_file is not None:

@@ -24,11 +24,12 @@ import msgspec
 
 from common.clock import FLOOR_MS
 from common.codes import Aspect
-from common.commands import Flash, Off
+from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
 from common.junction import Junction
 from common.notify import notify, watchdog_interval_s
 from edge_agent.clock_source import Clock
 from edge_agent.config.faults import ConfigError
+from edge_agent.domain.signals.event_codes import PreemptCall
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.schedule import Local
@@ -52,6 +53,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_S = 15.0
 _SPOOL_NAME = "spool.sqlite"
 _REPORT_S = 3600.0
+_MOST_DOUBTS = 500
+"""Characters of a note about sensors."""
 _STILL = (Interval.FLASH, Interval.OFF, Interval.START_UP)
 """Nobody has green, nor had it until just now."""
 
@@ -79,12 +82,12 @@ def run_signals(
     lock.take()
     try:
         heads = (open_heads or open_configured_heads)(config)
-        if config.lane is not None:
-            from edge_agent.signals.several_pis import run_lane
-
-            run_lane(config, heads, SIGNALS)
-            return
         try:
+            if config.lane is not None:
+                from edge_agent.signals.several_pis import run_lane
+
+                run_lane(config, heads, SIGNALS)
+                return
             daemon = Daemon(config, heads, load, lost)
             daemon.run()
         finally:
@@ -127,6 +130,7 @@ class Daemon:
         self._memory = Memory(Path(config.state_dir))
         self._kept = self._memory.load()
         self._green: set[str] = set()
+        self._calls: list[PreemptCall] = []
         self._driving: Driving | None = None
         self._lateness = Lateness()
         self._watchdog = _Watchdog()
@@ -141,6 +145,7 @@ class Daemon:
             Aside("the lights' records"),
         )
         self._for_lanes = Aside("what the lanes are told")
+        self._is_settled = False
         self._clock: Clock | None = None
         self._spool: Spool | None = None
         self._link: AgentLink | None = None
@@ -154,9 +159,9 @@ class Daemon:
                 if self._tick(tick):
                     break
         finally:
-            notify("STOPPING=1")
             # First of all: what follows may take a while.
             self._heads.fail_safe()
+            _tell_systemd("STOPPING=1")
             self._close()
 
     def _tick(self, tick: Tick) -> bool:
@@ -166,13 +171,13 @@ class Daemon:
         if self._driving is None:
             self._driving = self._begin(now_s)
             self._show(self._driving, now_s, [])
-            self._open_aside(now_s)
-            settle()
+            _tell_systemd(f"READY=1\nSTATUS=drives the lights of {self._junction.name}")
             return False
         sensed = self._hear(self._driving, now_s)
         self._take_signals(tick, self._driving)
         self._take_loaded(self._driving, now_s)
         driven = self._show(self._driving, now_s, sensed)
+        self._open_next(now_s)
         self._report(now_s)
         return self._has_stopped(driven, tick)
 
@@ -238,23 +243,34 @@ class Daemon:
                 now_s, [], self._heads.sensed, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             )
         if self._link is None:
-            # It could not be opened: another try, now and then.
-            self._for_link.do(now_s, None, self._open_link)
             return counted
         sensed, asked = self._for_link.do(now_s, ([], []), self._link.poll)
         for peer, ask in asked:
             result = driving.order(ask.order, now_s)
-            logger.info(
-                "%s by %s: %s",
-                *(type(ask.order).__name__, ask.order.by, "accepted" if result.accepted else result.reason),
-                extra={"action": "order"},
-            )
-            if result.accepted and not hasattr(ask.order, "preemption"):
-                standing = ask.order if isinstance(ask.order, Flash | Off) else None
-                self._kept = Kept(self._kept.fault, standing)
-                self._memory.keep(self._kept)
+            self._note_order(ask.order, result, now_s)
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
         return [*counted, *sensed]
+
+    def _note_order(self, order: Order, result: OrderResult, now_s: float) -> None:
+        """Who ordered what, for the log, for the collector, and where it is to outlive the daemon."""
+        name = type(order).__name__
+        text = f"{name} by {order.by}: {'accepted' if result.accepted else result.reason}"
+        logger.info("%s", text, extra={"action": "order"})
+        if self._recording is not None:
+            facts: dict[str, str | bool] = {
+                "order": name,
+                "by": order.by,
+                "why": order.why,
+                "accepted": result.accepted,
+            }
+            self._for_records.do(now_s, None, self._recording.log, "info", "lights_order", text, **facts)
+        if not result.accepted or isinstance(order, ClearFault):
+            return
+        if isinstance(order, Preempt):
+            self._calls.append(PreemptCall(order.preemption, now_s, order.on))
+            return
+        self._kept = Kept(self._kept.fault, order if isinstance(order, Flash | Off) else None)
+        self._memory.keep(self._kept)
 
     def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
         now_s = driven.now_s
@@ -262,14 +278,17 @@ class Daemon:
             self._for_lanes.do(now_s, None, self._heads.tell, driven)
         if self._recording is not None:
             told, passages = self._senses.told() if self._senses is not None else ([], [])
+            told, self._calls = [*told, *self._calls], []
             self._for_records.do(now_s, None, self._recording.step, driven, lanes, told, passages)
         if self._link is not None:
             self._for_link.do(now_s, None, self._link.show, driven, self._note(driven))
             self._for_link.do(now_s, None, self._link.hand_over)
 
     def _note(self, driven: Driven) -> str:
-        asides = (self._for_records.trouble, self._for_senses.trouble, (self._spool and self._spool.trouble) or "")
-        return "; ".join(part for part in (driven.decision.note, *asides) if part)
+        spool = (self._spool and self._spool.trouble) or ""
+        doubts = self._senses.doubts[:_MOST_DOUBTS] if self._senses is not None else ""
+        parts = (driven.decision.note, self._for_records.trouble, self._for_senses.trouble, spool, doubts)
+        return "; ".join(part for part in parts if part)
 
     def _report(self, now_s: float) -> None:
         """Once an hour: how punctual the steps were."""
@@ -340,12 +359,17 @@ class Daemon:
 
     # --- what the lights do not depend on ---
 
-    def _open_aside(self, now_s: float) -> None:
-        self._for_records.do(now_s, None, self._open_records, now_s)
-        self._for_link.do(now_s, None, self._open_link)
-        if not self._lost:
-            self._remember_good()
-        notify(f"READY=1\nSTATUS=drives the lights of {self._junction.name}")
+    def _open_next(self, now_s: float) -> None:
+        """One thing a step, so that no step is late for it; what fails is tried again."""
+        if self._recording is None:
+            self._for_records.do(now_s, None, self._open_records, now_s)
+        elif self._link is None:
+            self._for_link.do(now_s, None, self._open_link)
+        elif not self._is_settled:
+            self._is_settled = True
+            settle()
+            if not self._lost:
+                self._remember_good()
 
     def _open_records(self, now_s: float) -> None:
         self._clock = Clock()
@@ -414,8 +438,13 @@ class _Watchdog:
         status = in_words(driven.fault) or f"{decision.mode}, plan {decision.plan}"
         news = "" if status == self._status else f"\nSTATUS={status}"
         self._status = status
-        with contextlib.suppress(OSError):
-            notify(f"WATCHDOG=1{news}")
+        _tell_systemd(f"WATCHDOG=1{news}")
+
+
+def _tell_systemd(state: str) -> None:
+    # Who cannot be told will find out.
+    with contextlib.suppress(OSError):
+        notify(state)
 
 
 def _needs_restart(new: SignalsConfig, old: SignalsConfig) -> bool:

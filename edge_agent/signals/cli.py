@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 PROGRAM = "stopline-signals"
 DEFAULT_CONFIG = Path("/etc/stopline/signals.toml")
+_AFTER_THE_END = "SERVICE_RESULT"
+"""systemd sets it for `ExecStopPost`."""
 _EPILOG = f"""commands:
   run          drive the lights until stopped; the default
   check        try everything that the configuration names, and say what to mend
@@ -200,15 +202,24 @@ def safe_state(options: argparse.Namespace) -> int:
         if kept is None:
             return EXIT_CONFIG
         config = kept
+    if _AFTER_THE_END in os.environ:
+        # systemd says that the daemon has ended: whatever the disk and a lock on it say, lamps come first.
+        return _make_safe(config)
     return _with_heads(config, lambda: _make_safe(config))
 
 
 def _make_safe(config: "SignalsConfig") -> int:
-    if config.heads.driver == "gpio":
-        from edge_agent.drivers.heads import gpio
-        from edge_agent.signals.config import wiring_of
+    if config.heads.driver != "gpio":
+        return EXIT_OK
+    from edge_agent.drivers.base import HeadsError
+    from edge_agent.drivers.heads import gpio
+    from edge_agent.signals.config import wiring_of
 
+    try:
         gpio.safe_state(wiring_of(config.heads))
+    except HeadsError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
     return EXIT_OK
 
 
@@ -270,6 +281,10 @@ def _log(config: "SignalsConfig") -> None:
     form: LogFormat = "json"
     if config.log.format == "text" or (config.log.format == "auto" and for_people):
         form = "text"
+    if "JOURNAL_STREAM" in os.environ:
+        # A journal that hangs must not hold up the lights; lines that it does not take are lost.
+        os.set_blocking(sys.stderr.fileno(), False)
+        logging.raiseExceptions = False
     set_up_logging(form, getattr(logging, config.log.level.upper()), clean=redact)
 
 

@@ -1,8 +1,8 @@
-"""A lane's Pi: asks for leases, drives its own head through an interlock of its own, tells what came over its lines.
+"""A lane's Pi: asks for leases, drives its head through an interlock of its own, tells what came over its lines.
 
 Whatever the coordinator says, this interlock has the last word here: green, yellow and red follow each other with
-their times, and what is lit is what was told. A fault is latched, and the head flashes, until somebody clears it at
-this Pi.
+their times, and what is lit is what was told. A fault is latched, and the head flashes, until somebody clears it
+at this Pi.
 """
 
 import logging
@@ -15,9 +15,9 @@ from common.codes import Aspect
 from common.commands import OrderResult
 from common.junction import DetectorKind, Junction, Movement, Plan, PlanStage, Recall, Stage, StartUp
 from common.topics import LANE_STATE, CarCounts, LaneState, Lease
-from edge_agent.domain.signals.interlock import Interlock, Limits
+from edge_agent.domain.signals.interlock import LIMITS, Interlock, Limits
 from edge_agent.domain.signals.lease_head import Head
-from edge_agent.domain.signals.leases import HeadTimes, LeaseTimes, Obeyed
+from edge_agent.domain.signals.leases import LEASE_TIMES, HeadTimes, LeaseTimes, Obeyed
 from edge_agent.domain.signals.steps import Fault, FaultCode
 from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.link.messages import Crossing, SensorState
@@ -70,8 +70,8 @@ class LanePi:
         *,
         save: Save,
         obeys: Obeyed | None = None,
-        times: LeaseTimes = LeaseTimes(),
-        limits: Limits = Limits(),
+        times: LeaseTimes = LEASE_TIMES,
+        limits: Limits = LIMITS,
     ) -> None:
         self._name, self._movement = head, movement
         own = next(one for one in junction.movements if one.name == movement)
@@ -172,6 +172,8 @@ class LanePi:
                 )
             )
         for lane, count in self._counts.items():
+            if self._measures.keys().isdisjoint(sensor for sensor, _ in count.sensors):
+                continue  # another Pi's: a lane may have several
             pause_s = COUNTS_AT_ONCE_S if count.n > count.n_told else COUNTS_EVERY_S
             if now_s - count.told_s >= pause_s:
                 self._tell_count(lane, count, epoch, now_s)

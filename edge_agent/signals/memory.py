@@ -56,8 +56,7 @@ class HeadsLock:
             DaemonRuns: somebody else is.
             OSError: the folder cannot be written.
         """
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        handle = self._open()
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -66,6 +65,16 @@ class HeadsLock:
                 f"the lights' daemon runs on {self._path.parent}; stop it first: systemctl stop stopline-signals"
             ) from error
         self._handle = handle
+
+    def _open(self) -> int:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        except OSError:
+            # A disk that became read-only is no reason for lights to stop; who was here before left the file.
+            with contextlib.suppress(OSError):
+                return os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            raise
 
     def release(self) -> None:
         """Let others. May be called twice."""

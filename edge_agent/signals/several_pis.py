@@ -1,13 +1,17 @@
-"""Several Pis at one junction, as the root uses them: a coordinator's heads at other Pis, and a lane's whole daemon."""
+"""Several Pis at one junction, for the root: a coordinator's heads at other Pis, and a lane's whole daemon."""
 
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -18,7 +22,7 @@ from common.junction import DetectorKind, Junction
 from common.notify import notify, watchdog_interval_s
 from common.topics import CAR_COUNTS, JUNCTION_STATUS, LEASE, LEASE_ASK, CarCounts, GreenTime, JunctionStatus
 from edge_agent.domain.signals.interlock import Limits
-from edge_agent.domain.signals.leases import Obeyed
+from edge_agent.domain.signals.leases import LEASE_TIMES, Obeyed
 from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.drivers.heads.lanes import LaneLink, LanesHeads
 from edge_agent.link.messages import Ask, Crossing, OrderAnswer, Presence, SensorState
@@ -31,6 +35,7 @@ from edge_agent.signals.driving import Driven
 from edge_agent.signals.lane_pi import LanePi, will_of
 from edge_agent.signals.loop import STEP_S, Tick, ticks
 from edge_agent.signals.memory import write_safely
+from edge_agent.signals.priority import settle
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +43,7 @@ COORDINATOR = "coordinator"
 STATUS_EVERY_S = 30.0
 TERM_NAME, OBEYS_NAME = "lease-term", "lease-obeys.json"
 STOP_S = 15.0
+_MAX_BOOTS = 8
 _TERMS_FROM_S = 1_767_225_600
 """2026-01-01 UTC. A term is the seconds since, or one more than the last one where that is higher: newer than all
 before though the disk be a new one, as long as the clock is right; where it is not, the disk knows."""
@@ -54,7 +60,7 @@ class Lanes(LanesHeads):
         self._cycles = {movement.name: _Cycle() for movement in junction.movements}
         self._status: tuple[object, ...] = ()
         self._status_s = float("-inf")
-        self._n_crossed: dict[str, tuple[str, int]] = {}
+        self._n_crossed: dict[tuple[str, UUID], dict[UUID, int]] = {}
 
     def sensed(self, boot_ns: int) -> list[Crossing | Presence | SensorState]:
         """See `driving.ManyPis`."""
@@ -84,7 +90,7 @@ class Lanes(LanesHeads):
                 )
             )
 
-    def _tell_green(self, movement: str, ended: Mapping[str, float], driven: Driven) -> None:
+    def _tell_green(self, movement: str, ended: Mapping[str, Any], driven: Driven) -> None:
         decision = driven.decision
         for lane, name in self._movement_of.items():
             if name == movement:
@@ -101,12 +107,13 @@ class Lanes(LanesHeads):
 
     def _news_in(self, told: CarCounts) -> int:
         """How many crossed since the last message; those of lost messages too, since counts count up."""
-        boot = str(told.boot_id)
-        known_boot, known = self._n_crossed.get(told.lane, (boot, max(0, told.n_since_boot - (told.n or 0))))
-        if boot != known_boot:
-            known = 0
-        self._n_crossed[told.lane] = (boot, max(known, told.n_since_boot))
-        return max(0, told.n_since_boot - known)
+        known = self._n_crossed.setdefault((told.lane, told.device), {})
+        # Of the first start that is heard of, nobody knows which of its counts an earlier coordinator took.
+        before = known.pop(told.boot_id, 0 if known else max(0, told.n_since_boot - (told.n or 0)))
+        known[told.boot_id] = max(before, told.n_since_boot)
+        if len(known) > _MAX_BOOTS:
+            del known[next(iter(known))]
+        return max(0, told.n_since_boot - before)
 
 
 class _Cycle:
@@ -156,7 +163,9 @@ def open_lanes(config: SignalsConfig) -> Lanes:
         """A start after this one is to be newer than that one."""
         Thread(target=_write, args=(path, str(by).encode()), name="term", daemon=True).start()
 
-    return Lanes(junction, LaneLink(heads, epoch, superseded=superseded), speaker)
+    # A lane's step may be late by as much as ours: once at the end of its green, once at the end of its yellow.
+    times = replace(LEASE_TIMES, guard_s=2.0 * (STEP_S + config.loop.late_s))
+    return Lanes(junction, LaneLink(heads, epoch, times, superseded=superseded), speaker)
 
 
 def _next_term(path: Path) -> int:
@@ -181,7 +190,7 @@ def _write(path: Path, data: bytes) -> bool:
     try:
         write_safely(path, data)
     except OSError as error:
-        logger.error("%s cannot be written: %s", path, error, extra={"action": "term_unwritable"})
+        logger.warning("%s cannot be written: %s", path, error, extra={"action": "term_unwritable"})
         return False
     return True
 
@@ -201,6 +210,21 @@ def _connect(config: SignalsConfig, place: str, subscriptions: list[tuple[str, t
         raise HeadsError(str(error)) from error
     client.open()
     return client
+
+
+def try_broker(mqtt: MqttSettings, patience_s: float = 10.0) -> str:
+    """Connect, and hang up; why that was not possible, or nothing."""
+    try:
+        client = Client(_broker(mqtt), f"stopline-check-{os.getpid()}", [])
+    except MqttUnusable as error:
+        return str(error)
+    client.open()
+    until_s = time.monotonic() + patience_s
+    while not client.is_connected and not client.why_not and time.monotonic() < until_s:
+        time.sleep(0.02)
+    found = "" if client.is_connected else client.why_not or f"no answer within {patience_s:g} s"
+    client.close()
+    return found
 
 
 def _broker(mqtt: MqttSettings) -> Broker:
@@ -226,7 +250,7 @@ def _stop_lines(junction: Junction) -> dict[str, tuple[str, str]]:
     return found
 
 
-# --- a lane's Pi ---------------------------------------------------------------------------------------------------
+# --- a lane's Pi ---
 
 
 def run_lane(config: SignalsConfig, heads: SignalHeads, signals: Collection[int]) -> None:
@@ -272,6 +296,7 @@ class LaneDaemon:
         if self._pi is None:
             self._pi = self._begin(now_s)
             notify(f"READY=1\nSTATUS=drives {self._head} of {self._config.described.name}")
+            settle()
         if tick.signals & {signal.SIGTERM, signal.SIGINT}:
             if self._stop_from_s is not None:
                 return True

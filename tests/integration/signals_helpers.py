@@ -167,7 +167,9 @@ class RunningLights:
 
     def stop_post(self) -> subprocess.CompletedProcess[str]:
         """What the unit does after any end."""
-        return signals("safe-state", "--config", self.config, env=self.environment())
+        return signals(
+            "safe-state", "--config", self.config, env=self.environment() | {"SERVICE_RESULT": "signal"}
+        )
 
 
 def signals(*arguments: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,7 @@
 """The lights' daemon as its neighbours know it: systemd, the agent on the link, and who types its commands."""
 
 import json
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.records import Cycle, SignalEvent
+from common.commands import Automatic, ManualOverride
+from common.records import Cycle, Log, SignalEvent
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED
 from edge_agent.link.messages import (
+    Ask,
     Crossing,
+    OrderAnswer,
     Presence,
     SensorState,
     Shown,
@@ -21,6 +25,7 @@ from edge_agent.link.messages import (
     TakeRecords,
     ToAgent,
 )
+from edge_agent.signals.memory import HeadsLock
 from tests.integration.signals_helpers import (
     PATIENCE_S,
     PINS,
@@ -151,6 +156,13 @@ def test_what_sensors_tell_decides_and_is_recorded(tmp_path: Path) -> None:
         assert "adaptive" in {one.algorithm for one in shown}
         codes = {event.code for event in records(SignalEvent)}
         assert {1, 7, 8, 9, 10, 11, 12, 82, 81, 131, 173} <= codes
+        agent.say(Ask(id="1", order=ManualOverride(by="x", cycle_s=10.0, lane_green_s={"north": 99.0})))
+        agent.say(Ask(id="2", order=Automatic(by="alice", why="as it was")))
+        lights.until(lambda: any(log.action == "lights_order" and log.context["accepted"] for log in records(Log)))
+        refused, accepted = (log for log in records(Log) if log.action == "lights_order")
+        assert not refused.context["accepted"]
+        assert accepted.context["by"] == f"alice (uid {os.geteuid()})"
+        assert [one.result.accepted for one in agent.heard if isinstance(one, OrderAnswer)] == [False, True]
         numbers = [one.no for one in agent.heard if isinstance(one, Spooled)]
         assert numbers == list(range(1, len(numbers) + 1))
         agent.close()
@@ -197,6 +209,23 @@ def test_commands_keep_their_hands_off_while_the_daemon_runs(tmp_path: Path) -> 
         checked = signals("check", "--config", config, env=lights.environment())
         assert "state: the daemon runs; no fault is latched" in checked.stdout
         assert judge(chip.changes(), junction_of(tmp_path)).wrong == []
+
+
+def test_after_the_end_nothing_holds_safe_state_up(tmp_path: Path) -> None:
+    """Neither a lock that a process holds which cannot die, nor a folder that is gone."""
+    chip = chip_for(tmp_path)
+    config = write_signals_config(tmp_path)
+    env = environment("RPi.GPIO", tmp_path / "chip")
+    lock = HeadsLock(tmp_path / "state")
+    lock.take()
+    for state_dir in ("state", "signals.toml/none"):
+        env["STOPLINE_SIGNALS__STATE_DIR"] = str(tmp_path / state_dir)
+        chip.drive(PINS["north"]["green"], 1)
+        assert signals("safe-state", "--config", config, env=env).returncode != 0
+        assert "green" in lamps(chip)["north"]
+        assert signals("safe-state", "--config", config, env=env | {"SERVICE_RESULT": "watchdog"}).returncode == 0
+        assert set(lamps(chip).values()) == {"red"}
+    lock.release()
 
 
 def test_check_tells_what_is_there_and_what_is_not(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from common.commands import ClearFault
+from common.commands import Automatic, ClearFault, Flash
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG
 from edge_agent.link.asking import Asking
 from tests.integration.signals_helpers import (
@@ -225,12 +225,33 @@ def a_planned_stop_goes_through_yellow_and_leaves_red(place: Place) -> None:
     assert second.returncode == EXIT_BUSY
     assert not flashes_red(place.chip, since_s), "who comes second touches nothing"
     place.until_green("north")
+    told_s = now_s()
     assert place.lights.stop() == 0
     assert all_of(place.chip, "red")
     yellow = PINS["north"]["yellow"]
-    shown_s = [one.t_s for one in place.chip.changes() if one.pin == yellow and one.moved][-2:]
+    shown_s = [one.t_s for one in place.chip.changes() if one.pin == yellow and one.moved and one.t_s > told_s]
+    assert len(shown_s) == 2
     assert shown_s[1] - shown_s[0] >= 2.8
     assert place.chip.level(DEAD_MAN) == 0
+
+
+def an_order_to_flash_outlives_a_power_cut(place: Place) -> None:
+    """Somebody may be working on the heads."""
+    place.until_green("north")
+    with Asking(place.folder / "link") as asking:
+        assert asking.order(Flash(by="technician", why="new lamps")).accepted
+    since_s = now_s()
+    place.until_flashing(since_s)
+    place.lights.until((place.folder / "state/state.json").exists)
+    place.lights.kill()
+    flashed_s = now_s()
+    place.start()
+    place.until_flashing(place.starts_s[-1])
+    assert greens_after(place.chip, flashed_s) == []
+    with Asking(place.folder / "link") as asking:
+        assert asking.order(Automatic(by="technician")).accepted
+    place.until_green("north")
+    place.starts_s.pop()
 
 
 MOMENTS: dict[str, Callable[[Chip], bool]] = {
@@ -290,6 +311,7 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "plans": a_bad_plan_is_refused_and_a_good_one_begins_at_all_red,
     "the agent": the_agents_coming_and_going_is_nothing_to_the_lights,
     "the clock": a_wall_clock_that_jumps_by_years_is_nothing_to_the_lights,
+    "flash by order": an_order_to_flash_outlives_a_power_cut,
     "stopped": a_planned_stop_goes_through_yellow_and_leaves_red,
     "no plan": a_start_without_a_usable_plan_flashes_with_the_last_good_one,
     **{

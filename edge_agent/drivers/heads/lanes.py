@@ -1,10 +1,10 @@
 """Heads that hang at other Pis, one a lane: `SignalHeads` of a coordinator, over leases and a broker.
 
 What the controller wants to be green is granted to the lanes that ask; what it wants to end is not granted any
-more, and yellow and red follow at the lane. A lane may therefore lag behind by a lease where messages are lost. That
-is allowed for `settle_s`; who then still shows something else, or is not heard, is reported as a lost link, and all
-flash. When all lanes are heard again, red and clear, that fault is cleared by itself: nothing at the junction is
-broken then, and what the lanes did meanwhile was red or flash by their own clocks.
+more, and yellow and red follow at the lane. A lane may therefore lag behind by a lease where messages are lost.
+That is allowed for `settle_s`; who then still shows something else, or is not heard, is reported as a lost link,
+and all flash. When all lanes are heard again, red and clear, that fault is cleared by itself: nothing at the
+junction is broken then, and what the lanes did meanwhile was red or flash by their own clocks.
 """
 
 import logging
@@ -28,6 +28,7 @@ _LIT: Mapping[Aspect, frozenset[Aspect]] = {
     Aspect.FLASHING_YELLOW: frozenset({Aspect.YELLOW}),
     Aspect.DARK: frozenset(),
 }
+_STEADY = frozenset({Aspect.RED, Aspect.YELLOW, Aspect.GREEN})
 _MAX_COUNTS = 256
 
 
@@ -55,7 +56,7 @@ class LanesHeads:
         self._junction, self._link, self._speaker = junction, link, speaker
         self._coordinator: Coordinator | None = None
         self._told: Mapping[str, Aspect] = {movement.name: Aspect.RED for movement in junction.movements}
-        self._told_since_s = float("-inf")
+        self._told_since_s = self._steady_from_s = float("-inf")
         self._counts: deque[CarCounts] = deque(maxlen=_MAX_COUNTS)
         self._now_s = float("-inf")
         self._superseded_by: int | None = None
@@ -66,6 +67,8 @@ class LanesHeads:
         self._now_s = now_s
         if aspects != self._told:
             self._told, self._told_since_s = dict(aspects), now_s
+        if not _STEADY.issuperset(aspects.values()):
+            self._steady_from_s = now_s
         changed = coordinator.want(aspects, now_s)
         for message in self._speaker.hear():
             if isinstance(message, CarCounts):
@@ -143,9 +146,14 @@ class LanesHeads:
             )
         if lost := coordinator.lost(now_s):
             return f"not heard: {', '.join(lost)}; look after power, network and broker of these Pis"
-        differing = self._differing(coordinator, now_s)
-        if differing and now_s - self._told_since_s > self._link.settle_s:
-            return "; ".join(differing)
+        lit = coordinator.lit(now_s)
+        if now_s - self._steady_from_s > self._link.settle_s:
+            # A change of what is told excuses no lane that flashes or is dark by itself.
+            off = [f"{name} flashes or is dark by itself" for name in lit if not _STEADY.issuperset(lit[name])]
+            if off:
+                return "; ".join(off)
+        if now_s - self._told_since_s > self._link.settle_s:
+            return "; ".join(self._differing(coordinator, now_s))
         return ""
 
     def _differing(self, coordinator: Coordinator, now_s: float) -> list[str]:
