@@ -127,6 +127,15 @@ def test_the_clearance_before_green(red_s: float, code: FaultCode | None) -> Non
     assert bench.fault is code
 
 
+def test_the_clearance_begins_with_red_and_not_with_yellow() -> None:
+    bench = Bench()
+    bench.start()
+    bench.want(7.0, north=GREEN)
+    bench.want(2.9, north=YELLOW)
+    bench.want(east=GREEN)
+    assert bench.fault is FaultCode.SHORT_CLEARANCE
+
+
 @pytest.mark.parametrize(
     ("yellow_s", "described_s", "code"),
     [

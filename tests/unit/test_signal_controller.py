@@ -120,6 +120,16 @@ def test_steps_of_a_tenth_of_a_second_keep_the_same_times() -> None:
     assert begins_s == [("ns", 6.0), ("ew", 36.0), ("ns", 61.0), ("ew", 91.0), ("ns", 116.0)]
 
 
+def test_a_green_ends_to_the_step_and_not_to_the_second() -> None:
+    base = crossroads()
+    plan = structs.replace(
+        base.plans[0], stages=(PlanStage(stage="ns", green_s=12.3), PlanStage(stage="ew", green_s=9.0))
+    )
+    lights = Lights(structs.replace(base, plans=(plan,)), 0.0)
+    yellow = (i for i in range(400) if Aspect.YELLOW in lights.step(i * 0.1, None).aspects.values())
+    assert next(yellow) == 60 + 123
+
+
 def test_who_waits_for_no_clearance_begins_at_once() -> None:
     """People's way across takes 8 s; whom they do not hinder need not wait for that."""
     base = with_people()
@@ -182,6 +192,32 @@ def test_nobody_waits_longer_than_the_bound_whatever_is_chosen() -> None:
     assert first.keys() == {"north", "east", "south", "west"}
     assert max(first.values()) <= 6.0 + 120.0
     assert [stage for stage, _ in clock.greens[:3]] == ["north", "east", "north"]
+
+
+def test_a_recall_is_served_in_time_also_when_nobody_calls() -> None:
+    clock = Clock(crossroads(), lambda situation: None)
+    clock.go(200)
+    (stage, begun_s), *_ = clock.greens[1:]
+    assert stage == "ew"
+    assert 110.0 <= begun_s <= 120.0
+
+
+def test_a_lane_that_tells_nothing_calls() -> None:
+    base = crossroads()
+    movements = tuple(structs.replace(one, recall=Recall.NONE) for one in base.movements)
+    clock = Clock(structs.replace(base, movements=movements), lambda situation: None)
+    clock.lanes = tuple(Lane(is_waiting=None if lane.name == "east" else False) for lane in base.lanes)
+    clock.go(70)
+    assert [stage for stage, _ in clock.greens] == ["ns", "ew"]
+
+
+def test_the_plans_own_least_green_binds_the_chooser() -> None:
+    base = crossroads()
+    stages = tuple(structs.replace(step, min_green_s=15.0) for step in base.plans[0].stages)
+    plan = structs.replace(base.plans[0], stages=stages)
+    clock = Clock(structs.replace(base, plans=(plan,)), lambda situation: 1 - situation.stage)
+    clock.go(60)
+    assert clock.greens[:2] == [("ns", 6.0), ("ew", 26.0)]
 
 
 def test_who_has_no_recall_and_no_call_is_left_out() -> None:
@@ -443,6 +479,17 @@ def test_an_input_that_is_stuck_does_not_own_the_junction() -> None:
     clock.order(Preempt(by="siren", preemption="fire", on=True))
     clock.go()
     assert in_mode(SignalMode.PREEMPT)(clock.step)
+
+
+def test_flash_by_order_ends_a_preemption() -> None:
+    clock = Clock(emergencies())
+    clock.go(7)
+    clock.order(Preempt(by="siren", preemption="fire", on=True))
+    clock.until(in_stage("ew"))
+    clock.order(Flash(by="test"))
+    clock.go()
+    assert clock.step.decision.preemption is None
+    clock.until(in_mode(SignalMode.FLASH), 30)
 
 
 def test_preemptions_that_are_refused() -> None:

@@ -5,7 +5,7 @@ S1 to S8, L1 and L2 are the rules' names in `tests/lights.py`.
 
 import random
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -174,6 +174,29 @@ class LightsKeepTheRules(RuleBasedStateMachine):
     def there_is_no_fault(self) -> None:
         if hasattr(self, "drive"):
             assert self.drive.lights.interlock.fault is None
+
+
+@given(
+    junction=junctions(),
+    seed=st.integers(0, 2**32),
+    grain_s=st.sampled_from([0.25, 1.0]),
+    temper=st.sampled_from(["stubborn", "restless", "random", "fickle"]),
+    share=st.sampled_from([0.0, 0.2, 1.0]),
+)
+@settings(max_examples=40)
+def test_everybody_who_calls_or_has_a_recall_is_served_in_time(
+    junction: Junction, seed: int, grain_s: float, temper: str, share: float
+) -> None:
+    """L1, undisturbed and for long: the judge's bound is `max_red_s`."""
+    drive = Drive(junction, random.Random(seed), grain_s)
+    drive.chooser.temper, drive.knows_wall = temper, False
+    for i in range(800):
+        if i % 25 == 0:
+            drive.call(share)
+        drive.step()
+        # Where steps are fine, the bound is kept to the second.
+        assert grain_s > 0.25 or not drive.lights.interlock.starving
+    assert drive.lights.interlock.fault is None
 
 
 TestLightsKeepTheRules = LightsKeepTheRules.TestCase
