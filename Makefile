@@ -79,6 +79,7 @@ test-tools:
 	@missing=; \
 	PATH="$$PATH:/usr/sbin"; \
 	command -v mosquitto >/dev/null || missing="$$missing mosquitto"; \
+	command -v openssl >/dev/null || missing="$$missing openssl"; \
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \

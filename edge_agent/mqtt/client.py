@@ -8,6 +8,7 @@ again when the connection is back.
 import logging
 import socket
 import ssl
+import sys
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -110,6 +111,7 @@ class Client:
         if will is not None:
             self._paho.will_set(will.topic, will.payload, int(will.qos), will.retain)
         self._paho.on_socket_open = _send_at_once
+        self._paho.on_connect_fail = self._failed
         self._paho.on_connect = self._connected
         self._paho.on_disconnect = self._disconnected
         self._paho.on_message = self._came
@@ -118,6 +120,11 @@ class Client:
     def is_connected(self) -> bool:
         """Whether the broker has taken us."""
         return self._is_connected
+
+    @property
+    def why_not(self) -> str:
+        """Why there is no connection, as the broker or the network told last; empty: nothing was told."""
+        return self._why_not
 
     def open(self) -> None:
         """Begin to connect, and go on with it until `close`."""
@@ -150,7 +157,8 @@ class Client:
         if reason.is_failure:
             self._say_why_not(f"the broker refuses us: {reason}")
             return
-        self._paho.subscribe(self._subscriptions)
+        if self._subscriptions:
+            self._paho.subscribe(self._subscriptions)
         self._is_connected, self._why_not = True, ""
         for topic, (payload, qos) in list(self._kept.items()):
             self._paho.publish(topic, payload, int(qos), True)
@@ -162,6 +170,11 @@ class Client:
         self._is_connected = False
         if reason.is_failure:
             self._say_why_not(f"the connection is lost: {reason}")
+
+    def _failed(self, _client: object, _data: object) -> None:
+        """In paho's own handling of the error that was met."""
+        error = sys.exc_info()[1]
+        self._say_why_not(f"cannot be reached: {error}" if error else "cannot be reached")
 
     def _say_why_not(self, why: str) -> None:
         if why != self._why_not:

@@ -82,12 +82,12 @@ def run_signals(
     lock.take()
     try:
         heads = (open_heads or open_configured_heads)(config)
-        if config.lane is not None:
-            from edge_agent.signals.several_pis import run_lane
-
-            run_lane(config, heads, SIGNALS)
-            return
         try:
+            if config.lane is not None:
+                from edge_agent.signals.several_pis import run_lane
+
+                run_lane(config, heads, SIGNALS)
+                return
             daemon = Daemon(config, heads, load, lost)
             daemon.run()
         finally:

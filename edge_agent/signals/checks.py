@@ -12,7 +12,7 @@ from edge_agent.clock_source import Clock
 from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.gpio import load_gpio
 from edge_agent.drivers.heads.wiring import Wiring
-from edge_agent.signals.config import SignalsConfig, wiring_of
+from edge_agent.signals.config import MqttSettings, SignalsConfig, wiring_of
 from edge_agent.signals.memory import DaemonRuns, HeadsLock, Memory
 
 _MIB = 1024 * 1024
@@ -36,7 +36,19 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
         yield from _pins(wiring, accepted=config.heads.accept_active_low_greens)
     elif config.heads.driver == "simulated":
         yield Finding(Verdict.NOTE, "heads", "simulated: no lamp is switched")
+    if config.mqtt is not None and (config.lane is not None or config.heads.driver == "lanes"):
+        yield _broker(config.mqtt)
     yield _priority()
+
+
+def _broker(mqtt: MqttSettings) -> Finding:
+    from edge_agent.signals.several_pis import try_broker
+
+    where = f"{mqtt.host}:{mqtt.port}"
+    wrong = try_broker(mqtt)
+    if wrong:
+        return Finding(Verdict.FAIL, "broker", f"{where}: {wrong}; look after mosquitto, the network and the keys")
+    return Finding(Verdict.OK, "broker", f"{where} takes us{'' if mqtt.tls else ', in the clear'}")
 
 
 def _state_dir(folder: Path) -> Finding:

@@ -2,9 +2,11 @@
 
 import contextlib
 import logging
+import os
 import signal
 import time
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -20,7 +22,7 @@ from common.junction import DetectorKind, Junction
 from common.notify import notify, watchdog_interval_s
 from common.topics import CAR_COUNTS, JUNCTION_STATUS, LEASE, LEASE_ASK, CarCounts, GreenTime, JunctionStatus
 from edge_agent.domain.signals.interlock import Limits
-from edge_agent.domain.signals.leases import Obeyed
+from edge_agent.domain.signals.leases import LEASE_TIMES, Obeyed
 from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.drivers.heads.lanes import LaneLink, LanesHeads
 from edge_agent.link.messages import Ask, Crossing, OrderAnswer, Presence, SensorState
@@ -33,6 +35,7 @@ from edge_agent.signals.driving import Driven
 from edge_agent.signals.lane_pi import LanePi, will_of
 from edge_agent.signals.loop import STEP_S, Tick, ticks
 from edge_agent.signals.memory import write_safely
+from edge_agent.signals.priority import settle
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +163,9 @@ def open_lanes(config: SignalsConfig) -> Lanes:
         """A start after this one is to be newer than that one."""
         Thread(target=_write, args=(path, str(by).encode()), name="term", daemon=True).start()
 
-    return Lanes(junction, LaneLink(heads, epoch, superseded=superseded), speaker)
+    # A lane's step may be late by as much as ours: once at the end of its green, once at the end of its yellow.
+    times = replace(LEASE_TIMES, guard_s=2.0 * (STEP_S + config.loop.late_s))
+    return Lanes(junction, LaneLink(heads, epoch, times, superseded=superseded), speaker)
 
 
 def _next_term(path: Path) -> int:
@@ -205,6 +210,21 @@ def _connect(config: SignalsConfig, place: str, subscriptions: list[tuple[str, t
         raise HeadsError(str(error)) from error
     client.open()
     return client
+
+
+def try_broker(mqtt: MqttSettings, patience_s: float = 10.0) -> str:
+    """Connect, and hang up; why that was not possible, or nothing."""
+    try:
+        client = Client(_broker(mqtt), f"stopline-check-{os.getpid()}", [])
+    except MqttUnusable as error:
+        return str(error)
+    client.open()
+    until_s = time.monotonic() + patience_s
+    while not client.is_connected and not client.why_not and time.monotonic() < until_s:
+        time.sleep(0.02)
+    found = "" if client.is_connected else client.why_not or f"no answer within {patience_s:g} s"
+    client.close()
+    return found
 
 
 def _broker(mqtt: MqttSettings) -> Broker:
@@ -276,6 +296,7 @@ class LaneDaemon:
         if self._pi is None:
             self._pi = self._begin(now_s)
             notify(f"READY=1\nSTATUS=drives {self._head} of {self._config.described.name}")
+            settle()
         if tick.signals & {signal.SIGTERM, signal.SIGINT}:
             if self._stop_from_s is not None:
                 return True
