@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.junction import Algorithm, Junction, Plan, PlanStage, Recall
+from common.junction import Algorithm, Junction, Plan, PlanStage, Recall, Stage
 from edge_agent.domain.signals.green.actuated import Actuated
 from edge_agent.domain.signals.green.adaptive import Adaptive
 from edge_agent.domain.signals.green.base import GreenTime
@@ -368,3 +368,20 @@ def test_situations_are_not_changed() -> None:
     for make in ALL.values():
         make(view).decide(told)
     assert dataclasses.asdict(told) == before
+
+
+def test_webster_gives_a_stage_that_nobody_needs_no_more_than_its_minimum() -> None:
+    base = crossroads()
+    junction = msgspec.structs.replace(
+        base,
+        stages=(*base.stages, Stage(name="north-alone", movements=("north",))),
+        plans=(
+            msgspec.structs.replace(
+                base.plans[0], stages=(*base.plans[0].stages, PlanStage(stage="north-alone", green_s=20.0))
+            ),
+        ),
+    )
+    green = Webster(view_of(junction))
+    Queues(junction, green, (0.15, 0.1, 0.15, 0.1)).run(2_400)
+    assert green.greens_s[2] == pytest.approx(7.0, abs=0.5)
+    assert min(green.greens_s[:2]) >= 10.0

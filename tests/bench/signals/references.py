@@ -56,7 +56,7 @@ class Harness:
             raise FileNotFoundError(file)
         self._module: ModuleType = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self._module)
-        self._plain_sim: Any = self._module.Sim  # type: ignore[attr-defined]
+        self._plain_sim: Any = self._module.Sim
 
     def run(self, scenario: str, name: str, seed: int, timing: Timing, sensing: Sensing, light: Light) -> Result:
         """One run of one of `HARNESS`, with the same timing and the same share of vehicles unseen."""
@@ -64,8 +64,9 @@ class Harness:
         arguments += f",all_red={timing.red_clearance_s:.0f},detect={sensing.seen}"
         reach = "" if name == "exhaust" else f",R={sensing.reach_m}"
         blind = frozenset(light.lanes[i] for i in sensing.blind)
-        self._module.Sim = _blinded(self._plain_sim, blind) if blind else self._plain_sim  # type: ignore[attr-defined]
-        row = self._module.run(scenario, f"{HARNESS[name]}({arguments}{reach})", seed)  # type: ignore[attr-defined]
+        seen_by = _blinded(self._plain_sim, blind) if blind else self._plain_sim
+        vars(self._module)["Sim"] = seen_by
+        row = self._module.run(scenario, f"{HARNESS[name]}({arguments}{reach})", seed)
         return Result(
             delay_s=row["delay"],
             waiting_s=row["waiting"],

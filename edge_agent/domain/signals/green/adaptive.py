@@ -6,11 +6,12 @@ would have taken. So the other is due when
 
     vehicles it frees / (two changes + time to clear them)  >  vehicles of the running one / time to clear them
 
-(Laemmer and Helbing's index, from exchanging two neighbours of an order). Both sides take the best horizon. Two
+(Laemmer and Helbing's index, from exchanging two neighbours of an order). Both sides take the best horizon. Three
 things matter in practice. Vehicles of a blocked lane, as behind a turn that finds no gap, do not count for the
-running stage. And where traffic flows freely, those who are passing are soon replaced by the next, so that waiting
-for a gap gains less than it seems: the running stage counts only by how much it exceeds its usual flow. The more
-loaded a junction is the less that holds, since each change costs capacity.
+running stage. The other stage takes longer than its queue, by those who come to it meanwhile. And where traffic
+flows freely, those who are passing are soon replaced by the next, so that waiting for a gap gains less than it
+seems: the running stage counts only by how much it exceeds its usual flow. The more loaded a junction is the less
+that holds, since each change costs capacity.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from edge_agent.domain.signals.green.rates import best_rate, rate_after
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
 
+_MOST_LOAD = 0.8
+"""Load of a stage beyond which its clearing is not taken to last any longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdaptiveParams:
@@ -33,15 +37,11 @@ class AdaptiveParams:
             longer where vehicles go unseen.
         keep: how many times better another stage must be.
         extra_s: what a change loses beyond yellow and clearance: until a queue has got going.
-        queued, free: how loaded the junction may be, changes included, for the usual flow to count against the
-            running stage; on lanes whose queue still goes, and on those that are clear.
     """
 
     passage_s: float = 3.0
-    keep: float = 1.2
+    keep: float = 1.3
     extra_s: float = 1.0
-    queued: float = 1.0
-    free: float = 1.0
 
 
 class Adaptive:
@@ -71,6 +71,7 @@ class Adaptive:
             most = self._params.keep * self._rate(stage, vehicles, flowing)
         for change in self._topology.changes[stage]:
             rate = rate_after(self._topology, change, vehicles, flowing, self._params.extra_s)
+            rate *= 1.0 - min(_MOST_LOAD, self.observer.loads[change.stage])
             if rate > most:
                 best, most = change.stage, rate
         return best
@@ -78,12 +79,11 @@ class Adaptive:
     def _rate(self, stage: int, vehicles: list[float], flowing: list[bool]) -> float:
         """Vehicles per second that the running stage frees, beyond its usual flow."""
         observer, headways_s, weights = self.observer, self._topology.headways_s, self._topology.weights[stage]
-        used = observer.load + observer.lost
-        queued, free = max(0.0, self._params.queued - used), max(0.0, self._params.free - used)
+        spare = max(0.0, 1.0 - observer.load - observer.lost)
         usual_vps, parts = 0.0, []
         for i in self._topology.lanes[stage]:
             weight, n = weights[i], vehicles[i]
-            usual_vps += weight * observer.flow_vps[i] * (free if observer.is_clear[i] else queued)
+            usual_vps += weight * observer.flow_vps[i]
             if n > 0.0 and flowing[i]:
                 parts.append((n * headways_s[i] / weight, weight * n))
-        return max(0.0, best_rate(parts, 0.0) - usual_vps / observer.seen) if parts else 0.0
+        return max(0.0, best_rate(parts, 0.0) - spare * usual_vps / observer.seen) if parts else 0.0

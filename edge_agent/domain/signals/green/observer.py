@@ -11,8 +11,6 @@ from edge_agent.domain.signals.steps import Situation
 
 FLOW_MEMORY_S = 300.0
 FIRST_LOST = 0.2
-CLEAR_HEADWAYS = 1.6
-"""So many headways of a queue without anybody, and the queue is over."""
 FIRST_FLOW_VPS = 0.02
 """Flow of a lane of which nothing is known yet, in vehicles per second."""
 UNKNOWN_FLOW_VPS = 0.05
@@ -41,15 +39,15 @@ class Observer:
         at_red: how many were taken to stand on each lane when its green began.
         crossed_green: vehicles over the line in this green, by lane; None: not measured.
         seen: share of the vehicles that is seen.
-        load: of the junction, 1 is its capacity without any loss.
+        loads: of each stage, the share of time that its busiest lane needs; a lane counts in the stage that gives
+            it most.
+        load: of the junction, their sum; 1 is its capacity without any loss.
         lost: share of the time that changes took of late.
-        is_clear: lanes whose queue of this green is over: who comes now drives up freely.
     """
 
     def __init__(self, topology: Topology) -> None:
         n = topology.n_lanes
         self._topology = topology
-        self._clear_s = [CLEAR_HEADWAYS * headway_s for headway_s in topology.headways_s]
         self._best = tuple(max(row[i] for row in topology.weights) for i in range(n))
         self._groups = _groups(topology, self._best)
         self._crossed: list[int | None] = [None] * n
@@ -65,7 +63,7 @@ class Observer:
         self.flow_vps = [FIRST_FLOW_VPS] * n
         self.red_s = [0.0] * n
         self.at_green_red_s = [0.0] * n
-        self.is_clear = [False] * n
+        self.loads = [0.0] * topology.n_stages
         self.seen, self.load, self.lost = 1.0, 0.0, FIRST_LOST
 
     def update(self, situation: Situation) -> None:
@@ -113,7 +111,6 @@ class Observer:
     def _learn_flows(self, situation: Situation, elapsed_s: float) -> None:
         fade = math.exp(-elapsed_s / FLOW_MEMORY_S)
         self.lost *= fade
-        starting = situation.green_s < START_S
         weights, flows, crossed, now_s = (
             self._topology.weights[situation.stage],
             self.flow_vps,
@@ -133,18 +130,16 @@ class Observer:
             if weights[i] > 0.0:
                 self._red_from_s[i] = now_s
                 self.red_s[i] = 0.0
-                if not starting and not self.is_clear[i]:
-                    headway_s = lane.headway_s
-                    self.is_clear[i] = lane.n_near == 0 or (headway_s is not None and headway_s > self._clear_s[i])
             else:
-                self.is_clear[i] = False
                 self.red_s[i] = now_s - self._red_from_s[i]
                 n_near, n_moving = lane.n_near, lane.n_moving
                 self._standing[i] = None if n_near is None or n_moving is None else n_near - n_moving
         load = 0.0
-        for group in self._groups:
-            load += max([flows[i] * share_s for i, share_s in group])
-        self.load = load / self.seen
+        for stage, group in self._groups:
+            own = max([flows[i] * need_s for i, need_s in group]) / self.seen
+            self.loads[stage] = own
+            load += own
+        self.load = load
 
     def _suppose(self, lane: int, usual_vps: float | None) -> None:
         """What flows on a lane that is not measured: its usual, else what it had, else as on the others."""
@@ -171,13 +166,13 @@ class Observer:
                 self.seen = min(1.0, max(LEAST_SEEN, self._seen / self._passed / ALL_SEEN))
 
 
-def _groups(topology: Topology, best: tuple[float, ...]) -> tuple[tuple[tuple[int, float], ...], ...]:
-    """Lanes that get their best way in one stage, each in one group: (lane, seconds of green a vehicle needs)."""
+def _groups(topology: Topology, best: tuple[float, ...]) -> tuple[tuple[int, tuple[tuple[int, float], ...]], ...]:
+    """By stage, the lanes that get their best way in it, each once: (lane, seconds of green a vehicle needs)."""
     left = {i for i, weight in enumerate(best) if weight > 0.0}
     found = []
     for stage in topology.order:
         group = [i for i in topology.lanes[stage] if i in left and topology.weights[stage][i] >= best[i]]
         left.difference_update(group)
         if group:
-            found.append(tuple((i, topology.headways_s[i] / best[i]) for i in group))
+            found.append((stage, tuple((i, topology.headways_s[i] / best[i]) for i in group)))
     return tuple(found)

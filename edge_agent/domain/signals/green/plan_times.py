@@ -105,7 +105,9 @@ class Webster(Fixed):
             if topology.greens_s[stage] <= 0.0:
                 continue
             share = own / max(sum(loads), 1e-9)
-            target_s = max(params.floor_s, topology.min_greens_s[stage], green_s * share)
+            # A stage that only prolongs what others serve needs no more than its minimum.
+            floor_s = params.floor_s if own > 0.0 else 0.0
+            target_s = max(floor_s, topology.min_greens_s[stage], green_s * share)
             target_s = min(target_s, max(topology.max_greens_s[stage], topology.min_greens_s[stage]))
             self.greens_s[stage] += params.follow * (target_s - self.greens_s[stage])
 
