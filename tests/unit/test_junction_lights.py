@@ -82,6 +82,7 @@ def test_flash_and_dark_are_everywhere_and_end_in_all_red(
     told = (
         *BEGUN,
         (6, Code.BEGIN_GREEN, NORTH),
+        (6, Code.BEGIN_GREEN, SOUTH),
         (20, Code.UNIT_FLASH, flash),
         (20, Code.PHASE_INACTIVE, NORTH),
     )

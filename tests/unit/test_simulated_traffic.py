@@ -89,6 +89,7 @@ def test_everybody_waits_at_red_and_each_who_passes_is_told_to_lights_and_outbox
     assert Counter(record.via for record, _ in counts) == {Via.CAMERA: n, Via.TRUTH: n}
     moments = [one.at_ns for one in crossings]
     assert moments == sorted(moments)
+    assert any((at_ns - START_NS) % round(STEP_S * 1e9) for at_ns in moments), "steps are coarser than crossings"
     assert all(START_NS + 60e9 < at_ns <= bench.now.boottime_ns for at_ns in moments)
     assert [stamp.boottime_ns for record, stamp in counts if record.via is Via.CAMERA] == moments
     for _, stamp in counts:
@@ -98,6 +99,7 @@ def test_everybody_waits_at_red_and_each_who_passes_is_told_to_lights_and_outbox
 def test_queues_are_told_at_once_and_stored_now_and_then() -> None:
     bench = Bench()
     bench.run(60)
+    bench.run(5 * STEP_S)  # Not when it is due anyway.
     latest = {one.zone: one for one in bench.told if isinstance(one, Presence)}
     for lane in LANES:
         n, n_moving = bench.traffic.near(lane, REACH_M)
