@@ -4,13 +4,15 @@
 #   make setup    .venv with everything, for development
 #   make test     setup, the tests' servers, lint, all tests
 #   make bench    the benchmarks, one after the other; BENCH=outbox runs one
+#   make bench-signals  green times in SUMO (150 MB is installed); ARGS="--quick --only lopsided"
 #   make lint     ruff and mypy
+#   make verify   check the model of a junction of several Pis exhaustively (some minutes; wants spin)
 #   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
 #   make clean    remove .venv and caches; the data of the demo stays
 #
 # PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest.
 
-.PHONY: help setup demo test bench lint model clean servers test-tools
+.PHONY: help setup demo test bench bench-signals lint verify model clean servers test-tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -38,15 +40,27 @@ bench: $(STAMP_DEV) servers
 	@failed=; \
 	for file in tests/bench/bench_$(or $(BENCH),*).py; do \
 		name=$$(basename "$$file" .py); \
+		[ "$$name" != bench_signals ] || continue; \
 		printf '\n%s\n' "$$name"; \
 		$(BIN)/python -m "tests.bench.$$name" || failed="$$failed $$name"; \
 	done; \
 	[ -z "$$failed" ] || { echo "did not finish:$$failed" >&2; exit 1; }
 
+bench-signals: $(STAMP_DEV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[sumo]'
+	@$(BIN)/python -m tests.bench.bench_signals $(ARGS)
+
 lint: $(STAMP_DEV)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+
+verify: $(STAMP_DEV)
+	@missing=; \
+	command -v spin >/dev/null || missing="$$missing spin"; \
+	command -v cc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	[ -z "$$missing" ] || .ci/packages $$missing
+	@$(BIN)/python -m tests.verify.leases
 
 model: $(STAMP_RUN)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[training]'
@@ -68,6 +82,7 @@ test-tools:
 	command -v systemd-analyze >/dev/null || missing="$$missing systemd"; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	command -v pgbouncer >/dev/null || missing="$$missing pgbouncer"; \
+	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	[ -z "$$missing" ] || .ci/packages $$missing || true
 
 $(STAMP_RUN): pyproject.toml | $(VENV)/.checkout

@@ -36,8 +36,6 @@ ROUNDING_S = 1.0
 
 def faults(junction: Junction) -> list[Fault]:
     """All that is wrong with a junction; empty: it may be driven."""
-    if found := list(_not_finite(junction, "")):
-        return found
     references = [*_names(junction), *_references(junction)]
     found = [
         *references,
@@ -71,18 +69,6 @@ def read_junction(data: bytes | str | Mapping[str, Any]) -> tuple[Junction | Non
     except msgspec.ValidationError as error:
         return None, list(shape_faults(table, Junction, "")) or [Fault("junction", short(table), str(error))]
     return junction, faults(junction)
-
-
-def _not_finite(part: object, path: str) -> Iterator[Fault]:
-    """A TOML file may say `nan`, which no bound refuses."""
-    if isinstance(part, float) and not math.isfinite(part):
-        yield Fault(path, part, "is no number; give a number of seconds, metres or vehicles")
-    elif isinstance(part, msgspec.Struct):
-        for name in part.__struct_fields__:
-            yield from _not_finite(getattr(part, name), f"{path}.{name}" if path else name)
-    elif isinstance(part, tuple):
-        for i, one in enumerate(part):
-            yield from _not_finite(one, f"{path}[{i}]")
 
 
 def _names(junction: Junction) -> Iterator[Fault]:

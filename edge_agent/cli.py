@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "signals": ("edge_agent.commands.signals", "drive the lights of a junction until stopped"),
     "lamp-test": ("edge_agent.commands.lamp_test", "light each lamp of each head in turn"),
     "lights": ("edge_agent.commands.lights", "look at the junction's lights, or give them an order"),
+    "timing": (
+        "edge_agent.commands.timing",
+        "work out clearances, greens and green waves; look into a log of lights",
+    ),
     "outbox": ("edge_agent.commands.outbox", "look into what waits for the collector: status, export, verify"),
 }
 """Name of a command -> its module, with `add(subparsers)`, and what it does."""

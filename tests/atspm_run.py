@@ -1,8 +1,6 @@
 """The public `atspm` package, run over a log as a collector's export would give it: two files."""
 
-import csv
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +13,8 @@ from edge_agent.domain.signals.log_rows import (
     LogRow,
     to_event_rows,
 )
+from tests.synthetic_log import DAY, write_csv
 
-DAY = datetime(2026, 5, 4, tzinfo=UTC)
 BIN_S = 900.0
 _SINCE_S = f"date_diff('millisecond', TIMESTAMP '{DAY:%Y-%m-%d %H:%M:%S}', TimeStamp) / 1000.0"
 _BIN = f"floor({_SINCE_S} / {BIN_S:.0f})::INT"
@@ -81,14 +79,6 @@ class Measured:
             )
             self.terminations = _rows(query, f"SELECT {_BIN}, Phase, PerformanceMeasure, Total FROM terminations")
             self.waits = _rows(query, f"SELECT {_BIN}, Phase, AvgPhaseWait, MaxPhaseWait FROM phase_wait")
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A file of rows below the names of their columns."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def _rows(query: Any, sql: str) -> list[tuple[Any, ...]]:

@@ -19,7 +19,7 @@ CONFLICTS = (("a", "c"), ("c", "b"))
 YELLOW_S, CLEARANCE_S, RED_FIRST_S = 3.0, 2.0, 3.0
 TIMES = LeaseTimes()
 STEP_MS = 100
-LATE_MS = 240
+LATE_MS = 480
 """The guard is for two late steps of a head."""
 
 

@@ -5,10 +5,16 @@ One crossing of two phases, 60 s a cycle for phase 2 (green 0-24, yellow 24-27, 
 any number of cycles can be worked out by hand.
 """
 
+import csv
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 from edge_agent.domain.signals.log_rows import DetectorRow, LogRow
 
+DAY = datetime(2026, 5, 4, tzinfo=UTC)
+"""What the seconds of a log count from, where it is written with dates."""
 CYCLE_S = 60.0
 PRESENCE, ADVANCE, STOP_LINE = 21, 22, 23
 DETECTORS = (
@@ -85,3 +91,11 @@ def _lamps(phase: int, green_s: float, yellow_s: float, why: int) -> list[LogRow
         *[(red_s, 9), (red_s, 10), (red_s + 2.5, 11), (red_s + 2.5, 12)],
     ]
     return [LogRow(at_s, code, phase) for at_s, code in moments]
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A file of rows below the names of their columns."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(rows)

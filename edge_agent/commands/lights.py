@@ -11,6 +11,7 @@ import math
 import os
 import pwd
 import sys
+import tomllib
 from pathlib import Path
 
 from common.codes import Aspect
@@ -30,6 +31,8 @@ from edge_agent.link import DEFAULT_SOCKET
 from edge_agent.link.asking import Asking, LightsUnreachable
 from edge_agent.link.messages import Shown
 
+_OVERRIDE = "STOPLINE_SIGNALS__SOCKET"
+"""Of both daemons' configurations."""
 _EXAMPLES = """examples:
   stopline-agent lights status
   stopline-agent lights override --cycle 90 --lane north=30 --lane south=30   (the last lane's is computed)
@@ -72,7 +75,7 @@ def _action(actions: Subparsers, name: str, what: str) -> argparse.ArgumentParse
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--config", type=Path, metavar="F",
-        help=f"the agent's configuration, which names the socket (default: {DEFAULT_CONFIG}, if it is there)",
+        help=f"the agent's or the lights' configuration, which names the socket (default: {DEFAULT_CONFIG})",
     )  # fmt: skip
     where.add_argument("--socket", type=Path, metavar="S", help=f"the socket (default: {DEFAULT_SOCKET})")
     return parser
@@ -97,9 +100,10 @@ def _lane(text: str) -> tuple[str, float]:
 
 def run(options: argparse.Namespace) -> int:
     """Ask, and print the answer."""
-    socket = _socket(options)
-    if socket is None:
-        return EXIT_CONFIG
+    try:
+        socket = _socket(options)
+    except (OSError, ValueError) as error:
+        return _fail(f"{options.config or DEFAULT_CONFIG} cannot be read: {error}", EXIT_CONFIG)
     try:
         order = make_order(options)
     except ValueError as error:
@@ -113,21 +117,24 @@ def run(options: argparse.Namespace) -> int:
         return _fail(str(error), EXIT_FAILED)
 
 
-def _socket(options: argparse.Namespace) -> Path | None:
-    """Where to connect; None: the configuration cannot be used, which was said."""
+def _socket(options: argparse.Namespace) -> Path:
+    """Where to connect. Of a configuration only the socket is read: who has to change the lights has no time for
+    faults of a camera.
+
+    Raises:
+        OSError, ValueError: the configuration cannot be read.
+    """
     if options.socket is not None:
         return Path(options.socket)
-    if options.config is None and not os.access(DEFAULT_CONFIG, os.R_OK):
-        return DEFAULT_SOCKET
-    # Only now: a technician in a hurry need not wait for what checks it.
-    from edge_agent.config.loading import ConfigError, load_config
-
-    try:
-        config = load_config(options.config or DEFAULT_CONFIG, files_must_exist=False)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return None
-    return config.signals.socket if config.signals else DEFAULT_SOCKET
+    config = options.config
+    if config is None and os.access(DEFAULT_CONFIG, os.R_OK):
+        config = DEFAULT_CONFIG
+    if config is None:
+        return Path(os.environ.get(_OVERRIDE, DEFAULT_SOCKET))
+    tree = tomllib.loads(config.read_text("utf-8"))
+    signals = tree.get("signals")
+    named = (signals if isinstance(signals, dict) else tree).get("socket", DEFAULT_SOCKET)
+    return Path(config.parent / os.environ.get(_OVERRIDE, str(named)))
 
 
 def make_order(options: argparse.Namespace) -> Order | None:

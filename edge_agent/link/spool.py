@@ -39,7 +39,8 @@ MAX_QUEUED = 4096
 WINDOW_RECORDS = 256
 """So many are held ready to be handed out."""
 _BATCH_RECORDS = 250
-_RETRY_S = 5.0
+_RETRY_INTERVALS = 5
+"""When the disk refused, it is tried again after so many commit intervals."""
 _KEEP_FILES = 2
 
 Item = tuple[SpoolRecord, Stamp]
@@ -228,7 +229,7 @@ class Spool:
             self._wake.wait(None if due_s is None else max(0.0, due_s - monotonic()))
             self._wake.clear()
             if due_s is not None and monotonic() >= due_s:
-                due_s = None if self._turn() else monotonic() + _RETRY_S
+                due_s = None if self._turn() else monotonic() + self._interval_s * _RETRY_INTERVALS
             if due_s is None and self._has_work():
                 due_s = monotonic() + self._interval_s
             self._refill()
@@ -328,11 +329,12 @@ class Spool:
         try:
             file.commit([*lost, *batch], taken)
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_FULL or not file.is_well_filled() or len(batch) <= 1:
+            if error.sqlite_errorcode != sqlite3.SQLITE_FULL or len(batch) <= 1:
                 raise
-            # Not the disk is full, but the spool: fewer at a time, and room first.
-            self._batch_records //= 2
-            self._shrink(file, session)
+            # Perhaps not the disk is full, but the spool: fewer at a time, and room first.
+            self._batch_records = len(batch) // 2
+            if file.is_well_filled():
+                self._shrink(file, session)
             return True
         del self._pending[: len(batch)]
         self._batch_records = _BATCH_RECORDS
@@ -364,11 +366,11 @@ class Spool:
         for kind in DROP_CLASSES:
             while file.is_well_filled() and (n := file.drop_some(kind, keep)):
                 self._n_dropped += n
-        logger.warning(
-            "the spool is full: %d of the lights' records were dropped; is the agent running?",
-            self._n_dropped - n_before,
-            extra={"action": "spool_full"},
-        )
+        if n := self._n_dropped - n_before:
+            extra = {"action": "spool_full"}
+            logger.warning(
+                "the spool is full: %d of the lights' records were dropped; is the agent running?", n, extra=extra
+            )
 
     def _refill(self) -> None:
         """Read ahead, where the caller is near the end of what is at hand."""

@@ -36,6 +36,8 @@ DROP_CLASSES = {
 """What may be dropped, first to last, and as what it is told. One cycle is worth more than its hundred events."""
 _CHECKPOINT_BYTES = 256 * 1024
 _CACHE_KIB = 256
+_ROW_BYTES = 32
+"""What a row takes up beside its body, about."""
 _SCHEMA = Path(__file__).parents[1] / "sql" / "spool.sql"
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(SpoolRecord)
@@ -94,6 +96,7 @@ class SpoolFile:
         """
         self.path = path
         self.main_cap_bytes = max_bytes - WAL_RESERVE_BYTES
+        self._filled_bytes = self.main_cap_bytes * 14 // 16
         self._db = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         try:
             self._set_up()
@@ -154,8 +157,17 @@ class SpoolFile:
         self._db.close()
 
     def live_bytes(self) -> int:
-        """Bytes of the file in use; free pages inside it are not."""
-        return (self._pragma("page_count") - self._pragma("freelist_count")) * PAGE_BYTES
+        """Bytes of the file in use; free pages inside it are not.
+
+        Raises:
+            sqlite3.DatabaseError: that is more than there is: the file is damaged. Records must not be dropped for
+                want of room then.
+        """
+        n_pages, n_free = self._pragma("page_count"), self._pragma("freelist_count")
+        names = (self.path, self.path.with_name(self.path.name + "-wal"))
+        if n_free > n_pages or n_pages * PAGE_BYTES > sum(p.stat().st_size for p in names if p.exists()):
+            raise sqlite3.DatabaseError(f"the file does not hold the {n_pages} pages that it tells of")
+        return (n_pages - n_free) * PAGE_BYTES
 
     def is_full(self) -> bool:
         """Whether something has to be dropped."""
@@ -163,7 +175,7 @@ class SpoolFile:
 
     def is_well_filled(self) -> bool:
         """Whether dropping has to go on, once begun: a good part is freed at a time."""
-        return self.live_bytes() > self.main_cap_bytes * 14 // 16
+        return self.live_bytes() > self._filled_bytes
 
     def commit(self, items: Sequence[tuple[SpoolRecord | Lost, Stamp]], taken: int) -> None:
         """Append records, and forget those up to `taken`; on the disk when it returns."""
@@ -222,7 +234,8 @@ class SpoolFile:
         return self._boots[stamp.boot_id]
 
     def drop_some(self, kind: str, after: int, limit: int = 1000) -> int:
-        """Drop a kind from the oldest run after a number that has it; how many records went. 0: none is left.
+        """Drop a kind from the oldest run after a number that has it, as many as is needed; how many records went.
+        0: none is left.
 
         What stays of the run is written anew, since rows taken out here and there leave no page empty.
         """
@@ -233,7 +246,7 @@ class SpoolFile:
             return 0
         before = self._db.execute("SELECT max(no) FROM records WHERE no > ? AND no < ?", (after, first)).fetchone()
         rows = self._rows((before[0] or first) - 1, limit)
-        kept, n_dropped = _without(rows, kind)
+        kept, n_dropped = _without(rows, kind, self.live_bytes() - self._filled_bytes)
         with self._transaction():
             self._db.execute("DELETE FROM records WHERE no BETWEEN ? AND ?", (rows[0].no, rows[-1].no))
             self._insert(kept)
@@ -265,12 +278,14 @@ def _record(row: Row) -> SpoolRecord:
     return record
 
 
-def _without(rows: Sequence[Row], kind: str) -> tuple[list[Row], int]:
-    """`rows` without a kind: what goes leaves one `lost` for each run, and neighbouring ones become one."""
+def _without(rows: Sequence[Row], kind: str, free_bytes: int) -> tuple[list[Row], int]:
+    """`rows` without the first of a kind, until so much is gained: what goes leaves one `lost` for each run, and
+    neighbouring ones become one."""
     kept: list[Row] = []
     n_dropped = 0
     for row in rows:
-        if row.kind == kind:
+        if row.kind == kind and free_bytes > 0:
+            free_bytes -= len(row.body) + _ROW_BYTES
             lost = Lost(GapReason.OUTBOX_FULL, 0, {kind: 1})
             row = row._replace(kind=LOST, body=_encoder.encode(lost))
             n_dropped += 1

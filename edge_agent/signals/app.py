@@ -5,15 +5,15 @@ step, and may fail. Whatever ends the process, the heads are left red: by `close
 unit's `ExecStopPost`.
 
 SIGTERM ends the greens as always, yellow and clearance included, then leaves steady red: a planned stop is no
-emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most; a second signal, or systemd's own
-patience, ends it at once. SIGHUP reads the configuration again.
+emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most; a second signal, or systemd's
+own patience, ends it at once. SIGHUP reads the configuration again.
 """
 
 import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -39,13 +39,12 @@ from edge_agent.link.spool import Spool
 from edge_agent.signals.agent_link import AgentLink, Sensed, in_words
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import SignalsConfig, wiring_of
-from edge_agent.signals.deciding import Deciding
-from edge_agent.signals.driving import Driven, Driving
+from edge_agent.signals.driving import Driven, Driving, ManyPis
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory, write_safely
-from edge_agent.signals.priority import come_first, settle
+from edge_agent.signals.priority import settle
 from edge_agent.signals.recording import Recording
-from edge_agent.signals.senses import Detectors, boot_ahead_ns
+from edge_agent.signals.senses import Senses, ladder
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +78,14 @@ def run_signals(
     lock = HeadsLock(Path(config.state_dir))
     lock.take()
     try:
-        priority = come_first(realtime=config.loop.realtime)
         heads = (open_heads or open_configured_heads)(config)
+        if config.lane is not None:
+            from edge_agent.signals.several_pis import run_lane
+
+            run_lane(config, heads, SIGNALS)
+            return
         try:
             daemon = Daemon(config, heads, load, lost)
-            logger.info("the lights of %s begin (%s)", config.described.name, priority, extra={"action": "begins"})
             daemon.run()
         finally:
             heads.close()
@@ -104,10 +106,15 @@ def open_configured_heads(config: SignalsConfig) -> SignalHeads:
         from edge_agent.drivers.heads.gpio import GpioHeads
 
         return GpioHeads(wiring_of(config.heads))
+    if config.heads.driver == "lanes":
+        from edge_agent.signals.several_pis import open_lanes
+
+        return open_lanes(config)
     from edge_agent.drivers.heads.simulated import SimulatedHeads
 
     record = Path(config.heads.record) if config.heads.record else None
-    return SimulatedHeads([movement.name for movement in config.described.movements], record)
+    movements = [movement.name for movement in config.described.movements]
+    return SimulatedHeads([config.lane.movement] if config.lane else movements, record)
 
 
 class Daemon:
@@ -119,9 +126,8 @@ class Daemon:
         self._zone = ZoneInfo(self._junction.timezone)
         self._memory = Memory(Path(config.state_dir))
         self._kept = self._memory.load()
+        self._green: set[str] = set()
         self._driving: Driving | None = None
-        self._deciding: Deciding | None = None
-        self._shown: Mapping[str, Aspect] = {}
         self._lateness = Lateness()
         self._watchdog = _Watchdog()
         self._report_s: float | None = None
@@ -134,11 +140,12 @@ class Daemon:
             Aside("what sensors tell"),
             Aside("the lights' records"),
         )
+        self._for_lanes = Aside("what the lanes are told")
         self._clock: Clock | None = None
         self._spool: Spool | None = None
         self._link: AgentLink | None = None
         self._recording: Recording | None = None
-        self._detectors = Detectors(self._junction)
+        self._senses: Senses | None = None
 
     def run(self) -> None:
         """Step until a signal ends it."""
@@ -177,8 +184,9 @@ class Daemon:
 
     def _new_lights(self, now_s: float) -> Lights:
         limits = Limits(late_step_s=STEP_S + self._config.loop.late_s)
-        self._deciding = Deciding(self._junction, now_s)
-        return Lights(self._junction, now_s, choose=self._deciding.choose, limits=limits)
+        self._senses = self._for_senses.do(now_s, None, Senses, self._junction, now_s)
+        choose = self._for_senses.do(now_s, None, ladder, self._junction)
+        return Lights(self._junction, now_s, choose=choose, limits=limits)
 
     def _recall(self, driving: Driving, now_s: float) -> None:
         if self._kept.order is not None:
@@ -193,21 +201,20 @@ class Daemon:
         if self._lost:
             driving.report(FaultCode.PLAN_LOST, self._lost, now_s)
         local = self._local()
-        lanes = self._lanes(now_s, sensed, local)
+        lanes = self._for_senses.do(now_s, None, self._sense, now_s, local, sensed)
         driven = driving.step(now_s, local, lanes)
-        self._shown = driven.aspects
+        self._green = {name for name, aspect in driven.aspects.items() if aspect is Aspect.GREEN}
         self._watchdog.feed(driven)
         self._keep(driven)
-        self._tell(driven, lanes, sensed)
+        self._tell(driven, lanes)
         return driven
 
-    def _lanes(self, now_s: float, sensed: Sequence[Sensed], local: Local | None) -> Sequence[Lane] | None:
+    def _sense(self, now_s: float, local: Local | None, sensed: Sequence[Sensed]) -> Sequence[Lane] | None:
         """What each lane tells; None: nothing is measured."""
-        if self._deciding is None:
+        if self._senses is None:
             return None
-        hour = None if local is None else int(local.second_s // 3600) % 24
-        tell = self._deciding.lanes
-        return self._for_senses.do(now_s, None, tell, now_s, sensed, self._shown, boot_ahead_ns(), hour)
+        self._senses.take(sensed)
+        return self._senses.lanes(now_s, self._green, None if local is None else int(local.second_s // 3600))
 
     def _local(self) -> Local | None:
         """The time on the wall; None while the clock is before Stopline's own beginning, and so was never set."""
@@ -225,10 +232,15 @@ class Daemon:
 
     def _hear(self, driving: Driving, now_s: float) -> list[Sensed]:
         """What sensors saw; orders are carried out."""
+        counted: list[Sensed] = []
+        if isinstance(self._heads, ManyPis):
+            counted = self._for_senses.do(
+                now_s, [], self._heads.sensed, time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            )
         if self._link is None:
             # It could not be opened: another try, now and then.
             self._for_link.do(now_s, None, self._open_link)
-            return []
+            return counted
         sensed, asked = self._for_link.do(now_s, ([], []), self._link.poll)
         for peer, ask in asked:
             result = driving.order(ask.order, now_s)
@@ -242,12 +254,14 @@ class Daemon:
                 self._kept = Kept(self._kept.fault, standing)
                 self._memory.keep(self._kept)
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
-        return sensed
+        return [*counted, *sensed]
 
-    def _tell(self, driven: Driven, lanes: Sequence[Lane] | None, sensed: Sequence[Sensed]) -> None:
+    def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
         now_s = driven.now_s
+        if isinstance(self._heads, ManyPis):
+            self._for_lanes.do(now_s, None, self._heads.tell, driven)
         if self._recording is not None:
-            told, passages = self._for_senses.do(now_s, ([], []), self._detectors.told, sensed, boot_ahead_ns())
+            told, passages = self._senses.told() if self._senses is not None else ([], [])
             self._for_records.do(now_s, None, self._recording.step, driven, lanes, told, passages)
         if self._link is not None:
             self._for_link.do(now_s, None, self._link.show, driven, self._note(driven))
@@ -263,7 +277,7 @@ class Daemon:
             self._report_s = now_s + _REPORT_S
         elif now_s >= self._report_s:
             self._report_s = now_s + _REPORT_S
-            logger.info("%s", self._lateness, extra={"action": "lateness"})
+            logger.info("%s", self._lateness, extra={"action": "lateness", **self._lateness.figures()})
             self._lateness.forget()
 
     # --- signals: stop, and read the configuration again ---
@@ -298,7 +312,6 @@ class Daemon:
             self._config, self._pending = self._pending, None
             self._junction = self._config.described
             self._zone = ZoneInfo(self._junction.timezone)
-            self._detectors = Detectors(self._junction)
             driving.lights = self._new_lights(now_s)
             self._recall(driving, now_s)
             self._for_records.do(now_s, None, self._record, now_s, False)
@@ -376,7 +389,7 @@ class Daemon:
         Thread(target=write, name="last-good", daemon=True).start()
 
     def _close(self) -> None:
-        logger.info("stopped; %s", self._lateness, extra={"action": "stopped"})
+        logger.info("stopped; %s", self._lateness, extra={"action": "stopped", **self._lateness.figures()})
         with contextlib.ExitStack() as ends:
             ends.callback(self._memory.close)
             if self._spool is not None:

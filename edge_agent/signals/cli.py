@@ -6,18 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from common import __version__
-from common.logs import LogFormat, set_up_logging
-from edge_agent.config.faults import ConfigError
-from edge_agent.drivers.base import HeadsError
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from edge_agent.redact import redact
-from edge_agent.signals.config import SignalsConfig, wiring_of
-from edge_agent.signals.loading import load_signals_config
-from edge_agent.signals.memory import LAST_GOOD_NAME, DaemonRuns, HeadsLock
+from edge_agent.signals.priority import come_first, step_back
+
+if TYPE_CHECKING:
+    from edge_agent.signals.config import SignalsConfig
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +104,13 @@ def _add(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], in
 def run(options: argparse.Namespace) -> int:
     """Drive the lights until SIGTERM. SIGHUP reads the configuration again; a bad one is refused, and the lights
     go on."""
+    # Before anything else, since most of a start is loading, and the machine may be busy.
+    priority = come_first()
+    from edge_agent.config.faults import ConfigError
+    from edge_agent.drivers.base import HeadsError
+    from edge_agent.signals.loading import load_signals_config
+    from edge_agent.signals.memory import DaemonRuns
+
     lost = ""
     try:
         config = load_signals_config(options.config)
@@ -117,10 +120,13 @@ def run(options: argparse.Namespace) -> int:
         if kept is None:
             return EXIT_CONFIG
         config, lost = kept, f"the configuration cannot be used; {str(error).splitlines()[0]}"
+    if not config.loop.realtime:
+        priority = step_back()
     _log(config)
     # Only now: a configuration with mistakes has no need of the rest.
     from edge_agent.signals.app import run_signals
 
+    logger.info("the lights of %s begin (%s)", config.described.name, priority, extra={"action": "begins"})
     try:
         run_signals(config, lambda: load_signals_config(options.config), lost=lost)
     except DaemonRuns as error:
@@ -138,6 +144,9 @@ def run(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """Try everything that the configuration names: one line each, ok, note or FAIL, and what to mend. No lamp is
     touched."""
+    from edge_agent.config.faults import ConfigError
+    from edge_agent.signals.loading import load_signals_config
+
     try:
         config = load_signals_config(options.config)
     except ConfigError as error:
@@ -160,6 +169,9 @@ def check(options: argparse.Namespace) -> int:
 def lamp_test(options: argparse.Namespace) -> int:
     """Light each lamp of each head in turn, all other heads red, and say what is read back. Only while the daemon
     does not run; close the road first."""
+    from edge_agent.config.faults import ConfigError
+    from edge_agent.signals.loading import load_signals_config
+
     try:
         config = load_signals_config(options.config)
     except ConfigError as error:
@@ -177,6 +189,9 @@ def lamp_test(options: argparse.Namespace) -> int:
 def safe_state(options: argparse.Namespace) -> int:
     """Set all heads to red. The unit does it after every end of the daemon, whatever ended it; where the
     configuration cannot be used any more, with the last that was good."""
+    from edge_agent.config.faults import ConfigError
+    from edge_agent.signals.loading import load_signals_config
+
     try:
         config = load_signals_config(options.config)
     except ConfigError as error:
@@ -188,16 +203,20 @@ def safe_state(options: argparse.Namespace) -> int:
     return _with_heads(config, lambda: _make_safe(config))
 
 
-def _make_safe(config: SignalsConfig) -> int:
+def _make_safe(config: "SignalsConfig") -> int:
     if config.heads.driver == "gpio":
         from edge_agent.drivers.heads import gpio
+        from edge_agent.signals.config import wiring_of
 
         gpio.safe_state(wiring_of(config.heads))
     return EXIT_OK
 
 
-def _with_heads(config: SignalsConfig, act: Callable[[], int]) -> int:
+def _with_heads(config: "SignalsConfig", act: Callable[[], int]) -> int:
     """Do it as the only one who has the heads."""
+    from edge_agent.drivers.base import HeadsError
+    from edge_agent.signals.memory import DaemonRuns, HeadsLock
+
     lock = HeadsLock(Path(config.state_dir))
     try:
         lock.take()
@@ -215,7 +234,7 @@ def _with_heads(config: SignalsConfig, act: Callable[[], int]) -> int:
         lock.release()
 
 
-def _road_is_closed(config: SignalsConfig) -> bool:
+def _road_is_closed(config: "SignalsConfig") -> bool:
     print(f"Every lamp of {config.described.name} will be lit, greens included. Close the road first.")
     try:
         return input("Type the junction's name to go on: ").strip() == config.described.name
@@ -223,9 +242,14 @@ def _road_is_closed(config: SignalsConfig) -> bool:
         return False
 
 
-def last_good() -> SignalsConfig | None:
+def last_good() -> "SignalsConfig | None":
     """The configuration that the daemon last ran with; only where systemd says where the state is, so that nobody
     who tries a file gets another one."""
+    import msgspec
+
+    from edge_agent.signals.config import SignalsConfig
+    from edge_agent.signals.memory import LAST_GOOD_NAME
+
     folder = os.environ.get("STATE_DIRECTORY")
     if not folder:
         return None
@@ -238,7 +262,10 @@ def last_good() -> SignalsConfig | None:
     return kept
 
 
-def _log(config: SignalsConfig) -> None:
+def _log(config: "SignalsConfig") -> None:
+    from common.logs import LogFormat, set_up_logging
+    from edge_agent.redact import redact
+
     for_people = sys.stderr.isatty() or "JOURNAL_STREAM" in os.environ
     form: LogFormat = "json"
     if config.log.format == "text" or (config.log.format == "auto" and for_people):

@@ -58,6 +58,9 @@ class HeadsSettings(_Section, frozen=True):
     """By movement."""
     record: Text | None = None
     """`simulated`: a file that every change is appended to."""
+    lanes: dict[Name, Name] = {}
+    """`lanes`: the heads at other Pis by their names, and the movement that each shows. Empty: one for each
+    movement, with its name."""
 
 
 class MqttSettings(_Section, frozen=True):
@@ -68,7 +71,21 @@ class MqttSettings(_Section, frozen=True):
     username: Text | None = None
     password: Text | None = None
     ca_file: Text | None = None
+    """Who signed the broker's certificate; None: the system's authorities."""
+    cert_file: Text | None = None
+    """This Pi's own certificate."""
+    key_file: Text | None = None
     tls: bool = True
+    flat_topics: bool = False
+    """Say car counts and green times on the old topics `car-counts` and `green-time` too."""
+
+
+class LaneSettings(_Section, frozen=True):
+    """This Pi is a lane's: it drives one head, as the junction's coordinator lets it."""
+
+    movement: Name
+    head: Name | None = None
+    """Its name in the topics; None: the movement's."""
 
 
 class LogSettings(_Section, frozen=True):
@@ -100,6 +117,8 @@ class SignalsConfig(_Section, frozen=True):
     junction_file: Text | None = None
     """The junction's description in a file of its own, `.toml` or `.json`."""
     mqtt: MqttSettings | None = None
+    lane: LaneSettings | None = None
+    """None: this Pi decides for the whole junction."""
     log: LogSettings = LogSettings()
     loop: LoopSettings = LoopSettings()
 

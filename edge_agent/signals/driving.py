@@ -10,17 +10,28 @@ What may go wrong, and what follows:
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from common.codes import Aspect, SignalMode
 from common.commands import Order, OrderResult
+from edge_agent.domain.signals.interlock import Interlock
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval, Lane
 from edge_agent.drivers.base import HeadsError, SignalHeads
+from edge_agent.link.messages import Crossing, Presence, SensorState
 
 logger = logging.getLogger(__name__)
 
 _REDS = frozenset({Aspect.RED, Aspect.FLASHING_RED, Aspect.DARK})
+
+
+@runtime_checkable
+class NeedsCare(Protocol):
+    """Heads that have to say more to the interlock than what is lit: those that hang at other Pis."""
+
+    def care(self, interlock: Interlock, now_s: float) -> None:
+        """Called at the beginning of every step; may report and clear faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +50,17 @@ class Driven:
     heads_took_it: bool
 
 
+@runtime_checkable
+class ManyPis(NeedsCare, Protocol):
+    """Heads at other Pis, which also count, and are told how their greens are."""
+
+    def sensed(self, boot_ns: int) -> list[Crossing | Presence | SensorState]:
+        """What they counted since the last call, as if it were counted here, at `boot_ns` (CLOCK_BOOTTIME)."""
+
+    def tell(self, driven: Driven) -> None:
+        """Tell everybody how the junction is; called at the end of every step."""
+
+
 class Driving:
     """One junction's lights on its heads. One thread calls all methods; none raises.
 
@@ -54,12 +76,15 @@ class Driving:
         self._fallen: Fault | None = None
         self._shown: Mapping[str, Aspect] = {}
         self._took_it = True
+        self._needs_care = heads if isinstance(heads, NeedsCare) else None
 
     def step(self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None) -> Driven:
         """Look at the lamps, decide, and show."""
         aspects, decision, fault = self._flash, _flashing(self._flash), self._fallen
         if fault is None:
             try:
+                if self._needs_care is not None:
+                    self._needs_care.care(self.lights.interlock, now_s)
                 self._read_back(now_s)
                 step = self.lights.step(now_s, local, lanes)
                 aspects, decision, fault = step.aspects, step.decision, step.fault
@@ -109,7 +134,7 @@ class Driving:
                 logger.critical("the heads failed: %s", error, exc_info=True, extra={"action": "heads_failed"})
             detail = str(error) if isinstance(error, HeadsError) else _told(error)
             self.report(FaultCode.DRIVER_FAILED, detail, now_s)
-            if aspects != self._flash:
+            if self._took_it or aspects != self._flash:
                 # Those that still obey turn red now, and flash from the next step on.
                 self._heads.fail_safe()
             self._took_it = False

@@ -21,7 +21,7 @@ from edge_agent.config.faults import ConfigError, Fault
 from edge_agent.config.toml_lines import line_numbers, line_of
 from edge_agent.drivers.heads.wiring import head_faults, wiring_faults
 from edge_agent.redact import redact
-from edge_agent.signals.config import HeadSettings, SignalsConfig, wiring_of
+from edge_agent.signals.config import HeadSettings, MqttSettings, SignalsConfig, wiring_of
 from edge_agent.signals.reading import Flaw, Loc, get, near, read_struct
 
 PREFIX = "STOPLINE_SIGNALS__"
@@ -56,6 +56,8 @@ def load_signals_config(path: Path, environ: Mapping[str, str] = os.environ) -> 
     source = _read(path, f"make one; systemd/examples/signals.toml is a sample, copy it to {path}")
     faults = list(_override(source, environ))
     config, flaws = read_struct(SignalsConfig, source.tree)
+    if _as_numbers(source, flaws):
+        config, flaws = read_struct(SignalsConfig, source.tree)
     faults += [source.fault(*flaw) for flaw in flaws]
     junction, junction_source, more = _junction(source)
     faults += more
@@ -76,7 +78,15 @@ def load_signals_config(path: Path, environ: Mapping[str, str] = os.environ) -> 
         heads=msgspec.structs.replace(
             config.heads, record=config.heads.record and _beside(folder, config.heads.record)
         ),
+        mqtt=config.mqtt and _with_paths(config.mqtt, folder),
     )
+
+
+def _with_paths(mqtt: MqttSettings, folder: Path) -> MqttSettings:
+    ca_file, cert_file, key_file = (
+        path and _beside(folder, path) for path in (mqtt.ca_file, mqtt.cert_file, mqtt.key_file)
+    )
+    return msgspec.structs.replace(mqtt, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
 
 
 def _beside(folder: Path, path: str) -> str:
@@ -151,7 +161,7 @@ def _junction_flaws(junction: Junction) -> Iterator[Flaw]:
         yield _loc(fault.path), fault.message
     try:
         ZoneInfo(junction.timezone)
-    except (OSError, ValueError):
+    except (OSError, ValueError, KeyError):
         yield ("timezone",), "is no time zone that this machine knows; give one as Europe/Berlin or Asia/Kolkata"
 
 
@@ -167,6 +177,10 @@ def _heads_flaws(config: SignalsConfig, junction: Junction | None) -> Iterator[F
     heads = config.heads
     if heads.driver == "lanes" and config.mqtt is None:
         yield ("mqtt",), "is missing: the lanes' Pis are reached through a broker"
+    if junction is not None:
+        yield from _lane_flaws(config, junction)
+        if config.lane is not None:
+            junction = _with_one(junction, config.lane.movement)
     if heads.driver != "gpio":
         return
     wiring = wiring_of(heads)
@@ -180,6 +194,30 @@ def _heads_flaws(config: SignalsConfig, junction: Junction | None) -> Iterator[F
     for name in heads.lamps:
         if name not in names:
             yield ("heads", "lamps", name), f"the junction has no such movement{near(name, names)}"
+
+
+def _lane_flaws(config: SignalsConfig, junction: Junction) -> Iterator[Flaw]:
+    """What is wrong with who drives which head, where there are several Pis."""
+    names = [movement.name for movement in junction.movements]
+    for head, movement in config.heads.lanes.items():
+        if movement not in names:
+            yield ("heads", "lanes", head), f"the junction has no such movement{near(movement, names)}"
+    if config.heads.lanes and (missing := set(names) - set(config.heads.lanes.values())):
+        yield ("heads", "lanes"), f"has no head for {', '.join(sorted(missing))}"
+    if config.lane is None:
+        return
+    if config.lane.movement not in names:
+        yield ("lane", "movement"), f"the junction has no such movement{near(config.lane.movement, names)}"
+    if config.heads.driver == "lanes":
+        yield ("heads", "driver"), "a lane's Pi drives its own head; name gpio or simulated"
+    if config.mqtt is None:
+        yield ("mqtt",), "is missing: a lane's Pi asks the coordinator through a broker"
+
+
+def _with_one(junction: Junction, movement: str) -> Junction:
+    """Only this movement needs lamps here; all, where there is none of this name, which is told elsewhere."""
+    own = tuple(one for one in junction.movements if one.name == movement)
+    return msgspec.structs.replace(junction, movements=own or junction.movements)
 
 
 def _as_written(lamps: Mapping[str, HeadSettings], place: tuple[str, ...]) -> Loc:
@@ -204,8 +242,16 @@ def _override(source: _Source, environ: Mapping[str, str]) -> Iterator[Fault]:
         if not isinstance(inner, dict) or isinstance(inner.get(loc[-1]), dict | list):
             yield Fault(f"environment variable {variable}", None, "", None, "leads to no single setting")
             continue
-        inner[loc[-1]] = _from_text(text)
+        inner[loc[-1]] = text
         source.origins[loc] = variable
+
+
+def _as_numbers(source: _Source, flaws: list[Flaw]) -> bool:
+    """What came from the environment and should not be text is read as a number or a truth value; whether any."""
+    wrong = [loc for loc, _ in flaws if loc in source.origins and loc]
+    for loc in wrong:
+        get(source.tree, loc[:-1])[loc[-1]] = _from_text(get(source.tree, loc))
+    return bool(wrong)
 
 
 def _from_text(text: str) -> Any:

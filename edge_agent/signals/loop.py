@@ -43,8 +43,13 @@ class Lateness:
         """Begin anew."""
         self.__init__()  # type: ignore[misc]
 
+    def figures(self) -> dict[str, float]:
+        """For the log, in ms."""
+        shares = {"p50_ms": 0.5, "p99_ms": 0.99, "p999_ms": 0.999}
+        return {name: round(1000 * self.quantile_s(share), 1) for name, share in shares.items()}
+
     def __str__(self) -> str:
-        p50, p99, p999 = (1000 * self.quantile_s(share) for share in (0.5, 0.99, 0.999))
+        p50, p99, p999 = self.figures().values()
         return f"{self.n} steps, late by {p50:.1f} ms (p50), {p99:.1f} (p99), {p999:.1f} (p99.9), " + (
             f"{1000 * self.worst_s:.1f} at worst"
         )

@@ -17,14 +17,18 @@ _SWITCH_INTERVAL_S = 0.001
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
 
-def come_first(*, realtime: bool) -> str:
+def come_first() -> str:
     """For the whole process, and threads that are made from now on; how it went, for the log."""
     # A thread that wants the interpreter gets it within a millisecond, not within five.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    if not realtime:
-        return "ordinary priority, as configured"
-    said = [_real_time(), "memory stays in place" if _stay_in_memory() else "memory may be swapped"]
-    return ", ".join(said)
+    return ", ".join([_real_time(), "memory stays in place" if _stay_in_memory() else "memory may be swapped"])
+
+
+def step_back() -> str:
+    """Be an ordinary process again, where that is configured."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return "ordinary priority, as configured"
 
 
 def settle() -> None:

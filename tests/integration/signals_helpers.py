@@ -150,6 +150,11 @@ class RunningLights:
         self.until(lambda: any(line.get("action") == action for line in self.log))
         return next(line for line in self.log if line.get("action") == action)
 
+    def until_ended_saying(self, action: str) -> dict[str, Any]:
+        """A line of the log of a daemon that has ended."""
+        self.process.wait(PATIENCE_S)
+        return [line for line in self.log if line.get("action") == action][-1]
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)

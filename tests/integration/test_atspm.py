@@ -30,7 +30,7 @@ from tests.signal_day import Traffic, with_advance
 from tests.synthetic_log import ADVANCE, CYCLE_S, CYCLES, DETECTORS, synthetic_log
 
 DAY_S = 86_400.0
-SIMULATED_S = 6 * 3600.0
+SIMULATED_S = 4 * 3600.0
 RATES_VPH = (520.0, 330.0, 300.0, 420.0)
 WHY = {"GapOut": Termination.GAP_OUT, "MaxOut": Termination.MAX_OUT, "ForceOff": Termination.FORCE_OFF}
 

@@ -3,6 +3,7 @@
 import contextlib
 from collections import Counter
 from datetime import date
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from common.codes import Direction, Via
 from common.records import Count, Occupancy
 from edge_agent.cameras.jobs import camera_job
-from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message, decode_job, encode_job
+from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message, ZonesSeen, decode_job, encode_job
 from edge_agent.cameras.process import CameraFailed, calibration_in_words, make_detector, make_shapes
 from edge_agent.cameras.view import CameraView
 from edge_agent.cameras.worker import CameraWorker, boottime_ns
@@ -52,7 +53,7 @@ SETTINGS = {
 def the_job() -> CameraJob:
     """As the process gets it."""
     settings = CameraSettings.model_validate_json(msgspec.json.encode(SETTINGS))
-    return decode_job(encode_job(camera_job(settings, 1)))
+    return decode_job(encode_job(camera_job(settings, 1, live=True)))
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +111,16 @@ def test_zones_are_told_now_and_over_time(told: list[Message]) -> None:
     assert occupancy.n_standing == 0
     assert occupancy.stood_mean_s == 0.0
     assert occupancy.exits > 6
+
+
+def test_what_changes_in_a_zone_is_told_at_once_and_the_rest_once_a_second(told: list[Message]) -> None:
+    seen = [message.zones for message in told if isinstance(message, ZonesSeen)]
+    n_same = sum(one == two for one, two in pairwise(seen))
+    assert 0 < n_same <= 20, "at most once a second of these 20"
+    assert len(seen) - n_same > 10
+    assert {(one.zone, one.capacity) for (one,) in seen} == {("street", 1)}
+    (beat,) = [message for message in told if isinstance(message, Beat)][-1:]
+    assert beat.zones == seen[-1]
 
 
 def test_points_of_another_picture_stop_the_camera_with_words() -> None:

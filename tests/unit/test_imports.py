@@ -176,6 +176,28 @@ def test_domain_is_pure() -> None:
 MAIN_PROCESS = ("edge_agent.cli", "edge_agent.app", "edge_agent.commands.run")
 
 
+LIGHTS_PROCESS = ("edge_agent.signals.cli", "edge_agent.signals.app", "edge_agent.drivers.heads.gpio")
+TOO_LARGE_FOR_LIGHTS = VISION | {"asyncio", "cryptography", "httpx", "paho", "psutil", "pydantic", "ssl"}
+"""Each costs some megabytes of the 30 that the lights' daemon may have."""
+
+
+@pytest.mark.parametrize("root", LIGHTS_PROCESS)
+def test_the_lights_process_is_small(root: str) -> None:
+    chains = reachable(root)
+    loaded = {
+        " -> ".join(chain) for name, chain in chains.items() if name.partition(".")[0] in TOO_LARGE_FOR_LIGHTS
+    }
+    assert not loaded
+
+
+def test_the_lights_process_is_small_when_it_runs() -> None:
+    script = (
+        f"import sys, {', '.join(LIGHTS_PROCESS)}; print(*sorted({TOO_LARGE_FOR_LIGHTS!r} & sys.modules.keys()))"
+    )
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert told.stdout.split() == []
+
+
 @pytest.mark.parametrize("root", MAIN_PROCESS)
 def test_the_agents_main_process_loads_no_vision(root: str) -> None:
     """It stays below 60 MB only if OpenCV, numpy and onnxruntime live in the camera processes."""
@@ -187,6 +209,17 @@ def test_the_agents_main_process_loads_no_vision(root: str) -> None:
 def test_the_agents_main_process_loads_no_vision_when_it_runs() -> None:
     """As above, told by Python itself: what is imported by name at run time is seen too."""
     script = f"import sys, {', '.join(MAIN_PROCESS)}; print(*sorted({VISION!r} & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert told.stdout.split() == []
+
+
+LIGHTS_END = ("edge_agent.link.server", "edge_agent.link.spool", "edge_agent.link.handover")
+
+
+def test_the_lights_end_of_the_link_is_light() -> None:
+    """Their daemon has 30 MB; each of these would take a quarter of it, or more."""
+    heavy = {"asyncio", "pydantic", "numpy", "httpx", "importlib.resources"}
+    script = f"import sys, {', '.join(LIGHTS_END)}; print(*sorted({heavy!r} & sys.modules.keys()))"
     told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
     assert told.stdout.split() == []
 

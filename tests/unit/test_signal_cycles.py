@@ -20,6 +20,7 @@ BLIND = (Lane(),) * N
 NS = {"north": G, "south": G, "east": R, "west": R}
 EW = {"north": R, "south": R, "east": G, "west": G}
 FLASH = dict.fromkeys(NS, Aspect.FLASHING_RED)
+ALL_RED = dict.fromkeys(NS, R)
 
 
 def counted(*n: int | None) -> tuple[Lane, ...]:
@@ -152,7 +153,8 @@ def test_flash_ends_a_cycle_and_is_none_itself(shown: dict[str, Aspect], interva
     steps = [
         Step(0.0, decision(NS, stage="ns"), NS),
         Step(12.0, decision(NS, interval, stage="ns"), shown),
-        Step(500.0, decision(NS, Interval.START_UP), dict.fromkeys(NS, R)),
+        Step(500.0, decision(NS, Interval.START_UP), ALL_RED),
+        Step(504.0, decision(NS, Interval.RED_CLEARANCE), ALL_RED),
         Step(506.0, decision(NS, stage="ns"), NS),
         Step(530.0, decision(EW, stage="ew"), EW),
         Step(560.0, decision(NS, stage="ns"), NS),
@@ -194,7 +196,7 @@ def test_a_lane_of_two_movements_may_go_when_either_is_green() -> None:
     st.lists(
         st.tuples(
             st.floats(0.011, 90.0),
-            st.sampled_from([("ns", NS), ("ew", EW), ("ns", EW), (None, FLASH)]),
+            st.sampled_from([("ns", NS), ("ew", EW), ("ns", EW), ("ns", ALL_RED), (None, FLASH)]),
             st.sampled_from(list(Interval)),
             st.sampled_from(["day", "night"]),
             st.lists(st.integers(0, 3), min_size=N, max_size=N),
@@ -219,7 +221,8 @@ def test_every_moment_and_every_vehicle_is_in_one_cycle(
             within_s += span_s
             inside = [a + b for a, b in zip(inside, more, strict=True)]
         made.append(maker.step(now_s, decision(shown, interval, stage=stage, plan=plan), shown, counted(*n)))
-        runs = shown is not FLASH and interval in (Interval.GREEN, Interval.YELLOW, Interval.RED_CLEARANCE)
+        is_lit = shown is not FLASH and interval in (Interval.GREEN, Interval.YELLOW, Interval.RED_CLEARANCE)
+        runs = is_lit and (runs or shown is not ALL_RED)
     cycles = [one for one in made if one is not None]
     assert sum(one.length_s for one in cycles) == pytest.approx(within_s, abs=0.001 * len(cycles) + 1e-6)
     assert [sum(one.lanes[k].vehicles or 0 for one in cycles) for k in range(N)] == inside

@@ -80,6 +80,47 @@ def test_a_clearance_that_ends_between_two_steps_ends_at_its_own_moment() -> Non
     assert rows(log(junction, steps), (11,)) == [(14.25, 11, 2), (14.25, 11, 6)]
 
 
+def test_flash_ends_a_clearance_that_runs() -> None:
+    yellow = {**NS_GREEN, "north": Y, "south": Y}
+    steps = [(0.0, NS_GREEN), (10.0, yellow), (13.0, ALL_RED), (14.0, FLASH), (20.0, FLASH)]
+    events = log(crossroads(), [Step(now_s, decision(shown), shown) for now_s, shown in steps])
+    assert rows(events, (11, 12)) == [(14.0, code, phase) for phase in (2, 6) for code in (11, 12)]
+
+
+def test_a_step_tells_all_of_its_events_in_order_of_time() -> None:
+    """A clearance of nothing is over in the step that begins it; what is told late stands before what is now."""
+    junction = crossroads(red_clearance_s=0.0)
+    yellow = {**NS_GREEN, "north": Y, "south": Y}
+    recorder = Recorder(junction)
+    for now_s, shown in [(0.0, NS_GREEN), (10.0, yellow)]:
+        recorder.step(now_s, decision(shown), shown, None)
+    told = [Crossing(2, 12.9), Crossing(1, 12.4)]
+    manual = decision(ALL_RED, mode=SignalMode.MANUAL_OVERRIDE)
+    found = rows(recorder.step(13.0, manual, ALL_RED, None, told=told))
+    assert found == sorted(found, key=lambda row: row[0])
+    assert [code for _, code, phase in found if phase == 2 and code < 80] == [9, 10, 11, 12]
+    recorder = Recorder(crossroads(red_clearance_s=1.5))
+    for now_s, shown in [(0.0, NS_GREEN), (10.0, yellow), (13.0, ALL_RED)]:
+        recorder.step(now_s, decision(shown), shown, None)
+    found = rows(recorder.step(15.0, manual, ALL_RED, None))
+    assert [(at_s, code) for at_s, code, _ in found] == [*[(14.5, 11), (14.5, 12)] * 2, (15.0, 155), (15.0, 178)]
+
+
+def test_the_reason_of_one_green_is_not_that_of_the_next() -> None:
+    yellow = {**NS_GREEN, "north": Y, "south": Y}
+    events = log(
+        crossroads(),
+        [
+            Step(0.0, decision(NS_GREEN), NS_GREEN),
+            Step(10.0, decision(yellow, ended={"north": Termination.GAP_OUT}), yellow),
+            Step(13.0, decision(ALL_RED), ALL_RED),
+            Step(20.0, decision(NS_GREEN), NS_GREEN),
+            Step(30.0, decision(FLASH), FLASH),
+        ],
+    )
+    assert [row for row in rows(events, (4, 5, 6)) if row[2] == 2] == [(10.0, 4, 2), (30.0, 6, 2)]
+
+
 @pytest.mark.parametrize(
     ("why", "code"), [(Termination.GAP_OUT, 4), (Termination.MAX_OUT, 5), (Termination.FORCE_OFF, 6)]
 )

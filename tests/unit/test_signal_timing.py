@@ -104,6 +104,15 @@ def test_more_than_there_is_room_for() -> None:
     assert found.saturation == pytest.approx((1.2, 1.2))
 
 
+@pytest.mark.parametrize(
+    ("ratios", "lost_s", "floors_s"),
+    [([0.2], 10.0, [5.0, 5.0]), ([-0.1], 10.0, [5.0]), ([0.2], float("nan"), [5.0]), ([float("inf")], 1.0, [5.0])],
+)
+def test_stages_that_are_none(ratios: list[float], lost_s: float, floors_s: list[float]) -> None:
+    with pytest.raises(TimingError):
+        webster(ratios, lost_s, floors_s)
+
+
 def test_nobody_comes() -> None:
     found = webster([0.0, 0.0], 10.0, [5.0, 5.0])
     assert (found.cycle_s, found.greens_s, found.saturation) == (30.0, (10.0, 10.0), (0.0, 0.0))

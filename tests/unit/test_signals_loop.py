@@ -16,7 +16,7 @@ class World:
     def __init__(self, **at: float) -> None:
         self.now_s = 100.0
         self.oversleeps_s = 0.0
-        self.signals = {moment: getattr(signal, name) for name, moment in at.items()}
+        self.signals: dict[float, int] = {moment: getattr(signal, name) for name, moment in at.items()}
 
     def monotonic_s(self) -> float:
         return self.now_s

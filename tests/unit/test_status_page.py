@@ -3,9 +3,11 @@
 from datetime import UTC
 
 import msgspec
+import pytest
 
 from edge_agent.status.page import (
     CameraStatus,
+    LightsStatus,
     LineStatus,
     OutboxStatus,
     Status,
@@ -42,6 +44,36 @@ def test_all_is_well() -> None:
         assert text in page
     assert "<stop>" not in page
     assert as_line(GOOD) == "north ok 9.8 fps: <stop> 5 | 12 waiting, collector connected"
+
+
+LIGHTS = LightsStatus(
+    connected=True, trouble="", age_s=0.4, mode="automatic", stage="ns", plan="day", algorithm="adaptive",
+    aspects={"<north>": "green", "east": "flashing_red"},
+)  # fmt: skip
+
+
+def test_what_the_lights_show() -> None:
+    page = as_html(msgspec.structs.replace(GOOD, lights=LIGHTS), UTC)
+    for text in ("<span class=ok>automatic", "&lt;north&gt;<td>green", "east<td>flashing red", "day by adaptive"):
+        assert text in page
+    assert "All is well" in page
+    assert "Lights" not in as_html(GOOD, UTC)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"fault": "dark_head: north"}, "they flash red: dark_head: north"),
+        ({"connected": False, "trouble": "nobody listens"}, "nobody listens. What they show is not known here"),
+        ({"age_s": 10.0}, "said nothing for 10 s"),
+        ({"trouble": "only root may"}, "lights: only root may"),
+    ],
+)
+def test_lights_that_are_not_well(change: dict[str, object], complaint: str) -> None:
+    status = msgspec.structs.replace(GOOD, lights=msgspec.structs.replace(LIGHTS, **change))
+    (told,) = complaints(status)
+    assert complaint in told
+    assert ("<span class=ok>automatic" in as_html(status, UTC)) == (change == {"trouble": "only root may"})
 
 
 def test_speeds_and_zones_are_shown_as_they_are() -> None:

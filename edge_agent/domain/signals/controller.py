@@ -77,8 +77,8 @@ class Controller:
         self._dark = _everywhere(layout, Aspect.DARK)
         self._runner = Runner(layout, self._scheduled[0], now_s, choose)
         self._life = _Life.START_UP
-        self._from_s = now_s
-        self._is_red = self._startup.flash_s <= 0.0
+        self._from_s: float | None = None
+        self._is_red = False
         self._last: tuple[object, ...] = ()
         self._decision: Decision | None = None
 
@@ -94,13 +94,11 @@ class Controller:
             fault: the interlock's. While there is one, everything flashes red and orders are refused; start-up
                 follows when it is gone.
         """
-        if self._decision is None:
-            self._enter(_Life.START_UP, now_s)
         if local is not None:
             self._plan = self._schedule.plan_at(local)
         if self._until_s is not None and now_s >= self._until_s:
             self._wish, self._until_s, self._expired = None, None, "the last order has expired"
-        self._take_fault(fault, now_s)
+        self.take_fault(fault, now_s)
         if fault is None:
             self._live(now_s, local, lanes)
         return self._decide()
@@ -153,8 +151,9 @@ class Controller:
         self._preemptions.switch(order.preemption, order.on, now_s)
         return OrderResult(accepted=True)
 
-    def _take_fault(self, fault: Fault | None, now_s: float) -> None:
-        """Flash as soon as there is a fault; leave it when it is gone."""
+    def take_fault(self, fault: Fault | None, now_s: float) -> None:
+        """There is a fault of the interlock, or it is gone: as `step` is told, but between steps, so that an order
+        that comes then is judged by what is so."""
         was, self._fault = self._fault, fault
         if fault is not None and was is None:
             self._enter(_Life.FLASH, now_s)
@@ -162,11 +161,9 @@ class Controller:
             self._enter(_Life.START_UP, now_s)
 
     def _enter(self, life: _Life, now_s: float) -> None:
-        self._life, self._from_s = life, now_s
-        if life is _Life.START_UP:
-            self._is_red = self._startup.flash_s <= 0.0
-            self._runner.restart(self._wanted_regime(), now_s)
-        else:
+        # Start-up is timed from the step in which it is first shown.
+        self._life, self._from_s = life, None if life is _Life.START_UP else now_s
+        if life is not _Life.START_UP:
             self._preemptions.end()
 
     def _wanted_regime(self) -> Regime:
@@ -178,7 +175,7 @@ class Controller:
         if self._life is _Life.START_UP and isinstance(wish, Flash | Off):
             self._enter(_Life.FLASH, now_s)
         elif self._life is _Life.FLASH and isinstance(wish, Off):
-            if now_s - self._from_s >= FLASH_BEFORE_DARK_S - _TOLERANCE_S:
+            if self._from_s is not None and now_s - self._from_s >= FLASH_BEFORE_DARK_S - _TOLERANCE_S:
                 self._enter(_Life.OFF, now_s)
         elif self._life is _Life.OFF and isinstance(wish, Flash):
             self._enter(_Life.FLASH, now_s)
@@ -191,6 +188,8 @@ class Controller:
 
     def _start_up(self, now_s: float) -> None:
         """Flash where that is described, then all red, then the first stage."""
+        if self._from_s is None:
+            self._from_s, self._is_red = now_s, False
         if not self._is_red and now_s - self._from_s >= self._startup.flash_s - _TOLERANCE_S:
             self._is_red, self._from_s = True, now_s
             self._runner.restart(self._wanted_regime(), now_s)
@@ -207,7 +206,7 @@ class Controller:
                 runner.go(None, now_s, Termination.FORCE_OFF)
         else:
             if runner.machine.stage is None:
-                runner.go(self._startup_stage, now_s, Termination.FORCE_OFF)
+                runner.release(None, now_s, otherwise=self._startup_stage)
             regime = self._wanted_regime()
             runner.pending = None if regime is runner.regime else regime
             self._preempt(now_s)
@@ -227,7 +226,7 @@ class Controller:
             runner.go(stage, now_s, Termination.FORCE_OFF, cut_s=holds.entry_min_green_s)
         elif held is not None:
             back = None if held.exit_stage is None else self._layout.stage_index[held.exit_stage]
-            runner.release(back, now_s)
+            runner.release(back, now_s, otherwise=self._startup_stage)
 
     def _decide(self) -> Decision:
         """What came of it. The same object as before where nothing changed."""
@@ -296,7 +295,7 @@ class Controller:
         parts = [
             "" if self._fault is None else _in_words(self._fault),
             self._expired,
-            self._runner.note,
+            self._runner.note if self._life is _Life.RUNNING else "",
             *(
                 f"the preemption {name} was on for too long and is ignored until it goes off"
                 for name in sorted(self._preemptions.stuck)

@@ -7,8 +7,8 @@ then, when the plan could have served all its stages at their maximum; and whene
 record speaks of one of each. What follows such an end is the next cycle. Flash, darkness and start-up are in no
 cycle: nobody had a green, and what was counted then is in the counts.
 
-Every moment between start-up and flash is in exactly one cycle, and so is every vehicle that the lanes' own counts
-told of in that time.
+Every moment from the first green after start-up until flash is in exactly one cycle, and so is every vehicle that
+the lanes' own counts told of in that time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -138,7 +138,7 @@ class CycleMaker:
             if begins or not runs or self._is_over(running, now_s, decision):
                 ended = self._record(running, now_s, lanes)
                 self._running = None
-        if self._running is None and runs:
+        if self._running is None and runs and (running is not None or Aspect.GREEN in shown.values()):
             self._running = _begin(now_s, decision, lanes)
         self._last_s, self._algorithm = now_s, decision.algorithm
         return ended

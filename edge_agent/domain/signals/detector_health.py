@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from common.junction import Detector
+from common.junction import Detector, DetectorKind
 
 HOURS = 24
 
@@ -104,7 +104,7 @@ class DetectorHealth:
         n: vehicles it told of; for a zone, how often it became occupied.
         expected: vehicles to be expected since the last one.
         peer_n, others_n: vehicles that others of its lane, and of other lanes, told of since.
-        tells_presence: whether it ever said how many are there.
+        presence_s: when it last said how many are there.
         history: what is usual, by the hour.
     """
 
@@ -117,7 +117,7 @@ class DetectorHealth:
     expected: float = 0.0
     peer_n: int = 0
     others_n: int = 0
-    tells_presence: bool = False
+    presence_s: float | None = None
     knows_usual: bool = False
     last_s: float = 0.0
     told_s: float | None = None
@@ -145,9 +145,6 @@ class DetectorHealth:
         self.told_s, self.measures = at_s, measures
         if not measures:
             self._set(Doubt.ABSENT, at_s, why_not or "its sensor does not measure")
-        elif self.doubt in (Doubt.UNKNOWN, Doubt.ABSENT):
-            self._begin(at_s)
-            self._set(Doubt.NONE, at_s, "")
 
     def actuated(self, at_s: float) -> None:
         """A vehicle crossed, or its zone became occupied."""
@@ -159,7 +156,7 @@ class DetectorHealth:
 
     def occupied(self, n: int, n_standing: int, at_s: float) -> bool:
         """Its zone holds so many. Answers whether it became occupied."""
-        self.tells_presence = True
+        self.presence_s = at_s
         rises = n > 0 and self.occupancy == 0
         if (n, n_standing) != (self.occupancy, self.standing):
             self._changed_s = at_s
@@ -199,12 +196,17 @@ class DetectorHealth:
             return self.doubt is not before
         if now_s - self.told_s > self.params.stale_s:
             self._set(Doubt.ABSENT, now_s, "its sensor says nothing any more")
+        elif self.detector.kind is DetectorKind.APPROACH and not self._tells_presence(now_s):
+            self._set(Doubt.ABSENT, now_s, "nothing says how many are in its zone")
         elif self.doubt in (Doubt.ABSENT, Doubt.UNKNOWN):
             self._begin(now_s)
             self._set(Doubt.NONE, now_s, "")
         else:
             self._judge_what_it_tells(now_s)
         return self.doubt is not before
+
+    def _tells_presence(self, now_s: float) -> bool:
+        return self.presence_s is not None and now_s - self.presence_s <= self.params.stale_s
 
     def _judge_what_it_tells(self, now_s: float) -> None:
         p = self.params

@@ -7,17 +7,18 @@ How it is found, exactly and without a solver: let the band out begin at 0 and h
 back begin at `u` and have width `c`, each by the clock of the vehicle that leads it. A junction can be set so that
 both fit if and only if, with `d` the distance on the cycle from the one alignment to the other,
 `c <= green_back - d` or `b <= green_out - (cycle - d)`. Given `u`, the best `b` and `c` are among the bounds of
-these terms. And as `u` goes round, all `d` grow alike, so the best is where some bound meets the smallest green or
-some `d` is 0: a few times as many moments as there are junctions.
+these terms. And as `u` goes round, all `d` grow alike, so the best is where some bound meets the smallest green,
+where some `d` is 0, or, where the bands are to be balanced, where a bound of one meets a bound of the other.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from edge_agent.domain.signals.timing import TimingError
 
-MOST_JUNCTIONS = 50
+MOST_JUNCTIONS = 30
 _KMH_PER_MPS = 3.6
 _NEARLY_S = 1e-9
 
@@ -131,35 +132,51 @@ def _common(greens: Sequence[tuple[float, float]], cycle_s: float) -> Band:
     return best
 
 
-def green_wave(
-    stops: Sequence[Stop],
-    cycle_s: float,
-    *,
-    weight_out: float = 1.0,
-    weight_back: float = 1.0,
-    step_s: float = 0.1,
-) -> Wave:
-    """Offsets with the widest bands, weighted.
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What is wanted of a wave.
+
+    Attributes:
+        weight_out, weight_back: what a second of each band is worth.
+        balance: each band is to be at least this share of the other, 0 to 1, where that can be at all. With 0 the
+            widest sum may leave one way without any band.
+    """
+
+    weight_out: float = 1.0
+    weight_back: float = 1.0
+    balance: float = 0.0
+
+    def worth(self, out_s: float, back_s: float) -> tuple[float, float]:
+        """How good two bands are; of equal ones the more alike are better. What is too wide does not count."""
+        if self.balance:
+            out_s, back_s = min(out_s, back_s / self.balance), min(back_s, out_s / self.balance)
+        return round(self.weight_out * out_s + self.weight_back * back_s, 6), min(out_s, back_s)
+
+
+WIDEST = Aim()
+
+
+def green_wave(stops: Sequence[Stop], cycle_s: float, aim: Aim = WIDEST, *, step_s: float = 0.1) -> Wave:
+    """Offsets with the widest bands.
 
     Args:
         stops: in the way out.
         cycle_s: of all junctions.
-        weight_out, weight_back: what a second of each band is worth.
         step_s: offsets are rounded to multiples of it; the bands are those of the rounded ones.
 
     Raises:
         TimingError: a value makes no sense; the message names the junction.
     """
-    _check(stops, cycle_s, weight_out, weight_back)
+    _check(stops, cycle_s, aim)
     problem = _Problem.of(stops, cycle_s)
-    least_out_s, least_back_s = min(problem.out_s), min(problem.back_s)
     # One way alone can always have its whole smallest green; whatever is left for the other comes by itself.
     found = [problem.offsets_one_way(is_out=True), problem.offsets_one_way(is_out=False)]
-    best = max((problem.best(u_s, weight_out, weight_back) for u_s in problem.moments()), key=lambda one: one[0])
-    if best[0] >= 0.0:
-        found.append(problem.offsets(*best[1:]))
-    waves = [_wave(stops, cycle_s, offsets_s, step_s, least_out_s + least_back_s) for offsets_s in found]
-    return max(waves, key=lambda wave: weight_out * wave.out_s + weight_back * wave.back_s)
+    pairs = [pair for u_s in problem.moments(aim) for pair in problem.pairs(u_s)]
+    if pairs:
+        found.append(problem.offsets(*max(pairs, key=lambda pair: aim.worth(*pair[1:]))))
+    smallest_s = min(problem.out_s) + min(problem.back_s)
+    waves = [_wave(stops, cycle_s, offsets_s, step_s, smallest_s) for offsets_s in found]
+    return max(waves, key=lambda wave: (aim.worth(wave.out_s, wave.back_s), wave.out_s + wave.back_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,28 +205,41 @@ class _Problem:
         pairs = zip(self.align_out_s, self.align_back_s, strict=True)
         return [_on_cycle(back_s + u_s - out_s, self.cycle_s) for out_s, back_s in pairs]
 
-    def moments(self) -> list[float]:
+    def moments(self, aim: Aim) -> list[float]:
         """Where the best `u` is to be found."""
+        starts_s = self.distances_s(0.0)
         least_out_s, least_back_s = min(self.out_s), min(self.back_s)
         found = set()
-        for start_s, out_s, back_s in zip(self.distances_s(0.0), self.out_s, self.back_s, strict=True):
-            for wanted_s in (0.0, least_out_s - out_s, back_s - least_back_s):
-                found.add(_on_cycle(wanted_s - start_s, self.cycle_s))
-        return sorted(found)
+        for start_s, out_s, back_s in zip(starts_s, self.out_s, self.back_s, strict=True):
+            found |= {wanted_s - start_s for wanted_s in (0.0, least_out_s - out_s, back_s - least_back_s)}
+        for ratio in {1.0 / aim.balance, aim.balance} if aim.balance else {1.0}:
+            found |= self._meetings(ratio, starts_s)
+        return sorted({_on_cycle(u_s, self.cycle_s) for u_s in found})
 
-    def best(self, u_s: float, weight_out: float, weight_back: float) -> tuple[float, float, float, float]:
-        """The best of two bands at this `u`: its worth, `u`, and both widths. A worth below 0: there is none."""
+    def _meetings(self, ratio: float, starts_s: Sequence[float]) -> set[float]:
+        """Where a bound of the band back is `ratio` times one of the band out."""
+        least_out_s, least_back_s, cycle_s = min(self.out_s), min(self.back_s), self.cycle_s
+        found = set()
+        for start_s, out_s, back_s in zip(starts_s, self.out_s, self.back_s, strict=True):
+            found.add(back_s - start_s - ratio * least_out_s)
+            found.add(least_back_s / ratio - out_s + cycle_s - start_s)
+            for other_s, other_back_s in zip(starts_s, self.back_s, strict=True):
+                level_s = other_back_s - other_s - ratio * (out_s - cycle_s + start_s)
+                for turns in (0.0, 1.0, ratio, 1.0 + ratio):
+                    found.add((level_s + turns * cycle_s) / (1.0 + ratio))
+        return found
+
+    def pairs(self, u_s: float) -> Iterator[tuple[float, float, float]]:
+        """All pairs of bands at this `u` that cannot be made wider: `u`, and both widths."""
         distances_s = self.distances_s(u_s)
         of_out_s = [g - (self.cycle_s - d) if d else g for g, d in zip(self.out_s, distances_s, strict=True)]
         of_back_s = [g - d for g, d in zip(self.back_s, distances_s, strict=True)]
         least_out_s, least_back_s = min(self.out_s), min(self.back_s)
-        found = (-1.0, u_s, 0.0, 0.0)
         for out_s in {least_out_s, *(one for one in of_out_s if 0.0 <= one < least_out_s)}:
             bounds_s = [c for b, c in zip(of_out_s, of_back_s, strict=True) if out_s > b + _NEARLY_S]
             back_s = min([least_back_s, *bounds_s])
             if back_s >= 0.0:
-                found = max(found, (weight_out * out_s + weight_back * back_s, u_s, out_s, back_s))
-        return found
+                yield u_s, out_s, back_s
 
     def offsets(self, u_s: float, out_s: float, back_s: float) -> list[float]:
         """Offsets in which both bands fit, each in the middle of what it may be, since they are rounded."""
@@ -259,19 +289,23 @@ def _wave(
     )
 
 
-def _check(stops: Sequence[Stop], cycle_s: float, weight_out: float, weight_back: float) -> None:
+def _check(stops: Sequence[Stop], cycle_s: float, aim: Aim) -> None:
     if not 2 <= len(stops) <= MOST_JUNCTIONS:
         raise TimingError(f"a wave needs 2 to {MOST_JUNCTIONS} junctions, and there are {len(stops)}")
     if not 10.0 <= cycle_s <= 600.0:
         raise TimingError(f"a cycle of {cycle_s:g} s is none; it is 10 to 600 s")
-    if not (weight_out >= 0.0 and weight_back >= 0.0 and weight_out + weight_back > 0.0):
+    if not (aim.weight_out >= 0.0 and aim.weight_back >= 0.0 and aim.weight_out + aim.weight_back > 0.0):
         raise TimingError("the weights of the two ways must be 0 or more, and one of them above 0")
+    if not 0.0 <= aim.balance <= 1.0:
+        raise TimingError(f"a balance of {aim.balance:g} is none; it is 0 to 1")
     for before, stop in pairwise(stops):
         if not stop.at_m > before.at_m:
             raise TimingError(
                 f"{stop.name} lies at {stop.at_m:g} m, which is not beyond {before.name} ({before.at_m:g} m)"
             )
     for stop in stops:
+        if not math.isfinite(stop.at_m):
+            raise TimingError(f"{stop.name}: at_m is {stop.at_m:g}; it must be a place on the road")
         for way, green in (("out", stop.out), ("back", stop.back)):
             if not 0.0 < green.length_s <= cycle_s:
                 raise TimingError(

@@ -50,7 +50,7 @@ class UnitLog:
 
     @property
     def control(self) -> UnitControl:
-        """Who decides; a preemption does not change it."""
+        """Who decides; neither a preemption nor a fault changes it."""
         return self._control or UnitControl.OTHER
 
     def step(
@@ -58,7 +58,8 @@ class UnitLog:
     ) -> Iterator[Event]:
         """The events of one step."""
         yield from self._faults(now_s, fault)
-        self._control = _CONTROL.get(decision.mode, self._control)
+        if fault is None:
+            self._control = _CONTROL.get(decision.mode, self._control)
         yield from self._tell(Code.UNIT_CONTROL, self.control, now_s)
         yield from self._tell(Code.UNIT_FLASH, _flash(decision, shown, fault), now_s)
         yield from self._tell(Code.UNIT_ALARM, self._alarms(decision, fault), now_s)

@@ -158,6 +158,8 @@ class Interlock:
         self._last_s = now_s
         if self._fault is not None:
             if wrong is not None:
+                # How long it has flashed cannot be told any more.
+                self._fault = Fault(self._fault.code, self._fault.detail, now_s)
                 self._fail(*wrong, now_s)
             return self._flash
         self._tell_preempting(preempting, now_s)
@@ -265,8 +267,8 @@ class Interlock:
         least_s = max(movement.yellow_s - TOLERANCE_S, SHORTEST_YELLOW_S)
         if aspect is Aspect.RED and for_s < least_s:
             return FaultCode.SHORT_YELLOW, f"{movement.name} was yellow for {for_s:.2f} s of {least_s:g} s"
-        if aspect is Aspect.YELLOW and for_s > self._longest_yellow_s(movement):
-            return FaultCode.LONG_YELLOW, f"{movement.name} is yellow for {for_s:.2f} s already"
+        if aspect is not Aspect.FLASHING_RED and for_s > self._longest_yellow_s(movement):
+            return FaultCode.LONG_YELLOW, f"{movement.name} is yellow for {for_s:.2f} s of {movement.yellow_s:g} s"
         return None
 
     def _longest_yellow_s(self, movement: Movement) -> float:

@@ -63,7 +63,7 @@ HEAD: Mapping[HeadState, Mapping[HeadEvent, HeadState]] = {
     HeadState.RED: {
         HeadEvent.GRANTED: HeadState.GREEN,
         HeadEvent.FLASH_TOLD: HeadState.FLASH,
-        HeadEvent.DARK_TOLD: HeadState.DARK,
+        HeadEvent.DARK_TOLD: HeadState.FLASH,
         HeadEvent.LOST: HeadState.FLASH,
         HeadEvent.FAULT: HeadState.FLASH,
     },
@@ -165,7 +165,7 @@ class LeaseTimes:
     lease_s: float = 2.0
     ask_every_s: float = 0.25
     patience_s: float = 0.6
-    guard_s: float = 0.5
+    guard_s: float = 1.0
     lost_after_s: float = 3.0
     drift: float = 0.0005
 
@@ -180,6 +180,9 @@ class LeaseTimes:
     def clearing_s(self, clearance_s: float) -> float:
         """How long it does after it said that it is red. Late steps are no matter: it was red before."""
         return clearance_s * (1.0 + self.drift)
+
+
+LEASE_TIMES = LeaseTimes()
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,4 +65,5 @@ class Lights:
         """Carry out an order whole, or refuse it whole with the reason; `ClearFault` goes to the interlock."""
         if isinstance(order, ClearFault):
             return self.interlock.clear(now_s)
+        self._controller.take_fault(self.interlock.fault, now_s)
         return self._controller.order(order, now_s)

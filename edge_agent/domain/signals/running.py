@@ -102,11 +102,17 @@ class Runner:
         self._position = None if stage is None else self.regime.program.find(stage, self._position)
         self._begun_s = None
 
-    def release(self, stage: int | None, now_s: float) -> None:
-        """An emergency vehicle has passed: go on with this stage, or with that which has waited longest."""
+    def release(self, stage: int | None, now_s: float, *, otherwise: int) -> None:
+        """An emergency vehicle has passed, or flash was called off: go on.
+
+        Args:
+            stage: None: with that which has waited longest,
+            otherwise: or with this, where none waits and none is green.
+        """
         if stage is None:
-            order = self._needs.order(self.regime.program, self.machine.stage)
-            stage = order[0] if order else self.machine.stage
+            present = self.machine.stage
+            order = self._needs.order(self.regime.program, present)
+            stage = order[0] if order else otherwise if present is None else present
         self.go(stage, now_s, Termination.FORCE_OFF)
 
     def rule(self, regime: Regime) -> None:

@@ -139,7 +139,6 @@ class Sensing:
         """How many are in a zone, and how many of them stand."""
         for health in self._by_source.get((sensor, zone), ()):
             was = health.occupancy
-            health.told_s = at_s if health.told_s is None else max(health.told_s, at_s)
             rises = health.occupied(n, min(n, n_standing), at_s)
             if rises or (was > 0 and n == 0):
                 self._edges.append(Edge(at_s, ON if rises else OFF, health.detector.channel))
@@ -247,7 +246,7 @@ class Sensing:
         waits: bool | None = None
         if zone is not None:
             waits = zone.standing > 0
-        elif any(h.is_trusted and h.tells_presence for h in lane.stop):
+        elif any(h.is_trusted and h.presence_s is not None for h in lane.stop):
             waits = any(h.is_trusted and h.standing > 0 for h in lane.stop)
         if any(h.is_trusted for h in lane.buttons):
             waits = lane.pressed or bool(waits)

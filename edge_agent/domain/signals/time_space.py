@@ -1,4 +1,4 @@
-"""A green wave as a picture: time to the right, the road upwards, each junction's greens, and the bands through them.
+"""A green wave as a picture: time to the right, the road upwards, each junction's greens, and the bands.
 
 An SVG of its own, readable without any library: the way out goes up in blue, the way back comes down in orange.
 Each junction has two lines of lights: the lower one is met by those who go out, the upper one by those who come
@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from edge_agent.domain.signals.green_wave import Green, Wave
 
-WIDTH_PX, LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 1100, 190, 30, 84, 64
+WIDTH_PX, LEFT_PX, RIGHT_PX, TOP_PX, BOTTOM_PX = 1120, 215, 30, 84, 64
 PX_PER_JUNCTION = 110
 CYCLES = 3
 BAR_PX = 6

@@ -164,7 +164,7 @@ def webster(
         )
     if min(ratios) < 0.0 or min(min_greens_s) < 0.0 or not all(map(math.isfinite, (*ratios, *min_greens_s))):
         raise TimingError("flow ratios and minimum greens must not be below 0")
-    if not 0.0 < least_s <= most_s or lost_s < 0.0:
+    if not (0.0 < least_s <= most_s < math.inf and 0.0 <= lost_s < math.inf):
         raise TimingError(f"a cycle of {least_s:g} to {most_s:g} s with {lost_s:g} s lost is none")
     cycle_s = webster_cycle_s(ratios, lost_s, least_s, most_s)
     cycle_s = round_up(max(cycle_s, lost_s + sum(min_greens_s)), step_s)
@@ -182,7 +182,7 @@ def share_out(total_s: float, weights: Sequence[float], floors_s: Sequence[float
     while open_to:
         sum_of_weights = sum(weights[i] for i in open_to)
         part = {
-            i: left_s * weights[i] / sum_of_weights if sum_of_weights else left_s / len(open_to) for i in open_to
+            i: left_s * (weights[i] / sum_of_weights) if sum_of_weights else left_s / len(open_to) for i in open_to
         }
         low = {i for i in open_to if part[i] < floors_s[i]}
         if not low:

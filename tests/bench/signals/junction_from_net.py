@@ -138,7 +138,7 @@ def _movements(links: list[tuple[int, str]], greens: list[str]) -> list[_Movemen
 
 
 def _with_right_of_way(movement: _Movement, others: list[_Movement]) -> _Movement:
-    """Whom a yielding movement lets pass: those of other roads that go first in such a stage and never beside it."""
+    """Whom a yielding movement lets pass: those of other roads that go first in a stage, never beside it."""
     first = tuple(
         other.name
         for other in others

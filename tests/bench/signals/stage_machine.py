@@ -1,4 +1,4 @@
-"""A plain stage machine: minimum green, yellow, clearance. A stand-in for the controller, for the benchmark alone."""
+"""A plain stage machine with minimum green, yellow and clearance: in place of the controller, for benchmarks."""
 
 from collections.abc import Mapping
 

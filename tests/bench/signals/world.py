@@ -8,7 +8,7 @@ import os
 import random
 import tempfile
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -100,6 +100,11 @@ class World:
             finally:
                 self._sumo.close()
             return self._result(trips)
+
+    @property
+    def crossed(self) -> tuple[int, ...]:
+        """Vehicles seen over each lane's stop line."""
+        return tuple(self._crossed)
 
     def _arguments(self, trips: Path) -> list[str]:
         return [
@@ -211,6 +216,3 @@ def load_sumo() -> ModuleType:
 
     module: ModuleType = libsumo
     return module
-
-
-Choice = Callable[[], Driver]

@@ -22,12 +22,10 @@ class ActuatedParams:
     Attributes:
         passage_s: a lane without a crossing for this long has gapped out; longer where vehicles go unseen.
         extra_s: what a change loses beyond yellow and clearance.
-        surely: so many vehicles wait for another stage that it is not kept for a gap: as many times better it is.
     """
 
     passage_s: float = 2.5
     extra_s: float = 1.0
-    surely: float = 3.0
 
 
 class Actuated:
@@ -62,4 +60,4 @@ class Actuated:
         return best
 
     def _holds(self, change: Change, flowing: list[bool]) -> bool:
-        return any([flowing[lane] for lane, _ in change.losers])
+        return any(flowing[lane] for lane, _ in change.losers)

@@ -4,6 +4,11 @@ from edge_agent.domain.signals.green.observer import START_S, Observer
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Lane, Situation
 
+CAUTION = 1.5
+"""A lane that is not measured is taken to have so many times the usual: nobody would see its queue grow."""
+SURPRISE = 2.0
+"""Where so many more than none are usual by now, nobody at the stop line is taken for somebody not seen."""
+
 
 class Demand:
     """The vehicles before one junction.
@@ -46,7 +51,7 @@ class Demand:
         queue = max(1.0, flow_vps * observer.at_green_red_s[index])
         passed = observer.crossed_in_green(index)
         if passed is None:
-            left = queue - situation.green_s / self._topology.headways_s[index]
+            left = CAUTION * queue - situation.green_s / self._topology.headways_s[index]
             return max(0.0, left), left > 0.0
         return (max(1.0, queue - passed / observer.seen), True) if goes else (0.0, False)
 
@@ -56,5 +61,7 @@ class Demand:
         if waits is None and lane.n_near is not None:
             waits = lane.n_near > 0
         if waits is None:
-            return usual
-        return max(1.0, usual) if waits else self._observer.hidden(index)
+            return CAUTION * usual
+        if waits:
+            return max(1.0, usual)
+        return max(self._observer.hidden(index), usual - SURPRISE)

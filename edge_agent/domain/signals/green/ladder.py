@@ -16,7 +16,7 @@ from edge_agent.domain.signals.green.max_pressure import MaxPressure
 from edge_agent.domain.signals.green.observer import Observer
 from edge_agent.domain.signals.green.plan_times import Fixed, Proportional, Webster
 from edge_agent.domain.signals.green.topology import Topology, topology
-from edge_agent.domain.signals.steps import Situation
+from edge_agent.domain.signals.steps import Lane, Situation
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,20 @@ class LadderParams:
     up_s: float = 60.0
 
 
+def _has_camera(lane: Lane) -> bool:
+    return lane.n_near is not None
+
+
+def _has_stop_line(lane: Lane) -> bool:
+    return lane.n_crossed is not None
+
+
 _NEEDS = {
-    Algorithm.ADAPTIVE.value: ("camera", lambda lane: lane.n_near is not None),
-    Algorithm.MAX_PRESSURE.value: ("camera", lambda lane: lane.n_near is not None),
-    Algorithm.ACTUATED.value: ("stop line", lambda lane: lane.n_crossed is not None),
-    Algorithm.WEBSTER.value: ("stop line", lambda lane: lane.n_crossed is not None),
-    Algorithm.PROPORTIONAL.value: ("stop line", lambda lane: lane.n_crossed is not None),
+    Algorithm.ADAPTIVE.value: ("camera", _has_camera),
+    Algorithm.MAX_PRESSURE.value: ("camera", _has_camera),
+    Algorithm.ACTUATED.value: ("stop line", _has_stop_line),
+    Algorithm.WEBSTER.value: ("stop line", _has_stop_line),
+    Algorithm.PROPORTIONAL.value: ("stop line", _has_stop_line),
 }
 """By rung: what tells it what it needs, and whether a lane has that."""
 

@@ -11,7 +11,8 @@ PERIOD_S = 10.0
 class MaxPressure:
     """Changes to the stage with most vehicles, one decision each `period_s` of green.
 
-    A lane that is not measured counts as nobody only where no stage has more measured lanes: it counts as one.
+    A lane that is not measured has at red as many as the fullest one, and at green as many as the others have on
+    average, unless it is known that nobody waits.
     """
 
     name = Algorithm.MAX_PRESSURE.value
@@ -30,21 +31,26 @@ class MaxPressure:
             return None
         self._asked_s = situation.now_s
         topology, stage = self._topology, situation.stage
-        best, most = None, self._pressure(situation, stage)
-        if situation.green_s >= topology.max_greens_s[stage]:
-            most = 0.0
+        vehicles = _vehicles(situation, topology.weights[stage])
+        best, most = None, 0.0
+        if situation.green_s < topology.max_greens_s[stage]:
+            most = self._pressure(vehicles, stage)
         for change in topology.changes[stage]:
-            pressure = self._pressure(situation, change.stage)
+            pressure = self._pressure(vehicles, change.stage)
             if pressure > most:
                 best, most = change.stage, pressure
         return best
 
-    def _pressure(self, situation: Situation, stage: int) -> float:
-        weights, total = self._topology.weights[stage], 0.0
-        for i in self._topology.lanes[stage]:
-            lane = situation.lanes[i]
-            n = lane.n_near
-            if n is None:
-                n = 0 if lane.is_waiting is False else 1
-            total += weights[i] * n
-        return total
+    def _pressure(self, vehicles: list[float], stage: int) -> float:
+        weights = self._topology.weights[stage]
+        return sum([weights[i] * vehicles[i] for i in self._topology.lanes[stage]])
+
+
+def _vehicles(situation: Situation, weights: tuple[float, ...]) -> list[float]:
+    known = [lane.n_near for lane in situation.lanes if lane.n_near is not None] or [0]
+    at_red, at_green = max(1.0, *known), sum(known) / len(known)
+    found = []
+    for lane, weight in zip(situation.lanes, weights, strict=True):
+        unknown = 0.0 if lane.is_waiting is False else at_green if weight > 0.0 else at_red
+        found.append(unknown if lane.n_near is None else float(lane.n_near))
+    return found

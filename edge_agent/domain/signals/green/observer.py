@@ -1,7 +1,7 @@
 """What situations teach over time: how much flows on each lane, how loaded the junction is, how much is seen.
 
-A lane that is not measured keeps the flow that it had. A share of the vehicles may never be seen, for want of a tag
-or behind a truck. It shows when a queue goes: those seen in it take longer to pass than they would alone.
+A lane that is not measured keeps the flow that it had. A share of the vehicles may never be seen, for want of a
+tag or behind a truck. It shows when a queue goes: those seen in it take longer to pass than they would alone.
 """
 
 import math
@@ -13,8 +13,10 @@ FLOW_MEMORY_S = 300.0
 FIRST_LOST = 0.2
 CLEAR_HEADWAYS = 1.6
 """So many headways of a queue without anybody, and the queue is over."""
-FIRST_FLOW_VPS = 0.05
+FIRST_FLOW_VPS = 0.02
 """Flow of a lane of which nothing is known yet, in vehicles per second."""
+UNKNOWN_FLOW_VPS = 0.05
+"""The least that is taken for a lane that never told anything; else it is as busy as the others."""
 START_S = 4.0
 """So soon after a green began nothing is concluded from nobody's crossing yet."""
 START_LOSS_S = 2.0
@@ -53,6 +55,7 @@ class Observer:
         self._crossed: list[int | None] = [None] * n
         self._base: list[int | None] = [None] * n
         self._standing: list[int | None] = [None] * n
+        self._was_measured = [False] * n
         self._awaited: dict[int, int] = {}
         self._now_s: float | None = None
         self._situation: Situation | None = None
@@ -121,10 +124,11 @@ class Observer:
             n, before = lane.n_crossed, crossed[i]
             if n is not None and before is not None:
                 flows[i] = flows[i] * fade + max(0, n - before) / FLOW_MEMORY_S
-            elif n is None and lane.usual_vps is not None:
-                flows[i] = lane.usual_vps
+            elif n is None:
+                self._suppose(i, lane.usual_vps)
             if n is None or before is None or n < before:
                 self._base[i] = n
+                self._was_measured[i] = self._was_measured[i] or n is not None
             crossed[i] = n
             if weights[i] > 0.0:
                 self._red_from_s[i] = now_s
@@ -141,6 +145,14 @@ class Observer:
         for group in self._groups:
             load += max([flows[i] * share_s for i, share_s in group])
         self.load = load / self.seen
+
+    def _suppose(self, lane: int, usual_vps: float | None) -> None:
+        """What flows on a lane that is not measured: its usual, else what it had, else as on the others."""
+        if usual_vps is not None:
+            self.flow_vps[lane] = usual_vps
+        elif self._crossed[lane] is None and not self._was_measured[lane]:
+            known = [flow for flow, was in zip(self.flow_vps, self._was_measured, strict=True) if was]
+            self.flow_vps[lane] = max(UNKNOWN_FLOW_VPS, sum(known) / len(known) if known else 0.0)
 
     def _learn_share(self, situation: Situation) -> None:
         """A queue of which all that were seen are over the line: others were between them if it took longer."""

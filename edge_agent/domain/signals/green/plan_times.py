@@ -1,7 +1,7 @@
 """Green times by the clock: `fixed`, and what corrects it once a cycle from counts, `webster` and `proportional`.
 
-Counts at a stop line tell what was served, not what wanted to come: at capacity they equal it. So all that is found
-from them has floors, and is followed slowly.
+Counts at a stop line tell what was served, not what wanted to come: at capacity they equal it. So all that is
+found from them has floors, and is followed slowly.
 """
 
 from dataclasses import dataclass

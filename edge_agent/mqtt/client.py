@@ -1,0 +1,193 @@
+"""A thin client: connects and connects again, hands over what comes by a bounded queue, and lets nothing pile up.
+
+paho's own thread does the network. Nothing here waits, so a step loop may call it. Nothing is kept for a broker
+that is away: a lease that comes late is worthless, counts count up by themselves, and what is retained is sent
+again when the connection is back.
+"""
+
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from common.topics import Qos
+
+logger = logging.getLogger(__name__)
+
+_KEEPALIVE_S = 10
+_MAX_OUT = 64
+
+
+class MqttUnusable(Exception):
+    """The settings cannot be used: a file that is not there, a key without its certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where it is, and how a client proves itself: a certificate, or a user with a password, or both.
+
+    Attributes:
+        ca_file: who signed the broker's certificate; None: the system's authorities.
+        tls: False sends everything in the clear, passwords too: for the loopback only.
+        backoff_s: the first and the longest pause between two tries to connect.
+    """
+
+    host: str
+    port: int = 8883
+    tls: bool = True
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    backoff_s: tuple[int, int] = (1, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class Will:
+    """What the broker says for a client that is gone without a goodbye."""
+
+    topic: str
+    payload: bytes
+    qos: Qos
+    retain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """A message. `retained`: it is an old one, which the broker kept."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+
+
+class Client:
+    """One connection to a broker. `open`, then `take` and `send` from one thread, then `close`.
+
+    Args:
+        subscriptions: filters and how well each is delivered; made again with every connection.
+        max_in: so many messages wait to be taken; then the oldest are dropped.
+
+    Attributes:
+        n_dropped: messages that were dropped so.
+
+    Raises:
+        MqttUnusable: see there.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        subscriptions: Sequence[tuple[str, Qos]],
+        *,
+        will: Will | None = None,
+        max_in: int = 256,
+    ) -> None:
+        self.n_dropped = 0
+        self._broker = broker
+        self._subscriptions = [(topic, int(qos)) for topic, qos in subscriptions]
+        self._in: deque[Came] = deque(maxlen=max_in)
+        self._kept: dict[str, tuple[bytes, Qos]] = {}
+        self._is_connected = False
+        self._why_not = ""
+        self._paho = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
+        self._paho.max_queued_messages_set(_MAX_OUT)
+        self._paho.reconnect_delay_set(*broker.backoff_s)
+        if broker.username is not None:
+            self._paho.username_pw_set(broker.username, broker.password)
+        if broker.tls:
+            self._paho.tls_set_context(_tls(broker))
+        if will is not None:
+            self._paho.will_set(will.topic, will.payload, int(will.qos), will.retain)
+        self._paho.on_socket_open = _send_at_once
+        self._paho.on_connect = self._connected
+        self._paho.on_disconnect = self._disconnected
+        self._paho.on_message = self._came
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker has taken us."""
+        return self._is_connected
+
+    def open(self) -> None:
+        """Begin to connect, and go on with it until `close`."""
+        self._paho.connect_async(self._broker.host, self._broker.port, _KEEPALIVE_S)
+        self._paho.loop_start()
+
+    def take(self) -> list[Came]:
+        """What came since the last call."""
+        came = []
+        while self._in:
+            came.append(self._in.popleft())
+        return came
+
+    def send(self, topic: str, payload: bytes, qos: Qos, *, retain: bool = False) -> None:
+        """Send, if there is a connection. What is to be retained is sent once there is one."""
+        if retain:
+            self._kept[topic] = (payload, qos)
+        if self._is_connected:
+            self._paho.publish(topic, payload, int(qos), retain)
+
+    def close(self) -> None:
+        """Say goodbye. May be called twice."""
+        self._paho.disconnect()
+        self._paho.loop_stop()
+        self._is_connected = False
+
+    # --- from here on: paho's thread ---
+
+    def _connected(self, _client: object, _data: object, _flags: object, reason: ReasonCode, *_: object) -> None:
+        if reason.is_failure:
+            self._say_why_not(f"the broker refuses us: {reason}")
+            return
+        self._paho.subscribe(self._subscriptions)
+        self._is_connected, self._why_not = True, ""
+        for topic, (payload, qos) in list(self._kept.items()):
+            self._paho.publish(topic, payload, int(qos), True)
+        logger.info("connected to the broker at %s", self._broker.host, extra={"action": "mqtt_connected"})
+
+    def _disconnected(
+        self, _client: object, _data: object, _flags: object, reason: ReasonCode, *_: object
+    ) -> None:
+        self._is_connected = False
+        if reason.is_failure:
+            self._say_why_not(f"the connection is lost: {reason}")
+
+    def _say_why_not(self, why: str) -> None:
+        if why != self._why_not:
+            logger.warning("broker at %s: %s", self._broker.host, why, extra={"action": "mqtt_disconnected"})
+        self._why_not = why
+
+    def _came(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
+        self.n_dropped += len(self._in) == self._in.maxlen
+        self._in.append(Came(message.topic, bytes(message.payload), message.retain))
+
+
+def _send_at_once(_client: object, _data: object, link: Any) -> None:
+    """Without Nagle's waiting: an ask is small, and 40 ms are a lot to a lease."""
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _tls(broker: Broker) -> ssl.SSLContext:
+    for path in (broker.ca_file, broker.cert_file, broker.key_file):
+        if path is not None and not path.is_file():
+            raise MqttUnusable(
+                f"there is no file {path}; mqtt-keys.sh makes it (systemd/mosquitto), copy it there"
+            )
+    try:
+        context = ssl.create_default_context(cafile=broker.ca_file)
+        if broker.cert_file is not None:
+            context.load_cert_chain(broker.cert_file, broker.key_file)
+    except (ssl.SSLError, OSError) as error:
+        raise MqttUnusable(f"the certificates for {broker.host} cannot be used: {error}") from error
+    return context

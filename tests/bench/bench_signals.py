@@ -1,0 +1,249 @@
+"""Green times in SUMO: delay, waiting, stops, queue and longest wait, against references of the same run.
+
+    make bench-signals                      all of it: an hour or so
+    make bench-signals ARGS="--seeds 2 --only cologne1,lopsided --quick"
+
+`cologne1` and the harness of the references lie beside the checkout (`../shared`); without them that is said, and
+the junctions of our own making are measured alone. `delay` is the mean of time lost and of delay at departure,
+vehicles that never got in included. `lane` is the longest that anybody stood on one lane at a time.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import msgspec
+
+from common.junction import Algorithm, Junction
+from edge_agent.domain.signals.green.base import GreenTime
+from edge_agent.domain.signals.green.ladder import Ladder
+from edge_agent.domain.signals.green.plan_times import Fixed, stage_loads
+from edge_agent.domain.signals.green.topology import topology
+from tests.bench import report
+from tests.bench.signals import junction_from_net, nets, references
+from tests.bench.signals.junction_from_net import Light, Timing
+from tests.bench.signals.sites import sites
+from tests.bench.signals.stage_machine import StageMachine
+from tests.bench.signals.world import Place, Result, Sensing, World, load_sumo
+
+SHARED = Path(__file__).parents[3] / "shared"
+CYCLES_S = (30.0, 40.0, 55.0, 75.0, 100.0)
+PLAIN, ALL_RED = Timing(), Timing(7.0, 3.0, 2.0)
+ALL_SEEN = Sensing()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A site under a condition. `bars`: delay in s that ours must not exceed, by controller."""
+
+    site: str
+    condition: str = ""
+    timing: Timing = PLAIN
+    sensing: Sensing = ALL_SEEN
+    bars: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def title(self) -> str:
+        return f"{self.site} {self.condition}".strip()
+
+
+def cases() -> list[Case]:
+    """All of them: every junction as it is, some under worse conditions."""
+    found = [
+        Case("cologne1", bars=(("ours: camera", 15.3), ("ours: stop line", 18.0))),
+        Case("cologne1", "50 % seen", sensing=Sensing(seen=0.5), bars=(("ours: camera", 20.0),)),
+        Case("cologne1", "80 % seen", sensing=Sensing(seen=0.8)),
+        Case("cologne1", "all-red 2 s", ALL_RED, bars=(("ours: camera", 19.0),)),
+        *(Case(site.name) for site in sites()),
+    ]
+    for name in ("balanced", "lopsided", "rush", "tee"):
+        found += [
+            Case(name, "80 % seen", sensing=Sensing(seen=0.8)),
+            Case(name, "50 % seen", sensing=Sensing(seen=0.5)),
+            Case(name, "all-red 2 s", ALL_RED),
+        ]
+    found += [Case(name, "lane 0 blind", sensing=Sensing(blind=frozenset({0}))) for name in ("balanced", "skewed")]
+    return found
+
+
+class Bench:
+    """Runs cases; holds what they share."""
+
+    def __init__(self, sumo: ModuleType, folder: Path, seeds: int, *, quick: bool) -> None:
+        self._sumo, self._folder, self._seeds, self._quick = sumo, folder, range(1, seeds + 1), quick
+        self._fixed_s: dict[str, tuple[float, ...]] = {}
+        try:
+            self._harness: references.Harness | None = references.Harness(SHARED / "sim" / "resco_run.py", folder)
+        except FileNotFoundError as error:
+            print(f"!! The references exhaust, mpgap50 and lhgap50 are LEFT OUT: there is no {error}", flush=True)
+            self._harness = None
+
+    def run(self, case: Case) -> dict[str, list[Result]]:
+        """All controllers of a case, all seeds."""
+        place, light = self._load(case)
+        stop_line = _without_camera(case.sensing)
+        found = {
+            "ours: camera": self._ours(light, place, case.sensing, Algorithm.ADAPTIVE),
+            "ours: stop line": self._ours(light, place, stop_line, Algorithm.ACTUATED),
+        }
+        if not self._quick:
+            found["ours: webster"] = self._ours(light, place, stop_line, Algorithm.WEBSTER)
+            found["own plan"] = self._sumo_runs(case, light, place, "static", ())
+            best_s = self._best_fixed(case, light, place)
+            found["best fixed"] = self._sumo_runs(case, light, place, "static", best_s)
+        found["sumo actuated"] = self._sumo_runs(case, light, place, "actuated", ())
+        if self._harness is not None:
+            for name in references.HARNESS:
+                found[name] = [
+                    self._harness.run(case.site, name, seed, case.timing, case.sensing, light)
+                    for seed in self._seeds
+                ]
+        return found
+
+    def _load(self, case: Case) -> tuple[Place, Light]:
+        folder = self._folder / case.site
+        facts = json.loads((folder / "scenario.json").read_text())
+        place = Place(folder / facts["net"], folder / facts["routes"], facts["begin"], facts["end"])
+        return place, junction_from_net.read(place.net, facts["tls"], case.timing)
+
+    def _ours(self, light: Light, place: Place, sensing: Sensing, algorithm: Algorithm) -> list[Result]:
+        plan = msgspec.structs.replace(light.junction.plans[0], algorithm=algorithm)
+        junction = msgspec.structs.replace(light.junction, plans=(plan,))
+        return [self._drive(light, place, sensing, junction, Ladder(junction, plan), seed) for seed in self._seeds]
+
+    def _drive(
+        self, light: Light, place: Place, sensing: Sensing, junction: Junction, green: GreenTime, seed: int
+    ) -> Result:
+        return World(self._sumo, light, place, sensing, seed).run(StageMachine(junction, green))
+
+    def _sumo_runs(
+        self, case: Case, light: Light, place: Place, kind: str, greens_s: Sequence[float]
+    ) -> list[Result]:
+        program = references.sumo_program(light, case.timing, self._folder, kind=kind, greens_s=greens_s)
+        extra = ("-a", str(program))
+        return [World(self._sumo, light, place, Sensing(), seed).run(None, extra) for seed in self._seeds]
+
+    def _best_fixed(self, case: Case, light: Light, place: Place) -> tuple[float, ...]:
+        """Greens that were best on the first seed, out of several cycles split by the flows that really were."""
+        key = f"{case.site} {case.timing}"
+        if key not in self._fixed_s:
+            world = World(self._sumo, light, place, Sensing(), 1)
+            junction = light.junction
+            view = topology(junction, junction.plans[0])
+            world.run(StageMachine(junction, Ladder(junction, junction.plans[0])))
+            loads = stage_loads(view, [n / (place.end_s - place.begin_s) for n in world.crossed])
+            served = [i for i, load in enumerate(loads) if load > 0.0]
+            lost_s = sum(view.loss_s(i, served[(k + 1) % len(served)]) for k, i in enumerate(served))
+            tried = []
+            for cycle_s in CYCLES_S:
+                greens_s = tuple(
+                    max(case.timing.min_green_s, round((cycle_s - lost_s) * load / sum(loads)))
+                    if load > 0.0
+                    else 0.0
+                    for load in loads
+                )
+                fixed = Fixed(view)
+                fixed.greens_s = list(greens_s)
+                tried.append((self._drive(light, place, Sensing(), junction, fixed, 1).delay_s, greens_s))
+            self._fixed_s[key] = min(tried)[1]
+        return self._fixed_s[key]
+
+
+def _without_camera(sensing: Sensing) -> Sensing:
+    return Sensing(camera=False, reach_m=sensing.reach_m, seen=sensing.seen, blind=sensing.blind)
+
+
+def mean(results: list[Result], pick: Callable[[Result], float]) -> float:
+    return statistics.mean(pick(result) for result in results)
+
+
+def show(case: Case, tags: str, found: dict[str, list[Result]]) -> None:
+    """A table of one case."""
+    print(f"\n{case.title} ({tags})", flush=True)
+    columns = ("delay", "+-", "waiting", "stops", "queue", "longest", "lane", "arrived")
+    print(f"  {'':18}" + "".join(f"{name:>9}" for name in columns))
+    for name, results in found.items():
+        delays = [result.delay_s for result in results]
+        lane_s = max((max(r.lane_wait_s.values(), default=float("nan")) for r in results), default=float("nan"))
+        row = (
+            statistics.mean(delays),
+            statistics.stdev(delays) if len(delays) > 1 else 0.0,
+            mean(results, lambda r: r.waiting_s),
+            mean(results, lambda r: r.stops),
+            mean(results, lambda r: r.queue),
+            mean(results, lambda r: r.longest_wait_s),
+            lane_s,
+            mean(results, lambda r: r.arrived),
+        )
+        print(f"  {name:18}" + "".join(f"{value:9.2f}" for value in row), flush=True)
+
+
+def judge(case: Case, found: dict[str, list[Result]]) -> float:
+    """Ours against its bars, and with a camera against the best of the references; answers that ratio."""
+    for name, bar_s in case.bars:
+        report.limit(f"{case.title}, {name}, average delay", mean(found[name], lambda r: r.delay_s), bar_s, "s")
+    others = {
+        name: mean(results, lambda r: r.delay_s) for name, results in found.items() if not name.startswith("ours")
+    }
+    best = min(others, key=lambda name: others[name])
+    ours_s = mean(found["ours: camera"], lambda r: r.delay_s)
+    report.limit(f"{case.title}, camera, against the best ({best}), +5 %", ours_s, 1.05 * others[best], "s")
+    return ours_s / others[best]
+
+
+def prepare(folder: Path) -> None:
+    """Networks and demand of all sites; `cologne1` from beside the checkout, where it is."""
+    netconvert = shutil.which("netconvert", path=f"{Path(sys.executable).parent}") or shutil.which("netconvert")
+    if netconvert is None:
+        raise SystemExit("There is no netconvert: `make bench-signals` installs it with the extra `sumo`")
+    for site in sites():
+        nets.build(site, folder, netconvert)
+    cologne = SHARED / "data" / "sumo" / "cologne1"
+    if cologne.exists():
+        (folder / "cologne1").symlink_to(cologne)
+    else:
+        print(f"!! cologne1 is LEFT OUT, and with it the bars: there is no {cologne}", flush=True)
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description="Green times in SUMO.")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", default="", help="sites or whole cases, with commas between")
+    parser.add_argument("--quick", action="store_true", help="without fixed plans")
+    options = parser.parse_args()
+    only = [name for name in options.only.split(",") if name]
+    tags = {site.name: "/".join(site.tags) for site in sites()}
+    ratios: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="stopline-sites-") as name:
+        folder = Path(name)
+        prepare(folder)
+        bench = Bench(load_sumo(), folder, options.seeds, quick=options.quick)
+        for case in cases():
+            if (only and case.title not in only and case.site not in only) or not (folder / case.site).exists():
+                continue
+            found = bench.run(case)
+            show(case, tags.get(case.site, "tuned"), found)
+            ratios[case.title] = judge(case, found)
+    summary(ratios)
+
+
+def summary(ratios: dict[str, float]) -> None:
+    """How often ours is the best."""
+    if ratios:
+        print()
+        best = sum(ratio <= 1.0 for ratio in ratios.values())
+        report.plain("at or below the best reference, with a camera", best, f"of {len(ratios)}")
+        worst = max(ratios, key=lambda title: ratios[title])
+        report.limit(f"the worst of them, over its best reference: {worst}", ratios[worst], 1.05, "")
+
+
+if __name__ == "__main__":
+    main()

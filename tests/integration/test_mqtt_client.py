@@ -1,0 +1,138 @@
+"""The thin client on a real broker that goes away and comes back."""
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from common.topics import Qos
+from edge_agent.mqtt.client import Broker, Client, Will
+from tests.servers.broker import Mosquitto
+
+WAIT_S = 60.0
+ONCE, SOON = Qos.AT_LEAST_ONCE, Qos.AT_MOST_ONCE
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    made = Mosquitto(tmp_path)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def connect(broker: Mosquitto) -> Iterator[Callable[..., Client]]:
+    opened: list[Client] = []
+
+    def open_one(*filters: str, max_in: int = 256, will: Will | None = None) -> Client:
+        where = Broker("127.0.0.1", broker.port, tls=False, backoff_s=(1, 1))
+        name = f"client-{len(opened)}"
+        client = Client(where, name, [(one, ONCE) for one in filters or ("none",)], max_in=max_in, will=will)
+        opened.append(client)
+        client.open()
+        wait_for(lambda: client.is_connected)
+        return client
+
+    yield open_one
+    for client in opened:
+        client.close()
+        client.close()
+
+
+def came(client: Client, until: bytes) -> list[bytes]:
+    """Payloads, up to and without the one that ends them."""
+    got: list[bytes] = []
+
+    def is_over() -> bool:
+        got.extend(one.payload for one in client.take())
+        return until in got
+
+    wait_for(is_over)
+    return got[: got.index(until)]
+
+
+def ready(listener: Client, speaker: Client, topic: str) -> None:
+    """Until the listener's subscription is in force."""
+
+    def is_heard() -> bool:
+        speaker.send(topic, b"ready?", ONCE)
+        return bool(listener.take())
+
+    wait_for(is_heard)
+
+
+def test_it_comes_back_by_itself_and_nothing_old_comes_with_it(
+    broker: Mosquitto, connect: Callable[..., Client]
+) -> None:
+    listener, speaker = connect("lease"), connect()
+    ready(listener, speaker, "lease")
+    broker.stop()
+    wait_for(lambda: not listener.is_connected and not speaker.is_connected)
+    for number in range(500):
+        speaker.send("lease", f"stale {number}".encode(), SOON)
+        speaker.send("lease", f"stale {number}".encode(), ONCE)
+    broker.start()
+    wait_for(lambda: listener.is_connected and speaker.is_connected)
+    got: list[bytes] = []
+
+    def is_fresh() -> bool:
+        speaker.send("lease", b"fresh", SOON)
+        got.extend(one.payload for one in listener.take())
+        return b"fresh" in got
+
+    wait_for(is_fresh)
+    assert not [one for one in got if one.startswith(b"stale")]
+
+
+def test_what_is_retained_is_told_again_to_a_broker_that_forgot_it(
+    broker: Mosquitto, connect: Callable[..., Client]
+) -> None:
+    speaker = connect()
+    speaker.send("state", b"old", ONCE, retain=True)
+    broker.stop()
+    wait_for(lambda: not speaker.is_connected)
+    speaker.send("state", b"new", ONCE, retain=True)
+    broker.start()
+    wait_for(lambda: speaker.is_connected)
+    late = connect("state")
+    speaker.send("state", b"end", ONCE)
+    got: list[tuple[bytes, bool]] = []
+
+    def is_told() -> bool:
+        got.extend((one.payload, one.retained) for one in late.take())
+        return (b"new", True) in got or (b"new", False) in got
+
+    wait_for(is_told)
+    assert b"old" not in {payload for payload, _ in got}
+
+
+def test_a_flood_leaves_the_newest_and_is_counted(connect: Callable[..., Client]) -> None:
+    listener, speaker = connect("flood", "end", max_in=10), connect()
+    ready(listener, speaker, "flood")
+    before, n = listener.n_dropped, 60
+    for number in range(n):
+        speaker.send("flood", str(number).encode(), ONCE)
+    wait_for(lambda: listener.n_dropped - before >= n - 10)
+    assert came(listener, str(n - 1).encode()) == [str(number).encode() for number in range(n - 10, n - 1)]
+
+
+def test_the_last_will_speaks_for_a_client_that_is_cut_off(
+    broker: Mosquitto, connect: Callable[..., Client]
+) -> None:
+    watcher = connect("state")
+    lane = connect(will=Will("state", b"gone", ONCE, True))
+    ready(watcher, lane, "state")
+    link = lane._paho.socket()
+    assert isinstance(link, socket.socket)
+    link.shutdown(socket.SHUT_RDWR)
+    assert set(came(watcher, b"gone")) <= {b"ready?"}

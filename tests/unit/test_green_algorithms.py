@@ -1,0 +1,370 @@
+"""Every way of finding green times: in bounds, nobody starves, what is not measured is not nobody."""
+
+import dataclasses
+import math
+import random
+from collections.abc import Callable
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.junction import Algorithm, Junction, Plan, PlanStage, Recall
+from edge_agent.domain.signals.green.actuated import Actuated
+from edge_agent.domain.signals.green.adaptive import Adaptive
+from edge_agent.domain.signals.green.base import GreenTime
+from edge_agent.domain.signals.green.ladder import Ladder
+from edge_agent.domain.signals.green.max_pressure import MaxPressure
+from edge_agent.domain.signals.green.plan_times import Fixed, Proportional, Webster
+from edge_agent.domain.signals.green.topology import Topology, topology
+from edge_agent.domain.signals.steps import Lane, Situation
+from tests.junctions import crossroads, four_stages, with_people
+from tests.lane_queues import Queues
+
+ALL: dict[str, Callable[[Topology], GreenTime]] = {
+    "adaptive": Adaptive,
+    "actuated": Actuated,
+    "fixed": Fixed,
+    "webster": Webster,
+    "proportional": Proportional,
+    "max_pressure": MaxPressure,
+}
+BY_SENSORS = ("adaptive", "actuated", "max_pressure")
+JUNCTIONS = {"crossroads": crossroads(), "four": four_stages(), "people": with_people()}
+
+
+def view_of(junction: Junction) -> Topology:
+    return topology(junction, junction.plans[0])
+
+
+def situation(
+    lanes: tuple[Lane, ...],
+    *,
+    stage: int = 0,
+    green_s: float = 10.0,
+    red_s: tuple[float, ...],
+    now_s: float = 100.0,
+) -> Situation:
+    return Situation(now_s, stage, green_s, red_s, lanes)
+
+
+def standing(n: int) -> Lane:
+    """So many at the red, nobody crossed yet."""
+    return Lane(0, math.inf, n, 0, n > 0)
+
+
+def any_lane(rng: random.Random) -> Lane:
+    """Whatever a lane may tell, plausible or not."""
+
+    def or_none(value: float) -> float | None:
+        return None if rng.random() < 0.3 else value
+
+    counts = [None if rng.random() < 0.3 else rng.randrange(40) for _ in range(3)]
+    headway_s = or_none(rng.choice([0.0, 1.0, 5.0, 1e6, math.inf]))
+    waits = rng.choice([None, False, True])
+    return Lane(counts[0], headway_s, counts[1], counts[2], waits, or_none(rng.random()))
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("junction", JUNCTIONS.values(), ids=JUNCTIONS.keys())
+@given(rng=st.randoms(use_true_random=False))
+@settings(max_examples=30, deadline=None)
+def test_whatever_sensors_tell_only_a_stage_of_the_plan_is_wanted(
+    name: str, junction: Junction, rng: random.Random
+) -> None:
+    view = view_of(junction)
+    green = ALL[name](view)
+    now_s = 0.0
+    for _ in range(rng.randrange(1, 12)):
+        now_s += rng.choice([0.0, 0.1, 1.0, 30.0, 1e5])
+        stage = rng.randrange(view.n_stages)
+        reds_s = tuple(0.0 if i == stage else rng.choice([0.0, 1.0, 50.0, 1e4]) for i in range(view.n_stages))
+        told = tuple(any_lane(rng) for _ in range(view.n_lanes))
+        wanted = green.decide(Situation(now_s, stage, rng.choice([0.0, 7.0, 60.0]), reds_s, told))
+        assert wanted is None or wanted in view.order
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("seen", [1.0, 0.5, 0.2, 0.0])
+@pytest.mark.parametrize("has_camera", [True, False])
+def test_nobody_starves_however_little_is_seen(name: str, seen: float, has_camera: bool) -> None:
+    junction = four_stages()
+    flows_vps = (0.2, 0.02, 0.1, 0.01)
+    queues = Queues(junction, ALL[name](view_of(junction)), flows_vps, seen=seen, has_camera=has_camera).run(900)
+    assert max(queues.longest_red_s) <= 120.0
+    assert all(n > 0 for n in queues.served)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_nobody_starves_on_a_lane_that_is_not_measured(name: str) -> None:
+    junction = four_stages()
+    flows_vps = (0.15, 0.1, 0.1, 0.05)
+    queues = Queues(junction, ALL[name](view_of(junction)), flows_vps, dead=frozenset({1})).run(1_200)
+    assert max(queues.longest_red_s) <= 120.0
+    assert queues.waiting[1] < 40
+
+
+@pytest.mark.parametrize("name", BY_SENSORS)
+def test_every_stage_with_demand_is_wanted_in_the_end(name: str) -> None:
+    junction = four_stages()
+    queues = Queues(junction, ALL[name](view_of(junction)), (0.08, 0.08, 0.08, 0.08)).run(900)
+    assert {stage for _, stage in queues.changes} == {0, 1, 2, 3}
+    assert sum(queues.waiting) < 20
+
+
+@pytest.mark.parametrize("name", BY_SENSORS)
+def test_without_anybody_waiting_the_green_rests(name: str) -> None:
+    view = view_of(crossroads())
+    green = ALL[name](view)
+    nobody = (standing(0),) * view.n_lanes
+    for second in range(60):
+        now_s = 100.0 + second
+        assert (
+            green.decide(situation(nobody, green_s=8.0 + second, red_s=(0.0, 8.0 + second), now_s=now_s)) is None
+        )
+
+
+@pytest.mark.parametrize("name", BY_SENSORS)
+def test_a_single_vehicle_at_the_red_gets_its_green_when_nobody_else_goes(name: str) -> None:
+    view = view_of(crossroads())
+    told = (standing(0), standing(1), standing(0), standing(0))
+    assert ALL[name](view).decide(situation(told, red_s=(0.0, 10.0))) == 1
+
+
+@pytest.mark.parametrize("name", ["adaptive", "actuated"])
+def test_a_running_platoon_is_not_cut_for_a_single_vehicle(name: str) -> None:
+    view = view_of(crossroads())
+    goes = Lane(9, 1.0, 6, 6, False)
+    told = (goes, standing(1), goes, standing(0))
+    green = ALL[name](view)
+    green.decide(situation(told, red_s=(0.0, 9.0), green_s=9.0, now_s=99.0))
+    assert green.decide(situation(told, red_s=(0.0, 10.0))) is None
+
+
+@pytest.mark.parametrize("name", ["adaptive", "actuated"])
+def test_a_blocked_lane_does_not_hold_the_green(name: str) -> None:
+    """Somebody waits for a gap on a green lane, nobody crosses: the others' turn."""
+    view = view_of(crossroads())
+    blocked = Lane(3, 15.0, 4, 0, True)
+    told = (blocked, standing(2), blocked, standing(0))
+    assert ALL[name](view).decide(situation(told, red_s=(0.0, 16.0), green_s=16.0)) == 1
+
+
+@pytest.mark.parametrize("name", ["adaptive", "actuated"])
+def test_not_measured_is_not_nobody(name: str) -> None:
+    """A lane that tells nothing has its usual demand, and gets its turn before its longest red is over."""
+    view = view_of(crossroads())
+    green = ALL[name](view)
+    nobody, unknown = standing(0), Lane(usual_vps=0.1)
+    wanted_s = [
+        second
+        for second in range(10, 110)
+        if green.decide(
+            situation(
+                (nobody, unknown, nobody, nobody), red_s=(0.0, float(second)), green_s=float(second), now_s=second
+            )
+        )
+        == 1
+    ]
+    assert wanted_s
+    assert wanted_s[0] < 60
+
+
+@pytest.mark.parametrize("name", BY_SENSORS)
+def test_the_longest_green_ends_when_others_wait(name: str) -> None:
+    view = view_of(crossroads())
+    goes = Lane(40, 1.0, 7, 7, False)
+    told = (goes, standing(1), goes, standing(0))
+    assert ALL[name](view).decide(situation(told, red_s=(0.0, 50.0), green_s=50.0)) == 1
+
+
+def test_without_recall_and_call_a_stage_may_stay_red() -> None:
+    base = crossroads()
+    junction = msgspec.structs.replace(
+        base, movements=tuple(msgspec.structs.replace(m, recall=Recall.NONE) for m in base.movements)
+    )
+    queues = Queues(junction, Adaptive(view_of(junction)), (0.1, 0.0, 0.1, 0.0)).run(900)
+    assert queues.changes == []
+
+
+def test_with_recall_it_is_served_in_time() -> None:
+    junction = crossroads()
+    queues = Queues(junction, Adaptive(view_of(junction)), (0.1, 0.0, 0.1, 0.0)).run(900)
+    assert queues.changes
+    assert max(queues.longest_red_s) <= 120.0
+
+
+@pytest.mark.parametrize("name", ["adaptive", "actuated"])
+def test_seeing_half_costs_some_waiting_and_not_the_junction(name: str) -> None:
+    junction = crossroads()
+    flows_vps = (0.12, 0.1, 0.12, 0.1)
+
+    def waited_s(seen: float) -> float:
+        runs = [
+            Queues(junction, ALL[name](view_of(junction)), flows_vps, seen=seen, seed=seed).run(1_800)
+            for seed in range(3)
+        ]
+        return sum(run.waited_s for run in runs)
+
+    assert waited_s(0.8) < 2.0 * waited_s(1.0)
+    assert waited_s(0.5) < 4.0 * waited_s(1.0)
+
+
+def test_adaptive_waits_less_than_fixed_where_demand_is_lopsided() -> None:
+    junction = crossroads()
+    flows_vps = (0.25, 0.03, 0.2, 0.03)
+    adaptive, fixed = (
+        Queues(junction, ALL[name](view_of(junction)), flows_vps).run(1_800).waited_s
+        for name in ("adaptive", "fixed")
+    )
+    assert adaptive < 0.6 * fixed
+
+
+def test_the_share_seen_is_learned_from_queues_that_go() -> None:
+    junction = crossroads()
+    shares = []
+    for seen in (1.0, 0.5):
+        green = Adaptive(view_of(junction))
+        Queues(junction, green, (0.2, 0.18, 0.2, 0.18), seen=seen).run(1_800)
+        shares.append(green.observer.seen)
+    assert shares[0] > 0.9
+    assert shares[1] < 0.93
+
+
+def test_fixed_keeps_the_plans_order_and_times() -> None:
+    junction = crossroads()
+    queues = Queues(junction, Fixed(view_of(junction)), (0.1, 0.1, 0.1, 0.1)).run(300)
+    times = [(now_s, stage) for now_s, stage in queues.changes]
+    # 25 s north and south, 20 s east and west, 5 s of yellow and clearance each.
+    assert times[:4] == [(25.0, 1), (50.0, 0), (80.0, 1), (105.0, 0)]
+
+
+def test_webster_gives_the_busier_stage_more_but_keeps_its_floors() -> None:
+    junction = crossroads()
+    green = Webster(view_of(junction))
+    Queues(junction, green, (0.22, 0.03, 0.2, 0.03)).run(3_600)
+    assert green.greens_s[0] > 1.5 * green.greens_s[1]
+    assert green.greens_s[1] >= 10.0
+    assert sum(green.greens_s) + 12.0 >= 36.0 - 1.0
+
+
+@pytest.mark.parametrize("algorithm", [Webster, Proportional])
+def test_times_by_counts_stay_the_plans_where_nothing_is_counted(
+    algorithm: Callable[[Topology], Webster | Proportional],
+) -> None:
+    junction = crossroads()
+    green = algorithm(view_of(junction))
+    Queues(junction, green, (0.1, 0.1, 0.1, 0.1), dead=frozenset(range(4))).run(600)
+    assert green.greens_s == [25.0, 20.0]
+
+
+def test_proportional_follows_the_last_cycle() -> None:
+    junction = crossroads()
+    green = Proportional(view_of(junction))
+    Queues(junction, green, (0.3, 0.05, 0.3, 0.05)).run(1_200)
+    assert green.greens_s[0] > 2.0 * green.greens_s[1]
+
+
+def test_a_stage_outside_the_plan_is_left_for_the_plans_first() -> None:
+    base = four_stages()
+    plan = Plan(name="two", stages=tuple(PlanStage(stage=s, green_s=10.0) for s in ("north", "south")))
+    junction = msgspec.structs.replace(base, plans=(plan,))
+    view = view_of(junction)
+    told = (standing(1),) * 4
+    for make in ALL.values():
+        wanted = make(view).decide(situation(told, stage=1, green_s=60.0, red_s=(60.0, 0.0, 60.0, 60.0)))
+        assert wanted in view.order
+
+
+class TestTopology:
+    def test_a_turn_that_lets_others_pass_counts_half(self) -> None:
+        base = crossroads()
+        movements = (
+            msgspec.structs.replace(base.movements[0], gives_way_to=("south",)),
+            *base.movements[1:],
+        )
+        view = view_of(msgspec.structs.replace(base, movements=movements))
+        assert view.weights == ((0.5, 0.0, 1.0, 0.0), (0.0, 1.0, 0.0, 1.0))
+
+    def test_what_is_lost_is_of_the_movements_that_end(self) -> None:
+        view = view_of(with_people())
+        # People need 8 s to be across, and have no yellow; vehicles 3 + 2.
+        assert view.loss_s(0, 1) == 8.0
+        assert view.loss_s(0, 0) == 0.0
+
+    def test_bounds_are_the_plans_else_the_movements(self) -> None:
+        base = crossroads()
+        part = PlanStage(stage="ns", green_s=25.0, min_green_s=9.0, max_green_s=33.0)
+        plan = msgspec.structs.replace(base.plans[0], stages=(part, base.plans[0].stages[1]))
+        view = topology(base, plan)
+        assert (view.min_greens_s, view.max_greens_s) == ((9.0, 7.0), (33.0, 50.0))
+
+
+class TestLadder:
+    def ladder(self, algorithm: Algorithm = Algorithm.ADAPTIVE, offset_s: float | None = None) -> Ladder:
+        junction = crossroads(algorithm=algorithm, offset_s=offset_s)
+        return Ladder(junction, junction.plans[0])
+
+    def run(self, ladder: Ladder, lane: Lane, from_s: int, to_s: int, some: Lane | None = None) -> None:
+        told = (some or lane, lane, lane, lane)
+        for now_s in range(from_s, to_s):
+            ladder.decide(situation(told, red_s=(0.0, 10.0), now_s=float(now_s)))
+
+    def test_goes_down_rung_by_rung_and_says_why(self) -> None:
+        ladder = self.ladder()
+        self.run(ladder, standing(1), 0, 10)
+        assert (ladder.name, ladder.note) == ("adaptive", "")
+        self.run(ladder, Lane(5, 3.0, is_waiting=True), 10, 20)
+        assert ladder.name == "actuated"
+        assert "camera" in ladder.note
+        assert "north" in ladder.note
+        self.run(ladder, Lane(), 20, 30)
+        assert ladder.name == "fixed"
+
+    def test_a_moment_without_sensors_changes_nothing(self) -> None:
+        ladder = self.ladder()
+        self.run(ladder, standing(1), 0, 10)
+        self.run(ladder, Lane(), 10, 13)
+        assert ladder.name == "adaptive"
+
+    def test_comes_back_up_only_after_a_while(self) -> None:
+        ladder = self.ladder()
+        self.run(ladder, Lane(), 0, 20)
+        assert ladder.name == "fixed"
+        self.run(ladder, standing(1), 20, 60)
+        assert ladder.name == "fixed"
+        self.run(ladder, standing(1), 60, 90)
+        assert (ladder.name, ladder.note) == ("adaptive", "")
+
+    def test_one_lane_that_is_not_measured_does_not_bring_it_down(self) -> None:
+        ladder = self.ladder()
+        self.run(ladder, standing(1), 0, 60, some=Lane())
+        assert ladder.name == "adaptive"
+
+    @pytest.mark.parametrize("algorithm", list(Algorithm))
+    def test_every_algorithm_of_a_plan_has_a_last_rung_without_sensors(self, algorithm: Algorithm) -> None:
+        ladder = self.ladder(algorithm)
+        self.run(ladder, Lane(), 0, 20)
+        assert ladder.name == "fixed"
+
+    def test_a_coordinated_plans_times_are_not_corrected(self) -> None:
+        junction = crossroads(algorithm=Algorithm.FIXED, offset_s=10.0)
+        queues = Queues(junction, Ladder(junction, junction.plans[0]), (0.2, 0.02, 0.2, 0.02)).run(600)
+        assert [now_s for now_s, _ in queues.changes[:4]] == [25.0, 50.0, 80.0, 105.0]
+
+    def test_what_was_learned_above_is_known_below(self) -> None:
+        junction = crossroads()
+        ladder = Ladder(junction, junction.plans[0])
+        Queues(junction, ladder, (0.2, 0.02, 0.2, 0.02)).run(1_800)
+        assert ladder.observer.flow_vps[0] > 4.0 * ladder.observer.flow_vps[1]
+
+
+def test_situations_are_not_changed() -> None:
+    """Frozen anyway; what an algorithm keeps must be its own."""
+    view = view_of(crossroads())
+    told = situation((standing(2),) * 4, red_s=(0.0, 10.0))
+    before = dataclasses.asdict(told)
+    for make in ALL.values():
+        make(view).decide(told)
+    assert dataclasses.asdict(told) == before
