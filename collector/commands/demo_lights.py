@@ -44,7 +44,7 @@ def demo_junction(name: str, timezone: str) -> Junction:
         conflicts=tuple((a, b) for a in _PAIRS[0] for b in _PAIRS[1]),
         stages=stages,
         plans=(Plan(name="day", stages=tuple(PlanStage(stage=one.name, green_s=20.0) for one in stages)),),
-        startup=StartUp(stage=stages[0].name),
+        startup=StartUp(stage=stages[0].name, all_red_s=3.0),
     )
 
 

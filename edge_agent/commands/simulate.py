@@ -47,9 +47,9 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--vph",
         type=_vph,
-        default=350.0,
+        default=450.0,
         metavar="N",
-        help="with --junction: vehicles per hour on a lane, on average (default: 350)",
+        help="with --junction: vehicles per hour on a lane, on average (default: 450)",
     )
     parser.add_argument(
         "--cameras", action="store_true", help="let the cameras of the configuration count as well"

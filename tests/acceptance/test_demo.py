@@ -21,11 +21,13 @@ from urllib.parse import urlencode
 import psutil
 import pytest
 
+from collector.commands.demo_lights import SENSOR as SIMULATED
 from tests.servers.ports import free_port
 
 START_S = 60.0
 COUNT_S = 90.0
 STOP_S = 40.0
+LIGHTS_S = 180.0
 ENVIRON = {name: text for name, text in os.environ.items() if not name.startswith("STOPLINE_")}
 
 
@@ -96,19 +98,27 @@ class Demo:
             return json.load(response)
 
     def today(self, via: str) -> Counter[str]:
-        """Counts since midnight by direction."""
+        """Counts of the demo's camera since midnight, by direction; the simulated junction has its own."""
         now = datetime.now(UTC)
         span = {"from": (now - timedelta(days=1)).isoformat(), "to": now.isoformat()}
         counted: Counter[str] = Counter()
         for series in self.ask("/api/counts", bucket="1d", via=via, **span)["sources"]:
+            if series["source"]["sensor"] == SIMULATED:
+                continue
             for bucket in series["buckets"]:
-                counted.update({item["direction"]: item["n"] for item in bucket["counts"]})
+                for item in bucket["counts"]:  # one of each class
+                    counted[item["direction"]] += item["n"]
         return counted
 
     def streams(self) -> list[Any]:
         answer = self.ask("/api/fleet/completeness")
         assert answer["adds_up"]
         return [stream for device in answer["devices"] for stream in device["streams"]]
+
+    def junction(self, what: str) -> Any:
+        """The junction's `signals` or `cycles`."""
+        (junction,) = self.ask("/api/junctions")["junctions"]
+        return self.ask(f"/api/junctions/{junction['id']}/{what}")
 
 
 @pytest.fixture
@@ -151,6 +161,7 @@ def test_it_counts_stops_and_goes_on(state: Path) -> None:
         counted, truth = demo.today("camera"), demo.today("truth")
         # A vehicle is counted a moment before or after its middle crosses.
         assert abs(counted.total() - truth.total()) <= 2
+        n_cycles = watch_the_lights(demo)
         demo.signal(signal.SIGINT)
         assert demo.end() == 0, demo.told()
         assert "Traceback" not in demo.told()
@@ -161,6 +172,7 @@ def test_it_counts_stops_and_goes_on(state: Path) -> None:
         demo.wait_until_it_shows("Watch it: http://127.0.0.1:")
         before = demo.today("camera")
         assert before.total() >= counted.total(), "counts were lost"
+        assert len(demo.junction("cycles")["cycles"]) >= n_cycles, "cycles were lost"
         (stream,) = demo.streams()
         demo.wait_for(lambda: demo.today("camera").total() > before.total(), COUNT_S)
         assert abs(demo.today("camera").total() - demo.today("truth").total()) <= 3
@@ -170,6 +182,51 @@ def test_it_counts_stops_and_goes_on(state: Path) -> None:
         assert {gap["reason"] for gap in later["gaps"]} <= {"agent_down", "camera_down"}
         demo.signal(signal.SIGTERM)
         assert demo.end() == 0, demo.told()
+
+
+class Watched:
+    """What was seen of the lights and the queues."""
+
+    def __init__(self) -> None:
+        self.stages: set[str] = set()
+        self.queued: set[str] = set()
+        self.cleared: set[str] = set()
+
+    def look(self, signals: Any) -> None:
+        """Take in one answer, in which no two that conflict may go."""
+        going = {one["movement"] for one in signals["movements"] if one["aspect"] in ("green", "yellow")}
+        for a, b in (signals["description"] or {}).get("conflicts", ()):
+            assert not {a, b} <= going, signals
+        self.stages |= {signals["stage"]} - {None}
+        for queue in signals["queues"]:
+            if queue["standing"] >= 2:
+                self.queued.add(queue["lane"])
+            elif queue["standing"] == 0 and queue["lane"] in self.queued:
+                self.cleared.add(queue["lane"])
+
+
+def watch_the_lights(demo: Demo) -> int:
+    """Until both stages went, a queue formed and cleared, and a cycle was stored with counts; how many are."""
+    seen = Watched()
+
+    def counted_cycle() -> Any:
+        seen.look(demo.junction("signals"))
+        if not seen.cleared or len(seen.stages) < 2:
+            return None
+        stored = demo.junction("cycles")["cycles"]
+        # In the first one nobody may have counted yet.
+        return next((one for one in stored if all(lane["vehicles"] is not None for lane in one["lanes"])), None)
+
+    cycle = demo.wait_for(counted_cycle, LIGHTS_S)
+    assert seen.stages == {"north-south", "east-west"}
+    assert {lane["lane"] for lane in cycle["lanes"]} == {"north", "east", "south", "west"}
+    assert all(lane["green_s"] > 0 for lane in cycle["lanes"])
+    signals = demo.junction("signals")
+    assert (signals["mode"], signals["plan"], signals["flash"]) == ("automatic", "day", None)
+    assert {one["aspect"] for one in signals["movements"]} <= {"red", "yellow", "green"}
+    counted = demo.ask("/api/sources")["sources"]
+    assert {(one["sensor"], one["via"]) for one in counted} >= {(SIMULATED, "camera"), (SIMULATED, "truth")}
+    return len(demo.junction("cycles")["cycles"])
 
 
 def test_a_video_of_the_users_own(state: Path, test_data: Path, tmp_path: Path) -> None:
@@ -182,7 +239,7 @@ def test_a_video_of_the_users_own(state: Path, test_data: Path, tmp_path: Path) 
         assert counted["in"] >= 1
         assert counted["out"] >= 1
         assert demo.today("truth").total() == 0
-        (source,) = demo.ask("/api/sources")["sources"]
+        (source,) = (one for one in demo.ask("/api/sources")["sources"] if one["sensor"] != SIMULATED)
         assert source["name"] == "middle"
         assert source["sensor"].startswith("my cars seen from above.mp4")
         demo.signal(signal.SIGINT)
@@ -202,9 +259,7 @@ def test_it_can_be_stopped_while_it_starts(state: Path, moment: str) -> None:
 def test_a_child_that_dies_is_told_with_its_last_words(state: Path) -> None:
     with running(state) as demo:
         demo.wait_until_it_shows("Watch it")
-        (agent,) = [
-            p for p in running_in(state) if "edge_agent" in (p.info["cmdline"] or []) and "run" in p.cmdline()
-        ]
+        (agent,) = [p for p in running_in(state) if {"edge_agent", "simulate"} <= set(p.info["cmdline"] or [])]
         agent.kill()
         assert demo.end() == 69, demo.told()
         assert "The agent was ended by SIGKILL" in demo.output

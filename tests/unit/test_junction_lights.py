@@ -7,9 +7,12 @@ import pytest
 
 from collector.junctions.description import described_in, read_description
 from collector.junctions.lights import Code, Flash, LoggedEvent, read_lights
+from common.clock import Stamp
 from common.codes import Aspect, SignalMode
 from common.junction import DESCRIBED_ACTION, Junction
-from common.records import Log
+from common.records import Cycle, Log, SignalEvent
+from edge_agent.clock_source import Clock
+from edge_agent.signals.recording import Recording
 from tests.junctions import EW, NS, crossroads, with_people
 
 START = datetime(2026, 5, 4, 8, 0, tzinfo=UTC)
@@ -79,6 +82,7 @@ def test_flash_and_dark_are_everywhere_and_end_in_all_red(
     told = (
         *BEGUN,
         (6, Code.BEGIN_GREEN, NORTH),
+        (6, Code.BEGIN_GREEN, SOUTH),
         (20, Code.UNIT_FLASH, flash),
         (20, Code.PHASE_INACTIVE, NORTH),
     )
@@ -143,6 +147,24 @@ def test_a_description_comes_in_a_log() -> None:
     assert described is not None
     assert (described.at_ms, described.junction) == (77, CROSSROADS)
     assert described_in(Log(1, 77, 0, "info", "started", "x", {"description": text})) is None
+
+
+def test_lights_that_begin_tell_what_they_are() -> None:
+    class Sink:
+        def __init__(self) -> None:
+            self.records: list[Cycle | SignalEvent | Log] = []
+
+        def put(self, record: Cycle | SignalEvent | Log, stamp: Stamp) -> None:
+            self.records.append(record)
+
+    sink = Sink()
+    Recording(CROSSROADS, Clock(), sink, 5.0, began=False)
+    [log] = sink.records
+    assert isinstance(log, Log)
+    assert log.message == "crossroads: lanes 4, movements 4"
+    described = described_in(log)
+    assert described is not None
+    assert described.junction == CROSSROADS
 
 
 @pytest.mark.parametrize(

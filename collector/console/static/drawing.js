@@ -9,6 +9,8 @@ const LAMPS = ["green", "yellow", "red"]; // As drivers meet them: red is the fa
 /** Of a lane that is one unit wide. */
 const CAR = { length: 0.62, width: 0.42, step: 0.81, radius: 0.13 };
 const LAMP = { radius: 0.215, step: 0.54, margin: 0.31 };
+/** Longer names of stages do not fit between the lamps; they stand beside the drawing. */
+const LONGEST_WORD = 6;
 const HOUSING = 2 * LAMP.margin + 2 * LAMP.step;
 const COMPASS = { n: 0, ne: 45, e: 90, se: 135, s: 180, sw: 225, w: 270, nw: 315 };
 const WORDS = { north: "n", east: "e", south: "s", west: "w" };
@@ -87,7 +89,7 @@ export class Drawing {
       for (const [colour, lamp] of parts.lamps) set(lamp, { "data-lit": lit(aspect, colour) });
       drawQueue(parts, lights.queues.get(name));
     }
-    const word = lights.stage ?? "";
+    const word = (lights.stage ?? "").length <= LONGEST_WORD ? (lights.stage ?? "") : "";
     if (this.stage.textContent !== word) this.stage.textContent = word;
     set(this.stage, { "font-size": Math.min(10, 40 / Math.max(1, word.length)).toFixed(1) });
     set(this.svg, { "aria-label": summary(lights) });
