@@ -18,7 +18,7 @@ from collector.junctions.queries import Freshness, Junction, read_junctions
 class JunctionItem(msgspec.Struct, frozen=True):
     """A junction. `counts_today` null: nothing was measured since midnight there (`today_from`).
 
-    Where cameras count it is what they counted; what tag readers counted there, of the same vehicles, is not added.
+    Where cameras count it is what they counted; what tag readers counted of the same vehicles is not added.
     """
 
     id: UUID
