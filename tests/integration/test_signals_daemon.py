@@ -22,6 +22,7 @@ from edge_agent.link.messages import (
     SensorState,
     Shown,
     Spooled,
+    Taken,
     TakeRecords,
     ToAgent,
 )
@@ -113,7 +114,10 @@ class Agent:
         """Whatever comes next."""
         self._unread += self._socket.recv(65536)
         *lines, self._unread = self._unread.split(b"\n")
-        self.heard += [msgspec.json.decode(line, type=ToAgent) for line in lines]
+        new = [msgspec.json.decode(line, type=ToAgent) for line in lines]
+        self.heard += new
+        for record in [one for one in new if isinstance(one, Spooled)][-1:]:
+            self.say(Taken(spool=record.spool, up_to=record.no))
 
     def sense(self) -> None:
         """All sensors measure; now and then one stands at each line, and one crosses."""

@@ -217,7 +217,6 @@ def a_wall_clock_that_jumps_by_years_is_nothing_to_the_lights(place: Place) -> N
         FAKETIME_DONT_FAKE_MONOTONIC="1",
     )
     place.until_green("north")
-    since_s = now_s()
     for jump in ("+11y\n", "-30y\n", "+0\n"):
         moment.write_text(jump)
         place.until_served(now_s())
@@ -227,7 +226,6 @@ def a_wall_clock_that_jumps_by_years_is_nothing_to_the_lights(place: Place) -> N
 
 def a_planned_stop_goes_through_yellow_and_leaves_red(place: Place) -> None:
     place.until_green("north")
-    since_s = now_s()
     second = signals("run", "--config", place.config, env=place.lights.environment())
     assert second.returncode == EXIT_BUSY
     place.assert_no_fault()
