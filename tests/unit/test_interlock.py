@@ -331,7 +331,7 @@ def test_a_controller_that_hangs_starves_others_and_has_to_flash() -> None:
     hang(bench, 130.0)
     assert bench.fault is None
     assert bench.interlock.starving == {"east", "south", "west"}
-    hang(bench, 2 * 120.0 + STARVED_S - 130.0)
+    hang(bench, 2 * 120.0 + STARVED_S - 120.0)
     assert bench.fault is FaultCode.STARVED
 
 

@@ -18,7 +18,7 @@ from common.commands import (
     OrderResult,
     Preempt,
 )
-from common.junction import Junction, Plan, PlanStage, PlanTime, Preemption, Recall, StartUp
+from common.junction import Junction, Plan, PlanStage, PlanTime, Preemption, Recall, Stage, StartUp
 from common.junction_checks import faults
 from edge_agent.domain.signals.controller import Choose
 from edge_agent.domain.signals.coordination import Coordination
@@ -369,6 +369,8 @@ def test_a_fixed_plan_by_order_and_its_end() -> None:
     clock.until(in_mode(SignalMode.AUTOMATIC), 20)
     assert clock.step.decision.plan == "day"
     assert any("expired" in note for note in clock.notes)
+    clock.go(60)
+    assert clock.step.decision.note == ""
 
 
 def override(cycle_s: float, **greens_s: float) -> ManualOverride:
@@ -479,6 +481,30 @@ def test_an_input_that_is_stuck_does_not_own_the_junction() -> None:
     clock.order(Preempt(by="siren", preemption="fire", on=True))
     clock.go()
     assert in_mode(SignalMode.PREEMPT)(clock.step)
+
+
+def test_stages_that_no_plan_has() -> None:
+    """Start-up and an emergency may have their own."""
+    base = crossroads()
+    junction = structs.replace(
+        base,
+        stages=(
+            *base.stages,
+            Stage(name="only-north", movements=("north",)),
+            Stage(name="only-east", movements=("east",)),
+        ),
+        startup=StartUp(stage="only-east"),
+        preemptions=(structs.replace(FIRE, stage="only-north", exit_stage=None),),
+    )
+    clock = Clock(junction, lambda situation: None)
+    clock.go(100)
+    assert [stage for stage, _ in clock.greens[:2]] == ["only-east", "ns"]
+    assert clock.greens[1][1] == 6.0 + 7.0 + 5.0
+    clock.order(Preempt(by="siren", preemption="fire", on=True))
+    clock.until(in_stage("only-north"))
+    assert clock.step.aspects["north"] is Aspect.GREEN
+    clock.order(Preempt(by="siren", preemption="fire", on=False))
+    clock.until(in_stage("ew"), 40)
 
 
 def test_flash_by_order_ends_a_preemption() -> None:

@@ -40,6 +40,8 @@ __all__ = ["Choose", "Controller"]
 
 FLASH_BEFORE_DARK_S = 3.0
 """Off goes through flash, so that nobody meets a junction that went dark at a glance."""
+TELL_S = 60.0
+"""For so long it is noted that an order has expired."""
 _TOLERANCE_S = 1e-6
 
 
@@ -73,6 +75,7 @@ class Controller:
         self._until_s: float | None = None
         self._fault: Fault | None = None
         self._expired = ""
+        self._forget_s = 0.0
         self._flashing = _everywhere(layout, Aspect.FLASHING_RED)
         self._dark = _everywhere(layout, Aspect.DARK)
         self._runner = Runner(layout, self._scheduled[0], now_s, choose)
@@ -98,6 +101,9 @@ class Controller:
             self._plan = self._schedule.plan_at(local)
         if self._until_s is not None and now_s >= self._until_s:
             self._wish, self._until_s, self._expired = None, None, "the last order has expired"
+            self._forget_s = now_s + TELL_S
+        if self._expired and now_s >= self._forget_s:
+            self._expired = ""
         self.take_fault(fault, now_s)
         if fault is None:
             self._live(now_s, local, lanes)

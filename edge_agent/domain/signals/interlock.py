@@ -130,7 +130,8 @@ class Interlock:
         return frozenset(
             one.name
             for one, aspect, unserved_s in zip(self._movements, self._aspects, self._unserved_s, strict=True)
-            if one.recall is not Recall.NONE
+            if self._is_open
+            and one.recall is not Recall.NONE
             and aspect is Aspect.RED
             and now_s - unserved_s > one.max_red_s + TOLERANCE_S
         )
@@ -333,6 +334,8 @@ class Interlock:
         if not self._is_steady:
             self._is_open, self._closed_from_s = False, None
         elif Aspect.GREEN in aspects:
+            if not self._is_open:
+                self._unserved_s = [now_s] * len(aspects)
             self._is_open, self._closed_from_s = True, None
         elif not self._is_open and self._closed_from_s is None and Aspect.YELLOW not in aspects:
             self._closed_from_s = now_s

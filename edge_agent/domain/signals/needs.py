@@ -4,15 +4,15 @@ A movement needs service from the moment it is red if it has a recall, else from
 until it is served, since whoever called may only have moved out of sight; a lane that tells nothing calls, since
 nobody knows that it is empty.
 
-The stages that are needed are kept in the order in which their need began. Going through them in that order, each
-for its least green, has to meet every movement's bound at any time: this is looked at before a green is prolonged
-and before another stage is taken out of turn. A stage that is left joins the order at its end, where it is served
-after one round of least greens at the latest, and a description whose round is too long is refused
-(`junction_checks`). So the order can always be kept, whatever was chosen before.
+Always serving next whoever has waited longest, each stage for its least green, has to meet every movement's bound:
+this is looked at before a green is prolonged and before another stage is taken out of turn. Who loses the green
+then has waited least of all, so they are served after one round of least greens at the latest, and they do not put
+off any other; a description whose round is too long is refused (`junction_checks`). So it can always be kept,
+whatever was chosen before.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from common.junction import Recall
 from edge_agent.domain.signals.layout import Layout
@@ -64,49 +64,50 @@ class Needs:
         calls = [called_s for m in self._layout.outside[stage] if (called_s := self._called_s[m]) is not None]
         return min(calls, default=None)
 
-    def order(self, program: Program, stage: int | None) -> list[int]:
-        """The stages that are needed besides the present one, the one whose need began first in front."""
-        since = [(self._stage_since_s(one), i, one) for i, one in enumerate(self._around(program, stage))]
-        return [one for since_s, _, one in sorted(since) if since_s < math.inf]
+    def first(self, program: Program, present: int | None) -> int | None:
+        """The stage that is needed most, besides the present one; None: nobody waits for another."""
+        return self._first(program, present, self._waiting(present))
 
-    def _around(self, program: Program, stage: int | None) -> Iterable[int]:
-        """The program's other stages, once each, in its order from the present one on."""
-        position = None if stage is None else program.find(stage, None)
-        start = program.next_position(position)
-        steps = [*program.steps[start:], *program.steps[:start]]
-        return dict.fromkeys(step.stage for step in steps if step.stage != stage)
+    def _waiting(self, present: int | None) -> set[int]:
+        served = frozenset() if present is None else self._layout.stages[present]
+        return {m for m, since_s in enumerate(self._since_s) if since_s < math.inf and m not in served}
 
-    def _stage_since_s(self, stage: int) -> float:
-        return min((self._since_s[movement] for movement in self._layout.stages[stage]), default=math.inf)
+    def _first(self, program: Program, present: int | None, waiting: set[int]) -> int | None:
+        """The stage with the movement that has waited longest; among equals, the next one in the program."""
+        best, best_s = None, math.inf
+        for stage in program.around[present]:
+            since_s = min((self._since_s[m] for m in self._layout.stages[stage] & waiting), default=math.inf)
+            if since_s < best_s:
+                best, best_s = stage, since_s
+        return best
 
     def can_keep(
-        self,
-        program: Program,
-        now_s: float,
-        present: int,
-        order: Sequence[int],
-        grain_s: float,
-        chosen: int | None = None,
+        self, program: Program, now_s: float, present: int, grain_s: float, chosen: int | None = None
     ) -> bool:
         """Whether all are still served in time if the present stage goes on until the next look, or another one
-        is served first.
+        is served first; and from then on always the `first`.
 
         Args:
-            order: as `order` told it.
             grain_s: how far steps lie apart: yellow, clearance and green may each last one longer.
             chosen: the stage to be served first.
         """
         layout, rounding_s = self._layout, 3.0 * grain_s
-        least_s = {step.stage: step.least_s for step in program.steps}
-        at_s = now_s + (LOOK_S if chosen is None else 0.0)
-        behind = present
-        served: set[int] = set(layout.stages[present])
-        for stage in order if chosen is None else (chosen, *(one for one in order if one != chosen)):
+        at_s = now_s + (LOOK_S + grain_s if chosen is None else 0.0)
+        waiting, behind, stage = self._waiting(present), present, chosen
+        if not waiting or at_s + self._whole_s(program, rounding_s) <= min(self._due_s(m) for m in waiting):
+            return True
+        while stage is not None or (stage := self._first(program, behind, waiting)) is not None:
             at_s += layout.between_s[behind][stage] + rounding_s
-            for movement in layout.stages[stage] - served:
-                if at_s > self._since_s[movement] + layout.max_red_s[movement]:
-                    return False
-            served |= layout.stages[stage]
-            at_s += least_s.get(stage, layout.least_s[stage])
-            behind = stage
+            if any(at_s > self._due_s(movement) for movement in layout.stages[stage] & waiting):
+                return False
+            waiting -= layout.stages[stage]
+            at_s += program.least_s[stage]
+            behind, stage = stage, None
         return True
+
+    def _due_s(self, movement: int) -> float:
+        return self._since_s[movement] + self._layout.max_red_s[movement]
+
+    def _whole_s(self, program: Program, rounding_s: float) -> float:
+        """More than any round of least greens can take."""
+        return program.longest_round_s + rounding_s * (len(program.stages) + 1)

@@ -27,6 +27,9 @@ class Program:
         offset_s: of a coordinated plan.
         begins_s: when each step's green begins, after the first step's, at the program's own times.
         cycle_s: how long a round takes at them.
+        least_s: of each stage that it has.
+        longest_round_s: no round of least greens takes longer, in whatever order.
+        around: of each stage, or none, the program's other stages in its order from there on.
     """
 
     def __init__(
@@ -52,6 +55,12 @@ class Program:
             begins_s.append(begins_s[-1] + step.green_s + layout.between_s[step.stage][following.stage])
         self.cycle_s = begins_s.pop()
         self.begins_s = tuple(begins_s)
+        into_s = [max(layout.between_s[a][b] for a in self.stages) for b in self.stages]
+        self.longest_round_s = sum(into_s) + sum(step.least_s for step in self.steps)
+        self.least_s = {step.stage: step.least_s for step in self.steps}
+        self.around: dict[int | None, tuple[int, ...]] = {
+            stage: self._around(stage) for stage in (None, *range(layout.n_stages))
+        }
 
     def next_position(self, position: int | None) -> int:
         """The step after this one."""
@@ -62,3 +71,8 @@ class Program:
         start = self.next_position(after)
         n = len(self.steps)
         return next((i % n for i in range(start, start + n) if self.steps[i % n].stage == stage), None)
+
+    def _around(self, stage: int | None) -> tuple[int, ...]:
+        start = self.next_position(None if stage is None else self.find(stage, None))
+        steps = [*self.steps[start:], *self.steps[:start]]
+        return tuple(dict.fromkeys(step.stage for step in steps if step.stage != stage))

@@ -111,8 +111,9 @@ class Runner:
         """
         if stage is None:
             present = self.machine.stage
-            order = self._needs.order(self.regime.program, present)
-            stage = order[0] if order else otherwise if present is None else present
+            stage = self._needs.first(self.regime.program, present)
+            if stage is None:
+                stage = otherwise if present is None else present
         self.go(stage, now_s, Termination.FORCE_OFF)
 
     def rule(self, regime: Regime) -> None:
@@ -169,22 +170,22 @@ class Runner:
     ) -> tuple[int, Termination] | None:
         """The stage that is to come now, and why the present one ends; None: it goes on."""
         program, needs = self.regime.program, self._needs
-        order = needs.order(program, stage)
+        first = needs.first(program, stage)
         if self._position is None:
-            return (order[0] if order else program.steps[0].stage), Termination.FORCE_OFF
-        if order and not needs.can_keep(program, now_s, stage, order, self._grain_s):
-            return order[0], Termination.MAX_OUT
+            return (program.steps[0].stage if first is None else first), Termination.FORCE_OFF
+        if first is not None and not needs.can_keep(program, now_s, stage, self._grain_s):
+            return first, Termination.MAX_OUT
         if green_s < program.steps[self._position].least_s:
             return None
-        wanted = self._wanted(stage, green_s, now_s, lanes, order)
-        if wanted is None or wanted[0] == stage or not order:
+        wanted = self._wanted(stage, green_s, now_s, lanes, first)
+        if wanted is None or wanted[0] == stage or first is None:
             return wanted
-        if needs.can_keep(program, now_s, stage, order, self._grain_s, wanted[0]):
+        if needs.can_keep(program, now_s, stage, self._grain_s, wanted[0]):
             return wanted
-        return order[0], wanted[1]
+        return first, wanted[1]
 
     def _wanted(
-        self, stage: int, green_s: float, now_s: float, lanes: Sequence[Lane] | None, order: Sequence[int]
+        self, stage: int, green_s: float, now_s: float, lanes: Sequence[Lane] | None, first: int | None
     ) -> tuple[int, Termination] | None:
         """What the chooser or the program wants."""
         program = self.regime.program
@@ -203,7 +204,7 @@ class Runner:
         left_s = most_s - min(green_s, now_s - call_s)
         if left_s <= _TOLERANCE_S:
             following = program.steps[program.next_position(self._position)].stage
-            return (order[0] if order else following), Termination.MAX_OUT
+            return (following if first is None else first), Termination.MAX_OUT
         self._look_s = min(self._look_s, now_s + left_s)
         return None
 
