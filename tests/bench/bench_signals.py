@@ -30,7 +30,7 @@ from tests.bench import report
 from tests.bench.signals import junction_from_net, nets, references
 from tests.bench.signals.junction_from_net import Light, Timing
 from tests.bench.signals.sites import sites
-from tests.bench.signals.stage_machine import StageMachine
+from tests.bench.signals.stage_machine import Sensed, StageMachine
 from tests.bench.signals.world import Place, Result, Sensing, World, load_sumo
 
 SHARED = Path(__file__).parents[3] / "shared"
@@ -121,7 +121,9 @@ class Bench:
     def _drive(
         self, light: Light, place: Place, sensing: Sensing, junction: Junction, green: GreenTime, seed: int
     ) -> Result:
-        return World(self._sumo, light, place, sensing, seed).run(StageMachine(junction, green))
+        machine = StageMachine(junction, green)
+        driver = Sensed(junction, machine) if sensing.camera else machine
+        return World(self._sumo, light, place, sensing, seed).run(driver)
 
     def _sumo_runs(
         self, case: Case, light: Light, place: Place, kind: str, greens_s: Sequence[float]

@@ -62,8 +62,8 @@ class HealthParams:
     silent_s: float = 120.0
     implausible: float = 9.0
     peers: int = 8
-    unknown_s: float = 1_800.0
-    others: int = 300
+    unknown_s: float = 600.0
+    others: int = 150
     stuck_greens: int = 3
     stuck_s: float = 900.0
     chatter_vps: float = 1.5

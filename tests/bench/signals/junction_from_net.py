@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.codes import Aspect
-from common.junction import Algorithm, Junction, Lane, Movement, Plan, PlanStage, Stage, StartUp
+from common.junction import (
+    Algorithm,
+    Detector,
+    DetectorKind,
+    Junction,
+    Lane,
+    Movement,
+    Plan,
+    PlanStage,
+    Stage,
+    StartUp,
+)
 
 GREEN_SAMPLES = "Gg"
 _LETTER = {Aspect.GREEN: "G", Aspect.YELLOW: "y", Aspect.RED: "r", Aspect.DARK: "O"}
@@ -72,6 +83,7 @@ def read(net: Path, tls: str, timing: Timing) -> Light:
     junction = Junction(
         name=tls[:100],
         lanes=tuple(Lane(name=lane, approach=_edge(lane)) for lane in lanes),
+        detectors=tuple(d for i, lane in enumerate(lanes, 1) for d in _detectors(i, lane)),
         movements=tuple(_described(m, timing) for m in movements),
         conflicts=_conflicts(movements),
         stages=tuple(
@@ -166,6 +178,14 @@ def _described(m: _Movement, timing: Timing) -> Movement:
         yellow_s=timing.yellow_s,
         red_clearance_s=timing.red_clearance_s,
         gives_way_to=m.gives_way_to,
+    )
+
+
+def _detectors(number: int, lane: str) -> tuple[Detector, Detector]:
+    """A camera of its own for each lane: a line at the stop line, and a zone."""
+    return (
+        Detector(channel=number, lane=lane, kind=DetectorKind.STOP_LINE, sensor=lane, source="stop"),
+        Detector(channel=100 + number, lane=lane, kind=DetectorKind.APPROACH, sensor=lane, source="zone"),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from common.codes import Aspect
 from common.junction import Junction
 from edge_agent.domain.signals.green.base import GreenTime
+from edge_agent.domain.signals.sensing import Sensing
 from edge_agent.domain.signals.steps import Lane, Situation
 
 
@@ -53,3 +54,26 @@ class StageMachine:
         if self._phase is not Aspect.GREEN:
             shown |= dict.fromkeys(self._ending(), self._phase)
         return shown
+
+
+class Sensed:
+    """The stage machine behind our own sensing, so that a detector that is dead is found out."""
+
+    def __init__(self, junction: Junction, machine: StageMachine) -> None:
+        self._machine, self._junction = machine, junction
+        self._sensing = Sensing(junction, 0.0)
+        self._crossed = [0] * len(junction.lanes)
+        self._green: frozenset[str] = frozenset()
+
+    def step(self, now_s: float, lanes: tuple[Lane, ...]) -> tuple[Mapping[str, Aspect], int]:
+        """As the stage machine's; what lanes tell goes the way that it goes in a daemon."""
+        for i, (lane, told) in enumerate(zip(self._junction.lanes, lanes, strict=True)):
+            self._sensing.sensor(lane.name, now_s, True)
+            for _ in range((told.n_crossed or 0) - self._crossed[i]):
+                self._sensing.crossing(lane.name, "stop", now_s)
+            self._crossed[i] = told.n_crossed or 0
+            if told.n_near is not None and told.n_moving is not None:
+                self._sensing.presence(lane.name, "zone", now_s, told.n_near, told.n_near - told.n_moving)
+        aspects, stage = self._machine.step(now_s, self._sensing.step(now_s, self._green))
+        self._green = frozenset(name for name, aspect in aspects.items() if aspect is Aspect.GREEN)
+        return aspects, stage

@@ -53,7 +53,7 @@ class Observer:
         self._crossed: list[int | None] = [None] * n
         self._base: list[int | None] = [None] * n
         self._standing: list[int | None] = [None] * n
-        self._was_measured = [False] * n
+        self._showed_traffic = [False] * n
         self._awaited: dict[int, int] = {}
         self._now_s: float | None = None
         self._situation: Situation | None = None
@@ -121,11 +121,12 @@ class Observer:
             n, before = lane.n_crossed, crossed[i]
             if n is not None and before is not None:
                 flows[i] = flows[i] * fade + max(0, n - before) / FLOW_MEMORY_S
+                if n > before:
+                    self._showed_traffic[i] = True
             elif n is None:
                 self._suppose(i, lane.usual_vps)
             if n is None or before is None or n < before:
                 self._base[i] = n
-                self._was_measured[i] = self._was_measured[i] or n is not None
             crossed[i] = n
             if weights[i] > 0.0:
                 self._red_from_s[i] = now_s
@@ -145,8 +146,8 @@ class Observer:
         """What flows on a lane that is not measured: its usual, else what it had, else as on the others."""
         if usual_vps is not None:
             self.flow_vps[lane] = usual_vps
-        elif self._crossed[lane] is None and not self._was_measured[lane]:
-            known = [flow for flow, was in zip(self.flow_vps, self._was_measured, strict=True) if was]
+        elif not self._showed_traffic[lane]:
+            known = [flow for flow, was in zip(self.flow_vps, self._showed_traffic, strict=True) if was]
             self.flow_vps[lane] = max(UNKNOWN_FLOW_VPS, sum(known) / len(known) if known else 0.0)
 
     def _learn_share(self, situation: Situation) -> None:
