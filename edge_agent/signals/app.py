@@ -1,7 +1,7 @@
 """The root of the lights' daemon: opens heads, lights, memory, records and link, steps them, and closes them.
 
-The heads come first, red before anything else is tried; what the lights do not depend on comes after the first
-step, and may fail. Whatever ends the process, the heads are left red: by `close` here, and after kill -9 by the
+The heads come first, red before anything else is tried; what the lights do not depend on comes after them, and
+may fail. Whatever ends the process, the heads are left red: by `close` here, and after kill -9 by the
 unit's `ExecStopPost`.
 
 SIGTERM ends the greens as always, yellow and clearance included, then leaves steady red: a planned stop is no
@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Thread
 from zoneinfo import ZoneInfo
 
@@ -25,19 +24,17 @@ import msgspec
 from common.clock import FLOOR_MS
 from common.codes import Aspect
 from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
-from common.junction import Junction
-from common.notify import notify, watchdog_interval_s
 from edge_agent.clock_source import Clock
 from edge_agent.config.faults import ConfigError
 from edge_agent.domain.signals.event_codes import PreemptCall
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.schedule import Local
-from edge_agent.domain.signals.steps import FaultCode, Interval, Lane
+from edge_agent.domain.signals.steps import FaultCode, Lane
 from edge_agent.drivers.base import SignalHeads
 from edge_agent.link.messages import OrderAnswer
 from edge_agent.link.spool import Spool
-from edge_agent.signals.agent_link import AgentLink, Sensed, in_words
+from edge_agent.signals.agent_link import AgentLink, Sensed
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import SignalsConfig, wiring_of
 from edge_agent.signals.driving import Driven, Driving, ManyPis
@@ -45,7 +42,9 @@ from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory, write_safely
 from edge_agent.signals.priority import settle
 from edge_agent.signals.recording import Recording
+from edge_agent.signals.reloading import Load, Reloading, needs_restart
 from edge_agent.signals.senses import Senses, ladder
+from edge_agent.signals.supervision import Watchdog, tell_systemd
 
 logger = logging.getLogger(__name__)
 
@@ -55,11 +54,8 @@ _SPOOL_NAME = "spool.sqlite"
 _REPORT_S = 3600.0
 _MOST_DOUBTS = 500
 """Characters of a note about sensors."""
-_STILL = (Interval.FLASH, Interval.OFF, Interval.START_UP)
-"""Nobody has green, nor had it until just now."""
-
-Load = Callable[[], SignalsConfig]
-"""Reads the configuration again; raises ConfigError."""
+_STILL = frozenset({Aspect.RED, Aspect.FLASHING_RED, Aspect.DARK})
+"""Where all heads show one of these, nobody may go, and nobody is on the way."""
 
 
 def run_signals(
@@ -124,7 +120,7 @@ class Daemon:
     """Everything that runs between the opening of the heads and their closing."""
 
     def __init__(self, config: SignalsConfig, heads: SignalHeads, load: Load, lost: str) -> None:
-        self._config, self._heads, self._load, self._lost = config, heads, load, lost
+        self._config, self._heads, self._lost = config, heads, lost
         self._junction = config.described
         self._zone = ZoneInfo(self._junction.timezone)
         self._memory = Memory(Path(config.state_dir))
@@ -133,10 +129,10 @@ class Daemon:
         self._calls: list[PreemptCall] = []
         self._driving: Driving | None = None
         self._lateness = Lateness()
-        self._watchdog = _Watchdog()
+        self._watchdog = Watchdog()
         self._report_s: float | None = None
         self._stop_from_s: float | None = None
-        self._loaded: SimpleQueue[SignalsConfig | ConfigError] = SimpleQueue()
+        self._reloading = Reloading(load)
         self._pending: SignalsConfig | None = None
         # What the lights do not depend on; opened after the first step.
         self._for_link, self._for_senses, self._for_records = (
@@ -154,6 +150,9 @@ class Daemon:
 
     def run(self) -> None:
         """Step until a signal ends it."""
+        # The heads are red, and no step can be late yet.
+        while not self._is_settled and self._open_next(time.monotonic()):
+            pass
         try:
             for tick in ticks(SIGNALS):
                 if self._tick(tick):
@@ -161,7 +160,7 @@ class Daemon:
         finally:
             # First of all: what follows may take a while.
             self._heads.fail_safe()
-            _tell_systemd("STOPPING=1")
+            tell_systemd("STOPPING=1")
             self._close()
 
     def _tick(self, tick: Tick) -> bool:
@@ -171,7 +170,7 @@ class Daemon:
         if self._driving is None:
             self._driving = self._begin(now_s)
             self._show(self._driving, now_s, [])
-            _tell_systemd(f"READY=1\nSTATUS=drives the lights of {self._junction.name}")
+            tell_systemd(f"READY=1\nSTATUS=drives the lights of {self._junction.name}")
             return False
         sensed = self._hear(self._driving, now_s)
         self._take_signals(tick, self._driving)
@@ -303,7 +302,7 @@ class Daemon:
 
     def _take_signals(self, tick: Tick, driving: Driving) -> None:
         if signal.SIGHUP in tick.signals:
-            Thread(target=self._load_aside, name="reload", daemon=True).start()
+            self._reloading.begin()
         if self._stop_from_s is None and tick.signals & {signal.SIGTERM, signal.SIGINT}:
             logger.info("stopping: greens end, then all is red", extra={"action": "stopping"})
             self._stop_from_s = tick.now_s
@@ -313,20 +312,12 @@ class Daemon:
         if self._stop_from_s is None:
             return False
         again = tick.now_s > self._stop_from_s and bool(tick.signals & {signal.SIGTERM, signal.SIGINT})
-        return again or driven.decision.interval in _STILL or tick.now_s - self._stop_from_s >= STOP_S
-
-    def _load_aside(self) -> None:
-        """In a thread: reading and checking takes longer than a step may be late on a small Pi."""
-        try:
-            self._loaded.put(self._load())
-        except ConfigError as error:
-            self._loaded.put(error)
-        except Exception:
-            logger.exception("the configuration could not be read; the lights go on", extra={"action": "refused"})
+        return again or _STILL.issuperset(driven.aspects.values()) or tick.now_s - self._stop_from_s >= STOP_S
 
     def _take_loaded(self, driving: Driving, now_s: float) -> None:
-        with contextlib.suppress(Empty):
-            self._judge(self._loaded.get_nowait())
+        loaded = self._reloading.take()
+        if loaded is not None:
+            self._judge(loaded)
         if self._pending is not None and driving.is_red:
             self._config, self._pending = self._pending, None
             self._junction = self._config.described
@@ -343,7 +334,7 @@ class Daemon:
             self._refuse(str(loaded))
         elif loaded == self._config and not self._lost:
             logger.info("the configuration is as it was", extra={"action": "config_same"})
-        elif self._lost or _needs_restart(loaded, self._config):
+        elif self._lost or needs_restart(loaded, self._config):
             self._refuse("more than plans and times changed: systemctl restart stopline-signals")
         else:
             self._pending = loaded
@@ -359,17 +350,20 @@ class Daemon:
 
     # --- what the lights do not depend on ---
 
-    def _open_next(self, now_s: float) -> None:
-        """One thing a step, so that no step is late for it; what fails is tried again."""
+    def _open_next(self, now_s: float) -> bool:
+        """The next thing that the lights do not depend on; whether that went well. What fails is tried again."""
         if self._recording is None:
             self._for_records.do(now_s, None, self._open_records, now_s)
-        elif self._link is None:
+            return self._recording is not None
+        if self._link is None:
             self._for_link.do(now_s, None, self._open_link)
-        elif not self._is_settled:
+            return self._link is not None
+        if not self._is_settled:
             self._is_settled = True
             settle()
             if not self._lost:
                 self._remember_good()
+        return True
 
     def _open_records(self, now_s: float) -> None:
         self._clock = Clock()
@@ -420,39 +414,3 @@ class Daemon:
                 ends.callback(self._spool.close)
             if self._link is not None:
                 ends.callback(self._link.close)
-
-
-class _Watchdog:
-    """Tells systemd that the lights live: only after a step that the heads took."""
-
-    def __init__(self) -> None:
-        self._every_s = watchdog_interval_s()
-        self._next_s = float("-inf")
-        self._status = ""
-
-    def feed(self, driven: Driven) -> None:
-        if self._every_s is None or not driven.heads_took_it or driven.now_s < self._next_s:
-            return
-        self._next_s = driven.now_s + self._every_s / 2
-        decision = driven.decision
-        status = in_words(driven.fault) or f"{decision.mode}, plan {decision.plan}"
-        news = "" if status == self._status else f"\nSTATUS={status}"
-        self._status = status
-        _tell_systemd(f"WATCHDOG=1{news}")
-
-
-def _tell_systemd(state: str) -> None:
-    # Who cannot be told will find out.
-    with contextlib.suppress(OSError):
-        notify(state)
-
-
-def _needs_restart(new: SignalsConfig, old: SignalsConfig) -> bool:
-    """Whether anything but plans and times of the same junction differs."""
-    if msgspec.structs.replace(new, junction=old.junction) != old:
-        return True
-    return _names(new.described) != _names(old.described)
-
-
-def _names(junction: Junction) -> tuple[object, ...]:
-    return junction.name, tuple(one.name for one in junction.movements)

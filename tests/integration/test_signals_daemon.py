@@ -22,6 +22,7 @@ from edge_agent.link.messages import (
     SensorState,
     Shown,
     Spooled,
+    Taken,
     TakeRecords,
     ToAgent,
 )
@@ -32,6 +33,7 @@ from tests.integration.signals_helpers import (
     READ_BACK,
     RunningLights,
     chip_for,
+    chip_path,
     judge,
     junction_of,
     lamps,
@@ -112,7 +114,10 @@ class Agent:
         """Whatever comes next."""
         self._unread += self._socket.recv(65536)
         *lines, self._unread = self._unread.split(b"\n")
-        self.heard += [msgspec.json.decode(line, type=ToAgent) for line in lines]
+        new = [msgspec.json.decode(line, type=ToAgent) for line in lines]
+        self.heard += new
+        for record in [one for one in new if isinstance(one, Spooled)][-1:]:
+            self.say(Taken(spool=record.spool, up_to=record.no))
 
     def sense(self) -> None:
         """All sensors measure; now and then one stands at each line, and one crosses."""
@@ -177,7 +182,7 @@ def test_the_lamp_test_lights_one_head_at_a_time(tmp_path: Path) -> None:
     chip = chip_for(tmp_path, read_back=True)
     chip.force(READ_BACK["south"]["yellow"], 0)
     config = write_signals_config(tmp_path, read_back=True)
-    env = environment("RPi.GPIO", tmp_path / "chip")
+    env = environment("RPi.GPIO", chip_path(tmp_path))
     unasked = signals("lamp-test", "--config", config, env=env)
     assert unasked.returncode == EXIT_FAILED
     assert lamps(chip) == dict.fromkeys(PINS, ""), "nothing was touched"
@@ -215,7 +220,7 @@ def test_after_the_end_nothing_holds_safe_state_up(tmp_path: Path) -> None:
     """Neither a lock that a process holds which cannot die, nor a folder that is gone."""
     chip = chip_for(tmp_path)
     config = write_signals_config(tmp_path)
-    env = environment("RPi.GPIO", tmp_path / "chip")
+    env = environment("RPi.GPIO", chip_path(tmp_path))
     lock = HeadsLock(tmp_path / "state")
     lock.take()
     for state_dir in ("state", "signals.toml/none"):
@@ -230,7 +235,7 @@ def test_after_the_end_nothing_holds_safe_state_up(tmp_path: Path) -> None:
 
 def test_check_tells_what_is_there_and_what_is_not(tmp_path: Path) -> None:
     config = write_signals_config(tmp_path)
-    there = signals("check", "--config", config, env=environment("RPi.GPIO", tmp_path / "chip"))
+    there = signals("check", "--config", config, env=environment("RPi.GPIO", chip_path(tmp_path)))
     lines = there.stdout.splitlines()
     assert lines[0].startswith("ok    config: ")
     assert "ok    GPIO library: RPi.GPIO 0.7.1" in lines
