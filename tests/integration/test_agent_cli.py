@@ -8,10 +8,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent.config.loading import load_config
 from tests.integration.agent_helpers import AGENT, RunningAgent, agent, clean_environment, exported, write_config
+from tests.junctions import crossroads
 
 SIM = {"name": "north", "source": "sim:road", "fps": 10.0}
 
@@ -39,6 +41,25 @@ class TestCommandLine:
         assert agent().returncode == 0
         assert agent("--version").stdout.startswith("stopline ")
         assert agent("run", "--conf", "x").returncode == 78, "argparse takes the start of an option"
+
+
+class TestSimulate:
+    def test_traffic_before_lights_needs_them_and_a_junction_without_faults(self, tmp_path: Path) -> None:
+        config = write_config(tmp_path)
+        junction = tmp_path / "junction.json"
+        told = "simulate", "--config", config, "--junction", junction
+        missing = agent(*told)
+        assert missing.returncode == 78
+        assert f"--junction {junction}: No such file" in missing.stderr
+        junction.write_bytes(msgspec.json.encode(crossroads(yellow_s=2.0)))
+        unsafe = agent(*told)
+        assert unsafe.returncode == 78
+        assert "movements[0].yellow_s = 2" in unsafe.stderr
+        junction.write_bytes(msgspec.json.encode(crossroads()))
+        unlit = agent(*told)
+        assert unlit.returncode == 78
+        assert "no [signals] section; name the lights' socket there" in unlit.stderr
+        assert agent(*told, "--vph", "4000").returncode == 2
 
 
 class TestInit:
