@@ -256,7 +256,7 @@ def last_good() -> "SignalsConfig | None":
     path = Path(folder) / LAST_GOOD_NAME
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=SignalsConfig)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         print(f"nor is there one that was good before: {path}: {error}", file=sys.stderr)
         return None
     return kept

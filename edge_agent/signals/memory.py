@@ -92,7 +92,8 @@ class Memory:
             self._known = msgspec.json.decode(self._path.read_bytes(), type=Kept)
         except FileNotFoundError:
             self._known = NOTHING
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, RecursionError) as error:
+            # A damaged disk gives any bytes at all; those that are no text are a ValueError too.
             detail = f"{self._path} cannot be read ({error}), so that nobody knows whether a fault was cleared"
             logger.critical("%s", detail, exc_info=True, extra={"action": "state_unreadable"})
             self._known = Kept(KeptFault(FaultCode.EXCEPTION, detail))
@@ -150,7 +151,10 @@ def write_safely(path: Path, data: bytes) -> None:
     trial = path.with_name(f".{path.name}.new")
     handle = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
-        os.write(handle, data)
+        # A disk that is nearly full takes a part, and says so only here.
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
         os.fsync(handle)
     finally:
         os.close(handle)

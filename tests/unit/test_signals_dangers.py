@@ -1,0 +1,89 @@
+"""Sequences that once led to danger, or hid one: the lights' daemon and what it stands on, in simulated time."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from common.codes import Aspect
+from edge_agent.domain.signals.steps import FaultCode
+from edge_agent.drivers.base import HeadsError
+from edge_agent.drivers.heads.simulated import SimulatedHeads
+from edge_agent.signals import driving
+from edge_agent.signals.app import Daemon
+from edge_agent.signals.config import HeadsSettings, SignalsConfig
+from edge_agent.signals.loop import Tick
+from edge_agent.signals.memory import STATE_NAME, Memory, write_safely
+from tests.junctions import crossroads
+
+RED, GREEN, YELLOW = Aspect.RED, Aspect.GREEN, Aspect.YELLOW
+NAMES = ("north", "east", "south", "west")
+
+
+class Bench:
+    """The daemon in this process, on simulated heads, stepped by hand."""
+
+    def __init__(self, folder: Path, *, lost: str = "", **changes: object) -> None:
+        self.config = SignalsConfig(
+            state_dir=str(folder),
+            socket=str(folder / "link"),
+            heads=HeadsSettings(driver="simulated"),
+            junction=crossroads(),
+        )
+        self.heads = SimulatedHeads(NAMES)
+        self.loaded = self.config
+        self.daemon = Daemon(self.config, self.heads, lambda: self.loaded, lost)
+        self.now_s = 1000.0
+
+    def step(self, n: int = 1, *signals: int) -> bool:
+        """Whether the last of them ended it."""
+        ended = False
+        for _ in range(n):
+            self.now_s += 0.1
+            ended = self.daemon._tick(Tick(self.now_s, 0.0, frozenset(signals)))
+        return ended
+
+    def until(self, condition: Callable[[], object], most: int = 3000) -> None:
+        for _ in range(most):
+            if condition():
+                return
+            self.step()
+        pytest.fail("in vain")
+
+    def until_green(self, name: str = "north") -> None:
+        self.until(lambda: self.heads.lit[name] == {GREEN})
+
+
+@contextmanager
+def running(folder: Path, **more: str) -> Iterator[Bench]:
+    folder.mkdir(exist_ok=True)
+    bench = Bench(folder, **more)
+    try:
+        yield bench
+    finally:
+        bench.daemon._close()
+
+
+# --- the disk ---
+
+
+def test_a_disk_that_takes_a_part_of_it_never_leaves_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: whole(handle, bytes(data[:3])))
+    write_safely(tmp_path / "f", b"0123456789")
+    assert (tmp_path / "f").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b'{"fault":{"code":"conflict","detail":"\xff"}}', b"", b"[" * 9999])
+def test_whatever_bytes_are_found_the_lights_begin_and_flash(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / STATE_NAME).write_bytes(data)
+    kept = Memory(tmp_path).load()
+    assert kept.fault is not None
+    with running(tmp_path) as bench:
+        bench.step(100)
+        assert not any(lit & {GREEN, YELLOW} for lit in bench.heads.lit.values())
