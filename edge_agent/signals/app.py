@@ -154,9 +154,9 @@ class Daemon:
                 if self._tick(tick):
                     break
         finally:
-            notify("STOPPING=1")
-            # First of all: what follows may take a while.
+            # First of all: what follows may take a while, or fail.
             self._heads.fail_safe()
+            notify("STOPPING=1")
             self._close()
 
     def _tick(self, tick: Tick) -> bool:

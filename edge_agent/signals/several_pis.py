@@ -241,8 +241,9 @@ def run_lane(config: SignalsConfig, heads: SignalHeads, signals: Collection[int]
             if daemon.tick(tick):
                 break
     finally:
-        notify("STOPPING=1")
+        # First of all: what follows may take a while, or fail.
         heads.fail_safe()
+        notify("STOPPING=1")
         daemon.close()
 
 
@@ -313,7 +314,7 @@ class LaneDaemon:
             return msgspec.json.decode(self._path.read_bytes(), type=Obeyed)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             logger.warning("%s cannot be read: %s", self._path, error, extra={"action": "obeys_lost"})
             return None
 

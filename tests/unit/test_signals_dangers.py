@@ -87,3 +87,44 @@ def test_whatever_bytes_are_found_the_lights_begin_and_flash(tmp_path: Path, dat
     with running(tmp_path) as bench:
         bench.step(100)
         assert not any(lit & {GREEN, YELLOW} for lit in bench.heads.lit.values())
+
+
+# --- red first, words later ---
+
+
+def test_lamps_are_red_before_anything_is_told_of_their_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log may block: a journal that hangs must not keep a green lit."""
+    with_green: list[bool] = []
+    heads = SimulatedHeads(NAMES)
+
+    class Log:
+        def critical(self, *_: object, **__: object) -> None:
+            with_green.append(any(lit & {GREEN, YELLOW} for lit in heads.lit.values()))
+
+    from edge_agent.domain.signals.lights import Lights
+
+    drives, now_s = driving.Driving(Lights(crossroads(), 0.0), heads, NAMES), 0.0
+    while heads.lit["north"] != {GREEN}:
+        now_s += 0.1
+        drives.step(now_s, None, None)
+    monkeypatch.setattr(driving, "logger", Log())
+
+    def fails(*_: object) -> None:
+        raise HeadsError("no supply")
+
+    monkeypatch.setattr(heads, "show", fails)
+    drives.step(now_s + 0.1, None, None)
+    assert with_green == [False]
+
+
+def test_a_daemon_that_ends_is_red_before_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from edge_agent.signals import app
+
+    lit: list[bool] = []
+    with running(tmp_path) as bench:
+        bench.until_green()
+        monkeypatch.setattr(app, "notify", lambda _: lit.append(GREEN in bench.heads.lit["north"]))
+        monkeypatch.setattr(app, "ticks", lambda _: iter([None]))
+        with pytest.raises(AttributeError):
+            bench.daemon.run()
+    assert lit == [False]
