@@ -5,8 +5,8 @@ step, and may fail. Whatever ends the process, the heads are left red: by `close
 unit's `ExecStopPost`.
 
 SIGTERM ends the greens as always, yellow and clearance included, then leaves steady red: a planned stop is no
-emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most; a second signal, or systemd's
-own patience, ends it at once. SIGHUP reads the configuration again.
+emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most, or as long as the longest minimum
+green and its yellow; a second signal, or systemd's own patience, ends it at once. No order is taken meanwhile. SIGHUP reads the configuration again.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ import msgspec
 
 from common.clock import FLOOR_MS
 from common.codes import Aspect
-from common.commands import Flash, Off
+from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
 from common.junction import Junction
 from common.notify import notify, watchdog_interval_s
 from edge_agent.clock_source import Clock
@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_S = 15.0
+_SPARE_S = 1.0
+"""For steps."""
 _SPOOL_NAME = "spool.sqlite"
 _REPORT_S = 3600.0
 _STILL = (Interval.FLASH, Interval.OFF, Interval.START_UP)
@@ -225,7 +227,10 @@ class Daemon:
         return Local(wall.isoweekday(), wall.hour * 3600 + wall.minute * 60 + wall.second + wall.microsecond / 1e6)
 
     def _keep(self, driven: Driven) -> None:
-        fault = KeptFault(driven.fault.code, driven.fault.detail) if driven.fault and not self._lost else None
+        if self._lost:
+            # What was latched before stays so, and this one ends with its cause.
+            return
+        fault = KeptFault(driven.fault.code, driven.fault.detail) if driven.fault else None
         if fault != self._kept.fault:
             self._kept = Kept(fault, self._kept.order)
             self._memory.keep(self._kept)
@@ -243,18 +248,24 @@ class Daemon:
             return counted
         sensed, asked = self._for_link.do(now_s, ([], []), self._link.poll)
         for peer, ask in asked:
-            result = driving.order(ask.order, now_s)
+            result = self._order(driving, ask.order, now_s)
             logger.info(
                 "%s by %s: %s",
                 *(type(ask.order).__name__, ask.order.by, "accepted" if result.accepted else result.reason),
                 extra={"action": "order"},
             )
-            if result.accepted and not hasattr(ask.order, "preemption"):
+            if result.accepted and not isinstance(ask.order, Preempt | ClearFault):
                 standing = ask.order if isinstance(ask.order, Flash | Off) else None
                 self._kept = Kept(self._kept.fault, standing)
                 self._memory.keep(self._kept)
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
         return [*counted, *sensed]
+
+    def _order(self, driving: Driving, order: Order, now_s: float) -> OrderResult:
+        """While the lights end, none: a green that came again would be cut short."""
+        if self._stop_from_s is not None:
+            return OrderResult(accepted=False, reason="the lights' daemon is being stopped; order it when it runs")
+        return driving.order(order, now_s)
 
     def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
         now_s = driven.now_s
@@ -294,7 +305,8 @@ class Daemon:
         if self._stop_from_s is None:
             return False
         again = tick.now_s > self._stop_from_s and bool(tick.signals & {signal.SIGTERM, signal.SIGINT})
-        return again or driven.decision.interval in _STILL or tick.now_s - self._stop_from_s >= STOP_S
+        longest_s = max(STOP_S, *(one.min_green_s + one.yellow_s + _SPARE_S for one in self._junction.movements))
+        return again or driven.decision.interval in _STILL or tick.now_s - self._stop_from_s >= longest_s
 
     def _load_aside(self) -> None:
         """In a thread: reading and checking takes longer than a step may be late on a small Pi."""

@@ -3,20 +3,26 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from common.codes import Aspect
+from common.commands import Automatic, ClearFault, Off, Order, OrderResult
+from common.junction import Junction
+from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.steps import FaultCode
 from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.simulated import SimulatedHeads
-from edge_agent.signals import driving
+from edge_agent.link.asking import Asking
+from edge_agent.signals import app, driving
 from edge_agent.signals.app import Daemon
 from edge_agent.signals.config import HeadsSettings, SignalsConfig
 from edge_agent.signals.loop import Tick
-from edge_agent.signals.memory import STATE_NAME, Memory, write_safely
+from edge_agent.signals.memory import STATE_NAME, Kept, Memory, write_safely
 from tests.junctions import crossroads
 
 RED, GREEN, YELLOW = Aspect.RED, Aspect.GREEN, Aspect.YELLOW
@@ -26,12 +32,12 @@ NAMES = ("north", "east", "south", "west")
 class Bench:
     """The daemon in this process, on simulated heads, stepped by hand."""
 
-    def __init__(self, folder: Path, *, lost: str = "", **changes: object) -> None:
+    def __init__(self, folder: Path, *, lost: str = "", junction: Junction | None = None) -> None:
         self.config = SignalsConfig(
             state_dir=str(folder),
             socket=str(folder / "link"),
             heads=HeadsSettings(driver="simulated"),
-            junction=crossroads(),
+            junction=junction or crossroads(),
         )
         self.heads = SimulatedHeads(NAMES)
         self.loaded = self.config
@@ -58,7 +64,7 @@ class Bench:
 
 
 @contextmanager
-def running(folder: Path, **more: str) -> Iterator[Bench]:
+def running(folder: Path, **more: Any) -> Iterator[Bench]:
     folder.mkdir(exist_ok=True)
     bench = Bench(folder, **more)
     try:
@@ -101,8 +107,6 @@ def test_lamps_are_red_before_anything_is_told_of_their_failure(monkeypatch: pyt
         def critical(self, *_: object, **__: object) -> None:
             with_green.append(any(lit & {GREEN, YELLOW} for lit in heads.lit.values()))
 
-    from edge_agent.domain.signals.lights import Lights
-
     drives, now_s = driving.Driving(Lights(crossroads(), 0.0), heads, NAMES), 0.0
     while heads.lit["north"] != {GREEN}:
         now_s += 0.1
@@ -118,8 +122,6 @@ def test_lamps_are_red_before_anything_is_told_of_their_failure(monkeypatch: pyt
 
 
 def test_a_daemon_that_ends_is_red_before_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge_agent.signals import app
-
     lit: list[bool] = []
     with running(tmp_path) as bench:
         bench.until_green()
@@ -128,3 +130,78 @@ def test_a_daemon_that_ends_is_red_before_it_says_so(tmp_path: Path, monkeypatch
         with pytest.raises(AttributeError):
             bench.daemon.run()
     assert lit == [False]
+
+
+# --- a planned stop ---
+
+
+def order(bench: Bench, order: Order) -> OrderResult:
+    """Given over the socket, and answered in the next step."""
+    with Asking(Path(bench.config.socket)) as asking, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(asking.order, order)
+        bench.until(answer.done, 100_000)
+        return answer.result()
+
+
+def test_no_order_brings_greens_back_while_the_lights_end(tmp_path: Path) -> None:
+    """They would turn from green to red when the time for stopping is over."""
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert not bench.step(1, signal.SIGTERM)
+        assert not order(bench, Automatic(by="operator")).accepted
+        before = dict(bench.heads.lit)
+        while not bench.step():
+            before = dict(bench.heads.lit)
+        assert not any(GREEN in lit for lit in before.values())
+
+
+@pytest.mark.parametrize("min_green_s", [7.0, 20.0])
+def test_a_stop_waits_for_the_least_green_and_its_yellow(tmp_path: Path, min_green_s: float) -> None:
+    with running(tmp_path, junction=crossroads(min_green_s=min_green_s)) as bench:
+        bench.until_green()
+        seen = [frozenset(bench.heads.lit["north"])]
+        ended = bench.step(1, signal.SIGTERM)
+        while not ended:
+            if bench.heads.lit["north"] != seen[-1]:
+                seen.append(bench.heads.lit["north"])
+            ended = bench.step()
+        assert seen[:2] == [{GREEN}, {YELLOW}]
+
+
+# --- what must be remembered ---
+
+
+def kept(bench: Bench) -> Kept:
+    """As it is on the disk, in the end."""
+    bench.daemon._memory.close()
+    return Memory(Path(bench.config.state_dir)).load()
+
+
+def test_clearing_a_fault_does_not_end_an_order_to_be_dark(tmp_path: Path) -> None:
+    """Somebody works at the heads: a restart must not bring the lights back."""
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert order(bench, Off(by="technician")).accepted
+        bench.until(lambda: set(bench.heads.lit.values()) == {frozenset()}, 1000)
+        assert bench.daemon._driving is not None
+        bench.daemon._driving.report(FaultCode.LAMP_MISMATCH, "a lamp was taken out", bench.now_s)
+        bench.step(100)
+        assert order(bench, ClearFault(by="technician")).accepted
+        bench.step(100)
+        assert isinstance(kept(bench).order, Off)
+
+
+def test_a_lost_plan_does_not_wipe_out_a_latched_fault(tmp_path: Path) -> None:
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert bench.daemon._driving is not None
+        bench.daemon._driving.report(FaultCode.CONFLICT, "two greens", bench.now_s)
+        bench.step(5)
+    with running(tmp_path, lost="the file is gone") as bench:
+        bench.step(50)
+    with running(tmp_path) as bench:
+        bench.step(5)
+        fault = kept(bench).fault
+        assert fault is not None
+        assert fault.code is FaultCode.CONFLICT
+        assert not any(GREEN in lit for lit in bench.heads.lit.values())
