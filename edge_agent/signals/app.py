@@ -54,6 +54,8 @@ _SPARE_S = 1.0
 """For steps."""
 _SPOOL_NAME = "spool.sqlite"
 _REPORT_S = 3600.0
+_MAX_ORDERS = 8
+"""So many are carried out in a step; a flood of them must not make it late."""
 _STILL = (Interval.FLASH, Interval.OFF, Interval.START_UP)
 """Nobody has green, nor had it until just now."""
 
@@ -247,7 +249,11 @@ class Daemon:
             self._for_link.do(now_s, None, self._open_link)
             return counted
         sensed, asked = self._for_link.do(now_s, ([], []), self._link.poll)
-        for peer, ask in asked:
+        for number, (peer, ask) in enumerate(asked):
+            if number >= _MAX_ORDERS:
+                refused = OrderResult(accepted=False, reason="too many orders at once; give it again")
+                self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=refused))
+                continue
             result = self._order(driving, ask.order, now_s)
             logger.info(
                 "%s by %s: %s",

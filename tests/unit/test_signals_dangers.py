@@ -2,22 +2,25 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from common.codes import Aspect
-from common.commands import Automatic, ClearFault, Off, Order, OrderResult
+from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult
 from common.junction import Junction
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.steps import FaultCode
 from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.link.asking import Asking
+from edge_agent.link.messages import Ask
 from edge_agent.signals import app, driving
 from edge_agent.signals.app import Daemon
 from edge_agent.signals.config import HeadsSettings, SignalsConfig
@@ -166,6 +169,26 @@ def test_a_stop_waits_for_the_least_green_and_its_yellow(tmp_path: Path, min_gre
                 seen.append(bench.heads.lit["north"])
             ended = bench.step()
         assert seen[:2] == [{GREEN}, {YELLOW}]
+
+
+def test_a_flood_of_orders_does_not_hold_up_a_step(tmp_path: Path) -> None:
+    flash = msgspec.json.encode(Ask(id="1", order=Flash(by="me")))
+    with running(tmp_path) as bench, socket.socket(socket.AF_UNIX) as peer:
+        bench.step()
+        peer.connect(bench.config.socket)
+        bench.until(lambda: bench.daemon._link and bench.daemon._link._server.peers)
+        carried_out: list[object] = []
+        assert bench.daemon._driving is not None
+        bench.daemon._driving.order = lambda order, _: carried_out.append(order) or OrderResult(accepted=True)  # type: ignore[method-assign, func-returns-value]
+        peer.sendall((flash + b"\n") * 100)
+        bench.until(lambda: carried_out)
+        assert len(carried_out) <= 8
+        peer.setblocking(False)
+        heard = b""
+        while heard.count(b'"answer"') < 100:
+            with suppress(BlockingIOError):
+                heard += peer.recv(1 << 20)
+            bench.step()
 
 
 # --- what must be remembered ---
