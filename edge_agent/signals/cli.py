@@ -290,12 +290,15 @@ def last_good(*, tells_why_not: bool = True) -> "SignalsConfig | None":
 def _log(config: "SignalsConfig") -> None:
     from common.logs import LogFormat, set_up_logging
     from edge_agent.redact import redact
+    from edge_agent.signals.log_aside import LogAside
 
     for_people = sys.stderr.isatty() or "JOURNAL_STREAM" in os.environ
     form: LogFormat = "json"
     if config.log.format == "text" or (config.log.format == "auto" and for_people):
         form = "text"
     set_up_logging(form, getattr(logging, config.log.level.upper()), clean=redact)
+    root = logging.getLogger()
+    root.handlers = [LogAside(handler) for handler in root.handlers]
 
 
 if __name__ == "__main__":

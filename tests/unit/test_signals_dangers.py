@@ -1,8 +1,10 @@
 """Sequences that once led to danger, or hid one: the lights' daemon and what it stands on, in simulated time."""
 
+import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,9 +26,11 @@ from edge_agent.link.messages import Ask
 from edge_agent.signals import app, driving
 from edge_agent.signals.app import Daemon
 from edge_agent.signals.config import HeadsSettings, SignalsConfig
+from edge_agent.signals.log_aside import MAX_LINES, LogAside
 from edge_agent.signals.loop import Tick
 from edge_agent.signals.memory import STATE_NAME, Kept, Memory, write_safely
 from tests.junctions import crossroads
+from tests.waiting import until
 
 RED, GREEN, YELLOW = Aspect.RED, Aspect.GREEN, Aspect.YELLOW
 NAMES = ("north", "east", "south", "west")
@@ -122,6 +126,27 @@ def test_lamps_are_red_before_anything_is_told_of_their_failure(monkeypatch: pyt
     monkeypatch.setattr(heads, "show", fails)
     drives.step(now_s + 0.1, None, None)
     assert with_green == [False]
+
+
+def test_who_logs_never_waits_for_who_writes() -> None:
+    """The thread that logs is that of the lights; a journal that hangs would keep their greens lit."""
+    goes_on = threading.Event()
+    written: list[str] = []
+
+    class Stuck(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            goes_on.wait()
+            written.append(record.getMessage())
+
+    aside, names = LogAside(Stuck()), ["north"]
+    for _ in range(2 * MAX_LINES):
+        aside.handle(logging.LogRecord("", logging.INFO, "", 0, "%s", (names,), None))
+    names.clear()
+    goes_on.set()
+    until(lambda: len(written) > MAX_LINES, aside.flush)
+    assert written[0] == "['north']"
+    assert any("lines were lost" in line for line in written)
 
 
 def test_a_daemon_that_ends_is_red_before_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
