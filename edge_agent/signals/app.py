@@ -137,6 +137,8 @@ class Daemon:
         self._report_s: float | None = None
         self._stop_from_s: float | None = None
         self._loaded: SimpleQueue[SignalsConfig | ConfigError] = SimpleQueue()
+        self._is_to_load = False
+        self._loads: Thread | None = None
         self._pending: SignalsConfig | None = None
         # What the lights do not depend on; opened after the first step.
         self._for_link, self._for_senses, self._for_records = (
@@ -300,8 +302,12 @@ class Daemon:
     # --- signals: stop, and read the configuration again ---
 
     def _take_signals(self, tick: Tick, driving: Driving) -> None:
-        if signal.SIGHUP in tick.signals:
-            Thread(target=self._load_aside, name="reload", daemon=True).start()
+        self._is_to_load |= signal.SIGHUP in tick.signals
+        if self._is_to_load and (self._loads is None or not self._loads.is_alive()):
+            # One at a time: many would hold up the lights, and an older file could come last.
+            self._is_to_load = False
+            self._loads = Thread(target=self._load_aside, name="reload", daemon=True)
+            self._loads.start()
         if self._stop_from_s is None and tick.signals & {signal.SIGTERM, signal.SIGINT}:
             logger.info("stopping: greens end, then all is red", extra={"action": "stopping"})
             self._stop_from_s = tick.now_s
@@ -327,6 +333,10 @@ class Daemon:
         with contextlib.suppress(Empty):
             self._judge(self._loaded.get_nowait())
         if self._pending is not None and driving.is_red:
+            if (fault := driving.lights.interlock.fault) is not None:
+                # Found since the last step, so not kept yet.
+                self._kept = Kept(KeptFault(fault.code, fault.detail), self._kept.order)
+                self._memory.keep(self._kept)
             self._config, self._pending = self._pending, None
             self._junction = self._config.described
             self._zone = ZoneInfo(self._junction.timezone)
@@ -437,7 +447,14 @@ class _Watchdog:
 
 
 def _needs_restart(new: SignalsConfig, old: SignalsConfig) -> bool:
-    """Whether anything but plans and times of the same junction differs."""
+    """Whether anything but plans and times of the same junction differs. Lanes' Pis have read their own, and leases
+    are held by times and conflicts: there only plans may."""
+    if new.heads.driver == "lanes" and (
+        new.described.movements != old.described.movements
+        or new.described.conflicts != old.described.conflicts
+        or new.described.startup != old.described.startup
+    ):
+        return True
     if msgspec.structs.replace(new, junction=old.junction) != old:
         return True
     return _names(new.described) != _names(old.described)

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from common.codes import Aspect
 from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult
@@ -253,3 +255,65 @@ def test_a_lost_plan_does_not_wipe_out_a_latched_fault(tmp_path: Path) -> None:
         assert fault is not None
         assert fault.code is FaultCode.CONFLICT
         assert not any(GREEN in lit for lit in bench.heads.lit.values())
+
+
+# --- a new configuration ---
+
+
+def with_greens(green_s: float) -> Junction:
+    (plan,) = (junction := crossroads()).plans
+    stages = tuple(structs.replace(stage, green_s=green_s) for stage in plan.stages)
+    return structs.replace(junction, plans=(structs.replace(plan, stages=stages),))
+
+
+def test_many_reloads_are_read_one_after_the_other_and_the_last_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many threads would make steps late, and the file that was read first could come last."""
+    reads, most = [0], [0]
+
+    with running(tmp_path) as bench:
+
+        def load() -> SignalsConfig:
+            reads[0] += 1
+            most[0] = max(most[0], reads[0])
+            time.sleep(0.002)
+            reads[0] -= 1
+            return bench.loaded
+
+        monkeypatch.setattr(bench.daemon, "_load", load)
+        for green_s in range(10, 30):
+            bench.loaded = structs.replace(bench.config, junction=with_greens(green_s))
+            bench.step(1, signal.SIGHUP)
+        bench.until(lambda: bench.daemon._config == bench.loaded, 100_000)
+    assert most == [1]
+
+
+def test_a_fault_found_just_before_new_plans_begin_is_theirs_too(tmp_path: Path) -> None:
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert bench.daemon._driving is not None
+        bench.until(lambda: set(bench.heads.lit.values()) == {frozenset({RED})})
+        bench.daemon._pending = structs.replace(bench.config, junction=with_greens(30.0))
+        bench.daemon._driving.report(FaultCode.DRIVER_FAILED, "a relay", bench.now_s)
+        bench.step()
+        assert bench.daemon._pending is None
+        assert bench.daemon._driving.lights.interlock.fault is not None
+        assert kept(bench).fault is not None
+
+
+@pytest.mark.parametrize("driver", ["lanes", "gpio"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"conflicts": (("north", "east"),)},
+        {"movements": tuple(structs.replace(one, yellow_s=6.0) for one in crossroads().movements)},
+    ],
+)
+def test_what_leases_are_held_by_needs_a_new_start(driver: Any, changed: dict[str, Any]) -> None:
+    """The coordinator would hold the old conflicts for the old times, and lanes' Pis show the old yellow."""
+    old = SignalsConfig(state_dir="s", heads=HeadsSettings(driver=driver), junction=crossroads())
+    new = structs.replace(old, junction=structs.replace(crossroads(), **changed))
+    assert app._needs_restart(new, old) == (driver == "lanes")
+    plans = structs.replace(old, junction=with_greens(30.0))
+    assert not app._needs_restart(plans, old)
