@@ -139,6 +139,7 @@ class Daemon:
         self._loaded: SimpleQueue[SignalsConfig | ConfigError] = SimpleQueue()
         self._is_to_load = False
         self._loads: Thread | None = None
+        self._remembers: Thread | None = None
         self._pending: SignalsConfig | None = None
         # What the lights do not depend on; opened after the first step.
         self._for_link, self._for_senses, self._for_records = (
@@ -408,13 +409,19 @@ class Daemon:
         """Keep the configuration for a start without one; in a thread, since the disk may be slow."""
         path, data = Path(self._config.state_dir) / LAST_GOOD_NAME, msgspec.json.encode(self._config)
 
+        before = self._remembers
+
         def write() -> None:
+            if before is not None:
+                # Two at once would write into one another.
+                before.join()
             try:
                 write_safely(path, data)
             except OSError as error:
                 logger.warning("%s cannot be written: %s", path, error, extra={"action": "last_good_unwritable"})
 
-        Thread(target=write, name="last-good", daemon=True).start()
+        self._remembers = Thread(target=write, name="last-good", daemon=True)
+        self._remembers.start()
 
     def _close(self) -> None:
         logger.info("stopped; %s", self._lateness, extra={"action": "stopped", **self._lateness.figures()})

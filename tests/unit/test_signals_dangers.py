@@ -30,7 +30,7 @@ from edge_agent.signals.app import Daemon
 from edge_agent.signals.config import HeadsSettings, SignalsConfig
 from edge_agent.signals.log_aside import MAX_LINES, LogAside
 from edge_agent.signals.loop import Tick
-from edge_agent.signals.memory import STATE_NAME, Kept, Memory, write_safely
+from edge_agent.signals.memory import LAST_GOOD_NAME, STATE_NAME, Kept, Memory, write_safely
 from tests.junctions import crossroads
 from tests.waiting import until
 
@@ -317,3 +317,26 @@ def test_what_leases_are_held_by_needs_a_new_start(driver: Any, changed: dict[st
     assert app._needs_restart(new, old) == (driver == "lanes")
     plans = structs.replace(old, junction=with_greens(30.0))
     assert not app._needs_restart(plans, old)
+
+
+def test_the_newest_configuration_is_the_one_that_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first write hangs at a slow disk; what follows waits for it."""
+    goes_on = threading.Event()
+
+    def slowly(path: Path, data: bytes) -> None:
+        if path.name == LAST_GOOD_NAME and not path.exists():
+            goes_on.wait()
+        write_safely(path, data)
+
+    monkeypatch.setattr(app, "write_safely", slowly)
+    with running(tmp_path) as bench:
+        bench.until_green()
+        newest = structs.replace(bench.config, junction=with_greens(30.0))
+        bench.daemon._config = newest
+        bench.daemon._remember_good()
+        goes_on.set()
+        assert bench.daemon._remembers is not None
+        bench.daemon._remembers.join()
+        assert msgspec.json.decode((tmp_path / LAST_GOOD_NAME).read_bytes(), type=SignalsConfig) == newest
