@@ -353,11 +353,18 @@ class Interlock:
         return min(ends)
 
     def _fail(self, code: FaultCode, detail: str, now_s: float) -> None:
-        """Flash red. The first fault stays; later ones only show that something persists."""
+        """Flash red. The first fault stays; later ones only show that something persists. But a lost link, which is
+        cleared by itself, gives way to what somebody has to look at."""
         self._cause_s = now_s
-        if self._fault is not None and now_s >= self._fault.since_s:
+        # A late step while all flash is no more than a late step.
+        is_hidden = (
+            self._fault is not None
+            and self._fault.code is FaultCode.LINK_LOST
+            and code not in (FaultCode.LINK_LOST, FaultCode.LATE_STEP)
+        )
+        if self._fault is not None and now_s >= self._fault.since_s and not is_hidden:
             return
-        first = self._fault or Fault(code, detail, now_s)
+        first = Fault(code, detail, now_s) if self._fault is None or is_hidden else self._fault
         self._fault = Fault(first.code, first.detail, now_s)
         self._shown = self._flash
         if self._aspects[0] is not Aspect.FLASHING_RED or len(set(self._aspects)) > 1:
