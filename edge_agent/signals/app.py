@@ -319,7 +319,8 @@ class Daemon:
             return False
         again = tick.now_s > self._stop_from_s and bool(tick.signals & {signal.SIGTERM, signal.SIGINT})
         longest_s = max(STOP_S, *(one.min_green_s + one.yellow_s + _SPARE_S for one in self._junction.movements))
-        return again or driven.decision.interval in _STILL or tick.now_s - self._stop_from_s >= longest_s
+        is_still = driven.decision.interval in _STILL or (self._driving is not None and self._driving.is_red)
+        return again or is_still or tick.now_s - self._stop_from_s >= longest_s
 
     def _load_aside(self) -> None:
         """In a thread: reading and checking takes longer than a step may be late on a small Pi."""

@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,7 +31,7 @@ from edge_agent.signals.config import HeadsSettings, SignalsConfig
 from edge_agent.signals.log_aside import MAX_LINES, LogAside
 from edge_agent.signals.loop import Tick
 from edge_agent.signals.memory import LAST_GOOD_NAME, STATE_NAME, Kept, Memory, write_safely
-from tests.junctions import crossroads
+from tests.junctions import crossroads, with_people
 from tests.waiting import until
 
 RED, GREEN, YELLOW = Aspect.RED, Aspect.GREEN, Aspect.YELLOW
@@ -255,6 +255,24 @@ def test_a_lost_plan_does_not_wipe_out_a_latched_fault(tmp_path: Path) -> None:
         assert fault is not None
         assert fault.code is FaultCode.CONFLICT
         assert not any(GREEN in lit for lit in bench.heads.lit.values())
+
+
+def test_flash_by_order_waits_until_people_have_crossed() -> None:
+    """At a flashing red drivers may go on after a stop."""
+    lights, now_s = Lights(with_people(), 0.0), 0.0
+    shown: Mapping[str, Aspect] = {}
+    while shown.get("walk-over-east") is not GREEN:
+        now_s += 0.1
+        shown = lights.step(now_s, None).aspects
+    assert lights.order(Flash(by="operator"), now_s).accepted
+    red_from_s = None
+    while shown["walk-over-east"] is not Aspect.FLASHING_RED:
+        now_s += 0.1
+        shown = lights.step(now_s, None).aspects
+        if shown["walk-over-east"] is RED and red_from_s is None:
+            red_from_s = now_s
+    assert red_from_s is not None
+    assert 8.0 - 1e-6 <= now_s - red_from_s < 8.2
 
 
 # --- a new configuration ---
