@@ -38,6 +38,7 @@ COORDINATOR = "coordinator"
 STATUS_EVERY_S = 30.0
 TERM_NAME, OBEYS_NAME = "lease-term", "lease-obeys.json"
 STOP_S = 15.0
+_HANG_UP_S = 2.0
 _TERMS_FROM_S = 1_767_225_600
 """2026-01-01 UTC. A term is the seconds since, or one more than the last one where that is higher: newer than all
 before though the disk be a new one, as long as the clock is right; where it is not, the disk knows."""
@@ -265,6 +266,7 @@ class LaneDaemon:
         self._for_link, self._is_linked = Aside("the link to the agent"), False
         self._pi: LanePi | None = None
         self._stop_from_s: float | None = None
+        self._hangs_up: Thread | None = None
         self._watchdog_s, self._fed_s = watchdog_interval_s(), float("-inf")
 
     def tick(self, tick: Tick) -> bool:
@@ -278,7 +280,10 @@ class LaneDaemon:
                 return True
             self._stop_from_s = now_s
             # Without a voice no lease is renewed: green ends as it does when the coordinator is gone.
-            self._speaker.bus.close()
+            # Aside: to hang up may take a second or more, and the green has to end in time.
+            self._hangs_up = Thread(target=self._speaker.bus.close, name="hang-up", daemon=True)
+            self._hangs_up.start()
+            self._speaker.bus = NoBus()
         with contextlib.suppress(Empty):
             self._pi.saved(self._saved.get_nowait())
         self._hear(self._pi, now_s)
@@ -292,6 +297,8 @@ class LaneDaemon:
 
     def close(self) -> None:
         """Hang up."""
+        if self._hangs_up is not None:
+            self._hangs_up.join(_HANG_UP_S)
         self._speaker.bus.close()
         self._server.close()
 

@@ -18,7 +18,8 @@ from msgspec import structs
 
 from common.codes import Aspect
 from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult
-from common.junction import Junction
+from common.junction import Junction, MovementKind
+from common.junction_checks import faults
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.steps import FaultCode
 from edge_agent.drivers.base import HeadsError
@@ -27,10 +28,11 @@ from edge_agent.link.asking import Asking
 from edge_agent.link.messages import Ask
 from edge_agent.signals import app, driving
 from edge_agent.signals.app import Daemon
-from edge_agent.signals.config import HeadsSettings, SignalsConfig
+from edge_agent.signals.config import HeadsSettings, LaneSettings, MqttSettings, SignalsConfig
 from edge_agent.signals.log_aside import MAX_LINES, LogAside
 from edge_agent.signals.loop import Tick
 from edge_agent.signals.memory import LAST_GOOD_NAME, STATE_NAME, Kept, Memory, write_safely
+from edge_agent.signals.several_pis import LaneDaemon
 from tests.junctions import crossroads, with_people
 from tests.waiting import until
 
@@ -218,6 +220,33 @@ def test_a_flood_of_orders_does_not_hold_up_a_step(tmp_path: Path) -> None:
             bench.step()
 
 
+def test_a_lane_that_stops_does_not_wait_for_its_broker(tmp_path: Path) -> None:
+    """Its green has to end with the lease, and hanging up joins a thread that may be connecting."""
+    config = SignalsConfig(
+        state_dir=str(tmp_path),
+        socket=str(tmp_path / "link"),
+        heads=HeadsSettings(driver="simulated"),
+        junction=crossroads(),
+        lane=LaneSettings(movement="north"),
+        mqtt=MqttSettings(host="127.0.0.1", port=9, tls=False),
+    )
+    daemon = LaneDaemon(config, SimulatedHeads(["north"]))
+    hangs_up, close = [threading.current_thread()], daemon._speaker.bus.close
+
+    def slowly() -> None:
+        hangs_up.append(threading.current_thread())
+        close()
+
+    daemon._speaker.bus.close = slowly  # type: ignore[method-assign]
+    try:
+        assert not daemon.tick(Tick(100.0, 0.0, frozenset()))
+        daemon.tick(Tick(100.1, 0.0, frozenset({signal.SIGTERM})))
+    finally:
+        daemon.close()
+    assert hangs_up.count(threading.main_thread()) == 1
+    assert len(hangs_up) == 2
+
+
 # --- what must be remembered ---
 
 
@@ -273,6 +302,19 @@ def test_flash_by_order_waits_until_people_have_crossed() -> None:
             red_from_s = now_s
     assert red_from_s is not None
     assert 8.0 - 1e-6 <= now_s - red_from_s < 8.2
+
+
+@pytest.mark.parametrize(("clearance_s", "is_wrong"), [(0.0, True), (2.0, True), (3.0, False)])
+def test_people_have_time_to_leave_the_road(clearance_s: float, is_wrong: bool) -> None:
+    """They have no yellow: with 0 s, what conflicts got green in the step in which theirs ended; 2 s is the
+    default."""
+    junction = with_people()
+    movements = tuple(
+        structs.replace(one, red_clearance_s=clearance_s) if one.kind is MovementKind.PEDESTRIAN else one
+        for one in junction.movements
+    )
+    found = faults(structs.replace(junction, movements=movements))
+    assert [fault.path for fault in found] == ["movements[4].red_clearance_s", "movements[5].red_clearance_s"] * is_wrong
 
 
 # --- a new configuration ---
