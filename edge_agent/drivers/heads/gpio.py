@@ -97,14 +97,14 @@ class GpioHeads:
         self._feed_dead_man()
 
     def read_back(self) -> Mapping[str, frozenset[Aspect]] | None:
-        """What is lit on the heads that tell it, by their read-back pins; None where none does."""
+        """What is lit, by the read-back pins; of heads that have none, what their pins were set to. None where no
+        head has any."""
         if not self._wiring.reads_back:
             return None
         try:
             return {
                 name: frozenset(colour for colour, lamp in head.items() if self._reads_lit(lamp))
                 for name, head in self._wiring.lamps.items()
-                if any(lamp.read_back is not None for lamp in head.values())
             }
         except Exception as error:
             raise HeadsError(f"the lamps cannot be read back: {_told(error)}") from error
@@ -183,7 +183,9 @@ class GpioHeads:
                 raise HeadsError(f"the dead-man's GPIO did not take it: {_told(error)}") from error
 
     def _reads_lit(self, lamp: Lamp) -> bool:
-        return lamp.read_back is not None and bool(self._gpio.input(lamp.read_back)) == lamp.read_back_active_high
+        if lamp.read_back is None:
+            return self._written.get(lamp.pin) == _level(lamp, True)
+        return bool(self._gpio.input(lamp.read_back)) == lamp.read_back_active_high
 
     def _try(self, pin: int | None, level: int) -> None:
         if pin is None:
