@@ -17,8 +17,8 @@ import pytest
 from msgspec import structs
 
 from common.codes import Aspect
-from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult
-from common.junction import Junction, MovementKind
+from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult, Preempt
+from common.junction import Junction, MovementKind, Preemption
 from common.junction_checks import faults
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.steps import FaultCode
@@ -315,6 +315,23 @@ def test_people_have_time_to_leave_the_road(clearance_s: float, is_wrong: bool) 
     )
     found = faults(structs.replace(junction, movements=movements))
     assert [fault.path for fault in found] == ["movements[4].red_clearance_s", "movements[5].red_clearance_s"] * is_wrong
+
+
+def test_an_input_that_flickers_does_not_own_the_junction() -> None:
+    """Off for a step whenever it had its dwell: nobody else is ever served. It took ten hours until that was seen."""
+    fire = Preemption(name="fire", stage="ew", number=1)
+    lights, now_s = Lights(structs.replace(crossroads(), preemptions=(fire,)), 0.0), 0.0
+    red_from_s, longest_s = 0.0, 0.0
+    for number in range(20_000):
+        now_s += 0.1
+        lights.order(Preempt(by="siren", preemption="fire", on=bool(number % 120)), now_s)
+        step = lights.step(now_s, None)
+        if step.fault is not None:
+            assert step.fault.code is FaultCode.STARVED
+            break
+        red_from_s = red_from_s if step.aspects["north"] is RED else now_s
+        longest_s = max(longest_s, now_s - red_from_s)
+    assert longest_s < 2 * 120.0 + 60.0 + 120.0 + 60.0 + 20.0
 
 
 # --- a new configuration ---

@@ -116,6 +116,7 @@ class Interlock:
         self._aspects: tuple[Aspect, ...] = (Aspect.DARK,) * len(index)
         self._since_s = [now_s] * len(index)
         self._unserved_s = [now_s] * len(index)
+        self._credit_s = [0.0] * len(index)
         self._look_s = -math.inf
 
     @property
@@ -318,7 +319,12 @@ class Interlock:
             self._preempting_from_s = now_s
         elif not preempting and from_s is not None:
             self._preempting_from_s = None
-            self._unserved_s = [since_s + max(0.0, now_s - max(from_s, since_s)) for since_s in self._unserved_s]
+            for i, since_s in enumerate(self._unserved_s):
+                # Again and again is as bad as for ever: an input that flickers must not own the junction.
+                left_s = self._preempted_s - self._credit_s[i]
+                credit_s = min(left_s, max(0.0, now_s - max(from_s, since_s)))
+                self._unserved_s[i] += credit_s
+                self._credit_s[i] += credit_s
 
     def _take(self, aspects: tuple[Aspect, ...], now_s: float) -> None:
         """These are safe: show them, and note since when."""
@@ -326,7 +332,7 @@ class Interlock:
             if shown is not aspect:
                 self._since_s[i] = now_s
             if aspect is not Aspect.RED or shown is not Aspect.RED:
-                self._unserved_s[i] = now_s
+                self._unserved_s[i], self._credit_s[i] = now_s, 0.0
         if aspects != self._aspects:
             self._aspects = aspects
             self._shown = MappingProxyType(dict(zip(self._names, aspects, strict=True)))
