@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from common.codes import Aspect
 from edge_agent.drivers.base import HeadsError
-from edge_agent.drivers.heads.flashing import lit_colours
+from edge_agent.drivers.heads.flashing import Flasher
 from edge_agent.drivers.heads.wiring import Lamp, Wiring
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class GpioHeads:
         self._wiring = wiring
         self._written: dict[int, int] = {}
         self._pulse = 0
+        self._flasher = Flasher()
         try:
             self._set_up()
         except Exception as error:
@@ -83,7 +84,7 @@ class GpioHeads:
         if aspects.keys() != self._wiring.lamps.keys():
             odd = ", ".join(sorted(aspects.keys() ^ self._wiring.lamps.keys()))
             raise HeadsError(f"what is to be shown and what is wired differ in {odd}")
-        lit = {name: lit_colours(aspect, now_s) for name, aspect in aspects.items()}
+        lit = self._flasher.lit(aspects, now_s)
         wrong: list[str] = []
         for colour in _BEFORE:
             wrong += self._switch(colour, lit, on=True)
