@@ -290,7 +290,8 @@ class LaneDaemon:
         self._pi.step(now_s)
         if self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s / 2:
             self._fed_s = now_s
-            notify("WATCHDOG=1")
+            with contextlib.suppress(OSError):
+                notify("WATCHDOG=1")
         if self._stop_from_s is None:
             return False
         return self._pi.aspect not in (Aspect.GREEN, Aspect.YELLOW) or now_s - self._stop_from_s >= STOP_S

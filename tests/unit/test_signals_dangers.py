@@ -20,6 +20,7 @@ from common.codes import Aspect
 from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult, Preempt
 from common.junction import Junction, MovementKind, Preemption
 from common.junction_checks import faults
+from common.notify import notify
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.steps import FaultCode
 from edge_agent.drivers.base import HeadsError
@@ -151,6 +152,22 @@ def test_who_logs_never_waits_for_who_writes() -> None:
     until(lambda: len(written) > MAX_LINES, aside.flush)
     assert written[0] == "['north']"
     assert any("lines were lost" in line for line in written)
+
+
+def test_a_systemd_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        told: list[bool] = []
+
+        def tell() -> None:
+            told.extend(notify("WATCHDOG=1", {"NOTIFY_SOCKET": str(tmp_path / "notify")}) for _ in range(2000))
+
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        thread.join(30.0)
+        assert not thread.is_alive()
+    assert told[0]
+    assert not told[-1]
 
 
 def test_a_daemon_that_ends_is_red_before_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
