@@ -168,8 +168,8 @@ def _yellow_and_red(movement: Movement, path: str) -> Iterator[Fault]:
             yield Fault(
                 f"{path}.red_clearance_s",
                 movement.red_clearance_s,
-                f"who has just begun to cross has no yellow, and needs {PEOPLE_CLEARANCE_S:g} s at least; give the "
-                "time for the whole way across",
+                f"who has just begun to cross has no yellow, and needs {PEOPLE_CLEARANCE_S:g} s at least; give "
+                "the time for the whole way across",
             )
         return
     if not least_s <= movement.yellow_s <= most_s:

@@ -4,9 +4,10 @@ The heads come first, red before anything else is tried; what the lights do not 
 step, and may fail. Whatever ends the process, the heads are left red: by `close` here, and after kill -9 by the
 unit's `ExecStopPost`.
 
-SIGTERM ends the greens as always, yellow and clearance included, then leaves steady red: a planned stop is no
-emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most, or as long as the longest minimum
-green and its yellow; a second signal, or systemd's own patience, ends it at once. No order is taken meanwhile. SIGHUP reads the configuration again.
+SIGTERM ends the greens as always, yellow included, then leaves steady red: a planned stop is no emergency, and
+nobody's green may turn into red at once. It takes `STOP_S` at most, or as long as the longest minimum green and
+its yellow; a second signal, or systemd's own patience, ends it at once. No order is taken meanwhile. SIGHUP reads
+the configuration again.
 """
 
 import contextlib
@@ -455,8 +456,8 @@ class _Watchdog:
 
 
 def _needs_restart(new: SignalsConfig, old: SignalsConfig) -> bool:
-    """Whether anything but plans and times of the same junction differs. Lanes' Pis have read their own, and leases
-    are held by times and conflicts: there only plans may."""
+    """Whether anything but plans and times of the same junction differs. Lanes' Pis have read their own, and
+    leases are held by times and conflicts: there only plans may."""
     if new.heads.driver == "lanes" and (
         new.described.movements != old.described.movements
         or new.described.conflicts != old.described.conflicts

@@ -192,7 +192,7 @@ def safe_state(options: argparse.Namespace) -> int:
     from edge_agent.config.faults import ConfigError
     from edge_agent.signals.loading import load_signals_config
 
-    kept: "SignalsConfig | None"
+    kept: SignalsConfig | None
     try:
         config = load_signals_config(options.config)
         kept = last_good(tells_why_not=False)
@@ -243,7 +243,9 @@ def _with_heads(config: "SignalsConfig", act: Callable[[], int], *, needs_lock: 
         except OSError as error:
             if needs_lock:
                 raise
-            print(f"{config.state_dir}: {error.strerror}; the heads are made safe without the lock", file=sys.stderr)
+            print(
+                f"{config.state_dir}: {error.strerror}; the heads are made safe without the lock", file=sys.stderr
+            )
         return act()
     except DaemonRuns as error:
         print(error, file=sys.stderr)

@@ -1,7 +1,7 @@
-"""A log that never holds up who logs: a thread writes the lines, and what it cannot keep up with is dropped and told.
+"""A log that never holds up who logs: a thread writes the lines; what it cannot keep up with is dropped, and told.
 
-Standard error is a pipe or the journal's socket, and blocks when nobody reads: a journal that waits for a slow disk
-would keep a green lit, with nobody to end it.
+Standard error is a pipe or the journal's socket, and blocks when nobody reads: a journal that waits for a slow
+disk would keep a green lit, with nobody to end it.
 """
 
 import logging

@@ -240,6 +240,6 @@ def test_a_head_that_cannot_tell_does_not_make_the_junction_flash(
     chip.wire(13, 21)
     heads = GpioHeads(Wiring(lamps), load(library, tmp_path / "chip"))
     heads.show(EAST, 0.0)
-    assert heads.read_back() == {"north": {RED}, "east": {GREEN}}
+    assert heads.read_back() == {"north": frozenset({RED}), "east": frozenset({GREEN})}
     chip.force(20, 0)
-    assert heads.read_back() == {"north": frozenset(), "east": {GREEN}}
+    assert heads.read_back() == {"north": frozenset(), "east": frozenset({GREEN})}

@@ -150,7 +150,7 @@ def test_who_talks_only_nonsense_or_without_end_is_cut_off(server: LinkServer, t
     assert server.tally.n_dropped_peers == 2
 
 
-@pytest.mark.parametrize("line", [b"", b"nonsense", encoded(Presence(sensor="c", zone="z", at_ns=1, n=0, n_standing=0))])
+@pytest.mark.parametrize("line", [b"", b"nonsense", encoded(SEEN)])
 def test_who_floods_is_cut_off_within_one_look(
     server: LinkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
 ) -> None:

@@ -224,8 +224,13 @@ def test_a_flood_of_orders_does_not_hold_up_a_step(tmp_path: Path) -> None:
         peer.connect(bench.config.socket)
         bench.until(lambda: bench.daemon._link and bench.daemon._link._server.peers)
         carried_out: list[object] = []
+
+        def carry_out(order: Order, now_s: float) -> OrderResult:
+            carried_out.append(order)
+            return OrderResult(accepted=True)
+
         assert bench.daemon._driving is not None
-        bench.daemon._driving.order = lambda order, _: carried_out.append(order) or OrderResult(accepted=True)  # type: ignore[method-assign, func-returns-value]
+        bench.daemon._driving.order = carry_out  # type: ignore[method-assign]
         peer.sendall((flash + b"\n") * 100)
         bench.until(lambda: carried_out)
         assert len(carried_out) <= 8
@@ -331,11 +336,12 @@ def test_people_have_time_to_leave_the_road(clearance_s: float, is_wrong: bool) 
         for one in junction.movements
     )
     found = faults(structs.replace(junction, movements=movements))
-    assert [fault.path for fault in found] == ["movements[4].red_clearance_s", "movements[5].red_clearance_s"] * is_wrong
+    people = ["movements[4].red_clearance_s", "movements[5].red_clearance_s"]
+    assert [fault.path for fault in found] == people * is_wrong
 
 
 def test_an_input_that_flickers_does_not_own_the_junction() -> None:
-    """Off for a step whenever it had its dwell: nobody else is ever served. It took ten hours until that was seen."""
+    """Off for a step after each dwell: nobody else is ever served. It took ten hours until it was seen."""
     fire = Preemption(name="fire", stage="ew", number=1)
     lights, now_s = Lights(structs.replace(crossroads(), preemptions=(fire,)), 0.0), 0.0
     red_from_s, longest_s = 0.0, 0.0
@@ -388,10 +394,11 @@ def test_a_fault_found_just_before_new_plans_begin_is_theirs_too(tmp_path: Path)
         bench.until_green()
         assert bench.daemon._driving is not None
         bench.until(lambda: set(bench.heads.lit.values()) == {frozenset({RED})})
-        bench.daemon._pending = structs.replace(bench.config, junction=with_greens(30.0))
+        new = structs.replace(bench.config, junction=with_greens(30.0))
+        bench.daemon._loaded.put(new)
         bench.daemon._driving.report(FaultCode.DRIVER_FAILED, "a relay", bench.now_s)
         bench.step()
-        assert bench.daemon._pending is None
+        assert bench.daemon._config == new
         assert bench.daemon._driving.lights.interlock.fault is not None
         assert kept(bench).fault is not None
 

@@ -359,8 +359,8 @@ class Interlock:
         return min(ends)
 
     def _fail(self, code: FaultCode, detail: str, now_s: float) -> None:
-        """Flash red. The first fault stays; later ones only show that something persists. But a lost link, which is
-        cleared by itself, gives way to what somebody has to look at."""
+        """Flash red. The first fault stays; later ones only show that something persists. But a lost link, which
+        is cleared by itself, gives way to what somebody has to look at."""
         self._cause_s = now_s
         # A late step while all flash is no more than a late step.
         is_hidden = (

@@ -19,7 +19,7 @@ _FLASHING = {Aspect.FLASHING_RED: _STEADY[Aspect.RED], Aspect.FLASHING_YELLOW: _
 
 
 class Flasher:
-    """Which lamps are lit. Flashing begins with light: a green must not be followed by half a second of nothing."""
+    """Which lamps are lit. Flashing begins with light: green must not be followed by half a second of nothing."""
 
     def __init__(self) -> None:
         self._from_s: float | None = None
