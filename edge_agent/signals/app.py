@@ -133,6 +133,7 @@ class Daemon:
         self._kept = self._memory.load()
         self._green: set[str] = set()
         self._driving: Driving | None = None
+        self._is_fresh = False
         self._lateness = Lateness()
         self._watchdog = _Watchdog()
         self._report_s: float | None = None
@@ -176,7 +177,14 @@ class Daemon:
             self._show(self._driving, now_s, [])
             self._open_aside(now_s)
             settle()
+            self._is_fresh = True
             return False
+        if self._is_fresh:
+            # To open files may take long while a machine starts. Nobody had green yet: that is no late step, but a
+            # beginning that comes later.
+            self._is_fresh = False
+            self._keep_fault(self._driving)
+            self._driving = self._begin(now_s)
         sensed = self._hear(self._driving, now_s)
         self._take_signals(tick, self._driving)
         self._take_loaded(self._driving, now_s)
@@ -239,6 +247,13 @@ class Daemon:
         fault = KeptFault(driven.fault.code, driven.fault.detail) if driven.fault else None
         if fault != self._kept.fault:
             self._kept = Kept(fault, self._kept.order)
+            self._memory.keep(self._kept)
+
+    def _keep_fault(self, driving: Driving) -> None:
+        """Lights are about to be replaced: what was found since the last step is not kept yet."""
+        fault = driving.lights.interlock.fault
+        if fault is not None and not self._lost:
+            self._kept = Kept(KeptFault(fault.code, fault.detail), self._kept.order)
             self._memory.keep(self._kept)
 
     def _hear(self, driving: Driving, now_s: float) -> list[Sensed]:
@@ -336,10 +351,7 @@ class Daemon:
         with contextlib.suppress(Empty):
             self._judge(self._loaded.get_nowait())
         if self._pending is not None and driving.is_red:
-            if (fault := driving.lights.interlock.fault) is not None:
-                # Found since the last step, so not kept yet.
-                self._kept = Kept(KeptFault(fault.code, fault.detail), self._kept.order)
-                self._memory.keep(self._kept)
+            self._keep_fault(driving)
             self._config, self._pending = self._pending, None
             self._junction = self._config.described
             self._zone = ZoneInfo(self._junction.timezone)

@@ -107,6 +107,19 @@ def test_whatever_bytes_are_found_the_lights_begin_and_flash(tmp_path: Path, dat
         assert not any(lit & {GREEN, YELLOW} for lit in bench.heads.lit.values())
 
 
+def test_a_disk_that_is_slow_while_the_machine_starts_is_no_late_step(tmp_path: Path) -> None:
+    """A latched flash after every power cut, until somebody comes."""
+    with running(tmp_path) as bench:
+        bench.step()
+        bench.now_s += 5.0
+        bench.until_green()
+        assert bench.daemon._driving is not None
+        assert bench.daemon._driving.lights.interlock.fault is None
+        bench.now_s += 5.0
+        bench.step()
+        assert bench.daemon._driving.lights.interlock.fault is not None
+
+
 # --- red first, words later ---
 
 
