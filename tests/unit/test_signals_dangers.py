@@ -29,7 +29,15 @@ from edge_agent.link.asking import Asking
 from edge_agent.link.messages import Ask
 from edge_agent.signals import app, driving
 from edge_agent.signals.app import Daemon
-from edge_agent.signals.config import HeadsSettings, LaneSettings, MqttSettings, SignalsConfig
+from edge_agent.signals.config import (
+    HeadSettings,
+    HeadsSettings,
+    LampSettings,
+    LaneSettings,
+    MqttSettings,
+    SignalsConfig,
+)
+from edge_agent.signals.lamp_test import light_each
 from edge_agent.signals.log_aside import MAX_LINES, LogAside
 from edge_agent.signals.loop import Tick
 from edge_agent.signals.memory import LAST_GOOD_NAME, STATE_NAME, Kept, Memory, write_safely
@@ -454,3 +462,17 @@ def test_the_newest_configuration_is_the_one_that_is_remembered(
         assert bench.daemon._remembers is not None
         bench.daemon._remembers.join()
         assert msgspec.json.decode((tmp_path / LAST_GOOD_NAME).read_bytes(), type=SignalsConfig) == newest
+
+
+def test_a_lamp_test_claims_no_more_than_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A head without read-back pins is taken at its word beside those with them, which proves nothing."""
+    lamps = {
+        name: HeadSettings(red=LampSettings(pin=2, read_back=3 if name == "north" else None), green=9, yellow=4)
+        for name in NAMES
+    }
+    config = SignalsConfig(
+        state_dir=str(tmp_path), heads=HeadsSettings(driver="gpio", lamps=lamps), junction=crossroads()
+    )
+    assert light_each(config, lambda _: SimulatedHeads(NAMES), 0.0) == 0
+    read = {line.split()[1] for line in capsys.readouterr().out.splitlines() if "read back so" in line}
+    assert read == {"north"}
