@@ -18,6 +18,8 @@ from edge_agent.domain.signals.steps import FaultCode
 
 logger = logging.getLogger(__name__)
 
+RETRY_S = 5.0
+"""The disk refused: so long until it is tried again."""
 STATE_NAME, LOCK_NAME, LAST_GOOD_NAME = "state.json", "lock", "last-good.json"
 
 
@@ -58,6 +60,11 @@ class HeadsLock:
         """
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        if os.geteuid() == 0:
+            # Who tests lamps with sudo before the first start must not lock the daemon's own user out.
+            folder = self._path.parent.stat()
+            with contextlib.suppress(OSError):
+                os.fchown(handle, folder.st_uid, folder.st_gid)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -85,6 +92,7 @@ class Memory:
         self._changed = Condition()
         self._thread = Thread(target=self._write_on, name="memory", daemon=True)
         self._started = False
+        self._fails = False
 
     def load(self) -> Kept:
         """What was kept last; nothing where nothing ever was."""
@@ -134,12 +142,22 @@ class Memory:
             try:
                 write_safely(self._path, msgspec.json.encode(kept))
             except OSError as error:
-                logger.log(
-                    logging.ERROR,
-                    "%s cannot be written (%s): a restart will not know of the fault or order",
-                    *(self._path, error),
-                    extra={"action": "state_unwritable"},
-                )
+                if not self._fails:
+                    logger.log(
+                        logging.ERROR,
+                        "%s cannot be written (%s): a restart would not know of the fault or order; tried again",
+                        *(self._path, error),
+                        extra={"action": "state_unwritable"},
+                    )
+                self._fails = True
+                with self._changed:
+                    if self._closing:
+                        return
+                    if self._waits is None:
+                        self._waits = kept
+                        self._changed.wait(RETRY_S)
+            else:
+                self._fails = False
 
 
 def write_safely(path: Path, data: bytes) -> None:

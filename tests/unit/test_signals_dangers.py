@@ -27,7 +27,7 @@ from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.link.asking import Asking
 from edge_agent.link.messages import Ask
-from edge_agent.signals import app, driving
+from edge_agent.signals import app, driving, memory
 from edge_agent.signals.app import Daemon
 from edge_agent.signals.config import (
     HeadSettings,
@@ -40,7 +40,16 @@ from edge_agent.signals.config import (
 from edge_agent.signals.lamp_test import light_each
 from edge_agent.signals.log_aside import MAX_LINES, LogAside
 from edge_agent.signals.loop import Tick
-from edge_agent.signals.memory import LAST_GOOD_NAME, STATE_NAME, Kept, Memory, write_safely
+from edge_agent.signals.memory import (
+    LAST_GOOD_NAME,
+    LOCK_NAME,
+    STATE_NAME,
+    HeadsLock,
+    Kept,
+    KeptFault,
+    Memory,
+    write_safely,
+)
 from edge_agent.signals.several_pis import LaneDaemon
 from tests.junctions import crossroads, with_people
 from tests.waiting import until
@@ -113,6 +122,50 @@ def test_whatever_bytes_are_found_the_lights_begin_and_flash(tmp_path: Path, dat
     with running(tmp_path) as bench:
         bench.step(100)
         assert not any(lit & {GREEN, YELLOW} for lit in bench.heads.lit.values())
+
+
+def test_what_the_disk_refused_is_written_when_it_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault that was latched while the disk was full must outlive a power cut an hour later."""
+    refusals = [2]
+
+    def write(path: Path, data: bytes) -> None:
+        if refusals[0]:
+            refusals[0] -= 1
+            raise OSError(28, "No space left on device")
+        write_safely(path, data)
+
+    monkeypatch.setattr(memory, "write_safely", write)
+    monkeypatch.setattr(memory, "RETRY_S", 0.001)
+    (tmp_path / STATE_NAME).write_text("{}")
+    keeps = Memory(tmp_path)
+    keeps.load()
+    keeps.keep(Kept(KeptFault(FaultCode.CONFLICT, "two greens")))
+    until(lambda: Memory(tmp_path).load().fault is not None)
+    keeps.close()
+
+
+def test_a_disk_that_never_takes_it_does_not_keep_the_daemon_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(memory, "write_safely", write)
+    keeps = Memory(tmp_path)
+    keeps.keep(Kept(KeptFault(FaultCode.CONFLICT, "two greens")))
+    keeps.close(60.0)
+    assert not keeps._thread.is_alive()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be in the way of others")
+def test_a_lamp_test_with_sudo_does_not_lock_the_daemon_out(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    lock = HeadsLock(tmp_path)
+    lock.take()
+    lock.release()
+    assert (tmp_path / LOCK_NAME).stat().st_uid == 65534
 
 
 def test_a_disk_that_is_slow_while_the_machine_starts_is_no_late_step(tmp_path: Path) -> None:
