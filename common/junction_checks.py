@@ -29,6 +29,8 @@ __all__ = ["Fault", "faults", "read_junction"]
 
 YELLOW_S = (3.0, 6.0)
 RED_CLEARANCE_S = 6.0
+PEOPLE_CLEARANCE_S = 3.0
+"""No more than a sanity bound: a way across of 3.6 m."""
 LEAST_GREEN_S = 1.0
 ROUNDING_S = 1.0
 """By so much a stage of a round may last longer than described: control goes in steps."""
@@ -148,6 +150,13 @@ def _yellow_and_red(movement: Movement, path: str) -> Iterator[Fault]:
     if movement.kind is MovementKind.PEDESTRIAN:
         if movement.yellow_s != 0.0:
             yield Fault(f"{path}.yellow_s", movement.yellow_s, "people have no yellow; make it 0")
+        if movement.red_clearance_s < PEOPLE_CLEARANCE_S:
+            yield Fault(
+                f"{path}.red_clearance_s",
+                movement.red_clearance_s,
+                f"who has just begun to cross has no yellow, and needs {PEOPLE_CLEARANCE_S:g} s at least; give "
+                "the time for the whole way across",
+            )
         return
     if not least_s <= movement.yellow_s <= most_s:
         yield Fault(f"{path}.yellow_s", movement.yellow_s, f"a vehicle's yellow lasts {least_s:g} to {most_s:g} s")

@@ -6,15 +6,20 @@ from collections.abc import Callable, Mapping
 
 
 def notify(state: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Send `READY=1`, `STOPPING=1`, `STATUS=...`; whether there was somebody to tell."""
+    """Send `READY=1`, `STOPPING=1`, `STATUS=...`; whether there was somebody to tell, who took it. Never waits."""
     address = environ.get("NOTIFY_SOCKET")
     if not address:
         return False
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
+        link.setblocking(False)
         link.connect(address)
-        link.sendall(state.encode())
+        try:
+            link.sendall(state.encode())
+        except BlockingIOError:
+            # It has too much to read already; the lights do not wait for it.
+            return False
     return True
 
 

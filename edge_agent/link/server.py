@@ -284,13 +284,16 @@ class LinkServer:
             message = self._understood(connection, line)
             if message is not None:
                 heard.append((connection.peer, message))
+            elif connection.n_bad_lines > _MAX_BAD_LINES or connection.socket.fileno() < 0:
+                # Each is answered, and a look may hold thousands.
+                break
         if connection.socket.fileno() < 0:
             return
         if len(connection.unread) > MAX_LINE_BYTES:
             self.tally.n_bad_lines += 1
             self._cut_off(connection, f"it sends a line of more than {MAX_LINE_BYTES} bytes")
         elif connection.n_bad_lines > _MAX_BAD_LINES:
-            self._cut_off(connection, "it talks nonsense")
+            self._cut_off(connection, "it talks nonsense, or does not stop asking for what it may not")
 
     def _understood(self, connection: _Connection, line: bytes) -> ToSignals | None:
         """The message in a line; None: it is answered already."""
@@ -303,6 +306,7 @@ class LinkServer:
             return None
         if not connection.peer.may_speak:
             self.tally.n_not_allowed += 1
+            connection.n_bad_lines += 1
             self._refuse(connection, line, self._who_may())
             return None
         self.tally.n_messages += 1

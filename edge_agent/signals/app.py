@@ -4,9 +4,10 @@ The heads come first, red before anything else is tried; what the lights do not 
 may fail. Whatever ends the process, the heads are left red: by `close` here, and after kill -9 by the
 unit's `ExecStopPost`.
 
-SIGTERM ends the greens as always, yellow and clearance included, then leaves steady red: a planned stop is no
-emergency, and nobody's green may turn into red at once. It takes `STOP_S` at most; a second signal, or systemd's
-own patience, ends it at once. SIGHUP reads the configuration again.
+SIGTERM ends the greens as always, yellow included, then leaves steady red: a planned stop is no emergency, and
+nobody's green may turn into red at once. It takes `STOP_S` at most, or as long as the longest minimum green and
+its yellow; a second signal, or systemd's own patience, ends it at once. No order is taken meanwhile. SIGHUP reads
+the configuration again.
 """
 
 import contextlib
@@ -50,12 +51,16 @@ logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 STOP_S = 15.0
+_SPARE_S = 1.0
+"""For steps."""
 _SPOOL_NAME = "spool.sqlite"
 _REPORT_S = 3600.0
 _MOST_DOUBTS = 500
 """Characters of a note about sensors."""
 _STILL = frozenset({Aspect.RED, Aspect.FLASHING_RED, Aspect.DARK})
 """Where all heads show one of these, nobody may go, and nobody is on the way."""
+_MAX_ORDERS = 8
+"""So many are carried out in a step; a flood of them must not make it late."""
 
 
 def run_signals(
@@ -133,6 +138,7 @@ class Daemon:
         self._report_s: float | None = None
         self._stop_from_s: float | None = None
         self._reloading = Reloading(load)
+        self._remembers: Thread | None = None
         self._pending: SignalsConfig | None = None
         # What the lights do not depend on; opened after the first step.
         self._for_link, self._for_senses, self._for_records = (
@@ -229,9 +235,19 @@ class Daemon:
         return Local(wall.isoweekday(), wall.hour * 3600 + wall.minute * 60 + wall.second + wall.microsecond / 1e6)
 
     def _keep(self, driven: Driven) -> None:
-        fault = KeptFault(driven.fault.code, driven.fault.detail) if driven.fault and not self._lost else None
+        if self._lost:
+            # What was latched before stays so, and this one ends with its cause.
+            return
+        fault = KeptFault(driven.fault.code, driven.fault.detail) if driven.fault else None
         if fault != self._kept.fault:
             self._kept = Kept(fault, self._kept.order)
+            self._memory.keep(self._kept)
+
+    def _keep_fault(self, driving: Driving) -> None:
+        """Lights are about to be replaced: what was found since the last step is not kept yet."""
+        fault = driving.lights.interlock.fault
+        if fault is not None and not self._lost:
+            self._kept = Kept(KeptFault(fault.code, fault.detail), self._kept.order)
             self._memory.keep(self._kept)
 
     def _hear(self, driving: Driving, now_s: float) -> list[Sensed]:
@@ -244,8 +260,12 @@ class Daemon:
         if self._link is None:
             return counted
         sensed, asked = self._for_link.do(now_s, ([], []), self._link.poll)
-        for peer, ask in asked:
-            result = driving.order(ask.order, now_s)
+        for number, (peer, ask) in enumerate(asked):
+            if number >= _MAX_ORDERS:
+                refused = OrderResult(accepted=False, reason="too many orders at once; give it again")
+                self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=refused))
+                continue
+            result = self._order(driving, ask.order, now_s)
             self._note_order(ask.order, result, now_s)
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
         return [*counted, *sensed]
@@ -270,6 +290,12 @@ class Daemon:
             return
         self._kept = Kept(self._kept.fault, order if isinstance(order, Flash | Off) else None)
         self._memory.keep(self._kept)
+
+    def _order(self, driving: Driving, order: Order, now_s: float) -> OrderResult:
+        """While the lights end, none: a green that came again would be cut short."""
+        if self._stop_from_s is not None:
+            return OrderResult(accepted=False, reason="the lights' daemon is being stopped; order it when it runs")
+        return driving.order(order, now_s)
 
     def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
         now_s = driven.now_s
@@ -312,13 +338,16 @@ class Daemon:
         if self._stop_from_s is None:
             return False
         again = tick.now_s > self._stop_from_s and bool(tick.signals & {signal.SIGTERM, signal.SIGINT})
-        return again or _STILL.issuperset(driven.aspects.values()) or tick.now_s - self._stop_from_s >= STOP_S
+        longest_s = max(STOP_S, *(one.min_green_s + one.yellow_s + _SPARE_S for one in self._junction.movements))
+        is_still = _STILL.issuperset(driven.aspects.values())
+        return again or is_still or tick.now_s - self._stop_from_s >= longest_s
 
     def _take_loaded(self, driving: Driving, now_s: float) -> None:
         loaded = self._reloading.take()
         if loaded is not None:
             self._judge(loaded)
         if self._pending is not None and driving.is_red:
+            self._keep_fault(driving)
             self._config, self._pending = self._pending, None
             self._junction = self._config.described
             self._zone = ZoneInfo(self._junction.timezone)
@@ -398,13 +427,19 @@ class Daemon:
         """Keep the configuration for a start without one; in a thread, since the disk may be slow."""
         path, data = Path(self._config.state_dir) / LAST_GOOD_NAME, msgspec.json.encode(self._config)
 
+        before = self._remembers
+
         def write() -> None:
+            if before is not None:
+                # Two at once would write into one another.
+                before.join()
             try:
                 write_safely(path, data)
             except OSError as error:
                 logger.warning("%s cannot be written: %s", path, error, extra={"action": "last_good_unwritable"})
 
-        Thread(target=write, name="last-good", daemon=True).start()
+        self._remembers = Thread(target=write, name="last-good", daemon=True)
+        self._remembers.start()
 
     def _close(self) -> None:
         logger.info("stopped; %s", self._lateness, extra={"action": "stopped", **self._lateness.figures()})

@@ -194,8 +194,10 @@ def safe_state(options: argparse.Namespace) -> int:
     from edge_agent.config.faults import ConfigError
     from edge_agent.signals.loading import load_signals_config
 
+    kept: SignalsConfig | None
     try:
         config = load_signals_config(options.config)
+        kept = last_good(tells_why_not=False)
     except ConfigError as error:
         print(error, file=sys.stderr)
         kept = last_good()
@@ -204,8 +206,20 @@ def safe_state(options: argparse.Namespace) -> int:
         config = kept
     if _AFTER_THE_END in os.environ:
         # systemd says that the daemon has ended: whatever the disk and a lock on it say, lamps come first.
-        return _make_safe(config)
-    return _with_heads(config, lambda: _make_safe(config))
+        return _make_all_safe(config, kept)
+    return _with_heads(config, lambda: _make_all_safe(config, kept), needs_lock=False)
+
+
+def _make_all_safe(config: "SignalsConfig", kept: "SignalsConfig | None") -> int:
+    """The pins that the daemon drove, too: the file may name others by now, for the next start."""
+    from edge_agent.drivers.base import HeadsError
+
+    if kept is not None and kept.heads != config.heads:
+        try:
+            _make_safe(kept)
+        except HeadsError as error:
+            print(error, file=sys.stderr)
+    return _make_safe(config)
 
 
 def _make_safe(config: "SignalsConfig") -> int:
@@ -223,14 +237,26 @@ def _make_safe(config: "SignalsConfig") -> int:
     return EXIT_OK
 
 
-def _with_heads(config: "SignalsConfig", act: Callable[[], int]) -> int:
-    """Do it as the only one who has the heads."""
+def _with_heads(config: "SignalsConfig", act: Callable[[], int], *, needs_lock: bool = True) -> int:
+    """Do it as the only one who has the heads.
+
+    Args:
+        needs_lock: not done where the lock cannot be had, as on a disk that can only be read. Else it is done all
+            the same, but never while another process has the heads.
+    """
     from edge_agent.drivers.base import HeadsError
     from edge_agent.signals.memory import DaemonRuns, HeadsLock
 
     lock = HeadsLock(Path(config.state_dir))
     try:
-        lock.take()
+        try:
+            lock.take()
+        except OSError as error:
+            if needs_lock:
+                raise
+            print(
+                f"{config.state_dir}: {error.strerror}; the heads are made safe without the lock", file=sys.stderr
+            )
         return act()
     except DaemonRuns as error:
         print(error, file=sys.stderr)
@@ -253,7 +279,7 @@ def _road_is_closed(config: "SignalsConfig") -> bool:
         return False
 
 
-def last_good() -> "SignalsConfig | None":
+def last_good(*, tells_why_not: bool = True) -> "SignalsConfig | None":
     """The configuration that the daemon last ran with; only where systemd says where the state is, so that nobody
     who tries a file gets another one."""
     import msgspec
@@ -267,8 +293,9 @@ def last_good() -> "SignalsConfig | None":
     path = Path(folder) / LAST_GOOD_NAME
     try:
         kept = msgspec.json.decode(path.read_bytes(), type=SignalsConfig)
-    except (OSError, msgspec.MsgspecError) as error:
-        print(f"nor is there one that was good before: {path}: {error}", file=sys.stderr)
+    except (OSError, ValueError, RecursionError) as error:
+        if tells_why_not:
+            print(f"nor is there one that was good before: {path}: {error}", file=sys.stderr)
         return None
     return kept
 
@@ -276,6 +303,7 @@ def last_good() -> "SignalsConfig | None":
 def _log(config: "SignalsConfig") -> None:
     from common.logs import LogFormat, set_up_logging
     from edge_agent.redact import redact
+    from edge_agent.signals.log_aside import LogAside
 
     for_people = sys.stderr.isatty() or "JOURNAL_STREAM" in os.environ
     form: LogFormat = "json"
@@ -286,6 +314,8 @@ def _log(config: "SignalsConfig") -> None:
         os.set_blocking(sys.stderr.fileno(), False)
         logging.raiseExceptions = False
     set_up_logging(form, getattr(logging, config.log.level.upper()), clean=redact)
+    root = logging.getLogger()
+    root.handlers = [LogAside(handler) for handler in root.handlers]
 
 
 if __name__ == "__main__":

@@ -130,13 +130,14 @@ class Driving:
         try:
             self._heads.show(aspects, now_s)
         except Exception as error:
+            if self._took_it or aspects != self._flash:
+                # Those that still obey turn red now, and flash from the next step on. Before it is told: a log may
+                # block.
+                self._heads.fail_safe()
             if self._took_it:
                 logger.critical("the heads failed: %s", error, exc_info=True, extra={"action": "heads_failed"})
             detail = str(error) if isinstance(error, HeadsError) else _told(error)
             self.report(FaultCode.DRIVER_FAILED, detail, now_s)
-            if self._took_it or aspects != self._flash:
-                # Those that still obey turn red now, and flash from the next step on.
-                self._heads.fail_safe()
             self._took_it = False
         else:
             self._took_it = True

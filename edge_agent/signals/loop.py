@@ -95,7 +95,8 @@ def ticks(
             found = wait(signals, max(0.0, due_s - monotonic_s()))
             if found is not None:
                 came.add(found)
-            elif (now_s := monotonic_s()) >= due_s:
+            # However many signals come.
+            if (now_s := monotonic_s()) >= due_s:
                 break
         late_s = now_s - due_s
         yield Tick(now_s, late_s, frozenset(came))

@@ -18,6 +18,8 @@ from edge_agent.domain.signals.steps import FaultCode
 
 logger = logging.getLogger(__name__)
 
+RETRY_S = 5.0
+"""The disk refused: so long until it is tried again."""
 STATE_NAME, LOCK_NAME, LAST_GOOD_NAME = "state.json", "lock", "last-good.json"
 
 
@@ -57,6 +59,11 @@ class HeadsLock:
             OSError: the folder cannot be written.
         """
         handle = self._open()
+        if os.geteuid() == 0:
+            # Who tests lamps with sudo before the first start must not lock the daemon's own user out.
+            folder = self._path.parent.stat()
+            with contextlib.suppress(OSError):
+                os.fchown(handle, folder.st_uid, folder.st_gid)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -94,6 +101,7 @@ class Memory:
         self._changed = Condition()
         self._thread = Thread(target=self._write_on, name="memory", daemon=True)
         self._started = False
+        self._fails = False
 
     def load(self) -> Kept:
         """What was kept last; nothing where nothing ever was."""
@@ -101,7 +109,8 @@ class Memory:
             self._known = msgspec.json.decode(self._path.read_bytes(), type=Kept)
         except FileNotFoundError:
             self._known = NOTHING
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, RecursionError) as error:
+            # A damaged disk gives any bytes at all; those that are no text are a ValueError too.
             detail = f"{self._path} cannot be read ({error}), so that nobody knows whether a fault was cleared"
             logger.critical("%s", detail, exc_info=True, extra={"action": "state_unreadable"})
             self._known = Kept(KeptFault(FaultCode.EXCEPTION, detail))
@@ -142,12 +151,22 @@ class Memory:
             try:
                 write_safely(self._path, msgspec.json.encode(kept))
             except OSError as error:
-                logger.log(
-                    logging.ERROR,
-                    "%s cannot be written (%s): a restart will not know of the fault or order",
-                    *(self._path, error),
-                    extra={"action": "state_unwritable"},
-                )
+                if not self._fails:
+                    logger.log(
+                        logging.ERROR,
+                        "%s cannot be written (%s): a restart would not know of the fault or order; tried again",
+                        *(self._path, error),
+                        extra={"action": "state_unwritable"},
+                    )
+                self._fails = True
+                with self._changed:
+                    if self._closing:
+                        return
+                    if self._waits is None:
+                        self._waits = kept
+                        self._changed.wait(RETRY_S)
+            else:
+                self._fails = False
 
 
 def write_safely(path: Path, data: bytes) -> None:
@@ -159,7 +178,10 @@ def write_safely(path: Path, data: bytes) -> None:
     trial = path.with_name(f".{path.name}.new")
     handle = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
-        os.write(handle, data)
+        # A disk that is nearly full takes a part, and says so only here.
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
         os.fsync(handle)
     finally:
         os.close(handle)

@@ -23,13 +23,20 @@ class Reloading:
     def __init__(self, load: Load) -> None:
         self._load = load
         self._loaded: SimpleQueue[SignalsConfig | ConfigError] = SimpleQueue()
+        self._is_wanted = False
+        self._reads: Thread | None = None
 
     def begin(self) -> None:
         """Returns at once; `take` has it some time later."""
-        Thread(target=self._read, name="reload", daemon=True).start()
+        self._is_wanted = True
 
     def take(self) -> SignalsConfig | ConfigError | None:
         """What was read since the last call; None: nothing."""
+        if self._is_wanted and (self._reads is None or not self._reads.is_alive()):
+            # One at a time: many would hold up the lights, and an older file could come last.
+            self._is_wanted = False
+            self._reads = Thread(target=self._read, name="reload", daemon=True)
+            self._reads.start()
         try:
             return self._loaded.get_nowait()
         except Empty:
@@ -45,7 +52,14 @@ class Reloading:
 
 
 def needs_restart(new: SignalsConfig, old: SignalsConfig) -> bool:
-    """Whether anything but plans and times of the same junction differs."""
+    """Whether anything but plans and times of the same junction differs. Lanes' Pis have read their own, and
+    leases are held by times and conflicts: there only plans may."""
+    if new.heads.driver == "lanes" and (
+        new.described.movements != old.described.movements
+        or new.described.conflicts != old.described.conflicts
+        or new.described.startup != old.described.startup
+    ):
+        return True
     if msgspec.structs.replace(new, junction=old.junction) != old:
         return True
     return _names(new.described) != _names(old.described)

@@ -44,6 +44,7 @@ STATUS_EVERY_S = 30.0
 TERM_NAME, OBEYS_NAME = "lease-term", "lease-obeys.json"
 STOP_S = 15.0
 _MAX_BOOTS = 8
+_HANG_UP_S = 2.0
 _TERMS_FROM_S = 1_767_225_600
 """2026-01-01 UTC. A term is the seconds since, or one more than the last one where that is higher: newer than all
 before though the disk be a new one, as long as the clock is right; where it is not, the disk knows."""
@@ -265,8 +266,9 @@ def run_lane(config: SignalsConfig, heads: SignalHeads, signals: Collection[int]
             if daemon.tick(tick):
                 break
     finally:
-        notify("STOPPING=1")
+        # First of all: what follows may take a while, or fail.
         heads.fail_safe()
+        notify("STOPPING=1")
         daemon.close()
 
 
@@ -288,6 +290,7 @@ class LaneDaemon:
         self._for_link, self._is_linked = Aside("the link to the agent"), False
         self._pi: LanePi | None = None
         self._stop_from_s: float | None = None
+        self._hangs_up: Thread | None = None
         self._watchdog_s, self._fed_s = watchdog_interval_s(), float("-inf")
 
     def tick(self, tick: Tick) -> bool:
@@ -302,20 +305,26 @@ class LaneDaemon:
                 return True
             self._stop_from_s = now_s
             # Without a voice no lease is renewed: green ends as it does when the coordinator is gone.
-            self._speaker.bus.close()
+            # Aside: to hang up may take a second or more, and the green has to end in time.
+            self._hangs_up = Thread(target=self._speaker.bus.close, name="hang-up", daemon=True)
+            self._hangs_up.start()
+            self._speaker.bus = NoBus()
         with contextlib.suppress(Empty):
             self._pi.saved(self._saved.get_nowait())
         self._hear(self._pi, now_s)
         self._pi.step(now_s)
         if self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s / 2:
             self._fed_s = now_s
-            notify("WATCHDOG=1")
+            with contextlib.suppress(OSError):
+                notify("WATCHDOG=1")
         if self._stop_from_s is None:
             return False
         return self._pi.aspect not in (Aspect.GREEN, Aspect.YELLOW) or now_s - self._stop_from_s >= STOP_S
 
     def close(self) -> None:
         """Hang up."""
+        if self._hangs_up is not None:
+            self._hangs_up.join(_HANG_UP_S)
         self._speaker.bus.close()
         self._server.close()
 
@@ -338,7 +347,7 @@ class LaneDaemon:
             return msgspec.json.decode(self._path.read_bytes(), type=Obeyed)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             logger.warning("%s cannot be read: %s", self._path, error, extra={"action": "obeys_lost"})
             return None
 

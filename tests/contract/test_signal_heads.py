@@ -156,6 +156,16 @@ def test_it_flashes_as_often_and_as_long_as_it_should(bench: Bench, aspect: Aspe
     assert 1 / 2 <= sum(seen) / len(seen) <= 2 / 3
 
 
+@pytest.mark.parametrize("at_s", [1000.0, 1000.3, 1000.6, 1000.9])
+def test_flashing_begins_with_light(bench: Bench, at_s: float) -> None:
+    """A fault is to be seen at once: dark for half a second after green is neither red nor flash."""
+    for begins_s in (at_s, at_s + 20.0):
+        bench.heads.show({"north": GREEN, "east": RED, "walk": RED}, begins_s - 0.1)
+        for step in range(5):
+            bench.heads.show(dict.fromkeys(MOVEMENTS, Aspect.FLASHING_RED), begins_s + step * 0.1)
+            assert bench.lit() == dict.fromkeys(MOVEMENTS, ONLY_RED)
+
+
 def test_to_fail_safe_is_red_whatever_was_shown(bench: Bench) -> None:
     bench.heads.show({"north": GREEN, "east": RED, "walk": GREEN}, 1.0)
     bench.heads.fail_safe()

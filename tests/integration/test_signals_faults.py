@@ -279,6 +279,24 @@ def kill_9_is_made_safe_and_followed_by_start_up(place: Place, moment: str) -> N
     place.until_green("north")
 
 
+def what_follows_a_death_needs_no_disk_and_knows_the_pins_that_were_driven(place: Place) -> None:
+    """The lock cannot be had on a card that only reads by now; and the file names other pins, for later."""
+    place.until_green("north")
+    place.lights.until((place.folder / "state/last-good.json").exists)
+    place.lights.kill()
+    place.lights.more["STATE_DIRECTORY"] = str(place.folder / "state")
+    lock, text = place.folder / "state/lock", place.config.read_text()
+    lock.unlink()
+    lock.mkdir()
+    greens = {head["green"] for head in PINS.values()}
+    place.config.write_text(text.replace("green = { pin = 9,", "green = { pin = 27,"))
+    assert any(place.chip.level(pin) for pin in greens)
+    assert place.lights.stop_post().returncode == 0
+    assert all_of(place.chip, "red")
+    place.config.write_text(text)
+    lock.rmdir()
+
+
 def an_exception_anywhere_flashes(place: Place, part: str) -> None:
     place.lights.kill()
     place.start(sys.executable, "-m", "tests.servers.signals_with_a_bug", part, "40")
@@ -318,6 +336,7 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "the clock": a_wall_clock_that_jumps_by_years_is_nothing_to_the_lights,
     "flash by order": an_order_to_flash_outlives_a_power_cut,
     "stopped": a_planned_stop_goes_through_yellow_and_leaves_red,
+    "no disk": what_follows_a_death_needs_no_disk_and_knows_the_pins_that_were_driven,
     "no plan": a_start_without_a_usable_plan_flashes_with_the_last_good_one,
     **{
         f"bug in {part}": partial(an_exception_anywhere_flashes, part=part) for part in ("controller", "interlock")

@@ -209,6 +209,7 @@ def test_the_lights_come_first_and_see_only_pins() -> None:
     assert int(lights["CPUWeight"][0]) > int(agent["CPUWeight"][0])
     assert int(lights["OOMScoreAdjust"][0]) < -500 < int(agent["OOMScoreAdjust"][0])
     assert int(lights["WatchdogSec"][0]) <= 2
+    assert lights["WatchdogSignal"] == ["SIGKILL"], "nothing is waited for while a green is lit"
     (after_any_end,) = lights["ExecStopPost"]
     assert "safe-state" in after_any_end
     assert not {"PrivateDevices", "RestrictRealtime", "ProtectClock", "PrivateUsers", "ProcSubset"} & lights.keys()

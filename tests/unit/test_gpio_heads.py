@@ -228,3 +228,18 @@ def test_what_is_lit_while_the_pi_starts(pin: int, high: bool, tmp_path: Path) -
     """By the pulls that the chip has then."""
     fresh = Chip(tmp_path / "chip")
     assert Lamp(pin, high).lit_at_rest == (bool(fresh.level(pin)) == high)
+
+
+@every_library
+def test_a_head_that_cannot_tell_does_not_make_the_junction_flash(
+    library: Library, chip: Chip, tmp_path: Path
+) -> None:
+    """Read-back pins on some heads only: the others are taken at their word, and those that tell are watched."""
+    lamps = dict(WIRING.lamps) | {"north": {RED: Lamp(5, read_back=20), GREEN: Lamp(13, read_back=21)}}
+    chip.wire(5, 20)
+    chip.wire(13, 21)
+    heads = GpioHeads(Wiring(lamps), load(library, tmp_path / "chip"))
+    heads.show(EAST, 0.0)
+    assert heads.read_back() == {"north": frozenset({RED}), "east": frozenset({GREEN})}
+    chip.force(20, 0)
+    assert heads.read_back() == {"north": frozenset(), "east": frozenset({GREEN})}

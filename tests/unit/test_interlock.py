@@ -356,6 +356,29 @@ def test_a_fault_is_latched_and_the_first_one_told() -> None:
     assert set(bench.shows.values()) == {FLASH}
 
 
+def test_a_lost_link_which_is_cleared_by_itself_hides_no_other_fault() -> None:
+    bench = Bench()
+    bench.start()
+    bench.interlock.report(FaultCode.LINK_LOST, "not heard: north", bench.now_s)
+    bench.want(3.0)
+    bench.interlock.report(FaultCode.EXCEPTION, "the controller", bench.now_s)
+    bench.want(3.0)
+    bench.interlock.report(FaultCode.LINK_LOST, "not heard: north", bench.now_s)
+    bench.n_steps += 20
+    bench.want(3.0)
+    assert bench.fault is FaultCode.EXCEPTION
+
+
+def test_a_late_step_while_a_lost_link_flashes_is_nothing_to_look_at() -> None:
+    bench = Bench()
+    bench.start()
+    bench.interlock.report(FaultCode.LINK_LOST, "not heard: north", bench.now_s)
+    bench.want(3.0)
+    bench.n_steps += 20
+    bench.want(3.0)
+    assert bench.fault is FaultCode.LINK_LOST
+
+
 def test_clearing_waits_for_the_flash_and_for_the_cause_to_end() -> None:
     bench = Bench()
     bench.start()

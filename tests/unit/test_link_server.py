@@ -150,6 +150,19 @@ def test_who_talks_only_nonsense_or_without_end_is_cut_off(server: LinkServer, t
     assert server.tally.n_dropped_peers == 2
 
 
+@pytest.mark.parametrize("line", [b"", b"nonsense", encoded(SEEN)])
+def test_who_floods_is_cut_off_within_one_look(
+    server: LinkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    """Whoever may only watch would else have thousands of answers made in one step of the lights."""
+    monkeypatch.setattr(server, "_may_speak", lambda *_: False)
+    loud = connect(server, tmp_path)
+    with loud.socket:
+        loud.say(*[line] * (16 * 1024 // (len(line) + 1)))
+        until(lambda: not server.peers, server.poll)
+    assert server.tally.n_bad_lines + server.tally.n_not_allowed <= 110
+
+
 def test_a_reader_that_hangs_is_dropped_and_the_others_are_told(server: LinkServer, tmp_path: Path) -> None:
     hung, other = connect(server, tmp_path), connect(server, tmp_path)
     with hung.socket, other.socket:

@@ -79,6 +79,20 @@ def test_signals_are_handed_over_with_the_next_step() -> None:
     assert found[1].now_s == pytest.approx(100.1)
 
 
+def test_a_flood_of_signals_keeps_no_step_from_its_turn() -> None:
+    world = World()
+    n_left = [100_000]
+
+    def wait(_: Collection[int], __: float) -> int | None:
+        world.now_s += 0.001
+        n_left[0] -= 1
+        assert n_left[0] > 0, "it never comes to the step"
+        return HUP
+
+    steps = ticks((TERM, HUP), monotonic_s=world.monotonic_s, wait=wait)
+    assert max(next(steps).late_s for _ in range(20)) < 0.01
+
+
 def test_lateness_is_told_in_quantiles() -> None:
     lateness = Lateness()
     assert lateness.quantile_s(0.5) == 0.0

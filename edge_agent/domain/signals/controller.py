@@ -217,7 +217,8 @@ class Controller:
             runner.pending = None if regime is runner.regime else regime
             self._preempt(now_s)
         runner.step(now_s, local, lanes, is_held=self._preemptions.holding is not None)
-        if runner.machine.stage is None and runner.machine.is_settled:
+        # At a flashing red others may go after a stop: not before who is on the junction has left it.
+        if runner.machine.stage is None and runner.machine.is_cleared(now_s):
             self._enter(_Life.FLASH, now_s)
 
     def _preempt(self, now_s: float) -> None:

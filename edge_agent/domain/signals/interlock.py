@@ -116,6 +116,7 @@ class Interlock:
         self._aspects: tuple[Aspect, ...] = (Aspect.DARK,) * len(index)
         self._since_s = [now_s] * len(index)
         self._unserved_s = [now_s] * len(index)
+        self._credit_s = [0.0] * len(index)
         self._look_s = -math.inf
 
     @property
@@ -319,7 +320,12 @@ class Interlock:
             self._preempting_from_s = now_s
         elif not preempting and from_s is not None:
             self._preempting_from_s = None
-            self._unserved_s = [since_s + max(0.0, now_s - max(from_s, since_s)) for since_s in self._unserved_s]
+            for i, since_s in enumerate(self._unserved_s):
+                # Again and again is as bad as for ever: an input that flickers must not own the junction.
+                left_s = self._preempted_s - self._credit_s[i]
+                credit_s = min(left_s, max(0.0, now_s - max(from_s, since_s)))
+                self._unserved_s[i] += credit_s
+                self._credit_s[i] += credit_s
 
     def _take(self, aspects: tuple[Aspect, ...], now_s: float) -> None:
         """These are safe: show them, and note since when."""
@@ -327,7 +333,7 @@ class Interlock:
             if shown is not aspect:
                 self._since_s[i] = now_s
             if aspect is not Aspect.RED or shown is not Aspect.RED:
-                self._unserved_s[i] = now_s
+                self._unserved_s[i], self._credit_s[i] = now_s, 0.0
         if aspects != self._aspects:
             self._aspects = aspects
             self._shown = MappingProxyType(dict(zip(self._names, aspects, strict=True)))
@@ -356,11 +362,18 @@ class Interlock:
         return min(ends)
 
     def _fail(self, code: FaultCode, detail: str, now_s: float) -> None:
-        """Flash red. The first fault stays; later ones only show that something persists."""
+        """Flash red. The first fault stays; later ones only show that something persists. But a lost link, which
+        is cleared by itself, gives way to what somebody has to look at."""
         self._cause_s = now_s
-        if self._fault is not None and now_s >= self._fault.since_s:
+        # A late step while all flash is no more than a late step.
+        is_hidden = (
+            self._fault is not None
+            and self._fault.code is FaultCode.LINK_LOST
+            and code not in (FaultCode.LINK_LOST, FaultCode.LATE_STEP)
+        )
+        if self._fault is not None and now_s >= self._fault.since_s and not is_hidden:
             return
-        first = self._fault or Fault(code, detail, now_s)
+        first = Fault(code, detail, now_s) if self._fault is None or is_hidden else self._fault
         self._fault = Fault(first.code, first.detail, now_s)
         self._shown = self._flash
         if self._aspects[0] is not Aspect.FLASHING_RED or len(set(self._aspects)) > 1:

@@ -43,6 +43,15 @@ class StageMachine:
         """Since when a movement has been red; None: it is not."""
         return self._since_s[movement] if self._shown[movement] is Aspect.RED else None
 
+    def is_cleared(self, now_s: float) -> bool:
+        """Whether all are red, and have been for their clearance."""
+        return all(
+            aspect is Aspect.RED and now_s - since_s + _TOLERANCE_S >= clearance_s
+            for aspect, since_s, clearance_s in zip(
+                self._shown, self._since_s, self._layout.clearance_s, strict=True
+            )
+        )
+
     @property
     def is_yellow(self) -> bool:
         """Whether some movement is."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from common.codes import Aspect
 from edge_agent.drivers.base import HeadsError
-from edge_agent.drivers.heads.flashing import lit_colours
+from edge_agent.drivers.heads.flashing import Flasher
 from edge_agent.drivers.heads.wiring import Lamp, Wiring
 
 logger = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class GpioHeads:
         self._wiring = wiring
         self._written: dict[int, int] = {}
         self._pulse = 0
+        self._flasher = Flasher()
         try:
             self._set_up()
         except Exception as error:
@@ -83,7 +84,7 @@ class GpioHeads:
         if aspects.keys() != self._wiring.lamps.keys():
             odd = ", ".join(sorted(aspects.keys() ^ self._wiring.lamps.keys()))
             raise HeadsError(f"what is to be shown and what is wired differ in {odd}")
-        lit = {name: lit_colours(aspect, now_s) for name, aspect in aspects.items()}
+        lit = self._flasher.lit(aspects, now_s)
         wrong: list[str] = []
         for colour in _BEFORE:
             wrong += self._switch(colour, lit, on=True)
@@ -97,14 +98,14 @@ class GpioHeads:
         self._feed_dead_man()
 
     def read_back(self) -> Mapping[str, frozenset[Aspect]] | None:
-        """What is lit on the heads that tell it, by their read-back pins; None where none does."""
+        """What is lit, by the read-back pins; of heads that have none, what their pins were set to. None where no
+        head has any."""
         if not self._wiring.reads_back:
             return None
         try:
             return {
                 name: frozenset(colour for colour, lamp in head.items() if self._reads_lit(lamp))
                 for name, head in self._wiring.lamps.items()
-                if any(lamp.read_back is not None for lamp in head.values())
             }
         except Exception as error:
             raise HeadsError(f"the lamps cannot be read back: {_told(error)}") from error
@@ -183,7 +184,9 @@ class GpioHeads:
                 raise HeadsError(f"the dead-man's GPIO did not take it: {_told(error)}") from error
 
     def _reads_lit(self, lamp: Lamp) -> bool:
-        return lamp.read_back is not None and bool(self._gpio.input(lamp.read_back)) == lamp.read_back_active_high
+        if lamp.read_back is None:
+            return self._written.get(lamp.pin) == _level(lamp, True)
+        return bool(self._gpio.input(lamp.read_back)) == lamp.read_back_active_high
 
     def _try(self, pin: int | None, level: int) -> None:
         if pin is None:

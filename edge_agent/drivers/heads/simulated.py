@@ -8,7 +8,7 @@ from typing import IO
 
 from common.codes import Aspect
 from edge_agent.drivers.base import HeadsError
-from edge_agent.drivers.heads.flashing import lit_colours
+from edge_agent.drivers.heads.flashing import Flasher
 
 _SAFE = frozenset({Aspect.RED})
 
@@ -32,6 +32,7 @@ class SimulatedHeads:
         self.stuck: dict[tuple[str, Aspect], bool] = {}
         self.misread: dict[tuple[str, Aspect], bool] = {}
         self.broken = ""
+        self._flasher = Flasher()
         self._record: IO[str] | None = record.open("a", buffering=1) if record else None
 
     def show(self, aspects: Mapping[str, Aspect], now_s: float) -> None:
@@ -40,7 +41,7 @@ class SimulatedHeads:
         if aspects.keys() != self.lit.keys():
             odd = ", ".join(sorted(aspects.keys() ^ self.lit.keys()))
             raise HeadsError(f"what is to be shown and what there is differ in {odd}")
-        self._set({name: lit_colours(aspect, now_s) for name, aspect in aspects.items()}, now_s)
+        self._set(self._flasher.lit(aspects, now_s), now_s)
 
     def read_back(self) -> Mapping[str, frozenset[Aspect]] | None:
         """What is lit."""

@@ -1,0 +1,530 @@
+"""Sequences that once led to danger, or hid one: the lights' daemon and what it stands on, in simulated time."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from common.codes import Aspect
+from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult, Preempt
+from common.junction import Junction, MovementKind, Preemption
+from common.junction_checks import faults
+from common.notify import notify
+from edge_agent.domain.signals.lights import Lights
+from edge_agent.domain.signals.steps import FaultCode
+from edge_agent.drivers.base import HeadsError
+from edge_agent.drivers.heads.simulated import SimulatedHeads
+from edge_agent.link.asking import Asking
+from edge_agent.link.messages import Ask
+from edge_agent.signals import app, driving, memory
+from edge_agent.signals.app import Daemon
+from edge_agent.signals.config import (
+    HeadSettings,
+    HeadsSettings,
+    LampSettings,
+    LaneSettings,
+    MqttSettings,
+    SignalsConfig,
+)
+from edge_agent.signals.lamp_test import light_each
+from edge_agent.signals.log_aside import MAX_LINES, LogAside
+from edge_agent.signals.loop import Tick
+from edge_agent.signals.memory import (
+    LAST_GOOD_NAME,
+    LOCK_NAME,
+    STATE_NAME,
+    HeadsLock,
+    Kept,
+    KeptFault,
+    Memory,
+    write_safely,
+)
+from edge_agent.signals.reloading import needs_restart
+from edge_agent.signals.several_pis import LaneDaemon
+from tests.junctions import crossroads, with_people
+from tests.waiting import until
+
+RED, GREEN, YELLOW = Aspect.RED, Aspect.GREEN, Aspect.YELLOW
+NAMES = ("north", "east", "south", "west")
+
+
+class Bench:
+    """The daemon in this process, on simulated heads, stepped by hand."""
+
+    def __init__(self, folder: Path, *, lost: str = "", junction: Junction | None = None) -> None:
+        self.config = SignalsConfig(
+            state_dir=str(folder),
+            socket=str(folder / "link"),
+            heads=HeadsSettings(driver="simulated"),
+            junction=junction or crossroads(),
+        )
+        self.heads = SimulatedHeads(NAMES)
+        self.loaded = self.config
+        self.daemon = Daemon(self.config, self.heads, lambda: self.loaded, lost)
+        self.now_s = 1000.0
+
+    def step(self, n: int = 1, *signals: int) -> bool:
+        """Whether the last of them ended it."""
+        ended = False
+        for _ in range(n):
+            self.now_s += 0.1
+            ended = self.daemon._tick(Tick(self.now_s, 0.0, frozenset(signals)))
+        return ended
+
+    def until(self, condition: Callable[[], object], most: int = 3000) -> None:
+        for _ in range(most):
+            if condition():
+                return
+            self.step()
+        pytest.fail("in vain")
+
+    def until_green(self, name: str = "north") -> None:
+        self.until(lambda: self.heads.lit[name] == {GREEN})
+
+
+@contextmanager
+def running(folder: Path, **more: Any) -> Iterator[Bench]:
+    folder.mkdir(exist_ok=True)
+    bench = Bench(folder, **more)
+    try:
+        yield bench
+    finally:
+        bench.daemon._close()
+
+
+# --- the disk ---
+
+
+def test_a_disk_that_takes_a_part_of_it_never_leaves_half_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: whole(handle, bytes(data[:3])))
+    write_safely(tmp_path / "f", b"0123456789")
+    assert (tmp_path / "f").read_bytes() == b"0123456789"
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe", b'{"fault":{"code":"conflict","detail":"\xff"}}', b"", b"[" * 9999])
+def test_whatever_bytes_are_found_the_lights_begin_and_flash(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / STATE_NAME).write_bytes(data)
+    kept = Memory(tmp_path).load()
+    assert kept.fault is not None
+    with running(tmp_path) as bench:
+        bench.step(100)
+        assert not any(lit & {GREEN, YELLOW} for lit in bench.heads.lit.values())
+
+
+def test_what_the_disk_refused_is_written_when_it_takes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault that was latched while the disk was full must outlive a power cut an hour later."""
+    refusals = [2]
+
+    def write(path: Path, data: bytes) -> None:
+        if refusals[0]:
+            refusals[0] -= 1
+            raise OSError(28, "No space left on device")
+        write_safely(path, data)
+
+    monkeypatch.setattr(memory, "write_safely", write)
+    monkeypatch.setattr(memory, "RETRY_S", 0.001)
+    (tmp_path / STATE_NAME).write_text("{}")
+    keeps = Memory(tmp_path)
+    keeps.load()
+    keeps.keep(Kept(KeptFault(FaultCode.CONFLICT, "two greens")))
+    until(lambda: Memory(tmp_path).load().fault is not None)
+    keeps.close()
+
+
+def test_a_disk_that_never_takes_it_does_not_keep_the_daemon_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(memory, "write_safely", write)
+    keeps = Memory(tmp_path)
+    keeps.keep(Kept(KeptFault(FaultCode.CONFLICT, "two greens")))
+    keeps.close(60.0)
+    assert not keeps._thread.is_alive()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be in the way of others")
+def test_a_lamp_test_with_sudo_does_not_lock_the_daemon_out(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    lock = HeadsLock(tmp_path)
+    lock.take()
+    lock.release()
+    assert (tmp_path / LOCK_NAME).stat().st_uid == 65534
+
+
+def test_files_are_opened_before_there_is_a_step_that_could_be_late(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk would latch a flash after every power cut, until somebody comes."""
+    opened: list[bool] = []
+    with running(tmp_path) as bench:
+        monkeypatch.setattr(app, "ticks", lambda _: opened.append(bench.daemon._is_settled) or iter(()))
+        bench.daemon.run()
+    assert opened == [True]
+
+
+# --- red first, words later ---
+
+
+def test_lamps_are_red_before_anything_is_told_of_their_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log may block: a journal that hangs must not keep a green lit."""
+    with_green: list[bool] = []
+    heads = SimulatedHeads(NAMES)
+
+    class Log:
+        def critical(self, *_: object, **__: object) -> None:
+            with_green.append(any(lit & {GREEN, YELLOW} for lit in heads.lit.values()))
+
+    drives, now_s = driving.Driving(Lights(crossroads(), 0.0), heads, NAMES), 0.0
+    while heads.lit["north"] != {GREEN}:
+        now_s += 0.1
+        drives.step(now_s, None, None)
+    monkeypatch.setattr(driving, "logger", Log())
+
+    def fails(*_: object) -> None:
+        raise HeadsError("no supply")
+
+    monkeypatch.setattr(heads, "show", fails)
+    drives.step(now_s + 0.1, None, None)
+    assert with_green == [False]
+
+
+def test_who_logs_never_waits_for_who_writes() -> None:
+    """The thread that logs is that of the lights; a journal that hangs would keep their greens lit."""
+    goes_on = threading.Event()
+    written: list[str] = []
+
+    class Stuck(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            assert threading.current_thread() is not threading.main_thread()
+            goes_on.wait()
+            written.append(record.getMessage())
+
+    aside, names = LogAside(Stuck()), ["north"]
+    for _ in range(2 * MAX_LINES):
+        aside.handle(logging.LogRecord("", logging.INFO, "", 0, "%s", (names,), None))
+    names.clear()
+    goes_on.set()
+    until(lambda: len(written) > MAX_LINES, aside.flush)
+    assert written[0] == "['north']"
+    assert any("lines were lost" in line for line in written)
+
+
+def test_a_systemd_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        told: list[bool] = []
+
+        def tell() -> None:
+            told.extend(notify("WATCHDOG=1", {"NOTIFY_SOCKET": str(tmp_path / "notify")}) for _ in range(2000))
+
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        thread.join(30.0)
+        assert not thread.is_alive()
+    assert told[0]
+    assert not told[-1]
+
+
+def test_a_daemon_that_ends_is_red_before_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lit: list[bool] = []
+    with running(tmp_path) as bench:
+        bench.until_green()
+        monkeypatch.setattr(app, "tell_systemd", lambda _: lit.append(GREEN in bench.heads.lit["north"]))
+        monkeypatch.setattr(app, "ticks", lambda _: iter([None]))
+        with pytest.raises(AttributeError):
+            bench.daemon.run()
+    assert lit == [False]
+
+
+# --- a planned stop ---
+
+
+def order(bench: Bench, order: Order) -> OrderResult:
+    """Given over the socket, and answered in the next step."""
+    with Asking(Path(bench.config.socket)) as asking, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(asking.order, order)
+        bench.until(answer.done, 100_000)
+        return answer.result()
+
+
+def test_no_order_brings_greens_back_while_the_lights_end(tmp_path: Path) -> None:
+    """They would turn from green to red when the time for stopping is over."""
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert not bench.step(1, signal.SIGTERM)
+        assert not order(bench, Automatic(by="operator")).accepted
+        before = dict(bench.heads.lit)
+        while not bench.step():
+            before = dict(bench.heads.lit)
+        assert not any(GREEN in lit for lit in before.values())
+
+
+@pytest.mark.parametrize("min_green_s", [7.0, 20.0])
+def test_a_stop_waits_for_the_least_green_and_its_yellow(tmp_path: Path, min_green_s: float) -> None:
+    with running(tmp_path, junction=crossroads(min_green_s=min_green_s)) as bench:
+        bench.until_green()
+        seen = [frozenset(bench.heads.lit["north"])]
+        ended = bench.step(1, signal.SIGTERM)
+        while not ended:
+            if bench.heads.lit["north"] != seen[-1]:
+                seen.append(bench.heads.lit["north"])
+            ended = bench.step()
+        assert seen[:2] == [{GREEN}, {YELLOW}]
+
+
+def test_a_flood_of_orders_does_not_hold_up_a_step(tmp_path: Path) -> None:
+    flash = msgspec.json.encode(Ask(id="1", order=Flash(by="me")))
+    with running(tmp_path) as bench, socket.socket(socket.AF_UNIX) as peer:
+        bench.until(lambda: bench.daemon._link)
+        peer.connect(bench.config.socket)
+        bench.until(lambda: bench.daemon._link and bench.daemon._link._server.peers)
+        carried_out: list[object] = []
+
+        def carry_out(order: Order, now_s: float) -> OrderResult:
+            carried_out.append(order)
+            return OrderResult(accepted=True)
+
+        assert bench.daemon._driving is not None
+        bench.daemon._driving.order = carry_out  # type: ignore[method-assign]
+        peer.sendall((flash + b"\n") * 100)
+        bench.until(lambda: carried_out)
+        assert len(carried_out) <= 8
+        peer.setblocking(False)
+        heard = b""
+        while heard.count(b'"answer"') < 100:
+            with suppress(BlockingIOError):
+                heard += peer.recv(1 << 20)
+            bench.step()
+
+
+def test_a_lane_that_stops_does_not_wait_for_its_broker(tmp_path: Path) -> None:
+    """Its green has to end with the lease, and hanging up joins a thread that may be connecting."""
+    config = SignalsConfig(
+        state_dir=str(tmp_path),
+        socket=str(tmp_path / "link"),
+        heads=HeadsSettings(driver="simulated"),
+        junction=crossroads(),
+        lane=LaneSettings(movement="north"),
+        mqtt=MqttSettings(host="127.0.0.1", port=9, tls=False),
+    )
+    daemon = LaneDaemon(config, SimulatedHeads(["north"]))
+    hangs_up, close = [threading.current_thread()], daemon._speaker.bus.close
+
+    def slowly() -> None:
+        hangs_up.append(threading.current_thread())
+        close()
+
+    daemon._speaker.bus.close = slowly  # type: ignore[method-assign]
+    try:
+        assert not daemon.tick(Tick(100.0, 0.0, frozenset()))
+        daemon.tick(Tick(100.1, 0.0, frozenset({signal.SIGTERM})))
+    finally:
+        daemon.close()
+    assert hangs_up.count(threading.main_thread()) == 1
+    assert len(hangs_up) == 2
+
+
+# --- what must be remembered ---
+
+
+def kept(bench: Bench) -> Kept:
+    """As it is on the disk, in the end."""
+    bench.daemon._memory.close()
+    return Memory(Path(bench.config.state_dir)).load()
+
+
+def test_clearing_a_fault_does_not_end_an_order_to_be_dark(tmp_path: Path) -> None:
+    """Somebody works at the heads: a restart must not bring the lights back."""
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert order(bench, Off(by="technician")).accepted
+        bench.until(lambda: set(bench.heads.lit.values()) == {frozenset()}, 1000)
+        assert bench.daemon._driving is not None
+        bench.daemon._driving.report(FaultCode.LAMP_MISMATCH, "a lamp was taken out", bench.now_s)
+        bench.step(100)
+        assert order(bench, ClearFault(by="technician")).accepted
+        bench.step(100)
+        assert isinstance(kept(bench).order, Off)
+
+
+def test_a_lost_plan_does_not_wipe_out_a_latched_fault(tmp_path: Path) -> None:
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert bench.daemon._driving is not None
+        bench.daemon._driving.report(FaultCode.CONFLICT, "two greens", bench.now_s)
+        bench.step(5)
+    with running(tmp_path, lost="the file is gone") as bench:
+        bench.step(50)
+    with running(tmp_path) as bench:
+        bench.step(5)
+        fault = kept(bench).fault
+        assert fault is not None
+        assert fault.code is FaultCode.CONFLICT
+        assert not any(GREEN in lit for lit in bench.heads.lit.values())
+
+
+def test_flash_by_order_waits_until_people_have_crossed() -> None:
+    """At a flashing red drivers may go on after a stop."""
+    lights, now_s = Lights(with_people(), 0.0), 0.0
+    shown: Mapping[str, Aspect] = {}
+    while shown.get("walk-over-east") is not GREEN:
+        now_s += 0.1
+        shown = lights.step(now_s, None).aspects
+    assert lights.order(Flash(by="operator"), now_s).accepted
+    red_from_s = None
+    while shown["walk-over-east"] is not Aspect.FLASHING_RED:
+        now_s += 0.1
+        shown = lights.step(now_s, None).aspects
+        if shown["walk-over-east"] is RED and red_from_s is None:
+            red_from_s = now_s
+    assert red_from_s is not None
+    assert 8.0 - 1e-6 <= now_s - red_from_s < 8.2
+
+
+@pytest.mark.parametrize(("clearance_s", "is_wrong"), [(0.0, True), (2.0, True), (3.0, False)])
+def test_people_have_time_to_leave_the_road(clearance_s: float, is_wrong: bool) -> None:
+    """They have no yellow: with 0 s, what conflicts got green in the step in which theirs ended; 2 s is the
+    default."""
+    junction = with_people()
+    movements = tuple(
+        structs.replace(one, red_clearance_s=clearance_s) if one.kind is MovementKind.PEDESTRIAN else one
+        for one in junction.movements
+    )
+    found = faults(structs.replace(junction, movements=movements))
+    people = ["movements[4].red_clearance_s", "movements[5].red_clearance_s"]
+    assert [fault.path for fault in found] == people * is_wrong
+
+
+def test_an_input_that_flickers_does_not_own_the_junction() -> None:
+    """Off for a step after each dwell: nobody else is ever served. It took ten hours until it was seen."""
+    fire = Preemption(name="fire", stage="ew", number=1)
+    lights, now_s = Lights(structs.replace(crossroads(), preemptions=(fire,)), 0.0), 0.0
+    red_from_s, longest_s = 0.0, 0.0
+    for number in range(20_000):
+        now_s += 0.1
+        lights.order(Preempt(by="siren", preemption="fire", on=bool(number % 120)), now_s)
+        step = lights.step(now_s, None)
+        if step.fault is not None:
+            assert step.fault.code is FaultCode.STARVED
+            break
+        red_from_s = red_from_s if step.aspects["north"] is RED else now_s
+        longest_s = max(longest_s, now_s - red_from_s)
+    assert longest_s < 2 * 120.0 + 60.0 + 120.0 + 60.0 + 20.0
+
+
+# --- a new configuration ---
+
+
+def with_greens(green_s: float) -> Junction:
+    (plan,) = (junction := crossroads()).plans
+    stages = tuple(structs.replace(stage, green_s=green_s) for stage in plan.stages)
+    return structs.replace(junction, plans=(structs.replace(plan, stages=stages),))
+
+
+def test_many_reloads_are_read_one_after_the_other_and_the_last_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many threads would make steps late, and the file that was read first could come last."""
+    reads, most = [0], [0]
+
+    with running(tmp_path) as bench:
+
+        def load() -> SignalsConfig:
+            reads[0] += 1
+            most[0] = max(most[0], reads[0])
+            time.sleep(0.002)
+            reads[0] -= 1
+            return bench.loaded
+
+        monkeypatch.setattr(bench.daemon._reloading, "_load", load)
+        for green_s in range(10, 30):
+            bench.loaded = structs.replace(bench.config, junction=with_greens(green_s))
+            bench.step(1, signal.SIGHUP)
+        bench.until(lambda: bench.daemon._config == bench.loaded, 100_000)
+    assert most == [1]
+
+
+def test_a_fault_found_just_before_new_plans_begin_is_theirs_too(tmp_path: Path) -> None:
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert bench.daemon._driving is not None
+        bench.until(lambda: set(bench.heads.lit.values()) == {frozenset({RED})})
+        new = structs.replace(bench.config, junction=with_greens(30.0))
+        bench.daemon._reloading._loaded.put(new)
+        bench.daemon._driving.report(FaultCode.DRIVER_FAILED, "a relay", bench.now_s)
+        bench.step()
+        assert bench.daemon._config == new
+        assert bench.daemon._driving.lights.interlock.fault is not None
+        assert kept(bench).fault is not None
+
+
+@pytest.mark.parametrize("driver", ["lanes", "gpio"])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"conflicts": (("north", "east"),)},
+        {"movements": tuple(structs.replace(one, yellow_s=6.0) for one in crossroads().movements)},
+    ],
+)
+def test_what_leases_are_held_by_needs_a_new_start(driver: Any, changed: dict[str, Any]) -> None:
+    """The coordinator would hold the old conflicts for the old times, and lanes' Pis show the old yellow."""
+    old = SignalsConfig(state_dir="s", heads=HeadsSettings(driver=driver), junction=crossroads())
+    new = structs.replace(old, junction=structs.replace(crossroads(), **changed))
+    assert needs_restart(new, old) == (driver == "lanes")
+    plans = structs.replace(old, junction=with_greens(30.0))
+    assert not needs_restart(plans, old)
+
+
+def test_the_newest_configuration_is_the_one_that_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first write hangs at a slow disk; what follows waits for it."""
+    goes_on = threading.Event()
+
+    def slowly(path: Path, data: bytes) -> None:
+        if path.name == LAST_GOOD_NAME and not path.exists():
+            goes_on.wait()
+        write_safely(path, data)
+
+    monkeypatch.setattr(app, "write_safely", slowly)
+    with running(tmp_path) as bench:
+        bench.until_green()
+        newest = structs.replace(bench.config, junction=with_greens(30.0))
+        bench.daemon._config = newest
+        bench.daemon._remember_good()
+        goes_on.set()
+        assert bench.daemon._remembers is not None
+        bench.daemon._remembers.join()
+        assert msgspec.json.decode((tmp_path / LAST_GOOD_NAME).read_bytes(), type=SignalsConfig) == newest
+
+
+def test_a_lamp_test_claims_no_more_than_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A head without read-back pins is taken at its word beside those with them, which proves nothing."""
+    lamps = {
+        name: HeadSettings(red=LampSettings(pin=2, read_back=3 if name == "north" else None), green=9, yellow=4)
+        for name in NAMES
+    }
+    config = SignalsConfig(
+        state_dir=str(tmp_path), heads=HeadsSettings(driver="gpio", lamps=lamps), junction=crossroads()
+    )
+    assert light_each(config, lambda _: SimulatedHeads(NAMES), 0.0) == 0
+    read = {line.split()[1] for line in capsys.readouterr().out.splitlines() if "read back so" in line}
+    assert read == {"north"}
