@@ -175,7 +175,12 @@ def test_files_are_opened_before_there_is_a_step_that_could_be_late(
     """A slow disk would latch a flash after every power cut, until somebody comes."""
     opened: list[bool] = []
     with running(tmp_path) as bench:
-        monkeypatch.setattr(app, "ticks", lambda _: opened.append(bench.daemon._is_settled) or iter(()))
+
+        def no_ticks(_: object) -> Iterator[Tick]:
+            opened.append(bench.daemon._is_settled)
+            return iter(())
+
+        monkeypatch.setattr(app, "ticks", no_ticks)
         bench.daemon.run()
     assert opened == [True]
 
