@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments = ["run", *arguments]
     options = make_parser().parse_args(arguments)
     code: int = options.run(options)
+    handlers = logging.getLogger().handlers
+    if not all(getattr(handler, "drained", lambda: True)() for handler in handlers):
+        os._exit(code)
     return code
 
 

@@ -5,6 +5,7 @@ disk would keep a green lit, with nobody to end it.
 """
 
 import logging
+import signal
 from collections import deque
 from threading import Event, Thread
 
@@ -26,7 +27,11 @@ class LogAside(logging.Handler):
         self._waiting: deque[logging.LogRecord] = deque()
         self._n_lost = 0
         self._wake, self._idle = Event(), Event()
+        self._idle.set()
+        # It inherits what is blocked: a signal that finds a thread which lets it through ends the process.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         Thread(target=self._write_on, name="log", daemon=True).start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Returns at once."""
@@ -41,8 +46,13 @@ class LogAside(logging.Handler):
 
     def flush(self) -> None:
         """Wait for the last lines, but not for long."""
+        self.drained()
+
+    def drained(self) -> bool:
+        """Wait for the last lines, but not for long; whether they are written. Where not, the interpreter would
+        hang at its end, since it waits for who writes."""
         self._wake.set()
-        self._idle.wait(CLOSE_S)
+        return self._idle.wait(CLOSE_S)
 
     def _write_on(self) -> None:
         while True:

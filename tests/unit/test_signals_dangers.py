@@ -232,6 +232,16 @@ def test_who_logs_never_waits_for_who_writes() -> None:
     assert any("lines were lost" in line for line in written)
 
 
+def test_no_signal_reaches_the_thread_that_writes_the_log() -> None:
+    """It is made before signals are blocked; SIGTERM in the midst of a step ended the process there and then."""
+    before = set(threading.enumerate())
+    LogAside(logging.NullHandler())
+    (thread,) = set(threading.enumerate()) - before
+    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
+    (blocked,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigBlk"))
+    assert all(blocked >> (number - 1) & 1 for number in app.SIGNALS)
+
+
 def test_a_systemd_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(tmp_path / "notify"))
