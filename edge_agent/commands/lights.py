@@ -31,8 +31,8 @@ from edge_agent.link import DEFAULT_SOCKET
 from edge_agent.link.asking import Asking, LightsUnreachable
 from edge_agent.link.messages import Shown
 
-_OVERRIDE = "STOPLINE_SIGNALS__SOCKET"
-"""Of both daemons' configurations."""
+_OVERRIDES = ("STOPLINE_SIGNALS__SOCKET", "STOPLINE_LIGHTS__SOCKET")
+"""Of the agent's configuration, and of the lights'."""
 _EXAMPLES = """examples:
   stopline-agent lights status
   stopline-agent lights override --cycle 90 --lane north=30 --lane south=30   (the last lane's is computed)
@@ -87,6 +87,10 @@ def _order(actions: Subparsers, name: str, what: str) -> argparse.ArgumentParser
     return parser
 
 
+def _overridden(named: str) -> str:
+    return next((os.environ[name] for name in _OVERRIDES if name in os.environ), named)
+
+
 def _lane(text: str) -> tuple[str, float]:
     name, mark, green = text.rpartition("=")
     try:
@@ -130,11 +134,11 @@ def _socket(options: argparse.Namespace) -> Path:
     if config is None and os.access(DEFAULT_CONFIG, os.R_OK):
         config = DEFAULT_CONFIG
     if config is None:
-        return Path(os.environ.get(_OVERRIDE, DEFAULT_SOCKET))
+        return Path(_overridden(str(DEFAULT_SOCKET)))
     tree = tomllib.loads(config.read_text("utf-8"))
     signals = tree.get("signals")
     named = (signals if isinstance(signals, dict) else tree).get("socket", DEFAULT_SOCKET)
-    return Path(config.parent / os.environ.get(_OVERRIDE, str(named)))
+    return Path(config.parent / _overridden(str(named)))
 
 
 def make_order(options: argparse.Namespace) -> Order | None:

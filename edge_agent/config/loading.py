@@ -29,6 +29,8 @@ from edge_agent.config.toml_lines import line_numbers, line_of
 from edge_agent.redact import redact
 
 PREFIX = "STOPLINE_"
+LIGHTS_PREFIX = "STOPLINE_LIGHTS__"
+"""Overrides of the lights' daemon, which has a configuration of its own."""
 _SEPARATOR = "__"
 _Loc = tuple[str | int, ...]
 _Tree = dict[str, Any]
@@ -260,7 +262,7 @@ def _override(tree: _Tree, environ: Mapping[str, str]) -> tuple[dict[_Loc, str],
     faults: list[Fault] = []
     targets = _targets(tree)
     for variable, text in sorted(environ.items()):
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable.startswith(LIGHTS_PREFIX):
             continue
         name = variable.removeprefix(PREFIX)
         if name in targets:

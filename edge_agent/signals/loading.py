@@ -1,7 +1,7 @@
 """Reads the lights' configuration and tells everything that is wrong with it, each with file, line, key and value.
 
-`STOPLINE_SIGNALS__` and the path of a setting in capitals, parts joined by `__`, overrides one value:
-`STOPLINE_SIGNALS__MQTT__PASSWORD`, `STOPLINE_SIGNALS__STATE_DIR`.
+`STOPLINE_LIGHTS__` and the path of a setting in capitals, parts joined by `__`, overrides one value:
+`STOPLINE_LIGHTS__MQTT__PASSWORD`, `STOPLINE_LIGHTS__STATE_DIR`.
 """
 
 import json
@@ -24,7 +24,7 @@ from edge_agent.redact import redact
 from edge_agent.signals.config import HeadSettings, MqttSettings, SignalsConfig, wiring_of
 from edge_agent.signals.reading import Flaw, Loc, get, near, read_struct
 
-PREFIX = "STOPLINE_SIGNALS__"
+PREFIX = "STOPLINE_LIGHTS__"
 _SEPARATOR = "__"
 _Tree = dict[str, Any]
 _SECRET = re.compile("password|secret|token", re.IGNORECASE)

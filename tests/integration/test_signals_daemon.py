@@ -224,7 +224,7 @@ def test_after_the_end_nothing_holds_safe_state_up(tmp_path: Path) -> None:
     lock = HeadsLock(tmp_path / "state")
     lock.take()
     for state_dir in ("state", "signals.toml/none"):
-        env["STOPLINE_SIGNALS__STATE_DIR"] = str(tmp_path / state_dir)
+        env["STOPLINE_LIGHTS__STATE_DIR"] = str(tmp_path / state_dir)
         chip.drive(PINS["north"]["green"], 1)
         assert signals("safe-state", "--config", config, env=env).returncode != 0
         assert "green" in lamps(chip)["north"]

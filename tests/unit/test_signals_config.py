@@ -141,10 +141,10 @@ def test_the_environment_overrides_single_values(tmp_path: Path) -> None:
     config = load_signals_config(
         path,
         {
-            "STOPLINE_SIGNALS__STATE_DIR": "/elsewhere",
-            "STOPLINE_SIGNALS__LOOP__LATE_S": "0.7",
-            "STOPLINE_SIGNALS__MQTT__HOST": "broker",
-            "STOPLINE_SIGNALS__MQTT__PASSWORD": "1234",
+            "STOPLINE_LIGHTS__STATE_DIR": "/elsewhere",
+            "STOPLINE_LIGHTS__LOOP__LATE_S": "0.7",
+            "STOPLINE_LIGHTS__MQTT__HOST": "broker",
+            "STOPLINE_LIGHTS__MQTT__PASSWORD": "1234",
             "STOPLINE_STATE_DIR": "/the/agents",
         },
     )
@@ -155,9 +155,9 @@ def test_the_environment_overrides_single_values(tmp_path: Path) -> None:
 
 def test_a_mistake_in_the_environment_is_told_by_its_name(tmp_path: Path) -> None:
     path = write_signals_config(tmp_path)
-    wrong = faults(path, STOPLINE_SIGNALS__LOOP__LATE_S="never", STOPLINE_SIGNALS__HEADS="x")
-    assert any("environment variable STOPLINE_SIGNALS__LOOP__LATE_S: loop.late_s" in fault for fault in wrong)
-    assert any("STOPLINE_SIGNALS__HEADS: leads to no single setting" in fault for fault in wrong)
+    wrong = faults(path, STOPLINE_LIGHTS__LOOP__LATE_S="never", STOPLINE_LIGHTS__HEADS="x")
+    assert any("environment variable STOPLINE_LIGHTS__LOOP__LATE_S: loop.late_s" in fault for fault in wrong)
+    assert any("STOPLINE_LIGHTS__HEADS: leads to no single setting" in fault for fault in wrong)
 
 
 def test_a_password_is_not_shown(tmp_path: Path) -> None:
