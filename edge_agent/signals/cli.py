@@ -312,10 +312,6 @@ def _log(config: "SignalsConfig") -> None:
     form: LogFormat = "json"
     if config.log.format == "text" or (config.log.format == "auto" and for_people):
         form = "text"
-    if "JOURNAL_STREAM" in os.environ:
-        # A journal that hangs must not hold up the lights; lines that it does not take are lost.
-        os.set_blocking(sys.stderr.fileno(), False)
-        logging.raiseExceptions = False
     set_up_logging(form, getattr(logging, config.log.level.upper()), clean=redact)
     root = logging.getLogger()
     root.handlers = [LogAside(handler) for handler in root.handlers]

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from common.clock import Stamp
 from common.codes import SignalMode
-from common.junction import Junction
+from common.junction import DESCRIBED_ACTION, Junction
 from common.records import Cycle, Log, SignalEvent
 from edge_agent.clock_source import Clock
 from edge_agent.domain.signals.cycles import CycleMaker, TagPassage
@@ -42,6 +44,7 @@ class Recording:
         self._fault = ""
         self._stamp, self._stamp_s = clock.stamp(), now_s
         self._put_events(self._events.started(now_s, lost_power=began))
+        self._describe()
 
     def step(
         self,
@@ -73,6 +76,12 @@ class Recording:
         """A line that the collector should see."""
         text = message[:8000]
         self._sink.put(Log(1, 0, 0, level, action, text, dict(context)), self._clock.stamp())
+
+    def _describe(self) -> None:
+        """Tell the collector what it is that is driven."""
+        junction = self._junction
+        message = f"{junction.name}: lanes {len(junction.lanes)}, movements {len(junction.movements)}"
+        self.log("info", DESCRIBED_ACTION, message, description=msgspec.json.encode(junction).decode())
 
     def _look_at_clock(self, now_s: float) -> list[Told]:
         """Take the step's stamp, and tell when somebody set the wall clock."""
