@@ -34,7 +34,7 @@ demo: $(STAMP_RUN)
 	@$(BIN)/stopline-collector demo $${SOURCE:+--source "$$SOURCE"} $${MODEL:+--model "$$MODEL"}
 
 test: $(STAMP_DEV) servers test-tools lint
-	@$(BIN)/pytest -n 2 --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS)
+	@$(BIN)/pytest -n 3 --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS)
 
 bench: $(STAMP_DEV) servers
 	@failed=; \

@@ -254,7 +254,7 @@ def test_flash_by_order_comes_after_yellow_and_ends_through_start_up() -> None:
     assert clock.order(Flash(by="test")).accepted
     clock.until(lambda step: Aspect.YELLOW in step.aspects.values())
     assert clock.now_s == 13.0
-    assert clock.until(in_mode(SignalMode.FLASH)) == 16.0
+    assert clock.until(in_mode(SignalMode.FLASH)) == 18.0
     assert clock.aspects == {Aspect.FLASHING_RED}
     clock.go(100)
     assert clock.aspects == {Aspect.FLASHING_RED}
