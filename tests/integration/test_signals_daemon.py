@@ -217,8 +217,8 @@ def test_commands_keep_their_hands_off_while_the_daemon_runs(tmp_path: Path) -> 
 
 
 def test_after_the_end_nothing_holds_safe_state_up(tmp_path: Path) -> None:
-    """Neither a lock that a process holds which cannot die, nor a folder that is gone. By hand the lock counts: the
-    heads of a daemon that lives are its own."""
+    """Neither a lock that a process holds which cannot die, nor a folder that is gone. By hand the lock counts:
+    the heads of a daemon that lives are its own."""
     chip = chip_for(tmp_path)
     config = write_signals_config(tmp_path)
     env = environment("RPi.GPIO", chip_path(tmp_path))
