@@ -75,6 +75,10 @@ class World:
             "--journal", str(self.journal),
         )  # fmt: skip
 
+    def n_agent_starts(self) -> int:
+        """How often an agent said that it is up; before, SIGTERM is no order but its end."""
+        return (self._folder / "agent.log").read_text().count('"action": "started"')
+
     def kill(self, what: str) -> None:
         """SIGKILL to `agent` or `collector`."""
         self._processes[what].kill()
@@ -181,8 +185,10 @@ def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_counted_twice(world
     assert world.link.n_lost > 0, "no answer was lost: the test did not try what it is for"
     _wait_until(world.is_making, _READY_S, "the agent makes counts", str)
     world.stop("agent")
+    n_starts = world.n_agent_starts()
     world.start_agent(rate=0)
     world.link.restore()
+    _wait_until(lambda: world.n_agent_starts() > n_starts, _READY_S, "the agent is up", str)
     _wait_until(world.drained, _DRAIN_S, "the collector has everything", str)
     world.stop("agent")
     assert world.waiting() == 0

@@ -141,9 +141,10 @@ def test_pictures_that_nobody_wants_are_not_decoded(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(MjpegCapture, "retrieve", counting)
     with NetworkCamera(fps=100.0) as camera, contextlib.closing(open_source(camera.url, fps=10)) as source:
         source.open()
-        frames = [source.read(5.0) for _ in range(5)]
-    assert n_decoded <= 6
-    assert frames[-1].index - frames[0].index > 20
+        frames = [source.read(5.0)]
+        while frames[-1].index - frames[0].index <= 20:  # on a busy machine the camera is slower
+            frames.append(source.read(5.0))
+    assert n_decoded <= len(frames) + 1
 
 
 def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
