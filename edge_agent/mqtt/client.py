@@ -182,8 +182,9 @@ class Client:
         self._why_not = why
 
     def _came(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
-        self.n_dropped += len(self._in) == self._in.maxlen
+        is_full = len(self._in) == self._in.maxlen
         self._in.append(Came(message.topic, bytes(message.payload), message.retain))
+        self.n_dropped += is_full
 
 
 def _send_at_once(_client: object, _data: object, link: Any) -> None:
