@@ -7,41 +7,11 @@ or two later; what it does not tell is None. Pure.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import IntEnum
 from types import MappingProxyType
 
 from common.codes import Aspect, SignalMode
+from common.hires import Code, UnitFlash
 from common.junction import Junction
-
-
-class Code(IntEnum):
-    """Those of the standard (Indiana) enumerations that tell how lights are now. The parameter is the phase up to
-    23, the number of a preemption in 105 and 111, of a plan in 131."""
-
-    BEGIN_GREEN = 1
-    BEGIN_YELLOW = 8
-    BEGIN_RED_CLEARANCE = 10
-    PHASE_INACTIVE = 12
-    BEGIN_WALK = 21
-    BEGIN_WALK_CLEARANCE = 22
-    BEGIN_DONT_WALK = 23
-    PREEMPT_ENTRY = 105
-    PREEMPT_EXIT = 111
-    PATTERN = 131
-    UNIT_CONTROL = 155
-    UNIT_FLASH = 173
-
-
-class Flash(IntEnum):
-    """Parameter of `Code.UNIT_FLASH`."""
-
-    DARK = 1
-    NONE = 2
-    ORDER = 4
-    FAULT = 5
-    MONITOR = 6
-    START_UP = 7
-
 
 PHASE_ASPECTS: Mapping[int, Aspect] = MappingProxyType(
     {
@@ -55,7 +25,7 @@ PHASE_ASPECTS: Mapping[int, Aspect] = MappingProxyType(
     }
 )
 """What the phase shows from such an event on, unless everything flashes or is dark."""
-UNIT_CODES = frozenset(code for code in Code if code >= Code.PREEMPT_ENTRY)
+UNIT_CODES = frozenset({Code.PREEMPT_ENTRY, Code.PREEMPT_EXIT, Code.PATTERN, Code.UNIT_CONTROL, Code.UNIT_FLASH})
 """About the whole junction."""
 LIVE_CODES = UNIT_CODES | PHASE_ASPECTS.keys()
 _MODES = {1: SignalMode.OFF, 2: SignalMode.FIXED, 5: SignalMode.MANUAL_OVERRIDE, 6: SignalMode.AUTOMATIC}
@@ -146,19 +116,19 @@ def read_lights(events: Iterable[LoggedEvent], junction: Junction | None) -> Lig
     )
 
 
-def _flash(log: _Log) -> Flash | None:
-    if log.flash is None or log.flash.parameter == Flash.NONE:
+def _flash(log: _Log) -> UnitFlash | None:
+    if log.flash is None or log.flash.parameter == UnitFlash.NONE:
         return None
     try:
-        return Flash(log.flash.parameter)
+        return UnitFlash(log.flash.parameter)
     except ValueError:
-        return Flash.FAULT
+        return UnitFlash.FAULT
 
 
 def _head(phase: int, name: str | None, log: _Log) -> Head:
     flash = _flash(log)
     if flash and log.flash:
-        aspect = Aspect.DARK if flash is Flash.DARK else Aspect.FLASHING_RED
+        aspect = Aspect.DARK if flash is UnitFlash.DARK else Aspect.FLASHING_RED
         return Head(phase, name, aspect, log.flash.at)
     event = log.phases.get(phase)
     if event is not None:
@@ -167,10 +137,10 @@ def _head(phase: int, name: str | None, log: _Log) -> Head:
     return Head(phase, name, Aspect.RED, log.flash.at) if log.flash else Head(phase, name, None, None)
 
 
-def _mode(log: _Log, flash: Flash | None) -> SignalMode | None:
-    if flash is Flash.DARK:
+def _mode(log: _Log, flash: UnitFlash | None) -> SignalMode | None:
+    if flash is UnitFlash.DARK:
         return SignalMode.OFF
-    if flash and flash is not Flash.START_UP:
+    if flash and flash is not UnitFlash.START_UP:
         return SignalMode.FLASH
     if log.preempted:
         return SignalMode.PREEMPT

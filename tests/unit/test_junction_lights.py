@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from collector.junctions.description import described_in, read_description
-from collector.junctions.lights import Code, Flash, LoggedEvent, read_lights
+from collector.junctions.lights import LoggedEvent, read_lights
 from common.clock import Stamp
 from common.codes import Aspect, SignalMode
+from common.hires import Code, UnitFlash
 from common.junction import DESCRIBED_ACTION, Junction
 from common.records import Cycle, Log, SignalEvent
 from edge_agent.clock_source import Clock
@@ -36,7 +37,7 @@ def aspects(*told: Told, junction: Junction | None = CROSSROADS) -> dict[str | N
     return {head.name: head.aspect for head in read_lights(log(*told), junction).heads}
 
 
-BEGUN = ((0, Code.UNIT_FLASH, Flash.NONE), (0, Code.UNIT_CONTROL, 6), (0, Code.PATTERN, 1))
+BEGUN = ((0, Code.UNIT_FLASH, UnitFlash.NONE), (0, Code.UNIT_CONTROL, 6), (0, Code.PATTERN, 1))
 
 
 def test_each_movement_shows_what_its_phase_was_last_told_to() -> None:
@@ -68,12 +69,12 @@ def test_what_was_never_told_is_not_known() -> None:
 @pytest.mark.parametrize(
     ("flash", "aspect", "mode", "why"),
     [
-        (Flash.ORDER, Aspect.FLASHING_RED, SignalMode.FLASH, "order"),
-        (Flash.FAULT, Aspect.FLASHING_RED, SignalMode.FLASH, "fault"),
-        (Flash.MONITOR, Aspect.FLASHING_RED, SignalMode.FLASH, "monitor"),
+        (UnitFlash.ORDER, Aspect.FLASHING_RED, SignalMode.FLASH, "order"),
+        (UnitFlash.FAULT, Aspect.FLASHING_RED, SignalMode.FLASH, "fault"),
+        (UnitFlash.MONITOR, Aspect.FLASHING_RED, SignalMode.FLASH, "monitor"),
         (3, Aspect.FLASHING_RED, SignalMode.FLASH, "fault"),
-        (Flash.START_UP, Aspect.FLASHING_RED, SignalMode.AUTOMATIC, "start_up"),
-        (Flash.DARK, Aspect.DARK, SignalMode.OFF, "dark"),
+        (UnitFlash.START_UP, Aspect.FLASHING_RED, SignalMode.AUTOMATIC, "start_up"),
+        (UnitFlash.DARK, Aspect.DARK, SignalMode.OFF, "dark"),
     ],
 )
 def test_flash_and_dark_are_everywhere_and_end_in_all_red(
@@ -90,7 +91,7 @@ def test_flash_and_dark_are_everywhere_and_end_in_all_red(
     assert {head.aspect for head in lights.heads} == {aspect}
     assert {head.since for head in lights.heads} == {at(20)}
     assert (lights.mode, lights.flash, lights.stage) == (mode, why, None)
-    after = (*told, (60, Code.UNIT_FLASH, Flash.NONE))
+    after = (*told, (60, Code.UNIT_FLASH, UnitFlash.NONE))
     assert set(aspects(*after).values()) == {R}
     assert aspects(*after, (66, Code.BEGIN_GREEN, EAST))["east"] is G
 
@@ -114,7 +115,7 @@ def test_a_preemption_lasts_until_its_exit_or_a_new_start() -> None:
     assert read_lights(log(*told), CROSSROADS).mode is SignalMode.PREEMPT
     assert read_lights(log(*told, (9, Code.PREEMPT_EXIT, 2)), CROSSROADS).mode is SignalMode.PREEMPT
     assert read_lights(log(*told, (9, Code.PREEMPT_EXIT, 1)), CROSSROADS).mode is SignalMode.AUTOMATIC
-    assert read_lights(log(*told, (9, Code.UNIT_FLASH, Flash.NONE)), CROSSROADS).mode is SignalMode.AUTOMATIC
+    assert read_lights(log(*told, (9, Code.UNIT_FLASH, UnitFlash.NONE)), CROSSROADS).mode is SignalMode.AUTOMATIC
 
 
 def test_people_have_codes_of_their_own() -> None:

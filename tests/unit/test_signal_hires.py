@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from common.codes import Aspect, SignalMode
+from common.hires import Code
 from common.junction import Detector, DetectorKind, Junction, Preemption, Stage
 from common.records import SignalEvent
 from edge_agent.domain.signals.event_codes import (
     ClockSet,
-    Code,
     Crossing,
     DetectorHealth,
     Event,

@@ -14,10 +14,11 @@ from common.commands import (
     Order,
     Preempt,
 )
+from common.hires import Code
 from common.junction import Preemption
 from common.records import Cycle, SignalEvent
 from edge_agent.domain.signals.cycles import CycleMaker
-from edge_agent.domain.signals.event_codes import Code, Event, PreemptCall, to_record
+from edge_agent.domain.signals.event_codes import Event, PreemptCall, to_record
 from edge_agent.domain.signals.hires import Recorder
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.lint import lint

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import attrgetter
 
 from common.codes import Aspect
+from common.hires import Code
 from common.junction import Junction
-from edge_agent.domain.signals.event_codes import ClockSet, Code, Event, PreemptCall, Told
+from edge_agent.domain.signals.event_codes import ClockSet, Event, PreemptCall, Told
 from edge_agent.domain.signals.hires_detectors import DetectorLog
 from edge_agent.domain.signals.hires_phases import CallLog, PhaseLog
 from edge_agent.domain.signals.hires_unit import MAX_PARAMETER, PlanLog, PreemptLog, UnitLog

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from common.hires import Code
 from common.junction import DetectorKind, Junction
-from edge_agent.domain.signals.event_codes import Code, Crossing, DetectorHealth, Event, Presence, Trouble
+from edge_agent.domain.signals.event_codes import Crossing, DetectorHealth, Event, Presence, Trouble
 
 PULSE_S = 0.1
 """How long a crossing holds its detector on."""

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from common.codes import Aspect
+from common.hires import Code
 from common.junction import Junction, Movement, MovementKind
-from edge_agent.domain.signals.event_codes import Code, Event
+from edge_agent.domain.signals.event_codes import Event
 from edge_agent.domain.signals.steps import Lane, Termination
 
 SAME_MOMENT_S = 0.001

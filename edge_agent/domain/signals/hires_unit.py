@@ -3,18 +3,11 @@
 from collections.abc import Iterator, Mapping
 
 from common.codes import Aspect, SignalMode
+from common.hires import Code, Coordination, UnitAlarm, UnitControl, UnitFlash
 from common.junction import Junction, Preemption
 from common.junction_times import cycle_s
 from edge_agent.domain.signals.cycles import CycleStart
-from edge_agent.domain.signals.event_codes import (
-    Code,
-    Coordination,
-    Event,
-    PreemptCall,
-    UnitAlarm,
-    UnitControl,
-    UnitFlash,
-)
+from edge_agent.domain.signals.event_codes import Event, PreemptCall
 from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval
 
 MAX_PARAMETER = 32_767
@@ -98,10 +91,10 @@ class UnitLog:
 def _flash(decision: Decision, shown: Mapping[str, Aspect], fault: Fault | None) -> UnitFlash:
     aspects = shown.values()
     if not any(aspect in _FLASHING for aspect in aspects):
-        return UnitFlash.OTHER if Aspect.DARK in aspects else UnitFlash.NONE
+        return UnitFlash.DARK if Aspect.DARK in aspects else UnitFlash.NONE
     if fault is not None:
         return UnitFlash.FAULT if fault.code in _OF_THE_CONTROLLER else UnitFlash.MONITOR
-    return UnitFlash.START_UP if decision.interval is Interval.START_UP else UnitFlash.BY_ORDER
+    return UnitFlash.START_UP if decision.interval is Interval.START_UP else UnitFlash.ORDER
 
 
 class PlanLog:

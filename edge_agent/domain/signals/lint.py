@@ -7,7 +7,7 @@ rows that were lost.
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from edge_agent.domain.signals.event_codes import Code, UnitFlash
+from common.hires import Code, UnitFlash
 from edge_agent.domain.signals.log_rows import LogRow
 
 LEAST_YELLOW_S = 2.7

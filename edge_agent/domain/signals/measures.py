@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from edge_agent.domain.signals.event_codes import Code
+from common.hires import Code
 from edge_agent.domain.signals.log_rows import DetectorRow, LogRow
 from edge_agent.domain.signals.steps import Termination
 
