@@ -27,7 +27,8 @@ from common.codes import Aspect
 from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
 from edge_agent.clock_source import Clock
 from edge_agent.config.faults import ConfigError
-from edge_agent.domain.signals.event_codes import PreemptCall
+from edge_agent.domain.signals.cycles import TagPassage
+from edge_agent.domain.signals.event_codes import PreemptCall, Told
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.schedule import Local
@@ -302,16 +303,22 @@ class Daemon:
         if isinstance(self._heads, ManyPis):
             self._for_lanes.do(now_s, None, self._heads.tell, driven)
         if self._recording is not None:
-            told, passages = self._senses.told() if self._senses is not None else ([], [])
+            told, passages = self._for_senses.do(now_s, ([], []), self._told_of_sensors)
             told, self._calls = [*told, *self._calls], []
             self._for_records.do(now_s, None, self._recording.step, driven, lanes, told, passages)
         if self._link is not None:
             self._for_link.do(now_s, None, self._link.show, driven, self._note(driven))
             self._for_link.do(now_s, None, self._link.hand_over)
 
+    def _told_of_sensors(self) -> tuple[list[Told], list[TagPassage]]:
+        return self._senses.told() if self._senses is not None else ([], [])
+
+    def _doubts(self) -> str:
+        return self._senses.doubts[:_MOST_DOUBTS] if self._senses is not None else ""
+
     def _note(self, driven: Driven) -> str:
         spool = (self._spool and self._spool.trouble) or ""
-        doubts = self._senses.doubts[:_MOST_DOUBTS] if self._senses is not None else ""
+        doubts = self._for_senses.do(driven.now_s, "", self._doubts)
         parts = (driven.decision.note, self._for_records.trouble, self._for_senses.trouble, spool, doubts)
         return "; ".join(part for part in parts if part)
 

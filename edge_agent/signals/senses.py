@@ -81,8 +81,7 @@ class Senses:
             self._passages.append(TagPassage(line.lane, message.epc))
 
     def _of_edge(self, edge: Edge) -> list[event_codes.Told]:
-        """A zone's coming and going, and a detector's trouble. Crossings are told already, and calls are the
-        recorder's own."""
+        """A zone's coming and going, and a detector's trouble. Crossings are told already."""
         if edge.code in (ON, OFF) and edge.parameter not in self._line_channels:
             return [event_codes.Presence(edge.parameter, edge.at_s, edge.code == ON)]
         if edge.code in _TROUBLES:

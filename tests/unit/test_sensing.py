@@ -286,18 +286,6 @@ class TestEdges:
             street.zone("north", n, 0)
         assert street.sensing.edges() == (Edge(2.0, 82, 101), Edge(4.0, 81, 101))
 
-    def test_a_call_is_registered_at_red_and_dropped_at_green(self) -> None:
-        street = Street()
-        street.second()
-        street.sensing.edges()
-        street.zone("east", 1, 1)
-        street.second()
-        street.second()
-        street.green = EW
-        street.second()
-        calls = [edge for edge in street.sensing.edges() if edge.code in (43, 44)]
-        assert calls == [Edge(2.0, 43, 4), Edge(4.0, 44, 4)]
-
     def test_faults_and_their_end_are_logged(self) -> None:
         street = Street()
         street.second()

@@ -18,10 +18,10 @@ from common.commands import (
     OrderResult,
     Preempt,
 )
+from common.hires import Coordination
 from common.junction import Junction, Plan, PlanStage, PlanTime, Preemption, Recall, Stage, StartUp
 from common.junction_checks import faults
 from edge_agent.domain.signals.controller import Choose
-from edge_agent.domain.signals.coordination import Coordination
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights, Step
 from edge_agent.domain.signals.schedule import Local, Schedule
@@ -550,7 +550,7 @@ def test_the_way_into_step_is_the_shorter_one() -> None:
         clock = Clock(coordinated(0.0), local=Local(3, 55.0 * 1000 + start_s))
         clock.go(10)
         states.add(clock.step.decision.coordination)
-    assert states == {Coordination.TRANSITION_SUBTRACT, Coordination.TRANSITION_ADD}
+    assert states == {Coordination.SUBTRACTING, Coordination.ADDING}
 
 
 def test_a_wall_clock_that_jumps_by_an_hour_is_caught_up_with() -> None:

@@ -51,6 +51,7 @@ from edge_agent.signals.memory import (
     write_safely,
 )
 from edge_agent.signals.reloading import needs_restart
+from edge_agent.signals.senses import Senses
 from edge_agent.signals.several_pis import LaneDaemon
 from tests.junctions import crossroads, with_people
 from tests.waiting import until
@@ -267,6 +268,19 @@ def test_a_daemon_that_ends_is_red_before_it_says_so(tmp_path: Path, monkeypatch
         with pytest.raises(AttributeError):
             bench.daemon.run()
     assert lit == [False]
+
+
+def test_books_of_sensors_that_fail_end_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise ValueError("a defect")
+
+    with running(tmp_path) as bench:
+        bench.until_green()
+        monkeypatch.setattr(Senses, "told", fail)
+        monkeypatch.setattr(Senses, "doubts", property(fail))
+        bench.step(5)
+        assert bench.daemon._driving is not None
+        assert bench.daemon._driving.lights.interlock.fault is None
 
 
 # --- a planned stop ---

@@ -7,22 +7,13 @@ with. Greens are planned when they begin, so nothing is cut.
 """
 
 import math
-from enum import IntEnum
 
+from common.hires import Coordination
 from edge_agent.domain.signals.program import Program
 from edge_agent.domain.signals.schedule import Local
 
 IN_STEP_S = 1.5
 """Steps are no finer than the controller's, so a little is always left to be made good."""
-
-
-class Coordination(IntEnum):
-    """In the numbers of hi-res code 150."""
-
-    FREE = 0
-    IN_STEP = 1
-    TRANSITION_ADD = 2
-    TRANSITION_SUBTRACT = 3
 
 
 def lag_s(program: Program, position: int, local: Local) -> float:
@@ -48,8 +39,8 @@ def planned_green_s(program: Program, position: int, local: Local | None) -> tup
     room_down_s = sum(max(0.0, one.green_s - one.least_s) for one in program.steps)
     room_up_s = sum(max(0.0, one.most_s - one.green_s) for one in program.steps)
     if _rounds(shorter_s, room_down_s) < _rounds(longer_s, room_up_s):
-        return _within(step.green_s - shorter_s, step.least_s, step.most_s), Coordination.TRANSITION_SUBTRACT
-    return _within(step.green_s + longer_s, step.least_s, step.most_s), Coordination.TRANSITION_ADD
+        return _within(step.green_s - shorter_s, step.least_s, step.most_s), Coordination.SUBTRACTING
+    return _within(step.green_s + longer_s, step.least_s, step.most_s), Coordination.ADDING
 
 
 def _rounds(needed_s: float, room_s: float) -> float:

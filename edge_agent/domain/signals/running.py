@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from common.codes import SignalMode
-from edge_agent.domain.signals.coordination import Coordination, planned_green_s
+from common.hires import Coordination
+from edge_agent.domain.signals.coordination import planned_green_s
 from edge_agent.domain.signals.layout import Layout
 from edge_agent.domain.signals.needs import LOOK_S, Needs
 from edge_agent.domain.signals.program import Program

@@ -5,8 +5,8 @@ count with the fullest one. A detector that is doubtful (see `detector_health`) 
 reason, and comes back when it is sound again. A lane without a trusted detector says *not measured*, with what is
 usual for it at this hour.
 
-Besides, it makes what the hi-res log holds of detectors: 82 and 81 (on and off), 43 and 44 (a call registered and
-dropped), 83 to 88 (restored, faults).
+Besides, it makes what the hi-res log holds of detectors: 82 and 81 (on and off), 83 to 88 (restored, faults).
+Calls are the recorder's own, since it sees the lanes as the controller does.
 """
 
 from collections import deque
@@ -18,7 +18,6 @@ from edge_agent.domain.signals.detector_health import FAULT_CODES, DetectorHealt
 from edge_agent.domain.signals.steps import Lane
 
 OFF, ON = 81, 82
-CALL_ON, CALL_OFF = 43, 44
 SAME_VEHICLE_S = 1.5
 """Two detectors at one stop line tell of one vehicle within this."""
 _MEMORY_S = 30.0
@@ -86,8 +85,7 @@ class Sensing:
             self._by_source.setdefault((health.detector.sensor, health.detector.source), []).append(health)
         self._lanes = [self._lane_of(lane.name, now_s) for lane in junction.lanes]
         self._lane_by_name = {lane.name: lane for lane in self._lanes}
-        self._phases = [(m.name, m.phase, frozenset(m.lanes)) for m in junction.movements if m.lanes]
-        self._calls: dict[int, bool] = {}
+        self._lanes_of = {movement.name: movement.lanes for movement in junction.movements}
         self._edges: deque[Edge] = deque(maxlen=_MOST_EDGES)
         self._now_s = now_s
 
@@ -162,7 +160,7 @@ class Sensing:
             hour: of the day at the junction, 0 to 23; None: the clock is not known.
         """
         elapsed_s, self._now_s = max(0.0, now_s - self._now_s), now_s
-        has_way = {name for movement, _, names in self._phases if movement in green for name in names}
+        has_way = {name for movement in green for name in self._lanes_of.get(movement, ())}
         for lane in self._lanes:
             self._green_changes(lane, lane.name in has_way, now_s)
         self._expect(now_s, elapsed_s, hour)
@@ -170,9 +168,7 @@ class Sensing:
             was = health.is_trusted
             health.judge(now_s)
             self._note_change(health, was, now_s)
-        told = tuple(self._told(lane, now_s, hour) for lane in self._lanes)
-        self._note_calls(told, green, now_s)
-        return told
+        return tuple(self._told(lane, now_s, hour) for lane in self._lanes)
 
     def edges(self) -> tuple[Edge, ...]:
         """What is to be logged since the last call, oldest first."""
@@ -263,15 +259,6 @@ class Sensing:
     def _note_change(self, health: DetectorHealth, was_trusted: bool, at_s: float) -> None:
         if health.is_trusted is not was_trusted:
             self._edges.append(Edge(at_s, FAULT_CODES[health.doubt], health.detector.channel))
-
-    def _note_calls(self, told: tuple[Lane, ...], green: Set[str], now_s: float) -> None:
-        """A call is registered while somebody waits at a movement's red."""
-        waiting = {lane.name for lane, said in zip(self._lanes, told, strict=True) if said.is_waiting}
-        for movement, phase, names in self._phases:
-            calls = movement not in green and not waiting.isdisjoint(names)
-            if calls is not self._calls.get(phase, False):
-                self._calls[phase] = calls
-                self._edges.append(Edge(now_s, CALL_ON if calls else CALL_OFF, phase))
 
 
 def _usual_vps(lane: _Lane, hour: int | None) -> float | None:
