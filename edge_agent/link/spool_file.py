@@ -2,13 +2,12 @@
 
 SQLite rather than segments of our own: it survives power cuts on SD cards by a format that others have tested for
 decades, takes records out of the middle when room is needed, and costs 1 MB. WAL with `synchronous=FULL`, small
-pages, one connection that locks the file for itself, as the agent's outbox has it and for its reasons.
+pages, one connection that locks the file for itself: see `edge_agent.sqlite_file`.
 """
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,12 +17,12 @@ from common.clock import Stamp
 from common.codes import DropClass, GapReason
 from common.records import Cycle, Gap, Log, SignalEvent
 from edge_agent.link.messages import Spooled
+from edge_agent.sqlite_file import PAGE_BYTES, cap, make_durable, number, transaction
 
 SpoolRecord = Cycle | SignalEvent | Log | Gap
 
 APPLICATION_ID = 0x53746F71
 SCHEMA_VERSION = 1
-PAGE_BYTES = 1024
 MIN_BYTES = 2 * 1024 * 1024
 WAL_RESERVE_BYTES = 512 * 1024
 LOST = "lost"
@@ -107,20 +106,15 @@ class SpoolFile:
 
     def _set_up(self) -> None:
         db = self._db
-        db.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "mmap_size=0"):
-            db.execute(f"PRAGMA {pragma}").fetchall()
-        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_BYTES // PAGE_BYTES}").fetchall()
-        db.execute(f"PRAGMA journal_size_limit={WAL_RESERVE_BYTES}").fetchall()
-        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        db.execute(f"PRAGMA max_page_count={self.main_cap_bytes // PAGE_BYTES}").fetchall()
-        if self._pragma("user_version") == 0 and self._pragma("page_count") <= 1:
+        make_durable(db, checkpoint_bytes=_CHECKPOINT_BYTES, wal_bytes=WAL_RESERVE_BYTES, cache_kib=_CACHE_KIB)
+        cap(db, self.main_cap_bytes)
+        if number(self._db, "user_version") == 0 and number(self._db, "page_count") <= 1:
             db.executescript(
                 f"BEGIN IMMEDIATE;\n{_SCHEMA.read_text('utf-8')}\nPRAGMA application_id={APPLICATION_ID};"
                 f"PRAGMA user_version={SCHEMA_VERSION};"
                 f"INSERT INTO spool VALUES ('{_new_name()}', 0, 0);\nCOMMIT;"
             )
-        found = self._pragma("user_version"), self._pragma("application_id")
+        found = number(self._db, "user_version"), number(self._db, "application_id")
         if found != (SCHEMA_VERSION, APPLICATION_ID):
             raise sqlite3.DatabaseError(f"no spool of version {SCHEMA_VERSION}: version {found[0]}")
         answers = [str(row[0]) for row in db.execute("PRAGMA quick_check(3)")]
@@ -138,20 +132,6 @@ class SpoolFile:
         self._boots = {str(boot_id): int(no) for no, boot_id in self._db.execute("SELECT no, boot_id FROM boots")}
         self._boot_ids = {no: boot_id for boot_id, no in self._boots.items()}
 
-    def _pragma(self, name: str) -> int:
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-
     def close(self) -> None:
         """Write the WAL back and close. May be called twice."""
         self._db.close()
@@ -163,7 +143,7 @@ class SpoolFile:
             sqlite3.DatabaseError: that is more than there is: the file is damaged. Records must not be dropped for
                 want of room then.
         """
-        n_pages, n_free = self._pragma("page_count"), self._pragma("freelist_count")
+        n_pages, n_free = number(self._db, "page_count"), number(self._db, "freelist_count")
         names = (self.path, self.path.with_name(self.path.name + "-wal"))
         if n_free > n_pages or n_pages * PAGE_BYTES > sum(p.stat().st_size for p in names if p.exists()):
             raise sqlite3.DatabaseError(f"the file does not hold the {n_pages} pages that it tells of")
@@ -180,7 +160,7 @@ class SpoolFile:
     def commit(self, items: Sequence[tuple[SpoolRecord | Lost, Stamp]], taken: int) -> None:
         """Append records, and forget those up to `taken`; on the disk when it returns."""
         last = self.last
-        with self._transaction():
+        with transaction(self._db):
             if taken > self.taken:
                 self._db.execute("DELETE FROM records WHERE no <= ?", (taken,))
                 self._db.execute("UPDATE spool SET taken = ?", (taken,))
@@ -195,7 +175,7 @@ class SpoolFile:
     def begin_anew(self, delivered: int) -> None:
         """A new name; what is up to `delivered` is forgotten, and the rest counts from 1."""
         name = _new_name()
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("DELETE FROM records WHERE no <= ?", (delivered,))
             self._db.execute("UPDATE spool SET name = ?, base = ?, taken = ?", (name, delivered, delivered))
         self.name, self.base, self.taken = name, delivered, delivered
@@ -247,7 +227,7 @@ class SpoolFile:
         before = self._db.execute("SELECT max(no) FROM records WHERE no > ? AND no < ?", (after, first)).fetchone()
         rows = self._rows((before[0] or first) - 1, limit)
         kept, n_dropped = _without(rows, kind, self.live_bytes() - self._filled_bytes)
-        with self._transaction():
+        with transaction(self._db):
             self._db.execute("DELETE FROM records WHERE no BETWEEN ? AND ?", (rows[0].no, rows[-1].no))
             self._insert(kept)
         return n_dropped

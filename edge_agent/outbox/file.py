@@ -1,16 +1,14 @@
 """The outbox's SQLite file: the only module that speaks SQL to it.
 
-One connection, made and used by one thread. It locks the file for itself (so that no second agent can start on it,
-and so that no shared memory is mapped), keeps a WAL, and has the disk confirm every commit (`synchronous=FULL`).
-SQLite before 3.51.3 can damage a WAL that several connections write to; here there is one.
+One connection, made and used by one thread; see `edge_agent.sqlite_file` for how it is kept safe.
 
 The WAL is written back after `_CHECKPOINT_BYTES`, so it stays near that size; the main file grows up to the cap
 less `WAL_RESERVE_BYTES`, which `PRAGMA max_page_count` holds as a last line.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
@@ -20,11 +18,10 @@ from uuid import UUID
 from common.clock import Anchor, AnchorSource, Boot
 from common.codes import DropClass
 from edge_agent.outbox.entries import DROP_CLASSES
+from edge_agent.sqlite_file import cap, make_durable, number, transaction
 
 APPLICATION_ID = 0x53746F70
 SCHEMA_VERSION = 1
-PAGE_BYTES = 1024
-"""Small commits write a third less with these than with the usual 4096, and what is written wears an SD card."""
 WAL_RESERVE_BYTES = 2 * 1024 * 1024
 MIN_CAP_BYTES = 4 * 1024 * 1024
 _CHECKPOINT_BYTES = 1024 * 1024
@@ -84,13 +81,8 @@ class OutboxFile:
 
     def _set_up(self) -> None:
         db = self._db
-        db.execute(f"PRAGMA page_size={PAGE_BYTES}")
-        for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "mmap_size=0"):
-            db.execute(f"PRAGMA {pragma}").fetchall()
-        db.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_BYTES // PAGE_BYTES}").fetchall()
-        db.execute(f"PRAGMA journal_size_limit={WAL_RESERVE_BYTES}").fetchall()
-        db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
-        db.execute(f"PRAGMA max_page_count={self.main_cap_bytes // self.pragma('page_size')}").fetchall()
+        make_durable(db, checkpoint_bytes=_CHECKPOINT_BYTES, wal_bytes=WAL_RESERVE_BYTES, cache_kib=_CACHE_KIB)
+        cap(db, self.main_cap_bytes)
         if self.pragma("user_version") == 0 and self.pragma("page_count") <= 1:
             schema = files("edge_agent").joinpath("sql/outbox.sql").read_text("utf-8")
             db.executescript(
@@ -118,19 +110,11 @@ class OutboxFile:
 
     def pragma(self, name: str) -> int:
         """The value of a pragma that is a number."""
-        return int(self._db.execute(f"PRAGMA {name}").fetchone()[0])
+        return number(self._db, name)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """All or nothing; on the disk when it returns."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        return transaction(self._db)
 
     def close(self) -> None:
         """Write the WAL back and close. May be called twice."""

@@ -12,7 +12,7 @@ import pytest
 
 from common.codes import GapReason
 from edge_agent.outbox import Contact, Limits, Outbox, OutboxBusy
-from edge_agent.outbox.file import PAGE_BYTES
+from edge_agent.sqlite_file import PAGE_BYTES
 from tests.outbox_model import (
     ModelCollector,
     count,
