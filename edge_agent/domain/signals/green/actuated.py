@@ -7,8 +7,7 @@ How long a queue is can only be guessed, from how much usually comes and how lon
 from dataclasses import dataclass
 
 from common.junction import Algorithm
-from edge_agent.domain.signals.green.demand import Demand
-from edge_agent.domain.signals.green.due import Deadlines
+from edge_agent.domain.signals.green.by_demand import ByDemand
 from edge_agent.domain.signals.green.observer import Observer
 from edge_agent.domain.signals.green.rates import rate_after
 from edge_agent.domain.signals.green.topology import Change, Topology
@@ -28,7 +27,7 @@ class ActuatedParams:
     extra_s: float = 1.0
 
 
-class Actuated:
+class Actuated(ByDemand):
     """Needs crossings, and a call where a vehicle waits. See the module."""
 
     name: str = Algorithm.ACTUATED.value
@@ -36,19 +35,10 @@ class Actuated:
     def __init__(
         self, topology: Topology, observer: Observer | None = None, params: ActuatedParams | None = None
     ) -> None:
-        self._topology = topology
         self._params = params or ActuatedParams()
-        self._deadlines = Deadlines(topology)
-        self.observer = observer or Observer(topology)
-        self._demand = Demand(topology, self.observer, self._params.passage_s, has_camera=False)
+        super().__init__(topology, observer, passage_s=self._params.passage_s, has_camera=False)
 
-    def decide(self, situation: Situation) -> int | None:
-        """See `GreenTime`."""
-        self.observer.update(situation)
-        due = self._deadlines.due(situation)
-        if due is not None:
-            return due
-        vehicles, flowing = self._demand.of(situation)
+    def _best(self, situation: Situation, vehicles: list[float], flowing: list[bool]) -> int | None:
         may_hold = situation.green_s < self._topology.max_greens_s[situation.stage]
         best, most = None, 0.0
         for change in self._topology.changes[situation.stage]:

@@ -17,8 +17,7 @@ that holds, since each change costs capacity.
 from dataclasses import dataclass
 
 from common.junction import Algorithm
-from edge_agent.domain.signals.green.demand import Demand
-from edge_agent.domain.signals.green.due import Deadlines
+from edge_agent.domain.signals.green.by_demand import ByDemand
 from edge_agent.domain.signals.green.observer import Observer
 from edge_agent.domain.signals.green.rates import best_rate, rate_after
 from edge_agent.domain.signals.green.topology import Topology
@@ -44,7 +43,7 @@ class AdaptiveParams:
     extra_s: float = 1.0
 
 
-class Adaptive:
+class Adaptive(ByDemand):
     """Decides by the vehicles on each lane: seen by a camera, or else taken to be there. See the module."""
 
     name: str = Algorithm.ADAPTIVE.value
@@ -52,19 +51,10 @@ class Adaptive:
     def __init__(
         self, topology: Topology, observer: Observer | None = None, params: AdaptiveParams | None = None
     ) -> None:
-        self._topology = topology
         self._params = params or AdaptiveParams()
-        self._deadlines = Deadlines(topology)
-        self.observer = observer or Observer(topology)
-        self._demand = Demand(topology, self.observer, self._params.passage_s, has_camera=True)
+        super().__init__(topology, observer, passage_s=self._params.passage_s, has_camera=True)
 
-    def decide(self, situation: Situation) -> int | None:
-        """See `GreenTime`."""
-        self.observer.update(situation)
-        due = self._deadlines.due(situation)
-        if due is not None:
-            return due
-        vehicles, flowing = self._demand.of(situation)
+    def _best(self, situation: Situation, vehicles: list[float], flowing: list[bool]) -> int | None:
         stage = situation.stage
         best, most = None, 0.0
         if situation.green_s < self._topology.max_greens_s[stage]:
