@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.codes import Aspect
+from common.junction import Junction
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
 from edge_agent.drivers.base import HeadsError
@@ -28,6 +29,7 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
     yield _memory(Path(config.state_dir))
     yield _socket(Path(config.socket))
     yield _clock()
+    yield _conflicts(config.described)
     if config.heads.driver == "gpio":
         wiring = wiring_of(config.heads)
         yield _library()
@@ -39,6 +41,22 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
     if config.mqtt is not None and (config.lane is not None or config.heads.driver == "lanes"):
         yield _broker(config.mqtt)
     yield _priority()
+
+
+def _conflicts(junction: Junction) -> Finding:
+    """Pairs that no stage lets go together and that are no conflict: between those no clearance is kept."""
+    together = {frozenset((a, b)) for stage in junction.stages for a in stage.movements for b in stage.movements}
+    known = together | {frozenset(pair) for pair in junction.conflicts}
+    names = [movement.name for movement in junction.movements]
+    pairs = [f"{a} and {b}" for i, a in enumerate(names) for b in names[i + 1 :] if frozenset((a, b)) not in known]
+    if not pairs:
+        return Finding(Verdict.OK, "conflicts", f"{len(junction.conflicts)}; all others may go together")
+    return Finding(
+        Verdict.NOTE,
+        "conflicts",
+        f"{', '.join(pairs)}: never in one stage, and no conflict, so one may begin while the other ends; "
+        "look at the road, and add what conflicts",
+    )
 
 
 def _broker(mqtt: MqttSettings) -> Finding:
