@@ -7,10 +7,12 @@ PgBouncer in transaction mode can stand in between: no `SET`, no session locks, 
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from uuid import UUID
 
 from psycopg import AsyncConnection, conninfo
 from psycopg_pool import AsyncConnectionPool
@@ -18,6 +20,10 @@ from psycopg_pool import AsyncConnectionPool
 from collector.errors import CollectorError
 
 Connection = AsyncConnection[tuple[Any, ...]]
+
+viewer: ContextVar[UUID | None] = ContextVar("viewer", default=None)
+"""Whom the running request answers, if they may not see everything; the guard of its route says so. What is then
+read with `reading` is bounded by the database itself, whatever a query asks for."""
 
 
 class SqlError(CollectorError):
@@ -77,15 +83,21 @@ def make_pool(settings: Settings) -> Pool:
 
 
 @asynccontextmanager
-async def reading(pool: Pool, *, statement_timeout_s: float | None = None) -> AsyncIterator[Connection]:
+async def reading(
+    pool: Pool, *, statement_timeout_s: float | None = None, unbounded: bool = False
+) -> AsyncIterator[Connection]:
     """A connection in a read-only transaction whose statements all see the same moment.
 
+    It sees what the request's `viewer` may see; with `unbounded` everything, which is for users and their rights.
     Times come in UTC. A statement may take `statement_timeout_s`, or the pool's bound.
     What it sets is local to the transaction, which is what PgBouncer in transaction mode lets through.
     """
     async with pool.connection() as connection, connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await _begin(connection, statement_timeout_s or pool.statement_timeout_s)
+        user = viewer.get()
+        if user is not None and not unbounded:
+            await connection.execute(_AS_READER, (str(user),))
         yield connection
 
 
@@ -95,6 +107,9 @@ async def writing(pool: Pool) -> AsyncIterator[Connection]:
     async with pool.connection() as connection, connection.transaction():
         await _begin(connection, pool.statement_timeout_s)
         yield connection
+
+
+_AS_READER = "SELECT set_config('app.user_id', %s, true), set_config('role', 'stopline_reader', true)"
 
 
 async def _begin(connection: Connection, timeout_s: float) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
+from collector.db import viewer
 from collector.errors import ApiProblem
 from collector.identity.tokens import API_PREFIX, read_access_token
 from collector.identity.users import Role, Users
@@ -38,6 +39,8 @@ class CurrentUser:
     name: str
     role: Role
     by_api_token: bool
+    sees_all: bool
+    """All junctions; else those that were granted."""
 
 
 class Access:
@@ -83,8 +86,8 @@ class Access:
         found = await self._users.of_api_token(token)
         if found is None:
             raise _refused("the API token does not hold: it was revoked, is over, or never was")
-        user_id, name, role = found
-        return CurrentUser(user_id, name, role, by_api_token=True)
+        user_id, name, role, sees_all = found
+        return CurrentUser(user_id, name, role, by_api_token=True, sees_all=sees_all)
 
     async def _of_access_token(self, token: str) -> CurrentUser:
         claims = read_access_token(await self.key(), token, time.time())
@@ -93,11 +96,11 @@ class Access:
         found = await self._users.of_session(claims.user_id)
         if found is None or found[2] != claims.version:
             raise _refused("the session was ended; sign in")
-        name, role, _ = found
-        return CurrentUser(claims.user_id, name, role, by_api_token=False)
+        name, role, _, sees_all = found
+        return CurrentUser(claims.user_id, name, role, by_api_token=False, sees_all=sees_all)
 
     def requires(self, role: Role) -> Guard:
-        """A guard that lets in whoever has at least this role."""
+        """A guard that lets in whoever has at least this role, and bounds what the request reads."""
 
         async def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
             user = await self.current_user(connection)
@@ -109,6 +112,7 @@ class Access:
                 raise ApiProblem(
                     403, "role_too_low", "Not allowed", f"this needs the role {role}; {user.name} is {user.role}"
                 )
+            viewer.set(None if user.sees_all else user.id)
 
         return guard
 

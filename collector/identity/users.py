@@ -132,13 +132,19 @@ class Users:
 
     async def find(self, user_id: UUID) -> User | None:
         """The user, or None."""
-        async with reading(self._pool) as connection, connection.cursor(row_factory=class_row(User)) as cursor:
+        async with (
+            reading(self._pool, unbounded=True) as connection,
+            connection.cursor(row_factory=class_row(User)) as cursor,
+        ):
             await cursor.execute(self._queries["user"], {"id": user_id})
             return await cursor.fetchone()
 
     async def page(self, limit: int, offset: int) -> Sequence[User]:
         """Users by name."""
-        async with reading(self._pool) as connection, connection.cursor(row_factory=class_row(User)) as cursor:
+        async with (
+            reading(self._pool, unbounded=True) as connection,
+            connection.cursor(row_factory=class_row(User)) as cursor,
+        ):
             await cursor.execute(self._queries["users"], {"limit": limit, "offset": offset})
             return await cursor.fetchall()
 
@@ -186,7 +192,7 @@ class Users:
         """Raises ApiProblem: 401 for a wrong name or password alike, 429 after too many of them."""
         keys = (f"name:{name.lower()[:100]}", f"address:{address}")
         await self._check_block(keys)
-        async with reading(self._pool) as connection:
+        async with reading(self._pool, unbounded=True) as connection:
             row = await self._one(connection, "user_to_sign_in", name=name)
         user_id, known_hash, version, _, status = row if row is not None else (None, None, 0, "", "")
         verdict = await self._passwords.verify(password, known_hash)
@@ -252,7 +258,7 @@ class Users:
             raise _no_such_user(user_id)
         keys = (f"name:{user.name.lower()[:100]}", f"address:{address}")
         await self._check_block(keys)
-        async with reading(self._pool) as connection:
+        async with reading(self._pool, unbounded=True) as connection:
             row = await self._one(connection, "user_to_sign_in", name=user.name)
         if not (await self._passwords.verify(old, row[1] if row else None)).is_right:
             await self._note_failure(keys)
@@ -282,20 +288,23 @@ class Users:
 
     # Who asks
 
-    async def of_session(self, user_id: UUID) -> tuple[str, Role, int] | None:
-        """Name, role and token version of an active user."""
-        async with reading(self._pool) as connection:
+    async def of_session(self, user_id: UUID) -> tuple[str, Role, int, bool] | None:
+        """Name, role and token version of an active user, and whether they see all junctions."""
+        async with reading(self._pool, unbounded=True) as connection:
             row = await self._one(connection, "session_user", id=user_id)
-        return None if row is None else (row[0], Role(row[1]), row[2])
+        return None if row is None else (row[0], Role(row[1]), row[2], row[3])
 
-    async def of_api_token(self, token: str) -> tuple[UUID, str, Role] | None:
-        """Id, name and role of the user of a token that holds; the role is the lesser of both."""
+    async def of_api_token(self, token: str) -> tuple[UUID, str, Role, bool] | None:
+        """Id, name and role of the user of a token that holds, and whether they see all junctions.
+
+        The role is the lesser of the user's and the token's.
+        """
         async with writing(self._pool) as connection:
             row = await self._one(connection, "api_token_user", hash=digest(token))
         if row is None:
             return None
         role, limit = Role(row[2]), Role(row[3])
-        return row[0], row[1], limit if role.at_least(limit) else role
+        return row[0], row[1], limit if role.at_least(limit) else role, row[4]
 
     # API tokens
 
@@ -312,7 +321,10 @@ class Users:
 
     async def api_tokens(self, user_id: UUID) -> Sequence[ApiToken]:
         """Those that were not revoked."""
-        async with reading(self._pool) as connection, connection.cursor(row_factory=class_row(ApiToken)) as cursor:
+        async with (
+            reading(self._pool, unbounded=True) as connection,
+            connection.cursor(row_factory=class_row(ApiToken)) as cursor,
+        ):
             await cursor.execute(self._queries["api_tokens"], {"user_id": user_id})
             return await cursor.fetchall()
 
@@ -341,7 +353,7 @@ class Users:
         return Session(user_id, version, token)
 
     async def _check_block(self, keys: tuple[str, ...]) -> None:
-        async with reading(self._pool) as connection:
+        async with reading(self._pool, unbounded=True) as connection:
             row = await self._one(connection, "blocked_for_s", keys=list(keys))
         if row is not None and row[0] is not None:
             raise ApiProblem(

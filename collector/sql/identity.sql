@@ -88,7 +88,8 @@ RETURNING id;
 -- name: api_token_user
 -- The user of a token that holds, with the lesser of both roles. That it was used is noted once a minute at most.
 WITH found AS (
-    SELECT t.id AS token_id, t.used_at, t.role AS token_role, u.id, u.name, u.role
+    SELECT t.id AS token_id, t.used_at, t.role AS token_role, u.id, u.name, u.role,
+           u.role = 'admin' OR u.all_junctions AS sees_all
     FROM api_tokens t JOIN users u ON u.id = t.user_id
     WHERE t.hash = %(hash)s AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())
       AND u.status = 'active'
@@ -96,10 +97,10 @@ WITH found AS (
     UPDATE api_tokens SET used_at = now()
     WHERE id IN (SELECT token_id FROM found WHERE used_at IS NULL OR used_at < now() - interval '1 minute')
 )
-SELECT id, name, role, token_role FROM found;
+SELECT id, name, role, token_role, sees_all FROM found;
 
 -- name: session_user
-SELECT name, role, token_version FROM users WHERE id = %(id)s AND status = 'active';
+SELECT name, role, token_version, role = 'admin' OR all_junctions FROM users WHERE id = %(id)s AND status = 'active';
 
 -- name: create_invitation
 INSERT INTO invitations (hash, role, invited_by, expires_at)

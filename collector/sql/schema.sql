@@ -140,7 +140,8 @@ CREATE TABLE users (
     token_version       integer NOT NULL DEFAULT 1,
     created_at          timestamptz NOT NULL DEFAULT now(),
     password_changed_at timestamptz,
-    signed_in_at        timestamptz
+    signed_in_at        timestamptz,
+    all_junctions       boolean NOT NULL DEFAULT false
 );
 CREATE UNIQUE INDEX users_name ON users (lower(name));
 
@@ -512,3 +513,155 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
             - greatest(at - make_interval(secs => least(span_ms, 3600000) / 1000.0), minute))), 0)
     END
 $$;
+
+
+-- Who sees what ---------------------------------------------------------------------------------------------------
+
+-- Which junctions a user sees, beside those that see all: admins, and users with `all_junctions`. To operate one,
+-- a user needs the role as well.
+CREATE TABLE user_junction_access (
+    user_id     uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    junction_id uuid NOT NULL REFERENCES junctions ON DELETE CASCADE,
+    level       text NOT NULL CHECK (level IN ('read', 'operate')),
+    granted_by  uuid REFERENCES users ON DELETE SET NULL,
+    granted_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, junction_id)
+);
+CREATE INDEX user_junction_access_junction ON user_junction_access (junction_id);
+
+-- Requests of a user run as this role, with the user in `app.user_id`; it sees what policies let it see. A role is
+-- shared by all databases of a server, so another may have made it.
+DO $$
+BEGIN
+    CREATE ROLE stopline_reader NOLOGIN;
+EXCEPTION
+    WHEN duplicate_object OR unique_violation THEN NULL;
+    WHEN insufficient_privilege THEN
+        RAISE EXCEPTION 'the role stopline_reader is missing'
+        USING HINT = format('run as an administrator: CREATE ROLE stopline_reader NOLOGIN; GRANT stopline_reader TO %I',
+            current_user);
+END $$;
+DO $$
+BEGIN
+    IF NOT pg_has_role(current_user, 'stopline_reader', 'MEMBER') THEN
+        EXECUTE format('GRANT stopline_reader TO %I', current_user);
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO stopline_reader', current_schema);
+END $$;
+
+-- The user of this transaction; NULL: none was named, and nothing is seen.
+CREATE FUNCTION app_user() RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT nullif(current_setting('app.user_id', true), '')::uuid
+$$;
+
+-- What follows looks into tables that the reader may not see.
+CREATE FUNCTION sees_all() RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT EXISTS (
+        SELECT FROM users
+        WHERE id = app_user() AND status = 'active' AND (role = 'admin' OR all_junctions)
+    )
+$$;
+
+CREATE FUNCTION seen_junctions() RETURNS SETOF uuid
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT a.junction_id
+    FROM user_junction_access a JOIN users u ON u.id = a.user_id
+    WHERE a.user_id = app_user() AND u.status = 'active'
+$$;
+
+CREATE FUNCTION seen_devices() RETURNS SETOF uuid
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT id FROM edge_devices WHERE junction_id IN (SELECT seen_junctions())
+$$;
+
+CREATE FUNCTION seen_streams() RETURNS SETOF integer
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT no FROM ingest_streams WHERE device_id IN (SELECT seen_devices())
+$$;
+
+CREATE FUNCTION seen_sources() RETURNS SETOF integer
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT no FROM counting_zones WHERE device_id IN (SELECT seen_devices())
+$$;
+
+CREATE FUNCTION seen_cameras() RETURNS SETOF integer
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT no FROM cameras WHERE device_id IN (SELECT seen_devices())
+$$;
+
+-- Lets the reader see of a table the rows for which `condition` holds; users who see all see all of them.
+CREATE FUNCTION guard_rows(table_name text, condition text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', table_name);
+    EXECUTE format('CREATE POLICY seen ON %I FOR SELECT TO stopline_reader USING ((SELECT sees_all()) OR %s)',
+        table_name, condition);
+    EXECUTE format('GRANT SELECT ON %I TO stopline_reader', table_name);
+END $$;
+
+SELECT guard_rows('junctions', 'id IN (SELECT seen_junctions())');
+SELECT guard_rows('user_junction_access', 'user_id = (SELECT app_user())');
+SELECT guard_rows('edge_devices', 'id IN (SELECT seen_devices())');
+SELECT guard_rows(name, 'device_id IN (SELECT seen_devices())')
+FROM unnest(ARRAY['cameras', 'counting_zones', 'ingest_streams']) AS name;
+SELECT guard_rows(name, 'stream_no IN (SELECT seen_streams())')
+FROM unnest(ARRAY['ingest_rejects', 'ingest_gaps', 'expired_rows', 'count_events', 'zone_occupancy', 'frame_metadata',
+    'detections', 'traffic_cycles', 'lane_cycle_data', 'signal_events', 'device_health', 'stream_quality_metrics',
+    'system_logs', 'command_results']) AS name;
+SELECT guard_rows('count_rollups', 'source_no IN (SELECT seen_sources())');
+SELECT guard_rows('coverage_rollups', 'camera_no IN (SELECT seen_cameras())');
+SELECT guard_rows('rollup_marks', $$CASE kind WHEN 'count' THEN ref_no IN (SELECT seen_sources())
+    ELSE ref_no IN (SELECT seen_cameras()) END$$);
+SELECT guard_rows('locations', $$id IN (SELECT location_id FROM junctions UNION SELECT location_id FROM cameras)$$);
+GRANT SELECT ON timeseries TO stopline_reader;
+
+
+-- Orders to the lights ---------------------------------------------------------------------------------------------
+
+-- An order goes to one device, in the order of `no`. It is delivered until the device tells what came of it, by a
+-- record `command_result` of its stream; the device carries each out once.
+CREATE TABLE commands (
+    id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    no             bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    junction_id    uuid NOT NULL REFERENCES junctions,
+    device_id      uuid NOT NULL REFERENCES edge_devices,
+    -- As the lights take it.
+    command        jsonb NOT NULL,
+    issued_by      uuid REFERENCES users ON DELETE SET NULL,
+    issued_by_name text NOT NULL,
+    issued_at      timestamptz NOT NULL DEFAULT now(),
+    -- Not delivered by then: it never is.
+    expires_at     timestamptz NOT NULL,
+    state          text NOT NULL DEFAULT 'queued'
+                   CHECK (state IN ('queued', 'delivered', 'applied', 'refused', 'expired', 'failed')),
+    delivered_at   timestamptz,
+    settled_at     timestamptz,
+    -- Why it was refused, or failed: in the lights' own words.
+    detail         text
+);
+CREATE INDEX commands_open ON commands (device_id, no) WHERE state IN ('queued', 'delivered');
+CREATE INDEX commands_junction ON commands (junction_id, no);
+SELECT guard_rows('commands', 'junction_id IN (SELECT seen_junctions())');
+
+-- Every order that took a junction's lights out of automatic control. Never deleted.
+CREATE TABLE manual_override_history (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    junction_id uuid NOT NULL REFERENCES junctions,
+    -- NULL: given beside the junction.
+    command_id  uuid UNIQUE REFERENCES commands,
+    user_id     uuid REFERENCES users ON DELETE SET NULL,
+    user_name   text NOT NULL,
+    mode        text NOT NULL,
+    settings    jsonb NOT NULL DEFAULT '{}',
+    why         text NOT NULL DEFAULT '',
+    ordered_at  timestamptz NOT NULL,
+    -- When the lights took it; NULL: not yet, or never.
+    began_at    timestamptz,
+    ended_at    timestamptz,
+    ended_by    text CHECK (ended_by IN ('expiry', 'order', 'fault', 'restart', 'refusal'))
+);
+CREATE INDEX manual_override_history_junction ON manual_override_history (junction_id, ordered_at);
+CREATE INDEX manual_override_history_user ON manual_override_history (user_id, ordered_at);
+SELECT guard_rows('manual_override_history', 'junction_id IN (SELECT seen_junctions())');

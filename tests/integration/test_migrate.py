@@ -46,6 +46,10 @@ CATALOGS = {
     "comments": """
         SELECT classoid::regclass::text, obj_description(objoid, 'pg_namespace') FROM pg_description
         WHERE objoid = 'parts'::regnamespace""",
+    "policies": "SELECT tablename, policyname, permissive, roles, cmd, qual, with_check FROM pg_policies",
+    "grants": """
+        SELECT table_name, grantee, privilege_type FROM information_schema.role_table_grants
+        WHERE grantee = 'stopline_reader'""",
     "triggers": "SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
     "series": "SELECT table_name, time_column, span, fillfactor FROM timeseries",
 }
