@@ -7,7 +7,7 @@
     403, 429, 503).
 
 What came of a command is told by a record `command_result` (`common.records.CommandResult`) in the device's
-stream: `command` is its id, `status` a `CommandStatus`. Until that record is stored the command may be given again;
+stream: `command` is its id, `status` a `CommandStatus`. Until that record is stored the command may come again;
 a device carries each out once, and remembers what it has begun over a restart.
 """
 
