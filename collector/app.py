@@ -40,7 +40,9 @@ from collector.junctions.lights_routes import lights_routes
 from collector.junctions.routes import junction_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
+from collector.ops.limits import limit_requests
 from collector.ops.metrics import Metrics
+from collector.ops.openapi import describe_problems
 from collector.ops.requests import RequestObserver
 from collector.realtime.hub import Hub
 from collector.realtime.routes import live_routes
@@ -110,9 +112,9 @@ class Collector:
         self._rollups = RollupWorker(self._pool, self._marks_written)
         self._maintenance = MaintenanceWorker(database.dsn, config.retention)
         self._watch_gauges()
-        self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
+        self.app: ASGIApp = RequestObserver(self._make_app(reading_open, config.requests_per_minute), self.metrics)
 
-    def _make_app(self, reading_open: bool) -> Litestar:
+    def _make_app(self, reading_open: bool, requests_per_minute: int) -> Litestar:
         reading = Router(
             "/",
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
@@ -134,11 +136,13 @@ class Collector:
                 reading,
             ],
             lifespan=[self._lifespan],
+            middleware=[limit_requests(requests_per_minute).middleware] if requests_per_minute else [],
             exception_handlers={
                 ApiProblem: problems.on_problem,
                 HTTPException: problems.on_http_exception,
                 StoreError: problems.on_store_error,
                 psycopg.OperationalError: problems.on_store_error,
+                psycopg.DataError: problems.on_value_error,
                 Exception: problems.on_unexpected,
             },
             openapi_config=_openapi(),
@@ -148,6 +152,7 @@ class Collector:
         described = app.openapi_schema.components.schemas
         assert described is not None
         described.update(wire_schemas())
+        describe_problems(app.openapi_schema)
         return app
 
     def _signs(self) -> Signs:

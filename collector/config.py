@@ -69,6 +69,8 @@ class CollectorConfig(_Section):
     """Whoever reaches the port may make themself a user: a viewer."""
     secure_cookies: bool | None = None
     """Cookies of sessions go over TLS only. None: yes, unless it listens on loopback only."""
+    requests_per_minute: Annotated[int, Field(ge=0)] = 1200
+    """Of one session, API token or address. 0: any number."""
     pool: Pool = Pool()
     retention: Retention = Retention()
 

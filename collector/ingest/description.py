@@ -9,7 +9,8 @@ from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Referenc
 from common.batch import Batch
 from common.records import Record
 
-_REF = "#/components/schemas/{name}"
+_REF = "#/components/schemas/wire.{name}"
+"""Of their own: the API has a `Health` too."""
 _EXAMPLE = {
     "v": 1,
     "device": "0198a6a2-6f0e-7c3e-9a51-0d6e3f1f2b11",
@@ -39,7 +40,7 @@ def wire_schemas() -> dict[str, Schema]:
     """The schemas of a batch and of all kinds of records, by name."""
     (_, record), schemas = msgspec.json.schema_components((Batch, Record), ref_template=_REF)
     schemas["Batch"]["properties"]["records"]["items"] = record
-    return {name: _Described(text=text) for name, text in schemas.items()}
+    return {f"wire.{name}": _Described(text=text) for name, text in schemas.items()}
 
 
 @dataclass

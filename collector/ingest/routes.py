@@ -18,6 +18,7 @@ from collector.ingest.decode import Decompressor, decode_batch, read_body
 from collector.ingest.description import BatchOperation
 from collector.ingest.writer import IngestWriter
 from collector.ops.metrics import Metrics
+from collector.ops.problems import PROBLEM_TYPE
 from common.batch import BATCHES_PATH, STREAMS_PATH, Ack, Problem
 from common.codes import ProblemCode
 
@@ -35,7 +36,10 @@ def _described(*codes: int) -> dict[int, ResponseSpec]:
         429: "The collector is busy; wait `Retry-After` seconds.",
         503: "The database cannot store now; wait `Retry-After` seconds.",
     }
-    return {code: ResponseSpec(Problem, description=told[code], generate_examples=False) for code in codes}
+    return {
+        code: ResponseSpec(Problem, media_type=PROBLEM_TYPE, description=told[code], generate_examples=False)
+        for code in codes
+    }
 
 
 class Ingest:

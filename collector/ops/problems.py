@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+import psycopg
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
@@ -56,6 +57,9 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
         told = (f"{e.get('key', 'body')}: {e.get('message', '')}" for e in error.extra if isinstance(e, dict))
         detail = "; ".join(told) or detail
     code = status.name.lower()
+    if status is HTTPStatus.TOO_MANY_REQUESTS:
+        members["retry_after_s"] = float((error.headers or {}).get("RateLimit-Reset", 60.0))
+        detail = "so many requests a minute are not taken; ask for more at a time, or listen to /api/live"
     return problem_response(
         ApiProblem(error.status_code, code, status.phrase, detail or status.phrase, **members), request_id(request)
     )
@@ -66,6 +70,22 @@ def on_store_error(request: AnyRequest, error: Exception) -> Response[bytes]:
     _log.warning("The store did not answer: %s", error, extra={"action": "store_unavailable"})
     detail = "the database does not answer now; try again shortly"
     problem = ApiProblem(503, "store_unavailable", "The store is not available", detail, retry_after_s=5.0)
+    return problem_response(problem, request_id(request))
+
+
+_REFUSED_VALUES = (
+    psycopg.errors.NumericValueOutOfRange,
+    psycopg.errors.InvalidTextRepresentation,
+    psycopg.errors.DatetimeFieldOverflow,
+    psycopg.errors.UntranslatableCharacter,
+)
+
+
+def on_value_error(request: AnyRequest, error: psycopg.DataError) -> Response[bytes]:
+    """A value that PostgreSQL does not take, as a text with a NUL in it. Other errors of data are defects."""
+    if error.sqlstate is not None and not isinstance(error, _REFUSED_VALUES):
+        return on_unexpected(request, error)
+    problem = ApiProblem(400, "value_refused", "A value cannot be stored", f"{error}".splitlines()[0])
     return problem_response(problem, request_id(request))
 
 
