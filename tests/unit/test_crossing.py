@@ -43,7 +43,7 @@ def _drive(
     return frames
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(
     st.floats(0.5, 5.0),
     st.sampled_from([30, 25, 15, 12.5, 10, 7, 6, 5]),
@@ -63,7 +63,7 @@ def test_who_drives_through_is_counted_once(
     assert [one.direction for one in crossings] == [Direction.IN if down else Direction.OUT]
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     st.floats(-0.3, 0.3),
     st.sampled_from([30, 10, 5, 3]),
@@ -138,7 +138,7 @@ def test_no_lines_count_nothing() -> None:
 number = st.one_of(st.floats(allow_nan=True, allow_infinity=True, width=32), st.floats(0, 640, width=32))
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
