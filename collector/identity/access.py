@@ -15,7 +15,7 @@ from uuid import UUID
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from collector.db import viewer
+from collector.db import VIEWER
 from collector.errors import ApiProblem
 from collector.identity.tokens import API_PREFIX, read_access_token
 from collector.identity.users import Role, Users
@@ -112,7 +112,7 @@ class Access:
                 raise ApiProblem(
                     403, "role_too_low", "Not allowed", f"this needs the role {role}; {user.name} is {user.role}"
                 )
-            viewer.set(None if user.sees_all else user.id)
+            VIEWER.set(None if user.sees_all else user.id)
 
         return guard
 
