@@ -17,7 +17,7 @@ def test_a_reader_is_told_when_to_ask_again(plain_dsn: str) -> None:
         assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
         assert refused["retry_after_s"] <= 60
         other = client.get("/api/junctions", headers={"Authorization": "Bearer stl_another"})
-        assert other.status_code == 401, "whoever shows another token is another reader"
+        assert other.status_code == 200, "whoever shows another token is another reader"
         assert client.get("/health").status_code == 200
         batch = client.post("/api/ingest/batches", content=b"{}")
         assert batch.status_code == 401, "devices are not limited"
