@@ -217,4 +217,6 @@ def test_the_api_is_described_without_anything_from_elsewhere(plain_dsn: str) ->
     text = json.dumps(description)
     for name in {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}:
         assert name in description["components"]["schemas"], f"{name} is referred to and not described"
-    assert {"wire.Batch", "wire.Count", "wire.Gap", "Ack", "Problem"} <= description["components"]["schemas"].keys()
+    assert {"wire.Batch", "wire.Count", "wire.Gap", "Ack", "Problem"} <= description["components"][
+        "schemas"
+    ].keys()
