@@ -17,7 +17,7 @@ from collector.ingest.link import Connection
 from collector.ingest.names import MAX_NAMES_PER_DEVICE, Names, Unknown
 from collector.ingest.queue import Request, StreamKey
 from collector.ingest.settling import Advance, Settled, StreamState, check_device, is_resend, refuse, settle
-from collector.ingest.store import RecordRefused, Store
+from collector.ingest.store import News, RecordRefused, Store
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
 from collector.realtime.events import Delivery
@@ -193,12 +193,11 @@ class GroupStore:
             step = work.settled.advance(work.stream_no)
             before = by_stream.get(work.stream_no)
             by_stream[work.stream_no] = before.then(step) if before else step
-        described = {
-            work.junction: work.rows.described
-            for work in works
-            if work.junction is not None and work.rows.described is not None
-        }
-        await self._store.commit(connection, [work.rows for work in works], list(by_stream.values()), described)
+        news: defaultdict[UUID, News] = defaultdict(News)
+        for work in works:
+            if work.junction is not None:
+                news[work.junction].add(work.request.device.id, work.rows)
+        await self._store.commit(connection, [work.rows for work in works], list(by_stream.values()), news)
 
     async def _put_bad_aside(self, connection: Connection, work: _Work) -> None:
         """Find the records that the database refuses, by halving, in a transaction that is rolled back."""

@@ -75,11 +75,17 @@ ON CONFLICT (device_id, sensor, name, via) DO NOTHING
 -- name: count_rejects
 SELECT count(*) FROM ingest_rejects
 
--- What a junction is, as its lights say. What is older than what is known is left out; what is equal is not written.
+-- What a junction is, as its lights say, and whose stream said so. What is older than what is known is left out; what
+-- is equal is not written.
 -- name: describe_junction
 UPDATE junctions
 SET metadata = metadata || jsonb_build_object(
-    'lights', jsonb_build_object('at_ms', %(at_ms)s::bigint, 'description', %(description)s::jsonb))
+        'lights', jsonb_build_object('at_ms', %(at_ms)s::bigint, 'description', %(description)s::jsonb)),
+    lights_device_id = %(device)s
 WHERE id = %(junction)s
   AND coalesce((metadata #>> '{lights,at_ms}')::bigint, 0) <= %(at_ms)s
-  AND metadata #> '{lights,description}' IS DISTINCT FROM %(description)s::jsonb
+  AND (metadata #> '{lights,description}' IS DISTINCT FROM %(description)s::jsonb
+       OR lights_device_id IS DISTINCT FROM %(device)s)
+
+-- name: keep_lanes
+SELECT keep_lanes(%(junction)s)

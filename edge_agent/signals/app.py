@@ -282,6 +282,7 @@ class Daemon:
                 "by": order.by,
                 "why": order.why,
                 "accepted": result.accepted,
+                "given": msgspec.json.encode(order).decode(),
             }
             self._for_records.do(now_s, None, self._recording.log, "info", "lights_order", text, **facts)
         if not result.accepted or isinstance(order, ClearFault):

@@ -1,0 +1,69 @@
+-- Who took a junction's lights out of automatic control, when, and what ended it: told by what came of orders from
+-- here, and by the lights' own log. All of these may come again, and late; they are then as if they had come in time.
+
+-- What came of one order, once `commands` says so. To be run in the same transaction, order by order, oldest first.
+-- name: settle_history
+WITH settled AS (
+    SELECT id, junction_id, command, state, settled_at FROM commands
+    WHERE id = %(command)s AND state NOT IN ('queued', 'delivered')
+), own AS (
+    UPDATE manual_override_history h
+    SET began_at = CASE s.state WHEN 'applied' THEN s.settled_at END,
+        expires_at = CASE s.state WHEN 'applied'
+            THEN s.settled_at + make_interval(secs => (h.settings ->> 'expires_s')::double precision) END,
+        ended_at = CASE WHEN s.state <> 'applied' THEN s.settled_at END,
+        ended_by = CASE s.state WHEN 'refused' THEN 'refusal' WHEN 'expired' THEN 'expiry'
+                                WHEN 'failed' THEN 'restart' END
+    FROM settled s
+    WHERE h.command_id = s.id AND h.began_at IS NULL AND h.ended_at IS NULL
+)
+UPDATE manual_override_history h
+SET ended_at = least(s.settled_at, h.expires_at),
+    ended_by = CASE WHEN h.expires_at < s.settled_at THEN 'expiry' ELSE 'order' END
+FROM settled s
+WHERE s.state = 'applied' AND h.junction_id = s.junction_id AND h.command_id IS DISTINCT FROM s.id
+  AND h.began_at <= s.settled_at AND (h.ended_at IS NULL OR h.ended_at > s.settled_at)
+
+-- An order given beside the junction, which the lights took at `at`. `mode` NULL: back to automatic.
+-- name: begin_override
+WITH ended AS (
+    UPDATE manual_override_history h
+    SET ended_at = least(%(at)s, h.expires_at),
+        ended_by = CASE WHEN h.expires_at < %(at)s THEN 'expiry' ELSE 'order' END
+    WHERE h.junction_id = %(junction)s AND h.began_at <= %(at)s AND (h.ended_at IS NULL OR h.ended_at > %(at)s)
+)
+INSERT INTO manual_override_history
+    (junction_id, user_name, mode, settings, why, ordered_at, began_at, expires_at)
+SELECT %(junction)s, %(by)s, %(mode)s, %(settings)s, %(why)s, %(at)s, %(at)s,
+       %(at)s::timestamptz + make_interval(secs => (%(settings)s::jsonb ->> 'expires_s')::double precision)
+WHERE %(mode)s::text IS NOT NULL
+
+-- Something else ended what ran. `modes`: of which modes it ends overrides.
+-- name: end_overrides
+UPDATE manual_override_history h
+SET ended_at = least(%(at)s, h.expires_at),
+    ended_by = CASE WHEN h.expires_at < %(at)s THEN 'expiry' ELSE %(ended_by)s END
+WHERE h.junction_id = %(junction)s AND h.began_at < %(at)s AND (h.ended_at IS NULL OR h.ended_at > %(at)s)
+  AND h.mode = ANY (%(modes)s::text[])
+
+-- A fault is over, and the lights go on with the override that it had interrupted.
+-- name: resume_override
+UPDATE manual_override_history h
+SET ended_at = NULL, ended_by = NULL
+WHERE h.id = (
+        SELECT id FROM manual_override_history
+        WHERE junction_id = %(junction)s AND began_at < %(at)s ORDER BY began_at DESC LIMIT 1
+    )
+  AND h.ended_by = 'fault' AND h.mode = %(mode)s AND (h.expires_at IS NULL OR h.expires_at > %(at)s)
+
+-- Who decides what the lights show. NULL: not known.
+-- name: note_mode
+UPDATE junctions SET lights_mode = %(mode)s, lights_mode_at = %(at)s
+WHERE id = %(junction)s AND (lights_mode_at IS NULL OR lights_mode_at <= %(at)s)
+  AND lights_mode IS DISTINCT FROM %(mode)s
+
+-- An order from here; it begins when the lights take it.
+-- name: note_order
+INSERT INTO manual_override_history (junction_id, command_id, user_id, user_name, mode, settings, why, ordered_at)
+SELECT junction_id, id, issued_by, issued_by_name, %(mode)s, %(settings)s, %(why)s, issued_at
+FROM commands WHERE id = %(command)s
