@@ -119,7 +119,7 @@ class Collector:
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
             route_handlers=[
                 *counting_routes(self._pool),
-                *junction_routes(self._pool),
+                *junction_routes(self._pool, self._identity.access),
                 *lights_routes(self._pool),
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),

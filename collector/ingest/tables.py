@@ -17,8 +17,8 @@ from psycopg.types.json import Jsonb
 from collector.ingest.decode import Item, Refused, raw_text
 from collector.ingest.names import DeviceNames, Unknown
 from collector.junctions.description import Described, described_in
-from collector.junctions.lights_log import Told, told_in
 from collector.junctions.lights import LIVE_CODES
+from collector.junctions.lights_log import Told, told_in
 from collector.realtime.events import Light
 from common.codes import Direction, Via
 from common.records import (

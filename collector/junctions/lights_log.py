@@ -1,8 +1,5 @@
 """What the lights' `log` records say about who controls them: orders given beside the junction, modes, faults,
 restarts. Each becomes statements of `sql/history.sql`. Pure.
-
-Orders that came through the collector have their `command` in the context; they are settled by what the device
-tells of the command, and left out here.
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,7 +62,7 @@ def told_in(log: Log) -> Iterator[Told]:
 
 def _order(log: Log) -> Iterator[Told]:
     said = log.context
-    if said.get("accepted") is not True or said.get("command"):
+    if said.get("accepted") is not True:
         return
     order = _given(said.get("given"))
     mode = _MODES.get(type(order)) if order else _BY_NAME.get(str(said.get("order")))
@@ -78,6 +75,7 @@ def _order(log: Log) -> Iterator[Told]:
             "mode": None if mode is SignalMode.AUTOMATIC else str(mode),
             "by": str(said.get("by") or "somebody beside the junction")[:200],
             "why": str(said.get("why") or "")[:1000],
+            "ask": str(said.get("ask") or ""),
             "settings": Jsonb(settings_of(order) if order else {}),
         },
     )

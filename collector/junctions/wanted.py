@@ -1,8 +1,7 @@
 """What an operator wants a junction to be: read from a TOML or JSON file, all faults told at once. Pure.
 
 A file holds the members of `common.junction.Junction` and, beside them, `location`, `devices` and `metadata`. A
-junction that only counts needs no more than a name. Without `location`, `devices` or `metadata` a file says nothing
-about them, and what is there stays.
+junction that only counts needs no more than a name. What a file says nothing about stays as it is.
 """
 
 import math

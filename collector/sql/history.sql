@@ -1,21 +1,32 @@
 -- Who took a junction's lights out of automatic control, when, and what ended it: told by what came of orders from
 -- here, and by the lights' own log. All of these may come again, and late; they are then as if they had come in time.
 
--- What came of one order, once `commands` says so. To be run in the same transaction, order by order, oldest first.
+-- What came of one order, once `commands` says so; what is said later replaces what was said before. To be run in the
+-- same transaction, order by order, oldest first.
 -- name: settle_history
 WITH settled AS (
-    SELECT id, junction_id, command, state, settled_at FROM commands
+    SELECT id, no, junction_id, state, settled_at FROM commands
     WHERE id = %(command)s AND state NOT IN ('queued', 'delivered')
 ), own AS (
     UPDATE manual_override_history h
     SET began_at = CASE s.state WHEN 'applied' THEN s.settled_at END,
         expires_at = CASE s.state WHEN 'applied'
             THEN s.settled_at + make_interval(secs => (h.settings ->> 'expires_s')::double precision) END,
-        ended_at = CASE WHEN s.state <> 'applied' THEN s.settled_at END,
-        ended_by = CASE s.state WHEN 'refused' THEN 'refusal' WHEN 'expired' THEN 'expiry'
-                                WHEN 'failed' THEN 'restart' END
+        ended_at = CASE s.state WHEN 'applied' THEN n.at ELSE s.settled_at END,
+        ended_by = CASE s.state WHEN 'refused' THEN 'refusal' WHEN 'expired' THEN 'expiry' WHEN 'failed' THEN 'restart'
+                   ELSE CASE WHEN n.at IS NOT NULL THEN 'order' END END
     FROM settled s
-    WHERE h.command_id = s.id AND h.began_at IS NULL AND h.ended_at IS NULL
+    CROSS JOIN LATERAL (
+        -- The next order that was applied: this one may be told late.
+        SELECT min(at) AS at FROM (
+            SELECT c.settled_at AS at FROM commands c
+            WHERE c.junction_id = s.junction_id AND c.no > s.no AND c.state = 'applied'
+            UNION ALL
+            SELECT o.began_at FROM manual_override_history o
+            WHERE o.junction_id = s.junction_id AND o.command_id IS NULL AND o.ordered_at > s.settled_at
+        ) later WHERE at > s.settled_at
+    ) n
+    WHERE h.command_id = s.id AND h.began_at IS NULL
 )
 UPDATE manual_override_history h
 SET ended_at = least(s.settled_at, h.expires_at),
@@ -24,18 +35,24 @@ FROM settled s
 WHERE s.state = 'applied' AND h.junction_id = s.junction_id AND h.command_id IS DISTINCT FROM s.id
   AND h.began_at <= s.settled_at AND (h.ended_at IS NULL OR h.ended_at > s.settled_at)
 
--- An order given beside the junction, which the lights took at `at`. `mode` NULL: back to automatic.
+-- An order that the lights took at `at`, as their log tells. `mode` NULL: back to automatic. One that came from here
+-- (`ask` is its command) is settled by what the device tells of the command.
 -- name: begin_override
-WITH ended AS (
+WITH beside AS (
+    SELECT 1 WHERE NOT EXISTS (
+        SELECT FROM commands WHERE junction_id = %(junction)s AND id::text = %(ask)s::text)
+), ended AS (
     UPDATE manual_override_history h
     SET ended_at = least(%(at)s, h.expires_at),
         ended_by = CASE WHEN h.expires_at < %(at)s THEN 'expiry' ELSE 'order' END
+    FROM beside
     WHERE h.junction_id = %(junction)s AND h.began_at <= %(at)s AND (h.ended_at IS NULL OR h.ended_at > %(at)s)
 )
 INSERT INTO manual_override_history
     (junction_id, user_name, mode, settings, why, ordered_at, began_at, expires_at)
 SELECT %(junction)s, %(by)s, %(mode)s, %(settings)s, %(why)s, %(at)s, %(at)s,
        %(at)s::timestamptz + make_interval(secs => (%(settings)s::jsonb ->> 'expires_s')::double precision)
+FROM beside
 WHERE %(mode)s::text IS NOT NULL
 
 -- Something else ended what ran. `modes`: of which modes it ends overrides.
