@@ -22,6 +22,8 @@ from collector.ingest.settling import Advance, StreamState
 from collector.ingest.tables import ROLLUP_MARKS, Rows, Table
 from collector.junctions.description import Described
 from collector.junctions.lights_log import Told
+from collector.remote.commands import CommandItem, command_item
+from collector.remote.results import Result
 
 
 class RecordRefused(CollectorError):
@@ -92,8 +94,13 @@ class Store:
         batches: Sequence[Rows],
         advances: Sequence[Advance],
         news: Mapping[UUID, News],
-    ) -> None:
-        """Store all rows and move all watermarks, in one transaction. `news`: what is said of junctions.
+        results: Sequence[Result] = (),
+    ) -> list[CommandItem]:
+        """Store all rows and move all watermarks, in one transaction; gives the commands that this settled.
+
+        Args:
+            news: what is said of junctions.
+            results: what came of commands.
 
         Raises:
             RecordRefused, StreamMoved: nothing was stored.
@@ -103,10 +110,26 @@ class Store:
             marks = set(chain.from_iterable(rows.marks for rows in batches))
             if marks:
                 await self._copy(connection, ROLLUP_MARKS, sorted(marks))
+            settled = await self._settle_commands(connection, results) if results else []
             # In a fixed order, so that two writers with news of the same junctions cannot deadlock.
             for junction in sorted(news):
                 await self._tell(connection, junction, news[junction])
             await self._advance(connection, advances)
+        return settled
+
+    async def _settle_commands(self, connection: Connection, results: Sequence[Result]) -> list[CommandItem]:
+        parameters = {
+            "commands": [result.command for result in results],
+            "devices": [result.device for result in results],
+            "states": [result.state for result in results],
+            "ats": [_timestamp(result.at_ms) for result in results],
+            "details": [result.detail for result in results],
+        }
+        cursor = await connection.execute(self._queries["settle_commands"], parameters)
+        settled = sorted((command_item(row) for row in await cursor.fetchall()), key=lambda one: one.issued_at)
+        for item in settled:
+            await connection.execute(self._history["settle_history"], {"command": item.id})
+        return settled
 
     async def _tell(self, connection: Connection, junction: UUID, news: News) -> None:
         """Keep what is said of a junction."""

@@ -194,6 +194,8 @@ class Rows:
     """What the device's junction is said to be, if it is."""
     told: list[Told] = field(default_factory=list)
     """What is said about who controls the junction's lights."""
+    results: list[CommandResult] = field(default_factory=list)
+    """What came of commands."""
     unknown: Unknown = field(default_factory=Unknown)
     """Names that are not known yet. If there are any, make them known and build the rows again."""
 
@@ -327,6 +329,7 @@ def _log(rows: Rows, r: Log) -> None:
 
 def _command_result(rows: Rows, r: CommandResult) -> None:
     rows.add(COMMAND_RESULTS, (*_head(rows, r), r.command, r.status, r.detail))
+    rows.results.append(r)
 
 
 def _gap(rows: Rows, r: Gap) -> None:
