@@ -75,7 +75,7 @@ def _order(log: Log) -> Iterator[Told]:
             "mode": None if mode is SignalMode.AUTOMATIC else str(mode),
             "by": str(said.get("by") or "somebody beside the junction")[:200],
             "why": str(said.get("why") or "")[:1000],
-            "ask": str(said.get("ask") or ""),
+            "given": Jsonb(_without_by(order) if order else {}),
             "settings": Jsonb(settings_of(order) if order else {}),
         },
     )
@@ -94,10 +94,16 @@ def _given(text: object) -> Order | None:
 
 def settings_of(order: Order) -> dict[str, Any]:
     """What an order sets, beside its mode: cycle, greens, plan, expiry; without what it leaves open."""
-    fields: dict[str, Any] = msgspec.to_builtins(order)
     return {
-        name: value for name, value in fields.items() if name not in ("order", "by", "why") and value is not None
+        name: value
+        for name, value in _without_by(order).items()
+        if name not in ("order", "why") and value is not None
     }
+
+
+def _without_by(order: Order) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(order)
+    return {name: value for name, value in fields.items() if name != "by"}
 
 
 def mode_of(order: Order) -> SignalMode | None:

@@ -36,11 +36,14 @@ WHERE s.state = 'applied' AND h.junction_id = s.junction_id AND h.command_id IS 
   AND h.began_at <= s.settled_at AND (h.ended_at IS NULL OR h.ended_at > s.settled_at)
 
 -- An order that the lights took at `at`, as their log tells. `mode` NULL: back to automatic. One that came from here
--- (`ask` is its command) is settled by what the device tells of the command.
+-- is left out: it is settled by what the device tells of the command. The lights append to `by` whose program asked.
 -- name: begin_override
 WITH beside AS (
     SELECT 1 WHERE NOT EXISTS (
-        SELECT FROM commands WHERE junction_id = %(junction)s AND id::text = %(ask)s::text)
+        SELECT FROM commands c
+        WHERE c.junction_id = %(junction)s AND c.state <> 'queued'
+          AND starts_with(%(by)s, (c.command ->> 'by') || ' (uid ') AND c.command - 'by' = %(given)s::jsonb
+          AND %(at)s BETWEEN c.issued_at - interval '1 hour' AND c.expires_at + interval '1 hour')
 ), ended AS (
     UPDATE manual_override_history h
     SET ended_at = least(%(at)s, h.expires_at),

@@ -34,7 +34,7 @@ from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.steps import FaultCode, Lane
 from edge_agent.drivers.base import SignalHeads
-from edge_agent.link.messages import Ask, OrderAnswer
+from edge_agent.link.messages import OrderAnswer
 from edge_agent.link.spool import Spool
 from edge_agent.signals.agent_link import AgentLink, Sensed
 from edge_agent.signals.aside import Aside
@@ -267,13 +267,13 @@ class Daemon:
                 self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=refused))
                 continue
             result = self._order(driving, ask.order, now_s)
-            self._note_order(ask, result, now_s)
+            self._note_order(ask.order, result, now_s)
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
         return [*counted, *sensed]
 
-    def _note_order(self, ask: Ask, result: OrderResult, now_s: float) -> None:
+    def _note_order(self, order: Order, result: OrderResult, now_s: float) -> None:
         """Who ordered what, for the log, for the collector, and where it is to outlive the daemon."""
-        order, name = ask.order, type(ask.order).__name__
+        name = type(order).__name__
         text = f"{name} by {order.by}: {'accepted' if result.accepted else result.reason}"
         logger.info("%s", text, extra={"action": "order"})
         if self._recording is not None:
@@ -282,7 +282,6 @@ class Daemon:
                 "by": order.by,
                 "why": order.why,
                 "accepted": result.accepted,
-                "ask": ask.id,
                 "given": msgspec.json.encode(order).decode(),
             }
             self._for_records.do(now_s, None, self._recording.log, "info", "lights_order", text, **facts)
