@@ -37,7 +37,11 @@ from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
 from collector.ingest.writer import IngestWriter
+from collector.junctions.editing import Editing
+from collector.junctions.editing_routes import editing_routes
 from collector.junctions.lights_routes import lights_routes
+from collector.junctions.mode_routes import mode_routes
+from collector.junctions.ordering import Ordering
 from collector.junctions.routes import junction_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
@@ -127,6 +131,8 @@ class Collector:
                 *counting_routes(self._pool),
                 *junction_routes(self._pool, self._identity.access),
                 *lights_routes(self._pool),
+                *editing_routes(Editing(self._pool), self._identity.access),
+                *mode_routes(Ordering(self._pool, self.orders), self._identity.access),
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),
                 metrics_route(self.metrics),

@@ -20,6 +20,7 @@ from collector.junctions.editing import unknown_junction
 from collector.junctions.examples import DETAILS_EXAMPLE, JUNCTIONS_EXAMPLE
 from collector.junctions.queries import Freshness, Junction, Listing, Sort, level_for, read_junctions
 from collector.ops.etag import NOT_MODIFIED, etagged
+from collector.ops.problems import problem_specs
 
 
 class JunctionItem(msgspec.Struct, frozen=True):
@@ -124,6 +125,7 @@ def junction_routes(pool: Pool, access: Access | None = None) -> list[HTTPRouteH
                 JunctionDetails, description="All of it.", examples=[Example(value=DETAILS_EXAMPLE)]
             ),
             **NOT_MODIFIED,
+            **problem_specs({404: "There is no such junction, or it is not this user's."}, 404),
         },
     )
     async def junction_details(junction_id: FromPath[UUID], request: AnyRequest) -> Response[JunctionDetails]:

@@ -54,7 +54,8 @@ def stand(
             found.arriving += meant
             found.notes += _revoked(meant)
         elif not meant:
-            near = difflib.get_close_matches(name, free, n=1, cutoff=0.6)
+            others = [one for one in free if one not in wanted]
+            near = difflib.get_close_matches(name, others, n=1, cutoff=0.6)
             hint = f"; did you mean {near[0]}?" if near else ""
             found.notes.append(
                 f"devices[{i}]: {name!r} is not enrolled yet; import again when it is, and it stands there{hint}"

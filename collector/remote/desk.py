@@ -15,13 +15,12 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import psycopg
 
-from collector.db import Queries
+from collector.db import Queries, load_queries
 from collector.errors import ApiProblem, device_problem
 from collector.identity.device_tokens import Device
 from collector.ingest.link import Connect, Connection, SharedLink
@@ -99,6 +98,7 @@ class Desk:
         """
         self._link = SharedLink(connect, _TIMEOUT_S)
         self._queries, self._publish, self._poll_s = queries, publish, poll_s
+        self._history = load_queries("history")
         self._waiting: defaultdict[UUID, list[_Waiting]] = defaultdict(list)
         self._due: dict[UUID, None] = {}
         self._something = asyncio.Event()
@@ -212,10 +212,13 @@ class Desk:
         return [device for (device,) in await cursor.fetchall()]
 
     async def _expire(self, connection: Connection) -> None:
-        cursor = await connection.execute(self._queries["expire_commands"], {"patience_s": PATIENCE_S})
-        rows: list[tuple[Any, ...]] = await cursor.fetchall()
-        for row in rows:
-            self._publish(news_of(command_item(row)))
+        async with connection.transaction():
+            cursor = await connection.execute(self._queries["expire_commands"], {"patience_s": PATIENCE_S})
+            late = [command_item(row) for row in await cursor.fetchall()]
+            for one in late:
+                await connection.execute(self._history["settle_history"], {"command": one.id})
+        for one in late:
+            self._publish(news_of(one))
 
 
 def _answer(waiting: _Waiting, found: _Found) -> None:

@@ -76,3 +76,7 @@ class Orders:
         if queued is not None:
             self._publish(news_of(queued))
         self._desk.wake(device)
+
+    def tell(self, command: CommandItem) -> None:
+        """What became of a command was committed: tell who watches."""
+        self._publish(news_of(command))

@@ -35,6 +35,12 @@ FROM settled s
 WHERE s.state = 'applied' AND h.junction_id = s.junction_id AND h.command_id IS DISTINCT FROM s.id
   AND h.began_at <= s.settled_at AND (h.ended_at IS NULL OR h.ended_at > s.settled_at)
 
+-- A later order took the place of one that nobody had fetched.
+-- name: supersede_history
+UPDATE manual_override_history h SET ended_at = c.settled_at, ended_by = 'order'
+FROM commands c
+WHERE c.id = %(command)s AND h.command_id = c.id AND h.began_at IS NULL
+
 -- An order that the lights took at `at`, as their log tells. `mode` NULL: back to automatic. One that came from here
 -- is left out: it is settled by what the device tells of the command. The lights append to `by` whose program asked.
 -- name: begin_override
