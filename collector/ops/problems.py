@@ -1,6 +1,7 @@
 """Every answer that is not a success is an RFC 9457 problem, with a `code` to act on and the request's id."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -8,6 +9,7 @@ import msgspec
 import psycopg
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 
 from collector.errors import ApiProblem
 from collector.ops.clock import unix_ms
@@ -18,6 +20,32 @@ PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-ID"
 
 AnyRequest = Request[Any, Any, Any]
+
+
+class ProblemBody(msgspec.Struct, frozen=True):
+    """RFC 9457 problem details, as people's programs get them."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    """To act on."""
+    server_time: int
+    """In ms since 1970."""
+    request_id: str | None = None
+    errors: list[dict[str, Any]] = []
+    """One by one: `key` says where, `message` what is wrong, and what would be right."""
+
+
+def problem_specs(told: Mapping[int, str], *statuses: int) -> dict[int, ResponseSpec]:
+    """For the `responses` of a route: `statuses` with what `told` says of each."""
+    return {
+        status: ResponseSpec(
+            ProblemBody, description=told[status], media_type=PROBLEM_TYPE, generate_examples=False
+        )
+        for status in statuses
+    }
 
 
 def problem_response(problem: ApiProblem, request_id: str | None = None) -> Response[bytes]:
