@@ -7,6 +7,8 @@ from uuid import UUID
 import msgspec
 
 from collector.junctions.lights import PHASE_ASPECTS
+from collector.ops.clock import unix_ms
+from collector.remote.commands import CommandItem
 from common.codes import Aspect, Direction, Via
 from common.records import Count, Cycle, LaneCycle, Occupancy, SignalEvent, UnixMs
 
@@ -84,15 +86,27 @@ class LiveOccupancy(msgspec.Struct, frozen=True):
     n_standing: int | None
 
 
-Live = LiveCount | LiveSignal | LiveCycle | LiveOccupancy
-Light = SignalEvent | Cycle | Occupancy
-"""Records that tell how a junction's lights and lanes are."""
+class LiveMode(msgspec.Struct, frozen=True):
+    """An order to a junction's lights has come further; `command.state` says how far. `applied`: the lights took
+    it, and are in its mode from the next safe point on."""
+
+    at: UnixMs
+    at_error_ms: int
+    junction: UUID | None
+    device: UUID
+    command: CommandItem
+
+
+Live = LiveCount | LiveSignal | LiveCycle | LiveOccupancy | LiveMode
+Light = SignalEvent | Cycle | Occupancy | LiveMode
+"""What tells how a junction's lights and lanes are: records, and orders."""
 
 _KINDS: dict[type[Live], str] = {
     LiveCount: "count",
     LiveSignal: "signal",
     LiveCycle: "cycle",
     LiveOccupancy: "occupancy",
+    LiveMode: "mode",
 }
 
 
@@ -124,6 +138,8 @@ class Delivery:
         if place < n_counts:
             return self._count(self.counts[place], self.source_ids[place])
         record = self.lights[place - n_counts]
+        if isinstance(record, LiveMode):
+            return record
         if isinstance(record, SignalEvent):
             return self._signal(record)
         return self._cycle(record) if isinstance(record, Cycle) else self._occupancy(record)
@@ -163,6 +179,12 @@ class Delivery:
 def _live_lane(lane: LaneCycle) -> LiveLane:
     times_s = (lane.green_s, lane.yellow_s, lane.red_s)
     return LiveLane(lane.lane, lane.vehicles, *times_s, lane.saturation)
+
+
+def mode_delivery(command: CommandItem) -> Delivery:
+    """What is told when a command has come further."""
+    event = LiveMode(unix_ms(), 0, command.junction, command.device, command)
+    return Delivery(command.device, command.junction, (), (), (event,))
 
 
 @dataclass(frozen=True, slots=True)
