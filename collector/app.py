@@ -44,6 +44,9 @@ from collector.ops.metrics import Metrics
 from collector.ops.requests import RequestObserver
 from collector.realtime.hub import Hub
 from collector.realtime.routes import live_routes
+from collector.remote.desk import Desk
+from collector.remote.orders import Orders
+from collector.remote.routes import remote_routes
 from collector.store.maintenance import MaintenanceWorker
 from common import __version__
 from common.notify import feed_watchdog, notify
@@ -96,8 +99,11 @@ class Collector:
         self.writer = IngestWriter(
             connect, self._questions, queries, self.hub, self.metrics, self._marks_written, limits=limits
         )
-        tokens = DeviceTokens(_key_loader(self._questions, queries))
-        self._ingest = Ingest(tokens, self.writer, self.metrics)
+        self._tokens = DeviceTokens(_key_loader(self._questions, queries))
+        self._ingest = Ingest(self._tokens, self.writer, self.metrics)
+        remote = load_queries("remote")
+        self.desk = Desk(connect, remote, self.hub)
+        self.orders = Orders(remote, self.desk, self.hub)
         users = Users(self._pool, passwords or Passwords())
         self._identity = Identity(
             users,
@@ -128,6 +134,7 @@ class Collector:
         app = Litestar(
             route_handlers=[
                 *ingest_routes(self._ingest),
+                *remote_routes(self._tokens, self.desk),
                 health_route(self._pool, self._signs()),
                 *console_routes(),
                 *identity_routes(self._identity),
@@ -171,6 +178,7 @@ class Collector:
         watch = self.metrics.watch
         watch("stopline_ingest_queued_batches", "Batches waiting or being stored.", lambda: self.writer.n_queued)
         watch("stopline_ingest_oldest_wait_seconds", "Longest wait of a batch.", self.writer.oldest_wait_s)
+        watch("stopline_devices_waiting", "Devices that wait for orders.", lambda: self.desk.n_waiting)
         watch("stopline_live_listeners", "Listeners of live counts.", lambda: self.hub.n_subscribers)
         watch("stopline_live_dropped", "Listeners dropped for reading slowly.", lambda: self.hub.n_dropped)
 
@@ -183,6 +191,7 @@ class Collector:
         beside = (
             self.writer.run(),
             self._rollups.run(),
+            self.desk.run(),
             feed_watchdog(self._makes_progress),
             self._mind_embedded(),
         )

@@ -20,8 +20,10 @@ from collector.ingest.settling import Advance, Settled, StreamState, check_devic
 from collector.ingest.store import RecordRefused, Store
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
-from collector.realtime.events import Delivery
+from collector.realtime.events import Delivery, mode_delivery
 from collector.realtime.hub import Hub
+from collector.remote.commands import CommandItem
+from collector.remote.results import first_results
 from common.batch import Ack, Pace, Rejection
 
 _BREATHER_RECORDS = 2_000
@@ -53,6 +55,8 @@ class _Plan:
     """The stream's watermark after each batch; None: all of it was known already."""
     problems: list[tuple[Request, ApiProblem]] = field(default_factory=list)
     n_duplicates: int = 0
+    commands: list[CommandItem] = field(default_factory=list)
+    """Those that it has settled."""
 
 
 class GroupStore:
@@ -90,7 +94,7 @@ class GroupStore:
         plan = await self._plan(connection, group)
         try:
             if plan.works:
-                await self._commit(connection, plan.works)
+                plan.commands = await self._commit(connection, plan.works)
         except RecordRefused:
             self._metrics.replays.inc()
             if len(plan.works) > 1:
@@ -99,7 +103,7 @@ class GroupStore:
                 await self.store(connection, group[middle:], load)
                 return
             await self._put_bad_aside(connection, plan.works[0])
-            await self._commit(connection, plan.works)
+            plan.commands = await self._commit(connection, plan.works)
         self._finish(plan, load)
 
     async def _plan(self, connection: Connection, group: list[Request]) -> _Plan:
@@ -187,7 +191,7 @@ class GroupStore:
         work.settled.account()
         work.rows = self._build(work, slice(None))
 
-    async def _commit(self, connection: Connection, works: list[_Work]) -> None:
+    async def _commit(self, connection: Connection, works: list[_Work]) -> list[CommandItem]:
         by_stream: dict[int, Advance] = {}
         for work in works:
             step = work.settled.advance(work.stream_no)
@@ -198,7 +202,9 @@ class GroupStore:
             for work in works
             if work.junction is not None and work.rows.described is not None
         }
-        await self._store.commit(connection, [work.rows for work in works], list(by_stream.values()), described)
+        results = first_results((work.request.device.id, result) for work in works for result in work.rows.results)
+        rows = [work.rows for work in works]
+        return await self._store.commit(connection, rows, list(by_stream.values()), described, results)
 
     async def _put_bad_aside(self, connection: Connection, work: _Work) -> None:
         """Find the records that the database refuses, by halving, in a transaction that is rolled back."""
@@ -238,6 +244,8 @@ class GroupStore:
             if rows.counts or rows.lights:
                 device = work.request.device.id
                 self._hub.publish(Delivery(device, work.junction, rows.counts, rows.source_ids, rows.lights))
+        for command in plan.commands:
+            self._hub.publish(mode_delivery(command))
         if any(work.rows.marks for work in plan.works):
             self._marks_written.set()
 

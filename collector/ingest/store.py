@@ -20,6 +20,8 @@ from collector.ingest.queue import StreamKey
 from collector.ingest.settling import Advance, StreamState
 from collector.ingest.tables import ROLLUP_MARKS, Rows, Table
 from collector.junctions.description import Described
+from collector.remote.commands import CommandItem, command_item
+from collector.remote.results import Result
 
 
 class RecordRefused(CollectorError):
@@ -73,8 +75,13 @@ class Store:
         batches: Sequence[Rows],
         advances: Sequence[Advance],
         described: Mapping[UUID, Described],
-    ) -> None:
-        """Store all rows and move all watermarks, in one transaction. `described`: what junctions are said to be.
+        results: Sequence[Result] = (),
+    ) -> list[CommandItem]:
+        """Store all rows and move all watermarks, in one transaction; gives the commands that this settled.
+
+        Args:
+            described: what junctions are said to be.
+            results: what came of commands.
 
         Raises:
             RecordRefused, StreamMoved: nothing was stored.
@@ -87,7 +94,20 @@ class Store:
             for junction in sorted(described):
                 parameters = {"junction": junction} | described[junction].as_parameters()
                 await connection.execute(self._queries["describe_junction"], parameters)
+            settled = await self._settle_commands(connection, results) if results else []
             await self._advance(connection, advances)
+        return settled
+
+    async def _settle_commands(self, connection: Connection, results: Sequence[Result]) -> list[CommandItem]:
+        parameters = {
+            "commands": [result.command for result in results],
+            "devices": [result.device for result in results],
+            "states": [result.state for result in results],
+            "ats": [_timestamp(result.at_ms) for result in results],
+            "details": [result.detail for result in results],
+        }
+        cursor = await connection.execute(self._queries["settle_commands"], parameters)
+        return [command_item(row) for row in await cursor.fetchall()]
 
     async def copy(self, connection: Connection, batches: Sequence[Rows]) -> None:
         """Add the rows of all batches to their tables, in the transaction that is open.

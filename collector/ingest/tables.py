@@ -191,6 +191,8 @@ class Rows:
     """What those want to hear who watch the lights."""
     described: Described | None = None
     """What the device's junction is said to be, if it is."""
+    results: list[CommandResult] = field(default_factory=list)
+    """What came of commands."""
     unknown: Unknown = field(default_factory=Unknown)
     """Names that are not known yet. If there are any, make them known and build the rows again."""
 
@@ -323,6 +325,7 @@ def _log(rows: Rows, r: Log) -> None:
 
 def _command_result(rows: Rows, r: CommandResult) -> None:
     rows.add(COMMAND_RESULTS, (*_head(rows, r), r.command, r.status, r.detail))
+    rows.results.append(r)
 
 
 def _gap(rows: Rows, r: Gap) -> None:

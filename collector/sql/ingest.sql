@@ -83,3 +83,29 @@ SET metadata = metadata || jsonb_build_object(
 WHERE id = %(junction)s
   AND coalesce((metadata #>> '{lights,at_ms}')::bigint, 0) <= %(at_ms)s
   AND metadata #> '{lights,description}' IS DISTINCT FROM %(description)s::jsonb
+
+-- What came of commands, as their devices tell. The first word that a device says of a command stands; a command of
+-- another device, or one that is not known, stays as it is. A device's clock may be off: it was settled between its
+-- issue and now. The columns that come back are those of `sql/remote.sql`.
+-- name: settle_commands
+WITH said AS (
+    SELECT * FROM unnest(
+        %(commands)s::uuid[], %(devices)s::uuid[], %(states)s::text[], %(ats)s::timestamptz[], %(details)s::text[]
+    ) AS said (command, device, state, at, detail)
+), locked AS (
+    SELECT c.id
+    FROM commands c
+    JOIN said ON said.command = c.id AND said.device = c.device_id
+    WHERE c.told_at IS NULL
+    ORDER BY c.no
+    FOR UPDATE OF c
+)
+UPDATE commands c
+SET state = said.state,
+    detail = said.detail,
+    settled_at = greatest(c.issued_at, least(said.at, now())),
+    told_at = now()
+FROM said JOIN locked ON locked.id = said.command
+WHERE c.id = said.command AND c.told_at IS NULL
+RETURNING c.id, c.junction_id, c.device_id, c.command::text, c.issued_by_name, c.state,
+    c.detail, c.issued_at, c.expires_at, c.delivered_at, c.settled_at
