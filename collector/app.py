@@ -102,8 +102,8 @@ class Collector:
         self._tokens = DeviceTokens(_key_loader(self._questions, queries))
         self._ingest = Ingest(self._tokens, self.writer, self.metrics)
         remote = load_queries("remote")
-        self.desk = Desk(connect, remote, self.hub)
-        self.orders = Orders(remote, self.desk, self.hub)
+        self.desk = Desk(connect, remote, self.hub.publish)
+        self.orders = Orders(remote, self.desk, self.hub.publish)
         users = Users(self._pool, passwords or Passwords())
         self._identity = Identity(
             users,

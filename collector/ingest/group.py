@@ -20,9 +20,10 @@ from collector.ingest.settling import Advance, Settled, StreamState, check_devic
 from collector.ingest.store import RecordRefused, Store
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
-from collector.realtime.events import Delivery, mode_delivery
+from collector.realtime.events import Delivery
 from collector.realtime.hub import Hub
 from collector.remote.commands import CommandItem
+from collector.remote.news import news_of
 from collector.remote.results import first_results
 from common.batch import Ack, Pace, Rejection
 
@@ -245,7 +246,7 @@ class GroupStore:
                 device = work.request.device.id
                 self._hub.publish(Delivery(device, work.junction, rows.counts, rows.source_ids, rows.lights))
         for command in plan.commands:
-            self._hub.publish(mode_delivery(command))
+            self._hub.publish(news_of(command))
         if any(work.rows.marks for work in plan.works):
             self._marks_written.set()
 

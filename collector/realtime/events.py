@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from collector.junctions.lights import PHASE_ASPECTS
-from collector.ops.clock import unix_ms
-from collector.remote.commands import CommandItem
 from common.codes import Aspect, Direction, Via
 from common.records import Count, Cycle, LaneCycle, Occupancy, SignalEvent, UnixMs
 
@@ -87,19 +86,18 @@ class LiveOccupancy(msgspec.Struct, frozen=True):
 
 
 class LiveMode(msgspec.Struct, frozen=True):
-    """An order to a junction's lights has come further; `command.state` says how far. `applied`: the lights took
-    it, and are in its mode from the next safe point on."""
+    """An order to the lights of a junction was given, or something became of it. `order` is as the API tells it."""
 
     at: UnixMs
     at_error_ms: int
     junction: UUID | None
-    device: UUID
-    command: CommandItem
+    device: UUID | None
+    order: dict[str, Any]
 
 
 Live = LiveCount | LiveSignal | LiveCycle | LiveOccupancy | LiveMode
-Light = SignalEvent | Cycle | Occupancy | LiveMode
-"""What tells how a junction's lights and lanes are: records, and orders."""
+Light = SignalEvent | Cycle | Occupancy
+"""Records that tell how a junction's lights and lanes are."""
 
 _KINDS: dict[type[Live], str] = {
     LiveCount: "count",
@@ -119,7 +117,7 @@ def kind_of(live: Live) -> str:
 class Delivery:
     """Records of one device that were committed together. They are made into events only for who listens.
 
-    Its places are those of the counts, then those of the lights.
+    Its places are those of the counts, then of the lights, then of the modes.
     """
 
     device: UUID
@@ -128,18 +126,19 @@ class Delivery:
     source_ids: Sequence[UUID]
     """The sources of `counts`, one by one."""
     lights: Sequence[Light] = ()
+    modes: Sequence[LiveMode] = ()
 
     def __len__(self) -> int:
-        return len(self.counts) + len(self.lights)
+        return len(self.counts) + len(self.lights) + len(self.modes)
 
     def live(self, place: int) -> Live:
         """The event at `place`."""
         n_counts = len(self.counts)
         if place < n_counts:
             return self._count(self.counts[place], self.source_ids[place])
+        if place >= n_counts + len(self.lights):
+            return self.modes[place - n_counts - len(self.lights)]
         record = self.lights[place - n_counts]
-        if isinstance(record, LiveMode):
-            return record
         if isinstance(record, SignalEvent):
             return self._signal(record)
         return self._cycle(record) if isinstance(record, Cycle) else self._occupancy(record)
@@ -179,12 +178,6 @@ class Delivery:
 def _live_lane(lane: LaneCycle) -> LiveLane:
     times_s = (lane.green_s, lane.yellow_s, lane.red_s)
     return LiveLane(lane.lane, lane.vehicles, *times_s, lane.saturation)
-
-
-def mode_delivery(command: CommandItem) -> Delivery:
-    """What is told when a command has come further."""
-    event = LiveMode(unix_ms(), 0, command.junction, command.device, command)
-    return Delivery(command.device, command.junction, (), (), (event,))
 
 
 @dataclass(frozen=True, slots=True)

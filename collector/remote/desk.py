@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -26,9 +26,9 @@ from collector.errors import ApiProblem, device_problem
 from collector.identity.device_tokens import Device
 from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.settling import StreamState, check_device
-from collector.realtime.events import mode_delivery
-from collector.realtime.hub import Hub
+from collector.realtime.events import Delivery
 from collector.remote.commands import command_item, order_in
+from collector.remote.news import news_of
 from common.codes import ProblemCode
 from common.remote import Command
 
@@ -42,6 +42,8 @@ MAX_AT_ONCE = 2
 _LOOK_DEVICES = 1_000
 _TIMEOUT_S = 5.0
 _RETRY_AFTER_S = 5.0
+
+Publish = Callable[[Delivery], None]
 
 
 class _Waiting:
@@ -90,9 +92,13 @@ class _Found:
 class Desk:
     """Belongs to one event loop; `run` beside it."""
 
-    def __init__(self, connect: Connect, queries: Queries, hub: Hub, *, poll_s: float = POLL_S) -> None:
+    def __init__(self, connect: Connect, queries: Queries, publish: Publish, *, poll_s: float = POLL_S) -> None:
+        """
+        Args:
+            publish: takes what those are told who watch; must not wait.
+        """
         self._link = SharedLink(connect, _TIMEOUT_S)
-        self._queries, self._hub, self._poll_s = queries, hub, poll_s
+        self._queries, self._publish, self._poll_s = queries, publish, poll_s
         self._waiting: defaultdict[UUID, list[_Waiting]] = defaultdict(list)
         self._due: dict[UUID, None] = {}
         self._something = asyncio.Event()
@@ -182,7 +188,7 @@ class Desk:
                 # A newer collector queued what this one does not know: that one delivers it.
                 commands[columns[2]].append(Command(columns[0], order_in(columns), min(left_s, 86_400.0)))
             if is_new:
-                self._hub.publish(mode_delivery(command_item(columns)))
+                self._publish(news_of(command_item(columns)))
         return _Found(known, commands)
 
     async def _watch(self) -> None:
@@ -209,7 +215,7 @@ class Desk:
         cursor = await connection.execute(self._queries["expire_commands"], {"patience_s": PATIENCE_S})
         rows: list[tuple[Any, ...]] = await cursor.fetchall()
         for row in rows:
-            self._hub.publish(mode_delivery(command_item(row)))
+            self._publish(news_of(command_item(row)))
 
 
 def _answer(waiting: _Waiting, found: _Found) -> None:

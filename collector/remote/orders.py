@@ -8,10 +8,9 @@ from psycopg.types.json import Jsonb
 
 from collector.db import Connection, Queries
 from collector.errors import ApiProblem
-from collector.realtime.events import mode_delivery
-from collector.realtime.hub import Hub
 from collector.remote.commands import CommandItem, command_item
-from collector.remote.desk import Desk
+from collector.remote.desk import Desk, Publish
+from collector.remote.news import news_of
 from common.commands import Order
 
 MAX_OPEN = 50
@@ -32,8 +31,8 @@ class Issuer:
 class Orders:
     """Orders to the devices that drive lights."""
 
-    def __init__(self, queries: Queries, desk: Desk, hub: Hub) -> None:
-        self._queries, self._desk, self._hub = queries, desk, hub
+    def __init__(self, queries: Queries, desk: Desk, publish: Publish) -> None:
+        self._queries, self._desk, self._publish = queries, desk, publish
 
     async def queue(
         self, connection: Connection, junction: UUID, device: UUID, order: Order, by: Issuer, valid_s: float
@@ -75,5 +74,5 @@ class Orders:
         A device that waits at another worker finds it within a second or two by itself.
         """
         if queued is not None:
-            self._hub.publish(mode_delivery(queued))
+            self._publish(news_of(queued))
         self._desk.wake(device)

@@ -134,7 +134,7 @@ def test_who_waits_hears_at_once_and_watchers_see_each_step(
         pi.say(command, "failed", "the lights did not answer")
         told = [json.loads(watcher.recv(timeout=30)) for _ in range(2)]
     assert [one["event"] for one in told] == ["mode", "mode"]
-    commands = [one["data"]["command"] for one in told]
+    commands = [one["data"]["order"] for one in told]
     assert [one["state"] for one in commands] == ["delivered", "failed"]
     assert commands[1]["detail"] == "the lights did not answer"
     assert commands[0]["settings"] == {"cycle_s": 70.0, "lane_green_s": {"north": 40.0}}
