@@ -36,12 +36,13 @@ from edge_agent.domain.signals.steps import FaultCode, Lane
 from edge_agent.drivers.base import SignalHeads
 from edge_agent.link.messages import OrderAnswer
 from edge_agent.link.spool import Spool
+from edge_agent.safe_file import write_safely
 from edge_agent.signals.agent_link import AgentLink, Sensed
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import SignalsConfig, wiring_of
 from edge_agent.signals.driving import Driven, Driving, ManyPis
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
-from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory, write_safely
+from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory
 from edge_agent.signals.priority import settle
 from edge_agent.signals.recording import Recording
 from edge_agent.signals.reloading import Load, Reloading, needs_restart

@@ -27,6 +27,7 @@ from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.link.asking import Asking
 from edge_agent.link.messages import Ask
+from edge_agent.safe_file import write_safely
 from edge_agent.signals import app, driving, memory
 from edge_agent.signals.app import Daemon
 from edge_agent.signals.config import (
@@ -48,7 +49,6 @@ from edge_agent.signals.memory import (
     Kept,
     KeptFault,
     Memory,
-    write_safely,
 )
 from edge_agent.signals.reloading import needs_restart
 from edge_agent.signals.senses import Senses
