@@ -64,6 +64,7 @@ class CollectorSettings(Section):
     )
     take_orders: bool | None = Field(
         default=None,
+        examples=[True],
         title="Take orders",
         description="Whether operators may order the lights of this junction through the collector; the lights "
         "refuse what is not safe. Without it, yes, where there is a [signals] section and nobody on the way can "
