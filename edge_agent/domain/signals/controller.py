@@ -223,13 +223,18 @@ class Controller:
     def _preempt(self, now_s: float) -> None:
         """Bring an emergency vehicle's stage, or go on when it has passed."""
         runner, held = self._runner, self._preemptions.holding
-        begun_s = runner.machine.green_from_s
-        if not self._preemptions.update(now_s, None if begun_s is None else now_s - begun_s):
+        if self._preemptions.is_quiet:
+            return
+        begun_s, stage = runner.machine.green_from_s, runner.machine.stage
+        green_s = None if begun_s is None else now_s - begun_s
+        least_s = 0.0 if stage is None else self._layout.least_s[stage]
+        is_served = green_s is not None and green_s >= least_s - _TOLERANCE_S
+        if not self._preemptions.update(now_s, green_s, overdue_s=runner.overdue_s(now_s), is_served=is_served):
             return
         holds = self._preemptions.holding
         if holds is not None:
-            stage = self._layout.stage_index[holds.stage]
-            runner.go(stage, now_s, Termination.FORCE_OFF, cut_s=holds.entry_min_green_s)
+            wanted = self._layout.stage_index[holds.stage]
+            runner.go(wanted, now_s, Termination.FORCE_OFF, cut_s=holds.entry_min_green_s)
         elif held is not None:
             back = None if held.exit_stage is None else self._layout.stage_index[held.exit_stage]
             runner.release(back, now_s, otherwise=self._startup_stage)
@@ -252,6 +257,7 @@ class Controller:
             holds,
             self._expired,
             len(self._preemptions.stuck),
+            len(self._preemptions.resting),
         )
         if self._decision is None or machine.ended or seen != self._last or self._decision.ended:
             self._last, self._decision = seen, self._new_decision()
@@ -305,6 +311,10 @@ class Controller:
             *(
                 f"the preemption {name} was on for too long and is ignored until it goes off"
                 for name in sorted(self._preemptions.stuck)
+            ),
+            *(
+                f"the preemption {name} comes again and again: others have their turn first"
+                for name in sorted(self._preemptions.resting)
             ),
         ]
         return "; ".join(part for part in parts if part)
