@@ -367,7 +367,7 @@ class LaneDaemon:
         for peer, message in self._for_link.do(now_s, [], self._server.poll):
             if isinstance(message, Ask):
                 result = (
-                    pi.clear(now_s)
+                    pi.clear(now_s, message.order.fault)
                     if isinstance(message.order, ClearFault)
                     else OrderResult(accepted=False, reason="this is a lane's Pi; order it at the coordinator")
                 )

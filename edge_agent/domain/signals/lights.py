@@ -64,6 +64,6 @@ class Lights:
     def order(self, order: Order, now_s: float) -> OrderResult:
         """Carry out an order whole, or refuse it whole with the reason; `ClearFault` goes to the interlock."""
         if isinstance(order, ClearFault):
-            return self.interlock.clear(now_s)
+            return self.interlock.clear(now_s, order.fault)
         self._controller.take_fault(self.interlock.fault, now_s)
         return self._controller.order(order, now_s)
