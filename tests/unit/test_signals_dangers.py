@@ -16,13 +16,23 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from common.codes import Aspect
-from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult, Preempt
+from common.codes import Aspect, SignalMode
+from common.commands import (
+    Automatic,
+    ClearFault,
+    FixedPlan,
+    Flash,
+    ManualOverride,
+    Off,
+    Order,
+    OrderResult,
+    Preempt,
+)
 from common.junction import Junction, MovementKind, Preemption
 from common.junction_checks import faults
 from common.notify import notify
 from edge_agent.domain.signals.lights import Lights
-from edge_agent.domain.signals.steps import FaultCode
+from edge_agent.domain.signals.steps import Decision, FaultCode
 from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.link.asking import Asking
@@ -503,6 +513,56 @@ def test_many_reloads_are_read_one_after_the_other_and_the_last_one_counts(
             bench.step(1, signal.SIGHUP)
         bench.until(lambda: bench.daemon._config == bench.loaded, 100_000)
     assert most == [1]
+
+
+def shown(bench: Bench) -> Decision:
+    """What is decided now."""
+    assert bench.daemon._driving is not None
+    decision = bench.daemon._driving.lights._controller._decision
+    assert decision is not None
+    return decision
+
+
+OVERRIDE = ManualOverride(by="ada", cycle_s=70.0, lane_green_s={"north": 40.0}, expires_s=150.0)
+
+
+@pytest.mark.parametrize(
+    ("order_", "most_s", "goes_on"),
+    [(OVERRIDE, 50.0, True), (OVERRIDE, 30.0, False), (FixedPlan(by="ada", plan="day"), 30.0, True)],
+)
+def test_an_override_outlives_new_plans_where_it_fits_them(
+    tmp_path: Path, order_: Order, most_s: float, goes_on: bool
+) -> None:
+    described = with_greens(15.0)
+    movements = tuple(structs.replace(one, max_green_s=most_s) for one in described.movements)
+    mode = SignalMode.FIXED if isinstance(order_, FixedPlan) else SignalMode.MANUAL_OVERRIDE
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert order(bench, order_).accepted
+        bench.until(lambda: shown(bench).mode is mode)
+        ordered_s = bench.now_s
+        new = structs.replace(bench.config, junction=structs.replace(described, movements=movements))
+        bench.daemon._reloading._loaded.put(new)
+        bench.until(lambda: bench.daemon._config == new)
+        bench.until_green()
+        assert shown(bench).mode is (mode if goes_on else SignalMode.AUTOMATIC)
+        assert ("the last order has ended: it does not fit" in shown(bench).note) is not goes_on
+        if goes_on and order_ is OVERRIDE:
+            bench.until(lambda: shown(bench).mode is SignalMode.AUTOMATIC, 10_000)
+            assert bench.now_s - ordered_s < 150.0 + 75.0, "it has the time that it had left"
+
+
+def test_new_plans_wait_until_an_emergency_vehicle_has_passed(tmp_path: Path) -> None:
+    fire = Preemption(name="fire", stage="ew", number=1)
+    with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
+        bench.until_green()
+        order(bench, Preempt(by="siren", preemption="fire", on=True))
+        new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
+        bench.daemon._reloading._loaded.put(new)
+        bench.until_green("east")
+        assert bench.daemon._config != new
+        order(bench, Preempt(by="siren", preemption="fire", on=False))
+        bench.until(lambda: bench.daemon._config == new)
 
 
 def test_a_fault_found_just_before_new_plans_begin_is_theirs_too(tmp_path: Path) -> None:

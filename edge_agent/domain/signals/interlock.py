@@ -201,10 +201,8 @@ class Interlock:
             return OrderResult(accepted=False, reason="there is no fault to clear")
         last = self._later or fault
         if seen is not None and seen != last.code:
-            return OrderResult(
-                accepted=False,
-                reason=f"it is not {seen} that came last, but {last.code}: {last.detail}; look at it, and name that",
-            )
+            reason = f"it is not {seen} that came last, but {last.code}: {last.detail}; look at it, and name that"
+            return OrderResult(accepted=False, reason=reason)
         left_s = self._limits.min_flash_s - (now_s - fault.since_s)
         if not left_s <= 0.0:
             return OrderResult(accepted=False, reason=f"the lights have to flash for {left_s:.0f} s more")
