@@ -100,6 +100,7 @@ class Collector:
         self._on_death = on_death
         self._embedded = database.embedded
         self._stopping = False
+        self._requests_per_minute = config.requests_per_minute
         self.metrics = Metrics()
         self.hub = Hub()
         self._marks_written = asyncio.Event()
@@ -132,9 +133,9 @@ class Collector:
         self._rollups = RollupWorker(self._pool, self._marks_written)
         self._maintenance = MaintenanceWorker(database.dsn, config.retention)
         self._watch_gauges()
-        self.app: ASGIApp = RequestObserver(self._make_app(reading_open, config.requests_per_minute), self.metrics)
+        self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
 
-    def _make_app(self, reading_open: bool, requests_per_minute: int) -> Litestar:
+    def _make_app(self, reading_open: bool) -> Litestar:
         reading = Router(
             "/",
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
@@ -160,7 +161,7 @@ class Collector:
                 reading,
             ],
             lifespan=[self._lifespan],
-            middleware=[limit_requests(requests_per_minute).middleware] if requests_per_minute else [],
+            middleware=[limit_requests(limit).middleware] if (limit := self._requests_per_minute) else [],
             exception_handlers={
                 ApiProblem: problems.on_problem,
                 HTTPException: problems.on_http_exception,

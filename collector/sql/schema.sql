@@ -181,13 +181,8 @@ CREATE TABLE invitations (
     created_at timestamptz NOT NULL DEFAULT now(),
     expires_at timestamptz NOT NULL,
     used_at    timestamptz,
-    used_by    uuid REFERENCES users ON DELETE SET NULL,
-    id            uuid NOT NULL DEFAULT gen_random_uuid(),
-    all_junctions boolean NOT NULL DEFAULT false,
-    -- Taken back by an admin.
-    revoked_at    timestamptz
+    used_by    uuid REFERENCES users ON DELETE SET NULL
 );
-CREATE UNIQUE INDEX invitations_id ON invitations (id);
 
 -- Sign-ins that failed of late, by user name and by address; all workers see the same.
 CREATE TABLE failed_sign_ins (
@@ -520,7 +515,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 
--- Who sees what ---------------------------------------------------------------------------------------------------
+-- Who sees what --------------------------------------------------------------------------------------------------
 
 -- Which junctions a user sees, beside those that see all: admins, and users with `all_junctions`. To operate one,
 -- a user needs the role as well.
@@ -614,6 +609,25 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT 
     SELECT no FROM cameras WHERE device_id IN (SELECT seen_devices())
 $$;
 
+-- TimescaleDB keeps no table in its columnstore whose rows are guarded. What was put there comes back out of it,
+-- which takes a while, and room on the disk.
+DO $$
+DECLARE
+    hypertable text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+        RETURN;
+    END IF;
+    FOR hypertable IN EXECUTE
+        'SELECT hypertable_name FROM timescaledb_information.hypertables
+         WHERE hypertable_schema = current_schema AND compression_enabled'
+    LOOP
+        EXECUTE format('SELECT remove_compression_policy(%L, if_exists => true)', hypertable);
+        EXECUTE format('SELECT decompress_chunk(c, true) FROM show_chunks(%L::regclass) AS c', hypertable);
+        EXECUTE format('ALTER TABLE %I SET (timescaledb.compress = false)', hypertable);
+    END LOOP;
+END $$;
+
 -- Lets the reader read all columns of a table; to be called again when one was added. Chunks of a hypertable, which
 -- have no policies, take over what is granted of the hypertable as a whole, but not what is granted of its columns.
 CREATE FUNCTION grant_reading(table_name text) RETURNS void
@@ -664,7 +678,7 @@ SELECT guard_rows('locations', $$id IN (SELECT location_id FROM junctions UNION 
 GRANT SELECT ON timeseries TO stopline_reader;
 
 
--- Orders to the lights ---------------------------------------------------------------------------------------------
+-- Orders to the lights -------------------------------------------------------------------------------------------
 
 -- An order goes to one device, in the order of `no`. It is delivered until the device tells what came of it, by a
 -- record `command_result` of its stream; the device carries each out once.
@@ -715,7 +729,93 @@ CREATE INDEX manual_override_history_user ON manual_override_history (user_id, o
 SELECT guard_rows('manual_override_history', 'junction_id IN (SELECT seen_junctions())');
 
 
--- Who did what, and what each user may --------------------------------------------------------------------------
+-- Junctions as operators describe them ---------------------------------------------------------------------------
+
+-- `wanted`: the description that was imported; what the lights say they run is `metadata -> 'lights'`.
+-- `wanted_devices`: names or ids of devices that are to stand there, also of those that are not enrolled yet.
+-- `lights_*`: which device's stream last described the lights, and who decided then what they show.
+ALTER TABLE junctions
+    ADD COLUMN wanted jsonb,
+    ADD COLUMN wanted_devices text[] NOT NULL DEFAULT '{}',
+    ADD COLUMN lights_device_id uuid REFERENCES edge_devices,
+    ADD COLUMN lights_mode text,
+    ADD COLUMN lights_mode_at timestamptz;
+
+-- The lanes of what runs; where nothing is known to run, of what is wanted.
+CREATE TABLE lanes (
+    id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    junction_id         uuid NOT NULL REFERENCES junctions,
+    name                text NOT NULL CHECK (length(name) BETWEEN 1 AND 100),
+    approach            text NOT NULL,
+    -- In the description, from 1.
+    position            integer NOT NULL,
+    saturation_flow_vph double precision NOT NULL,
+    metadata            jsonb NOT NULL DEFAULT '{}',
+    created_at          timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (junction_id, name)
+);
+SELECT guard_rows('lanes', 'junction_id IN (SELECT seen_junctions())');
+
+-- Puts a junction's lanes in step with its description. Equal ones are not touched.
+CREATE FUNCTION keep_lanes(junction uuid) RETURNS void
+LANGUAGE sql AS $$
+    WITH described AS (
+        -- What lights tell was checked by them, not here: a name may be there twice.
+        SELECT DISTINCT ON (lane ->> 'name') lane ->> 'name' AS name, lane ->> 'approach' AS approach,
+               position::integer,
+               coalesce((lane ->> 'saturation_flow_vph')::double precision, 1800) AS saturation_flow_vph
+        FROM junctions j,
+             jsonb_array_elements(coalesce(j.metadata #> '{lights,description}', j.wanted) -> 'lanes')
+                 WITH ORDINALITY AS of (lane, position)
+        WHERE j.id = junction
+        ORDER BY lane ->> 'name', position
+    ), gone AS (
+        DELETE FROM lanes l
+        WHERE l.junction_id = junction AND NOT EXISTS (SELECT FROM described d WHERE d.name = l.name)
+    )
+    INSERT INTO lanes AS l (junction_id, name, approach, position, saturation_flow_vph)
+    SELECT junction, name, approach, position, saturation_flow_vph FROM described
+    ON CONFLICT (junction_id, name) DO UPDATE
+    SET approach = excluded.approach, position = excluded.position,
+        saturation_flow_vph = excluded.saturation_flow_vph
+    WHERE (l.approach, l.position, l.saturation_flow_vph)
+          IS DISTINCT FROM (excluded.approach, excluded.position, excluded.saturation_flow_vph)
+$$;
+SELECT keep_lanes(id) FROM junctions WHERE metadata #> '{lights,description}' IS NOT NULL;
+
+-- When an override ends by itself, unless something ends it before. NULL: never, or it has not begun.
+ALTER TABLE manual_override_history ADD COLUMN expires_at timestamptz;
+CREATE INDEX manual_override_history_open ON manual_override_history (junction_id) WHERE ended_at IS NULL;
+
+-- Overrides as they are now: one whose time is over has ended, though nothing told so yet.
+CREATE VIEW v_override_history WITH (security_invoker = true) AS
+SELECT id, junction_id, command_id, user_id, user_name, mode, settings, why, ordered_at, began_at, expires_at,
+       coalesce(ended_at, CASE WHEN expires_at <= now() THEN expires_at END) AS ended_at,
+       coalesce(ended_by, CASE WHEN expires_at <= now() THEN 'expiry' END) AS ended_by
+FROM manual_override_history;
+GRANT SELECT ON v_override_history TO stopline_reader;
+
+-- The cycles of the last day, with what their lanes got and gave.
+CREATE VIEW v_recent_cycles WITH (security_invoker = true) AS
+SELECT j.id AS junction_id, j.name AS junction, d.id AS device_id, c.stream_no, c.seq, c.at, c.at_error_ms,
+       c.length_s, c.mode, c.algorithm, c.plan, l.vehicles, l.lanes
+FROM traffic_cycles c
+JOIN ingest_streams s ON s.no = c.stream_no
+JOIN edge_devices d ON d.id = s.device_id
+JOIN junctions j ON j.id = d.junction_id
+LEFT JOIN LATERAL (
+    -- NULL where no lane was measured.
+    SELECT sum(x.vehicles) AS vehicles, jsonb_agg(jsonb_build_object(
+               'lane', x.lane, 'vehicles', x.vehicles, 'green_s', x.green_s, 'yellow_s', x.yellow_s,
+               'red_s', x.red_s, 'saturation', x.saturation) ORDER BY x.lane) AS lanes
+    FROM lane_cycle_data x
+    WHERE x.stream_no = c.stream_no AND x.at = c.at AND x.seq = c.seq
+) l ON true
+WHERE c.at >= now() - interval '1 day';
+GRANT SELECT ON v_recent_cycles TO stopline_reader;
+
+
+-- Who did what ---------------------------------------------------------------------------------------------------
 
 -- It is written in the transaction of what was done, and never changed. No foreign keys: it outlasts all it names,
 -- which is why names stand beside the ids.
@@ -748,7 +848,11 @@ END $$;
 CREATE TRIGGER written_once BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_log
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
--- Access to junctions that an invitation brings.
+-- An invitation may bring access to junctions, and may be taken back.
+ALTER TABLE invitations ADD COLUMN id uuid NOT NULL DEFAULT gen_random_uuid();
+ALTER TABLE invitations ADD COLUMN all_junctions boolean NOT NULL DEFAULT false;
+ALTER TABLE invitations ADD COLUMN revoked_at timestamptz;
+CREATE UNIQUE INDEX invitations_id ON invitations (id);
 CREATE TABLE invitation_access (
     invitation_id uuid NOT NULL REFERENCES invitations (id) ON DELETE CASCADE,
     junction_id   uuid NOT NULL REFERENCES junctions ON DELETE CASCADE,
