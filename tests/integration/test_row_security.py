@@ -31,7 +31,10 @@ HIDDEN = {
     *("audit_log", "v_user_permissions", "schema_migrations"),
 }
 """Tables and views that are never read in a user's name."""
-DEFINERS = {"sees_all", "seen_junctions", "seen_devices", "seen_streams", "seen_sources", "seen_cameras"}
+DEFINERS = {
+    *("sees_all", "seen_junctions", "seen_devices", "seen_locations", "seen_streams"),
+    *("stream_ranges", "source_ranges", "camera_ranges"),
+}
 """Functions that see more than who calls them: they tell of the caller's own junctions alone."""
 SAMPLES: dict[str, Any] = {
     **{
