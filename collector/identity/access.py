@@ -16,7 +16,7 @@ from litestar.connection import ASGIConnection
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 
-from collector.db import viewer
+from collector.db import VIEWER
 from collector.errors import ApiProblem
 from collector.identity.audit import Actor
 from collector.identity.grants import Grants, Rights
@@ -133,7 +133,7 @@ class Access:
             raise ApiProblem(
                 401, "sign_in_needed", "Please sign in", "this needs a user: sign in, or send a token"
             )
-        viewer.set(None if user.sees_all else user.id)
+        VIEWER.set(None if user.sees_all else user.id)
         return user
 
     async def may_operate(self, connection: AnyConnection, junction_id: UUID) -> CurrentUser:

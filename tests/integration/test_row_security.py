@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from collector.db import Settings, make_pool, reading, viewer
+from collector.db import VIEWER, Settings, make_pool, reading
 from collector.migrate import MigrationFailed, migrate
 from tests.integration.facts import Facts
 from tests.servers.postgres import PgServer, plain_installation
@@ -246,7 +246,7 @@ async def _check_requests(world: World) -> None:
     n = sum(sum(rows.values()) for rows in world.rows["count_events"])
     async with make_pool(Settings(world.dsn, min_size=1, max_size=1)) as pool:
         for name, expected in (("first", n // 2), (None, n), ("stranger", 0), ("both", n), (None, n)):
-            viewer.set(None if name is None else world.users[name])
+            VIEWER.set(None if name is None else world.users[name])
             async with reading(pool) as connection:
                 cursor = await connection.execute("SELECT count(*) FROM count_events")
                 assert await cursor.fetchone() == (expected,), name

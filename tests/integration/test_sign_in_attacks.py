@@ -129,5 +129,18 @@ def test_what_was_stolen_opens_no_more_than_it_must(
                 assert code(browser.post(f"/api/users/{path}", json=body)) == (400, "bad_request"), name
 
 
+def test_addresses_are_those_that_a_trusted_proxy_tells(plain_dsn: str) -> None:
+    make_user(plain_dsn, "Ada", Role.ADMIN)
+    forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    for trusted, expected in (("", "127.0.0.1"), ("10.0.0.0/8, 127.0.0.1", "198.51.100.7")):
+        with (
+            running_collector(plain_dsn, reading_open=False, trusted_proxies=trusted) as running,
+            httpx.Client(base_url=running.url, headers=forwarded) as client,
+        ):
+            sign_in(client)
+            entries = client.get("/api/audit", params={"action": "signed_in"}).json()["entries"]
+            assert entries[0]["address"] == expected
+
+
 def test_passwords_are_hashed_as_rfc_9106_says() -> None:
     assert asyncio.run(Passwords().hash(PASSWORD)).startswith("$argon2id$v=19$m=65536,t=3,p=4$")

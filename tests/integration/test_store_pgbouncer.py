@@ -20,7 +20,7 @@ from psycopg import conninfo
 from collector.config import Retention
 from collector.counting.queries import Asked, Bucket, CountQueries
 from collector.counting.rollups import RollupWorker
-from collector.db import Pool, Settings, make_pool, reading, viewer
+from collector.db import VIEWER, Pool, Settings, make_pool, reading
 from collector.fleet.completeness import audit
 from collector.migrate import migrate, status
 from collector.store.maintenance import maintain
@@ -130,7 +130,7 @@ def test_what_one_user_sees_is_bounded_and_nobody_elses_is(bounced_dsn: str) -> 
     expected |= {user: [each.junction] for user, each in zip(users, facts, strict=True)}
 
     async def look(pool: Pool, user: UUID | None) -> None:
-        viewer.set(user)
+        VIEWER.set(user)
         for _ in range(20):
             async with reading(pool) as connection:
                 cursor = await connection.execute("SELECT name FROM junctions ORDER BY name")
