@@ -90,11 +90,13 @@ class Sessions:
     async def check_registration(self, address: str) -> None:
         """Raises ApiProblem (429) for who tries to become a user too often."""
         key = f"register:{network_of(address)}"
-        await self._check_block((key,))
         async with writing(self._pool) as connection:
-            n, blocked_s = await self._count_failure(connection, key, _FREE_PER_ADDRESS)
-        if blocked_s is not None and n > _FREE_PER_ADDRESS:
-            raise _throttled(blocked_s)
+            # One after the other, so that of many at once no more get through than of many in a row.
+            await self._run(connection, "make_attempts", key=key)
+            row = await self._one(connection, "lock_attempts", key=key)
+            if row is not None and row[0] is not None and row[0] > 0:
+                raise _throttled(row[0])
+            await self._count_failure(connection, key, _FREE_PER_ADDRESS)
 
     # Going on, and ending
 

@@ -165,6 +165,13 @@ UPDATE invitations SET used_at = now(), used_by = %(user_id)s WHERE hash = %(has
 SELECT max(extract(epoch FROM blocked_until - now()))::double precision
 FROM failed_sign_ins WHERE key = ANY (ARRAY(SELECT lower(k) FROM unnest(%(keys)s::text[]) AS k)) AND blocked_until > now();
 
+-- name: make_attempts
+INSERT INTO failed_sign_ins (key, n) VALUES (lower(%(key)s), 0) ON CONFLICT (key) DO NOTHING;
+
+-- name: lock_attempts
+SELECT extract(epoch FROM blocked_until - now())::double precision
+FROM failed_sign_ins WHERE key = lower(%(key)s) FOR UPDATE;
+
 -- name: note_failure
 -- After `free` failures each further one blocks twice as long, up to `most_s`; a quiet `forget_s` forgets them.
 INSERT INTO failed_sign_ins AS f (key, n) VALUES (lower(%(key)s), 1)

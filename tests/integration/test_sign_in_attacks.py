@@ -70,10 +70,10 @@ def _nobody_becomes_many_users(client: httpx.Client) -> None:
     def register(n: int) -> int:
         return client.post("/api/users/register", json={"name": f"u{n}", "password": PASSWORD}).status_code
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(30) as pool:
         told = Counter(pool.map(register, range(30)))
     assert set(told) == {201, 429}
-    assert told[201] < 30
+    assert 20 <= told[201] <= 24, "a slow machine sees a short wait end"
 
 
 def test_what_pages_of_other_sites_send_does_nothing(
