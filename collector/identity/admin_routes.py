@@ -53,6 +53,7 @@ def admin_routes(identity: Identity) -> list[HTTPRouteHandler]:
     """All handlers that need an admin."""
     return [
         *_user_routes(identity),
+        _reset_route(identity),
         *_invitation_routes(identity),
         *_grant_routes(identity),
         *_others_tokens(identity),
@@ -129,6 +130,13 @@ def _user_routes(identity: Identity) -> list[HTTPRouteHandler]:
         )
         return user_item(await _found(identity, user_id))
 
+    return [list_users, create, change]
+
+
+def _reset_route(identity: Identity) -> HTTPRouteHandler:
+    access = identity.access
+    admins = [access.requires(Role.ADMIN)]
+
     @post("/api/users/{user_id:uuid}/password", operation_id="reset_password", summary="Set a user's password",
           description="All their sessions and access tokens end.", tags=_TAGS, status_code=204,
           guards=admins)  # fmt: skip
@@ -143,7 +151,7 @@ def _user_routes(identity: Identity) -> list[HTTPRouteHandler]:
             )
         await identity.sessions.reset_password(by, user_id, data.password)
 
-    return [list_users, create, change, reset]
+    return reset
 
 
 def _invitation_routes(identity: Identity) -> list[HTTPRouteHandler]:

@@ -591,42 +591,56 @@ $$;
 
 CREATE FUNCTION seen_devices() RETURNS SETOF uuid
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT id FROM edge_devices WHERE junction_id IN (SELECT seen_junctions())
+    SELECT d.id
+    FROM user_junction_access a
+    JOIN users u ON u.id = a.user_id
+    JOIN edge_devices d ON d.junction_id = a.junction_id
+    WHERE a.user_id = app_user() AND u.status = 'active'
+$$;
+
+CREATE FUNCTION seen_locations() RETURNS SETOF uuid
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT location_id FROM junctions WHERE id IN (SELECT seen_junctions()) AND location_id IS NOT NULL
+    UNION
+    SELECT location_id FROM cameras WHERE device_id IN (SELECT seen_devices()) AND location_id IS NOT NULL
+$$;
+
+-- Numbers come as ranges, in one value: it is found once for a statement, and looked into for each row. A set would
+-- be found anew, and hashed, for each partition.
+CREATE FUNCTION stream_ranges() RETURNS int4multirange
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT coalesce(range_agg(int4range(t.no, t.no, '[]')), '{}')
+    FROM user_junction_access a
+    JOIN users u ON u.id = a.user_id
+    JOIN edge_devices d ON d.junction_id = a.junction_id
+    JOIN ingest_streams t ON t.device_id = d.id
+    WHERE a.user_id = app_user() AND u.status = 'active'
+$$;
+
+CREATE FUNCTION source_ranges() RETURNS int4multirange
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT coalesce(range_agg(int4range(t.no, t.no, '[]')), '{}')
+    FROM user_junction_access a
+    JOIN users u ON u.id = a.user_id
+    JOIN edge_devices d ON d.junction_id = a.junction_id
+    JOIN counting_zones t ON t.device_id = d.id
+    WHERE a.user_id = app_user() AND u.status = 'active'
+$$;
+
+CREATE FUNCTION camera_ranges() RETURNS int4multirange
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT coalesce(range_agg(int4range(t.no, t.no, '[]')), '{}')
+    FROM user_junction_access a
+    JOIN users u ON u.id = a.user_id
+    JOIN edge_devices d ON d.junction_id = a.junction_id
+    JOIN cameras t ON t.device_id = d.id
+    WHERE a.user_id = app_user() AND u.status = 'active'
 $$;
 
 CREATE FUNCTION seen_streams() RETURNS SETOF integer
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
     SELECT no FROM ingest_streams WHERE device_id IN (SELECT seen_devices())
 $$;
-
-CREATE FUNCTION seen_sources() RETURNS SETOF integer
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT no FROM counting_zones WHERE device_id IN (SELECT seen_devices())
-$$;
-
-CREATE FUNCTION seen_cameras() RETURNS SETOF integer
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT no FROM cameras WHERE device_id IN (SELECT seen_devices())
-$$;
-
--- TimescaleDB keeps no table in its columnstore whose rows are guarded. What was put there comes back out of it,
--- which takes a while, and room on the disk.
-DO $$
-DECLARE
-    hypertable text;
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
-        RETURN;
-    END IF;
-    FOR hypertable IN EXECUTE
-        'SELECT hypertable_name FROM timescaledb_information.hypertables
-         WHERE hypertable_schema = current_schema AND compression_enabled'
-    LOOP
-        EXECUTE format('SELECT remove_compression_policy(%L, if_exists => true)', hypertable);
-        EXECUTE format('SELECT decompress_chunk(c, true) FROM show_chunks(%L::regclass) AS c', hypertable);
-        EXECUTE format('ALTER TABLE %I SET (timescaledb.compress = false)', hypertable);
-    END LOOP;
-END $$;
 
 -- Lets the reader read all columns of a table; to be called again when one was added. Chunks of a hypertable, which
 -- have no policies, take over what is granted of the hypertable as a whole, but not what is granted of its columns.
@@ -663,18 +677,18 @@ END $$;
 SELECT guard_rows('junctions', 'id IN (SELECT seen_junctions())');
 SELECT guard_rows('user_junction_access',
     'user_id = (SELECT app_user()) AND junction_id IN (SELECT seen_junctions())');
-SELECT guard_rows('edge_devices', 'id IN (SELECT seen_devices())');
+SELECT guard_rows('edge_devices', 'junction_id IN (SELECT seen_junctions())');
 SELECT guard_rows(name, 'device_id IN (SELECT seen_devices())')
 FROM unnest(ARRAY['cameras', 'counting_zones', 'ingest_streams']) AS name;
-SELECT guard_rows(name, 'stream_no IN (SELECT seen_streams())')
+SELECT guard_rows(name, '(SELECT stream_ranges()) @> stream_no')
 FROM unnest(ARRAY['ingest_rejects', 'ingest_gaps', 'expired_rows', 'count_events', 'zone_occupancy', 'frame_metadata',
     'detections', 'traffic_cycles', 'lane_cycle_data', 'signal_events', 'device_health', 'stream_quality_metrics',
     'system_logs', 'command_results']) AS name;
-SELECT guard_rows('count_rollups', 'source_no IN (SELECT seen_sources())');
-SELECT guard_rows('coverage_rollups', 'camera_no IN (SELECT seen_cameras())');
-SELECT guard_rows('rollup_marks', $$CASE kind WHEN 'count' THEN ref_no IN (SELECT seen_sources())
-    ELSE ref_no IN (SELECT seen_cameras()) END$$);
-SELECT guard_rows('locations', $$id IN (SELECT location_id FROM junctions UNION SELECT location_id FROM cameras)$$);
+SELECT guard_rows('count_rollups', '(SELECT source_ranges()) @> source_no');
+SELECT guard_rows('coverage_rollups', '(SELECT camera_ranges()) @> camera_no');
+SELECT guard_rows('rollup_marks', $$CASE kind WHEN 'count' THEN (SELECT source_ranges()) @> ref_no
+    ELSE (SELECT camera_ranges()) @> ref_no END$$);
+SELECT guard_rows('locations', 'id IN (SELECT seen_locations())');
 GRANT SELECT ON timeseries TO stopline_reader;
 
 

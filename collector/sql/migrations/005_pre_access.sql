@@ -78,22 +78,55 @@ $$;
 
 CREATE FUNCTION seen_devices() RETURNS SETOF uuid
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT id FROM edge_devices WHERE junction_id IN (SELECT seen_junctions())
+    SELECT d.id
+    FROM user_junction_access a
+    JOIN users u ON u.id = a.user_id
+    JOIN edge_devices d ON d.junction_id = a.junction_id
+    WHERE a.user_id = app_user() AND u.status = 'active'
+$$;
+
+CREATE FUNCTION seen_locations() RETURNS SETOF uuid
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT location_id FROM junctions WHERE id IN (SELECT seen_junctions()) AND location_id IS NOT NULL
+    UNION
+    SELECT location_id FROM cameras WHERE device_id IN (SELECT seen_devices()) AND location_id IS NOT NULL
+$$;
+
+-- Numbers come as ranges, in one value: it is found once for a statement, and looked into for each row. A set would
+-- be found anew, and hashed, for each partition.
+CREATE FUNCTION stream_ranges() RETURNS int4multirange
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT coalesce(range_agg(int4range(t.no, t.no, '[]')), '{}')
+    FROM user_junction_access a
+    JOIN users u ON u.id = a.user_id
+    JOIN edge_devices d ON d.junction_id = a.junction_id
+    JOIN ingest_streams t ON t.device_id = d.id
+    WHERE a.user_id = app_user() AND u.status = 'active'
+$$;
+
+CREATE FUNCTION source_ranges() RETURNS int4multirange
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT coalesce(range_agg(int4range(t.no, t.no, '[]')), '{}')
+    FROM user_junction_access a
+    JOIN users u ON u.id = a.user_id
+    JOIN edge_devices d ON d.junction_id = a.junction_id
+    JOIN counting_zones t ON t.device_id = d.id
+    WHERE a.user_id = app_user() AND u.status = 'active'
+$$;
+
+CREATE FUNCTION camera_ranges() RETURNS int4multirange
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT coalesce(range_agg(int4range(t.no, t.no, '[]')), '{}')
+    FROM user_junction_access a
+    JOIN users u ON u.id = a.user_id
+    JOIN edge_devices d ON d.junction_id = a.junction_id
+    JOIN cameras t ON t.device_id = d.id
+    WHERE a.user_id = app_user() AND u.status = 'active'
 $$;
 
 CREATE FUNCTION seen_streams() RETURNS SETOF integer
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
     SELECT no FROM ingest_streams WHERE device_id IN (SELECT seen_devices())
-$$;
-
-CREATE FUNCTION seen_sources() RETURNS SETOF integer
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT no FROM counting_zones WHERE device_id IN (SELECT seen_devices())
-$$;
-
-CREATE FUNCTION seen_cameras() RETURNS SETOF integer
-LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT no FROM cameras WHERE device_id IN (SELECT seen_devices())
 $$;
 
 -- TimescaleDB keeps no table in its columnstore whose rows are guarded. What was put there comes back out of it,
@@ -150,16 +183,16 @@ END $$;
 SELECT guard_rows('junctions', 'id IN (SELECT seen_junctions())');
 SELECT guard_rows('user_junction_access',
     'user_id = (SELECT app_user()) AND junction_id IN (SELECT seen_junctions())');
-SELECT guard_rows('edge_devices', 'id IN (SELECT seen_devices())');
+SELECT guard_rows('edge_devices', 'junction_id IN (SELECT seen_junctions())');
 SELECT guard_rows(name, 'device_id IN (SELECT seen_devices())')
 FROM unnest(ARRAY['cameras', 'counting_zones', 'ingest_streams']) AS name;
-SELECT guard_rows(name, 'stream_no IN (SELECT seen_streams())')
+SELECT guard_rows(name, '(SELECT stream_ranges()) @> stream_no')
 FROM unnest(ARRAY['ingest_rejects', 'ingest_gaps', 'expired_rows', 'count_events', 'zone_occupancy', 'frame_metadata',
     'detections', 'traffic_cycles', 'lane_cycle_data', 'signal_events', 'device_health', 'stream_quality_metrics',
     'system_logs', 'command_results']) AS name;
-SELECT guard_rows('count_rollups', 'source_no IN (SELECT seen_sources())');
-SELECT guard_rows('coverage_rollups', 'camera_no IN (SELECT seen_cameras())');
-SELECT guard_rows('rollup_marks', $$CASE kind WHEN 'count' THEN ref_no IN (SELECT seen_sources())
-    ELSE ref_no IN (SELECT seen_cameras()) END$$);
-SELECT guard_rows('locations', $$id IN (SELECT location_id FROM junctions UNION SELECT location_id FROM cameras)$$);
+SELECT guard_rows('count_rollups', '(SELECT source_ranges()) @> source_no');
+SELECT guard_rows('coverage_rollups', '(SELECT camera_ranges()) @> camera_no');
+SELECT guard_rows('rollup_marks', $$CASE kind WHEN 'count' THEN (SELECT source_ranges()) @> ref_no
+    ELSE (SELECT camera_ranges()) @> ref_no END$$);
+SELECT guard_rows('locations', 'id IN (SELECT seen_locations())');
 GRANT SELECT ON timeseries TO stopline_reader;
