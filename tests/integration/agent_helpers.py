@@ -109,7 +109,9 @@ class RunningAgent:
     def status(self) -> dict[str, Any]:
         """What its status page tells."""
         self.until_said("status_page")
-        found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{self.status_port}/status.json", timeout=10).json()
+        found: dict[str, Any] = httpx.get(
+            f"http://127.0.0.1:{self.status_port}/status.json", timeout=10, verify=False
+        ).json()
         return found
 
     def until_counted(self, n: int = 1) -> None:

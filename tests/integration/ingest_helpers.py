@@ -64,14 +64,16 @@ def post(to: RunningCollector | str, body: bytes, token: str | None, encoding: s
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     content = ENCODERS.get(encoding, bytes)(body)
-    return httpx.post(url + BATCHES_PATH, content=content, headers=headers, timeout=30)
+    return httpx.post(url + BATCHES_PATH, content=content, headers=headers, timeout=30, verify=False)
 
 
 def ask(collector: RunningCollector, device: FakeDevice, stream: str = "agent") -> httpx.Response:
     """Ask where a stream stands."""
     headers = {"Authorization": f"Bearer {device.token()}"}
     params = {"epoch": str(device.epoch)}
-    return httpx.get(f"{collector.url}{STREAMS_PATH}/{stream}", headers=headers, params=params, timeout=30)
+    return httpx.get(
+        f"{collector.url}{STREAMS_PATH}/{stream}", headers=headers, params=params, timeout=30, verify=False
+    )
 
 
 def rows(dsn: str, query: str, *parameters: Any) -> list[dict[str, Any]]:

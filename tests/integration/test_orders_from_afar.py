@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -75,7 +76,7 @@ class Street:
             query = "SELECT state, detail FROM commands WHERE id = %s AND settled_at IS NOT NULL"
             return rows(self.dsn, query, command)
 
-        (row,) = until(look)
+        (row,) = until(look, _rest)
         return row["state"], row["detail"] or ""
 
     def orders_heard(self, word: str = "") -> list[str]:
@@ -85,6 +86,11 @@ class Street:
 
     def is_in_mode(self, mode: str) -> bool:
         return bool((self.agent.status()["lights"] or {}).get("mode") == mode)
+
+
+def _rest() -> None:
+    """Each look is a connection to the database."""
+    time.sleep(0.05)
 
 
 def override(cycle_s: float, **greens_s: float) -> ManualOverride:
@@ -140,7 +146,7 @@ def what_comes_too_late_never_gets_there(street: Street) -> None:
     n_before = len(street.orders_heard())
     street.proxy.cut()
     command = street.give(Flash(by="x"), valid_s=1.0)
-    until(lambda: rows(street.dsn, "SELECT FROM commands WHERE id = %s AND expires_at < now()", command))
+    until(lambda: rows(street.dsn, "SELECT FROM commands WHERE id = %s AND expires_at < now()", command), _rest)
     street.proxy.restore()
     # By the collector, or by the agent, if the collector took a broken line for one that lives.
     state, detail = street.until_settled(command)

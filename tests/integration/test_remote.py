@@ -16,11 +16,13 @@ from websockets.sync.client import connect
 from collector.db import load_queries
 from collector.remote import desk as desk_module
 from collector.remote.orders import MAX_OPEN
+from common.commands import Flash
 from common.records import CommandResult
 from common.remote import COMMANDS_PATH
 from tests.integration.ingest_helpers import now_ms, rows, send
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.lights import Pi
+from tests.servers.ordering import Given, OrderingCollector, order
 from tests.waiting import until
 
 OVERRIDE = {"order": "manual_override", "by": "ada (collector)", "cycle_s": 70.0, "lane_green_s": {"north": 40.0}}
@@ -32,7 +34,8 @@ class RemotePi(Pi):
     def fetch(self, wait_s: float = 0.0, known: tuple[UUID, ...] = (), **headers: str) -> httpx.Response:
         sent = {"Authorization": f"Bearer {self.device.token()}"} | headers
         query: dict[str, Any] = {"wait_s": wait_s, "known": list(map(str, known))}
-        return httpx.get(self.collector.url + COMMANDS_PATH, params=query, headers=sent, timeout=wait_s + 30)
+        url = self.collector.url + COMMANDS_PATH
+        return httpx.get(url, params=query, headers=sent, timeout=wait_s + 30, verify=False)
 
     def fetched(self, wait_s: float = 0.0, known: tuple[UUID, ...] = ()) -> list[UUID]:
         answer = self.fetch(wait_s, known)
@@ -68,6 +71,11 @@ def state(dsn: str, command: UUID) -> tuple[str, str | None]:
     return row["state"], row["detail"]
 
 
+def rest() -> None:
+    """Each look is a connection to the database."""
+    time.sleep(0.05)
+
+
 @contextmanager
 def waiting(pi: RemotePi, wait_s: float = 30.0) -> Iterator[list[httpx.Response]]:
     """A request that waits; its answer is there at the end."""
@@ -91,7 +99,7 @@ def module_dsn(plain_server: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def collector(module_dsn: str) -> Iterator[RunningCollector]:
-    with running_collector(module_dsn) as collector:
+    with running_collector(module_dsn, kind=OrderingCollector) as collector:
         yield collector
 
 
@@ -166,7 +174,7 @@ def test_the_first_word_of_the_right_device_stands(
 
 def test_what_nobody_fetches_expires_and_is_never_given(module_dsn: str, pi: RemotePi) -> None:
     late, lasting = queue(module_dsn, pi, valid_s=0.01), queue(module_dsn, pi)
-    until(lambda: state(module_dsn, late)[0] == "expired")
+    until(lambda: state(module_dsn, late)[0] == "expired", rest)
     assert "the lights never got it" in str(state(module_dsn, late)[1])
     assert pi.fetched() == [lasting]
 
@@ -186,7 +194,7 @@ def test_what_a_device_does_not_tell_the_end_of_is_given_up_until_it_does(module
         connection.execute(
             "UPDATE commands SET expires_at = now() - make_interval(secs => %s) WHERE id = %s", (late_s, command)
         )
-    until(lambda: state(module_dsn, command)[0] == "failed")
+    until(lambda: state(module_dsn, command)[0] == "failed", rest)
     assert pi.fetched() == []
     pi.say(command)
     assert state(module_dsn, command) == ("applied", None)
@@ -229,6 +237,30 @@ def test_a_third_request_of_a_device_ends_the_first(module_dsn: str, pi: RemoteP
     third.join(60)
     queue(module_dsn, pi)
     second.join(60)
+
+
+def test_who_gives_an_order_is_named_and_too_many_are_refused(module_dsn: str, pi: RemotePi) -> None:
+    def give(why: str) -> httpx.Response:
+        return order(pi.collector.url, Given(pi.junction, pi.device.id, Flash(by="forged", why=why)))
+
+    answer = give("\x00")
+    assert (answer.status_code, answer.json()["code"]) == (400, "text_not_storable")
+    item = give("works").json()
+    assert item | {"id": "", "issued_at": "", "expires_at": ""} == {
+        "id": "", "junction": str(pi.junction), "device": str(pi.device.id), "mode": "flash", "settings": {},
+        "by": "ada", "why": "works", "issued_at": "", "expires_at": "", "state": "queued", "delivered_at": None,
+        "settled_at": None, "detail": None,
+    }  # fmt: skip
+    (command,) = pi.fetch().json()["commands"]
+    assert command["order"] == {"order": "flash", "by": "ada (collector)", "why": "works"}
+    with psycopg.connect(module_dsn) as connection:
+        connection.execute(
+            "INSERT INTO commands (junction_id, device_id, command, issued_by_name, expires_at)"
+            " SELECT %s, %s, %s, 'ada', now() + interval '1 minute' FROM generate_series(2, %s)",
+            (pi.junction, pi.device.id, json.dumps(OVERRIDE), MAX_OPEN),
+        )
+    answer = give("one more")
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_orders")
 
 
 def test_two_workers_deliver_what_either_queued_and_a_stop_lets_all_go(plain_dsn: str) -> None:
