@@ -74,7 +74,7 @@ Search = Annotated[
 ]
 States = Annotated[list[Freshness] | None, QueryParameter(name="state", description="Of this state; repeatable.")]
 HasLights = Annotated[bool | None, QueryParameter(name="has_lights", description="Whose lights have told.")]
-Order = Annotated[Sort, QueryParameter(name="sort", description="`-` is downwards; unknown values come last.")]
+Order = Annotated[Sort, QueryParameter(name="sort", description="`-` is downwards; those without one come last.")]
 
 AnyRequest = Request[Any, Any, Any]
 
