@@ -40,7 +40,8 @@ _LOAD = (
     " ON j.id = d.junction_id",
     "UPDATE junctions j SET lights_device_id = d.id, lights_mode = 'automatic',"
     " metadata = jsonb_build_object('lights', jsonb_build_object('at_ms', 1, 'description',"
-    " j.wanted || jsonb_build_object('rest', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 120) i))))"
+    " j.wanted || jsonb_build_object('rest',"
+    " (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 120) i))))"
     " FROM edge_devices d WHERE d.junction_id = j.id AND d.name LIKE '%% pi 1' AND j.no %% 10 <> 0",
     "INSERT INTO cameras (device_id, name) SELECT id, 'cam' FROM edge_devices"
     " WHERE right(name, 1)::integer <= %(lanes)s",
