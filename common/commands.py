@@ -59,8 +59,11 @@ class Preempt(_Order, frozen=True, tag="preempt"):
     on: bool
 
 
-class ClearFault(_Order, frozen=True, tag="clear_fault"):
+class ClearFault(_Order, frozen=True, omit_defaults=True, tag="clear_fault"):
     """Somebody looked: leave the latched flash, through start-up. Refused while the fault persists."""
+
+    fault: Name | None = None
+    """Its code, as who clears it saw it: refused if another has come since, which nobody has looked at."""
 
 
 Order = Automatic | ManualOverride | FixedPlan | Flash | Off | Preempt | ClearFault

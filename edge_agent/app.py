@@ -27,6 +27,7 @@ from edge_agent.health import HealthReporter
 from edge_agent.link.client import LightsLink, LightsView
 from edge_agent.link.sensors import CameraReports, TagReports
 from edge_agent.machine import Machine, machine_id
+from edge_agent.orders.fetcher import OrderFetcher
 from edge_agent.outbox import Limits
 from edge_agent.outbox.writer import OutboxWriter, WriterSettings
 from edge_agent.rfid.fusing import LaneFuser
@@ -67,6 +68,7 @@ class Parts:
     board: StatusBoard
     lights: LightsLink | None
     tags: TagReports | None
+    orders: OrderFetcher | None
 
 
 Producer = Callable[[Parts, asyncio.Event], Coroutine[None, None, None]]
@@ -145,8 +147,9 @@ def make_parts(
     health = HealthReporter(Machine(config.state_dir), writer, clock, sensors, config.health.interval_s)
     view = LightsView()
     lights = LightsLink(config.signals.socket, writer, view) if config.signals else None
+    orders = make_orders(config, clock, identity, writer, syncer, lights)
     board = StatusBoard(
-        config, str(identity.device), clock, sensors, writer, health, syncer, view if lights else None
+        config, str(identity.device), clock, sensors, writer, health, syncer, view if lights else None, orders
     )
     tap = CountTap(writer)
     fuser = LaneFuser(lane_plans(config), {view.name: view for view in sensors}, writer, clock)
@@ -157,9 +160,23 @@ def make_parts(
     if tags is not None:
         tap.listeners.append(tags.counted)
         fuser.listeners.append(tags.fused)
-    return Parts(
-        clock, started, writer, syncer, views, supervisors, readers, tap, fuser, health, board, lights, tags
-    )
+    counting = (views, supervisors, readers, tap, fuser)
+    return Parts(clock, started, writer, syncer, *counting, health, board, lights, tags, orders)
+
+
+def make_orders(
+    config: AgentConfig,
+    clock: Clock,
+    identity: Identity,
+    writer: OutboxWriter,
+    syncer: Syncer | None,
+    lights: LightsLink | None,
+) -> OrderFetcher | None:
+    """Who fetches orders to the lights from the collector; None: nobody, and it is not asked."""
+    if lights is None or syncer is None or config.collector is None or not config.takes_orders:
+        return None
+    settings = sync_settings(config.collector)
+    return OrderFetcher(settings, identity, clock, writer, lights, syncer, config.state_dir)
 
 
 def make_readers(
@@ -242,6 +259,8 @@ async def running(parts: Parts, progress: Progress) -> AsyncIterator[list[Camera
             services.append(tasks.create_task(parts.syncer.run(), name="sync"))
         if parts.lights is not None:
             services.append(tasks.create_task(parts.lights.run(), name="lights"))
+        if parts.orders is not None:
+            services.append(tasks.create_task(parts.orders.run(), name="orders"))
         if parts.tags is not None:
             services.append(tasks.create_task(parts.tags.run(), name="tags to the lights"))
         yield parts.supervisors

@@ -49,6 +49,7 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
             yield await check_reader(reader)
     if config.signals is not None:
         yield check_lights(config.signals.socket)
+        yield check_orders(config)
     if config.collector is None:
         yield Finding(Verdict.NOTE, "collector", "none is set: records wait in the outbox")
     elif offline:
@@ -129,6 +130,21 @@ def check_lights(socket: Path) -> Finding:
         return Finding(Verdict.FAIL, what, text)
     text = f"{shown.junction} answers at {socket}: {shown.mode.value}"
     return Finding(Verdict.NOTE if shown.note else Verdict.OK, what, f"{text}; {shown.note}".rstrip("; "))
+
+
+def check_orders(config: AgentConfig) -> Finding:
+    """Whether the lights can be ordered from afar."""
+    what = "orders"
+    if config.takes_orders:
+        return Finding(Verdict.OK, what, "operators may order the lights through the collector")
+    if config.collector is None:
+        return Finding(Verdict.NOTE, what, "no collector is set: the lights are ordered from this machine only")
+    if config.collector.take_orders is None:
+        text = (
+            "not taken from the collector: over http:// everybody on the way could order the lights; use https://"
+        )
+        return Finding(Verdict.NOTE, what, text)
+    return Finding(Verdict.NOTE, what, "not taken from the collector (take_orders = false)")
 
 
 async def check_camera(camera: CameraSettings, n_cameras: int) -> Finding:

@@ -67,7 +67,10 @@ def add(subparsers: Subparsers) -> None:
     preempt = _order(actions, "preempt", "an emergency vehicle comes, or has passed")
     preempt.add_argument("preemption", metavar="NAME", help="its name in the junction's description")
     preempt.add_argument("state", choices=("on", "off"))
-    _order(actions, "clear-fault", "somebody has looked: leave the flashing that a fault latched")
+    clear = _order(actions, "clear-fault", "somebody has looked: leave the flashing that a fault latched")
+    clear.add_argument(
+        "--fault", metavar="CODE", help="the fault that was looked at; refused if another came since"
+    )
 
 
 def _action(actions: Subparsers, name: str, what: str) -> argparse.ArgumentParser:
@@ -164,7 +167,7 @@ def make_order(options: argparse.Namespace) -> Order | None:
         case "preempt":
             return Preempt(by=by, why=why, preemption=options.preemption, on=options.state == "on")
         case _:
-            return ClearFault(by=by, why=why)
+            return ClearFault(by=by, why=why, fault=options.fault)
 
 
 def _override(options: argparse.Namespace, by: str, why: str) -> ManualOverride:

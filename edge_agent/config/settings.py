@@ -62,6 +62,14 @@ class CollectorSettings(Section):
         title="Allow plain http",
         description="Send over http:// to another machine: everybody on the way can read and forge the records",
     )
+    take_orders: bool | None = Field(
+        default=None,
+        examples=[True],
+        title="Take orders",
+        description="Whether operators may order the lights of this junction through the collector; the lights "
+        "refuse what is not safe. Without it, yes, where there is a [signals] section and nobody on the way can "
+        "forge orders (https://, or a collector on this machine)",
+    )
 
     @field_validator("url")
     @classmethod
@@ -84,7 +92,18 @@ class CollectorSettings(Section):
         parts = urlsplit(self.url)
         if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not self.allow_plain_http:
             raise ValueError("url is http:// to another machine; use https://, or set allow_plain_http = true")
+        if self.take_orders and not self.is_protected:
+            raise ValueError(
+                "take_orders is set, and url is http:// to another machine: everybody on the way could order the "
+                "lights; use https://"
+            )
         return self
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether nobody on the way can forge what the collector says."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "https" or parts.hostname in _LOOPBACK
 
 
 class OutboxSettings(Section):
@@ -208,6 +227,14 @@ class AgentConfig(Section):
         title="Fused lanes",
         description="One [[fused_lanes]] section for each lane that a camera and a reader watch together",
     )
+
+    @property
+    def takes_orders(self) -> bool:
+        """Whether orders to the lights are fetched from the collector."""
+        collector = self.collector
+        if self.signals is None or collector is None:
+            return False
+        return collector.is_protected if collector.take_orders is None else collector.take_orders
 
     @property
     def outbox_path(self) -> Path:

@@ -55,7 +55,15 @@ _STEADY_S = 5.0
 
 
 class LightsAbsent(Exception):
-    """The lights' daemon is not there, or does not answer."""
+    """The lights' daemon is not there, or does not answer.
+
+    Attributes:
+        was_given: the order may have reached it; nobody knows what became of it.
+    """
+
+    def __init__(self, why: str, *, was_given: bool) -> None:
+        super().__init__(why)
+        self.was_given = was_given
 
 
 class RecordKeeper(Protocol):
@@ -128,6 +136,11 @@ class LightsLink:
         """What is known of the lights."""
         return self._view
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the lights' daemon is there."""
+        return self._view.connected
+
     def tell(self, message: Crossing | Presence | SensorState) -> bool:
         """Say what a sensor sees. False: the lights' daemon is not there, or does not listen."""
         if self._writer is None:
@@ -148,7 +161,7 @@ class LightsLink:
             LightsAbsent: nobody is there to carry it out, or it is not known whether it was.
         """
         if self._writer is None:
-            raise LightsAbsent(f"the lights' daemon is not connected: {self._view.trouble}")
+            raise LightsAbsent(f"the lights' daemon is not connected: {self._view.trouble}", was_given=False)
         number = f"{next(self._ids)}"
         answer: asyncio.Future[OrderResult] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
@@ -157,7 +170,8 @@ class LightsLink:
             async with asyncio.timeout(patience_s):
                 return await answer
         except TimeoutError as error:
-            raise LightsAbsent(f"the lights' daemon did not answer within {patience_s:.0f} s") from error
+            why = f"the lights' daemon did not answer within {patience_s:.0f} s"
+            raise LightsAbsent(why, was_given=True) from error
         finally:
             self._answers.pop(number, None)
 
@@ -195,7 +209,8 @@ class LightsLink:
             writer.transport.abort()
             for answer in self._answers.values():
                 if not answer.done():
-                    answer.set_exception(LightsAbsent("the lights' daemon hung up before it answered"))
+                    why = "the lights' daemon hung up before it answered"
+                    answer.set_exception(LightsAbsent(why, was_given=True))
         return "their daemon hung up"
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -36,12 +36,13 @@ from edge_agent.domain.signals.steps import FaultCode, Lane
 from edge_agent.drivers.base import SignalHeads
 from edge_agent.link.messages import OrderAnswer
 from edge_agent.link.spool import Spool
+from edge_agent.safe_file import write_safely
 from edge_agent.signals.agent_link import AgentLink, Sensed
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import SignalsConfig, wiring_of
 from edge_agent.signals.driving import Driven, Driving, ManyPis
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
-from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory, write_safely
+from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory
 from edge_agent.signals.priority import settle
 from edge_agent.signals.recording import Recording
 from edge_agent.signals.reloading import Load, Reloading, needs_restart
@@ -354,16 +355,30 @@ class Daemon:
         loaded = self._reloading.take()
         if loaded is not None:
             self._judge(loaded)
-        if self._pending is not None and driving.is_red:
+        if self._pending is not None and driving.is_red and not driving.lights.is_preempted:
             self._keep_fault(driving)
             self._config, self._pending = self._pending, None
             self._junction = self._config.described
             self._zone = ZoneInfo(self._junction.timezone)
-            driving.lights = self._new_lights(now_s)
+            kept = driving.replace(self._new_lights(now_s), now_s, self._local())
             self._recall(driving, now_s)
-            self._for_records.do(now_s, None, self._record, now_s, False)
+            keeps = None if kept is None or not kept[1].accepted else kept[0]
+            self._for_records.do(now_s, None, self._record, now_s, False, keeps)
+            if kept is not None:
+                self._note_kept(*kept, now_s)
             self._remember_good()
             logger.info("the new plans are in force, from start-up on", extra={"action": "config_applied"})
+
+    def _note_kept(self, order: Order, result: OrderResult, now_s: float) -> None:
+        """What became of an override under what is configured now."""
+        text = f"the override by {order.by} " + (
+            "goes on" if result.accepted else f"has ended, since it does not fit any more: {result.reason}"
+        )
+        level = logging.INFO if result.accepted else logging.WARNING
+        logger.log(level, "%s", text, extra={"action": "override_kept" if result.accepted else "override_ended"})
+        if self._recording is not None:
+            name = logging.getLevelName(level).lower()
+            self._for_records.do(now_s, None, self._recording.log, name, "lights_override", text)
 
     def _judge(self, loaded: SignalsConfig | ConfigError) -> None:
         """Take the new configuration, if it can be taken while the lights run; else say why not."""
@@ -407,11 +422,11 @@ class Daemon:
         self._spool = Spool(Path(self._config.state_dir) / _SPOOL_NAME)
         self._record(now_s, True)
 
-    def _record(self, now_s: float, began: bool) -> None:
+    def _record(self, now_s: float, began: bool, keeps: Order | None = None) -> None:
         if self._clock is None or self._spool is None:
             return
         began = began and self._is_first_of_boot(self._clock.boot_id)
-        self._recording = Recording(self._junction, self._clock, self._spool, now_s, began=began)
+        self._recording = Recording(self._junction, self._clock, self._spool, now_s, began=began, keeps=keeps)
 
     def _is_first_of_boot(self, boot_id: str) -> bool:
         """Whether the machine was started since the lights last began."""

@@ -65,7 +65,7 @@ class Driving:
     """One junction's lights on its heads. One thread calls all methods; none raises.
 
     Args:
-        lights: may be exchanged between two steps, where `is_red`.
+        lights: may be replaced between two steps, where `is_red`.
         movements: all of the junction's.
     """
 
@@ -106,6 +106,22 @@ class Driving:
             logger.exception("an order failed", extra={"action": "order_failed"})
             self.report(FaultCode.EXCEPTION, f"an order: {_told(error)}", now_s)
             return OrderResult(accepted=False, reason=f"it failed: {_told(error)}; the lights flash")
+
+    def replace(self, lights: Lights, now_s: float, local: Local | None) -> tuple[Order, OrderResult] | None:
+        """Other lights take over; call it where `is_red`. An override that is in force is kept, if it fits.
+
+        Returns:
+            It, and whether it fits; None: there was none.
+        """
+        try:
+            standing = self.lights.standing(now_s)
+            self.lights = lights
+            return None if standing is None else (standing, lights.stand_on(standing, now_s, local))
+        except Exception as error:
+            logger.exception("an override failed", extra={"action": "order_failed"})
+            self.lights = lights
+            self.report(FaultCode.EXCEPTION, f"an override: {_told(error)}", now_s)
+            return None
 
     def report(self, code: FaultCode, detail: str, now_s: float) -> None:
         """Something else is wrong; flash from the next step on."""

@@ -103,9 +103,10 @@ class LanePi:
         """Whom the head obeys is durable now."""
         self._saved = obeys
 
-    def clear(self, now_s: float) -> OrderResult:
-        """Somebody looked: leave the latched flash. Refused while the cause persists."""
-        result = self._gate.clear(now_s)
+    def clear(self, now_s: float, seen: str | None = None) -> OrderResult:
+        """Somebody looked: leave the latched flash. Refused while the cause persists, and where another fault than
+        the one that was seen came last."""
+        result = self._gate.clear(now_s, seen)
         if result.accepted:
             self._head.mend()
         return result

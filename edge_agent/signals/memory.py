@@ -15,6 +15,7 @@ import msgspec
 
 from common.commands import Flash, Off
 from edge_agent.domain.signals.steps import FaultCode
+from edge_agent.safe_file import write_safely
 
 logger = logging.getLogger(__name__)
 
@@ -167,28 +168,3 @@ class Memory:
                         self._changed.wait(RETRY_S)
             else:
                 self._fails = False
-
-
-def write_safely(path: Path, data: bytes) -> None:
-    """The whole of it or nothing, and on the disk.
-
-    Raises:
-        OSError: the disk refuses.
-    """
-    trial = path.with_name(f".{path.name}.new")
-    handle = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    try:
-        # A disk that is nearly full takes a part, and says so only here.
-        left = memoryview(data)
-        while left:
-            left = left[os.write(handle, left) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    trial.replace(path)
-    with contextlib.suppress(OSError):
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -7,6 +7,7 @@ import msgspec
 
 from common.clock import Stamp
 from common.codes import SignalMode
+from common.commands import Order
 from common.junction import DESCRIBED_ACTION, Junction
 from common.records import Cycle, Log, SignalEvent
 from edge_agent.clock_source import Clock
@@ -34,9 +35,19 @@ class Recording:
         clock: of this machine; its stamps date the records.
         now_s: monotonic, as in all methods.
         began: the machine was started since the lights last ran.
+        keeps: the override that goes on; None: there is none.
     """
 
-    def __init__(self, junction: Junction, clock: Clock, sink: Sink, now_s: float, *, began: bool) -> None:
+    def __init__(
+        self,
+        junction: Junction,
+        clock: Clock,
+        sink: Sink,
+        now_s: float,
+        *,
+        began: bool,
+        keeps: Order | None = None,
+    ) -> None:
         self._junction, self._clock, self._sink = junction, clock, sink
         self._events, self._cycles = Recorder(junction), CycleMaker(junction)
         self._unknown = (Lane(),) * len(junction.lanes)
@@ -44,7 +55,7 @@ class Recording:
         self._fault = ""
         self._stamp, self._stamp_s = clock.stamp(), now_s
         self._put_events(self._events.started(now_s, lost_power=began))
-        self._describe()
+        self._describe(keeps)
 
     def step(
         self,
@@ -77,11 +88,12 @@ class Recording:
         text = message[:8000]
         self._sink.put(Log(1, 0, 0, level, action, text, dict(context)), self._clock.stamp())
 
-    def _describe(self) -> None:
-        """Tell the collector what it is that is driven."""
+    def _describe(self, keeps: Order | None) -> None:
+        """Tell the collector what it is that is driven, and what was ordered and goes on."""
         junction = self._junction
         message = f"{junction.name}: lanes {len(junction.lanes)}, movements {len(junction.movements)}"
-        self.log("info", DESCRIBED_ACTION, message, description=msgspec.json.encode(junction).decode())
+        kept = {"keeps": msgspec.json.encode(keeps).decode()} if keeps is not None else {}
+        self.log("info", DESCRIBED_ACTION, message, description=msgspec.json.encode(junction).decode(), **kept)
 
     def _look_at_clock(self, now_s: float) -> list[Told]:
         """Take the step's stamp, and tell when somebody set the wall clock."""

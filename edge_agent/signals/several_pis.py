@@ -29,12 +29,12 @@ from edge_agent.link.messages import Ask, Crossing, OrderAnswer, Presence, Senso
 from edge_agent.link.server import LinkServer
 from edge_agent.mqtt.client import Broker, Client, MqttUnusable, Will
 from edge_agent.mqtt.speaking import NoBus, Speaker, topic_of
+from edge_agent.safe_file import write_safely
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import MqttSettings, SignalsConfig
 from edge_agent.signals.driving import Driven
 from edge_agent.signals.lane_pi import LanePi, will_of
 from edge_agent.signals.loop import STEP_S, Tick, ticks
-from edge_agent.signals.memory import write_safely
 from edge_agent.signals.priority import settle
 
 logger = logging.getLogger(__name__)
@@ -367,7 +367,7 @@ class LaneDaemon:
         for peer, message in self._for_link.do(now_s, [], self._server.poll):
             if isinstance(message, Ask):
                 result = (
-                    pi.clear(now_s)
+                    pi.clear(now_s, message.order.fault)
                     if isinstance(message.order, ClearFault)
                     else OrderResult(accepted=False, reason="this is a lane's Pi; order it at the coordinator")
                 )

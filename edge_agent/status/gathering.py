@@ -16,6 +16,7 @@ from edge_agent.clock_source import Clock
 from edge_agent.config.settings import AgentConfig
 from edge_agent.health import HealthReporter
 from edge_agent.link.client import LightsView
+from edge_agent.orders.fetcher import OrderFetcher
 from edge_agent.outbox import OutboxStats
 from edge_agent.outbox.writer import OutboxWriter
 from edge_agent.redact import redact
@@ -23,6 +24,7 @@ from edge_agent.status.page import (
     CameraStatus,
     LightsStatus,
     LineStatus,
+    OrdersStatus,
     OutboxStatus,
     Status,
     SyncStatus,
@@ -61,10 +63,11 @@ class StatusBoard:
         health: HealthReporter,
         syncer: Syncer | None,
         lights: LightsView | None = None,
+        orders: OrderFetcher | None = None,
     ) -> None:
         self._config, self._device, self._clock = config, device, clock
         self._cameras, self._writer, self._health, self._syncer = cameras, writer, health, syncer
-        self._lights = lights
+        self._lights, self._orders = lights, orders
         self._zone = local_zone(config)
         self._started: Stamp = clock.stamp()
         self._outbox = OutboxStats(durable=False, trouble=None, waiting=0, uncommitted=0, size_bytes=0, dropped=0)
@@ -116,7 +119,17 @@ class StatusBoard:
             outbox=_outbox_status(self._outbox),
             sync=self._sync_status(),
             lights=_lights_status(self._lights) if self._lights else None,
+            orders=self._orders_status(),
         )
+
+    def _orders_status(self) -> OrdersStatus | None:
+        if self._lights is None:
+            return None
+        if self._orders is None:
+            return OrdersStatus(taken=False)
+        state = self._orders.state
+        trouble, mend = (state.trouble.what, state.trouble.mend) if state.trouble else (None, None)
+        return OrdersStatus(True, state.phase.value, trouble, mend, state.last)
 
     def _sync_status(self) -> SyncStatus | None:
         if self._syncer is None or self._config.collector is None:

@@ -102,6 +102,17 @@ class LightsStatus(msgspec.Struct, frozen=True):
     """Taken over from them since the start."""
 
 
+class OrdersStatus(msgspec.Struct, frozen=True):
+    """Orders to the lights from the collector. `phase` as in `SyncStatus`."""
+
+    taken: bool
+    phase: str = ""
+    trouble: str | None = None
+    mend: str | None = None
+    last: str = ""
+    """What became of the last one since the start."""
+
+
 class Status(msgspec.Struct, frozen=True):
     """All that is shown. Holds no secrets: anybody on the network may see it."""
 
@@ -126,6 +137,8 @@ class Status(msgspec.Struct, frozen=True):
     """Tag readers; their `fps` are readings a second, and what they dropped are ghosts."""
     lights: LightsStatus | None = None
     """None: no lights are driven from this machine."""
+    orders: OrdersStatus | None = None
+    """None likewise."""
 
 
 def complaints(status: Status) -> list[str]:
@@ -139,6 +152,8 @@ def complaints(status: Status) -> list[str]:
         found.append(f"outbox: {status.outbox.dropped} records had to be dropped since it was made")
     if status.sync is not None and status.sync.trouble:
         found.append(f"collector: {status.sync.trouble}. {status.sync.mend or ''}".rstrip())
+    elif status.orders is not None and status.orders.trouble:
+        found.append(f"orders from the collector: {status.orders.trouble}. {status.orders.mend or ''}".rstrip())
     if not status.clock_synced:
         found.append("clock: not synchronised; times are put right when the collector or NTP tells the time")
     if status.throttled not in (None, "no"):
@@ -176,6 +191,7 @@ def as_html(status: Status, zone: tzinfo | None) -> str:
         f"{_clock(status.started_ms, zone)}; now {_clock(status.now_ms, zone)}</small></p>",
         _complaints_html(complaints(status)),
         *([_lights_html(status.lights)] if status.lights else []),
+        *([_rows({"orders from the collector": _orders(status.orders)})] if status.orders else []),
         *(_camera_html(camera) for camera in [*status.cameras, *status.readers]),
         "<h2>Delivery</h2>",
         _rows(_delivery(status, zone)),
@@ -220,6 +236,13 @@ def _lights_html(lights: LightsStatus) -> str:
         **({"note": lights.note} if lights.note else {}),
     }
     return head + _rows(rows)
+
+
+def _orders(orders: OrdersStatus) -> str:
+    if not orders.taken:
+        return "are not taken"
+    state = "cannot be fetched now" if orders.trouble else "are taken"
+    return f"{state}; the last one: {orders.last}" if orders.last else state
 
 
 def _figures(camera: CameraStatus) -> str:

@@ -2,17 +2,21 @@
 
 import ipaddress
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import httpx
 import msgspec
 import zstandard
+from msgspec import Meta
 
 from common import __version__
 from common.batch import BATCHES_PATH, STREAMS_PATH, Ack, Batch, ClockState, Problem
 from common.clock import Anchor, Resolved, Stamp
+from common.records import UnixMs
+from common.remote import COMMANDS_PATH
 from edge_agent.clock_source import Clock, collector_anchor
 from edge_agent.enrol import Identity, sign_token
 from edge_agent.outbox import OutgoingBatch
@@ -20,12 +24,15 @@ from edge_agent.sync.pacing import parse_retry_after
 from edge_agent.sync.trouble import SyncTrouble, Trouble, explain_answer, explain_error
 
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
-_TIMEOUT = httpx.Timeout(connect=15.0, read=60.0, write=60.0, pool=15.0)
+_ANSWER_S = 60.0
+_AFTER_WAIT_S = 15.0
+"""A question that waits is answered when its time is over; later, the connection broke unnoticed."""
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which `ssl.VerifyFlags` does not name."""
 _RENEW_BEFORE_S = 60
 _ZSTD_LEVEL = 3
 
+T = TypeVar("T")
 _ack_decoder = msgspec.json.Decoder(Ack)
 _problem_decoder = msgspec.json.Decoder(Problem)
 _encoder = msgspec.json.Encoder()
@@ -71,6 +78,24 @@ class Refusal(msgspec.Struct, frozen=True):
     trouble: Trouble
 
 
+class Offered(msgspec.Struct, frozen=True):
+    """A `common.remote.Command`, its order not read yet: it may be one of a later version."""
+
+    id: UUID
+    order: msgspec.Raw
+    expires_in_s: Annotated[float, Meta(ge=0.0, le=86_400.0)]
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A `common.remote.CommandList`, likewise."""
+
+    commands: list[Offered]
+    server_time: UnixMs
+
+
+_offer_decoder = msgspec.json.Decoder(Offer)
+
+
 class Exchange:
     """Talks to one collector for one device. `close` it at the end.
 
@@ -95,7 +120,7 @@ class Exchange:
 
     async def ask(self, stream: str, epoch: UUID, now: Resolved) -> Ack | Refusal:
         """What the collector has of an epoch. Raises SyncTrouble."""
-        return await self._send("GET", f"{STREAMS_PATH}/{stream}?epoch={epoch}", None, now)
+        return await self._send("GET", f"{STREAMS_PATH}/{stream}?epoch={epoch}", None, now, _ack_decoder)
 
     async def post(self, batch: OutgoingBatch, now: Resolved) -> Ack | Refusal:
         """Bring a batch. Raises SyncTrouble."""
@@ -103,7 +128,13 @@ class Exchange:
         clock = ClockState(stamp.synced, self._clock.error_ms(), stamp.boot_id)
         records = [msgspec.Raw(record) for record in batch.records]
         body = Batch(self._identity.device, batch.stream, batch.epoch, batch.first_seq, now.at_ms, clock, records)
-        return await self._send("POST", BATCHES_PATH, self._compressor.compress(_encoder.encode(body)), now)
+        content = self._compressor.compress(_encoder.encode(body))
+        return await self._send("POST", BATCHES_PATH, content, now, _ack_decoder)
+
+    async def wait_for_commands(self, known: Collection[UUID], wait_s: float, now: Resolved) -> Offer | Refusal:
+        """Wait until the collector has orders for the lights, other than these. Raises SyncTrouble."""
+        query = "&".join([f"wait_s={wait_s:g}", *(f"known={one}" for one in known)])
+        return await self._send("GET", f"{COMMANDS_PATH}?{query}", None, now, _offer_decoder, wait_s)
 
     def forget_token(self) -> None:
         """The time was wrong: sign anew."""
@@ -115,20 +146,29 @@ class Exchange:
             await self._client.aclose()
             self._client = None
 
-    async def _send(self, method: str, path: str, body: bytes | None, now: Resolved) -> Ack | Refusal:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        now: Resolved,
+        decoder: "msgspec.json.Decoder[T]",
+        wait_s: float = 0.0,
+    ) -> T | Refusal:
         headers = {"Authorization": f"Bearer {self._current_token(now.at_ms / 1000)}"}
         if body is not None:
             headers |= {"Content-Type": "application/json", "Content-Encoding": "zstd"}
         sent = self._clock.stamp()
         client = await self._open_client(sent)
         try:
-            async with client.stream(method, path, content=body, headers=headers) as response:
+            timeout = _timeout(wait_s + _AFTER_WAIT_S if wait_s else _ANSWER_S)
+            async with client.stream(method, path, content=body, headers=headers, timeout=timeout) as response:
                 content = await _read_bounded(response)
                 certificate = _certificate(response)
         except (httpx.HTTPError, OSError) as error:
             raise SyncTrouble(explain_error(error, self._settings.host)) from error
         received = self._clock.stamp()
-        answer = self._parse(response, content, now)
+        answer = self._parse(response, content, now, decoder)
         server_time_ms = _server_time(answer)
         if server_time_ms is not None:
             if not self._checks_time:
@@ -136,10 +176,12 @@ class Exchange:
             self._add_anchor(collector_anchor(sent, received, server_time_ms))
         return answer
 
-    def _parse(self, response: httpx.Response, content: bytes, now: Resolved) -> Ack | Refusal:
+    def _parse(
+        self, response: httpx.Response, content: bytes, now: Resolved, decoder: "msgspec.json.Decoder[T]"
+    ) -> T | Refusal:
         if response.status_code == 200:
             try:
-                return _ack_decoder.decode(content)
+                return decoder.decode(content)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 pass
         try:
@@ -171,7 +213,6 @@ class Exchange:
             self._client = httpx.AsyncClient(
                 base_url=self._settings.url,
                 verify=_make_tls(self._settings, check_time=self._checks_time),
-                timeout=_TIMEOUT,
                 limits=httpx.Limits(max_connections=2),
                 headers={"User-Agent": f"stopline-agent/{__version__}", "Accept": "application/json"},
             )
@@ -189,6 +230,10 @@ class Exchange:
                     "renew the certificate, or set the collector's clock right",
                 )
             )
+
+
+def _timeout(read_s: float) -> httpx.Timeout:
+    return httpx.Timeout(connect=15.0, read=read_s, write=60.0, pool=15.0)
 
 
 def _make_tls(settings: SyncSettings, *, check_time: bool) -> ssl.SSLContext | bool:
@@ -220,9 +265,11 @@ def _certificate(response: httpx.Response) -> dict[str, str] | None:
     return tls.getpeercert() if tls is not None else None
 
 
-def _server_time(answer: Ack | Refusal) -> int | None:
-    if isinstance(answer, Ack):
+def _server_time(answer: object) -> int | None:
+    if isinstance(answer, Ack | Offer):
         return answer.server_time
+    if not isinstance(answer, Refusal):
+        return None
     return answer.problem.server_time if answer.problem is not None else None
 
 

@@ -4,6 +4,7 @@ Whatever the collector answers, and whether it answers at all, nothing is delete
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
@@ -74,6 +75,11 @@ class Syncer:
         self._rng = rng or Random()
         self._exchange = Exchange(settings, identity, clock, writer.add_anchor)
         self.state = SyncState()
+        self._hurry = asyncio.Event()
+
+    def hurry(self) -> None:
+        """What was put last is urgent: the next batch goes as soon as the collector allows."""
+        self._hurry.set()
 
     async def run(self) -> None:
         """Sync until cancelled."""
@@ -136,7 +142,16 @@ class Syncer:
         was_full = len(batch.records) >= size.max_records
         size.follow(answer.pace)
         pause_s = answer.pace.pause_ms / 1000
-        return pause_s if was_full else max(pause_s, self._settings.send_interval_s)
+        if not was_full:
+            await self._wait_for_more(self._settings.send_interval_s - pause_s)
+        return pause_s
+
+    async def _wait_for_more(self, pause_s: float) -> None:
+        """A pause that somebody who hurries cuts short."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await self._hurry.wait()
+        self._hurry.clear()
 
     async def _refused(self, batch: OutgoingBatch, answer: Refusal, size: BatchSize) -> float:
         """The collector did not take a batch."""

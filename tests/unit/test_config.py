@@ -91,6 +91,10 @@ def test_file_without_cameras_and_collector_is_good() -> None:
         ('name = "x"\n[collector]\nurl = "https://u:p@c"', '"https://u:***@c": must not hold a user'),
         ('name = "x"\n[collector]\nurl = "https://c/?a=b"', "take away what follows"),
         ('name = "x"\n[collector]\nurl = "http://c"', "set allow_plain_http = true"),
+        (
+            'name = "x"\n[collector]\nurl = "http://c"\nallow_plain_http = true\ntake_orders = true',
+            "everybody on the way could order the lights; use https://",
+        ),
         ('name = "x"\n[collector]\nurl = "https://c"\nca_file = "no.pem"', "there is no file /etc/no.pem"),
         ('name = "x"\n[outbox]\ncommit_every_s = 0', "commit_every_s = 0: must be 0.05 or more"),
         ('name = "x"\n[outbox]\nmax_mb = 1.5', "max_mb = 1.5: must be a whole number"),
@@ -356,3 +360,18 @@ class TestOverrides:
     def test_a_camera_is_found_by_its_name_in_capitals(self) -> None:
         text = 'name = "x"\n[[cameras]]\nname = "north-east 2"\nsource = "0"\n'
         assert parse(text, {"STOPLINE_CAMERAS__NORTH_EAST_2__SOURCE": "1"}).cameras[0].source == "1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "takes"),
+    [
+        ('[signals]\n[collector]\nurl = "https://c"', True),
+        ('[signals]\n[collector]\nurl = "http://127.0.0.1:8000"', True),
+        ('[signals]\n[collector]\nurl = "https://c"\ntake_orders = false', False),
+        ('[signals]\n[collector]\nurl = "http://c"\nallow_plain_http = true', False),
+        ('[collector]\nurl = "https://c"\ntake_orders = true', False),
+        ("[signals]", False),
+    ],
+)
+def test_orders_are_taken_where_there_are_lights_and_nobody_can_forge_them(lines: str, takes: bool) -> None:
+    assert parse(f'name = "x"\n{lines}').takes_orders is takes

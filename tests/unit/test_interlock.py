@@ -379,6 +379,25 @@ def test_a_late_step_while_a_lost_link_flashes_is_nothing_to_look_at() -> None:
     assert bench.fault is FaultCode.LINK_LOST
 
 
+def test_a_fault_that_nobody_has_looked_at_is_not_cleared_with_another() -> None:
+    bench = Bench()
+    bench.start()
+    interlock = bench.interlock
+    interlock.report(FaultCode.DRIVER_FAILED, "relay 3", bench.now_s)
+    bench.want(1.0, rest=FLASH)
+    interlock.report(FaultCode.LAMP_MISMATCH, "north is green", bench.now_s)
+    interlock.report(FaultCode.LATE_STEP, "late", bench.now_s)
+    bench.want(10.0, rest=FLASH)
+    answer = interlock.clear(bench.now_s, "driver_failed")
+    assert not answer.accepted
+    assert "it is not driver_failed that came last, but lamp_mismatch: north is green" in answer.reason
+    assert bench.fault is FaultCode.DRIVER_FAILED
+    assert interlock.clear(bench.now_s, "lamp_mismatch").accepted
+    interlock.report(FaultCode.DRIVER_FAILED, "relay 4", bench.now_s)
+    bench.want(10.0, rest=FLASH)
+    assert interlock.clear(bench.now_s, "driver_failed").accepted, "what was cleared is forgotten"
+
+
 def test_clearing_waits_for_the_flash_and_for_the_cause_to_end() -> None:
     bench = Bench()
     bench.start()

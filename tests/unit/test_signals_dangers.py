@@ -16,17 +16,28 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from common.codes import Aspect
-from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult, Preempt
+from common.codes import Aspect, SignalMode
+from common.commands import (
+    Automatic,
+    ClearFault,
+    FixedPlan,
+    Flash,
+    ManualOverride,
+    Off,
+    Order,
+    OrderResult,
+    Preempt,
+)
 from common.junction import Junction, MovementKind, Preemption
 from common.junction_checks import faults
 from common.notify import notify
 from edge_agent.domain.signals.lights import Lights
-from edge_agent.domain.signals.steps import FaultCode
+from edge_agent.domain.signals.steps import Decision, FaultCode
 from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.link.asking import Asking
 from edge_agent.link.messages import Ask
+from edge_agent.safe_file import write_safely
 from edge_agent.signals import app, driving, memory
 from edge_agent.signals.app import Daemon
 from edge_agent.signals.config import (
@@ -48,12 +59,11 @@ from edge_agent.signals.memory import (
     Kept,
     KeptFault,
     Memory,
-    write_safely,
 )
 from edge_agent.signals.reloading import needs_restart
 from edge_agent.signals.senses import Senses
 from edge_agent.signals.several_pis import LaneDaemon
-from tests.junctions import crossroads, with_people
+from tests.junctions import APPROACHES, crossroads, four_stages, with_people
 from tests.waiting import until
 
 RED, GREEN, YELLOW = Aspect.RED, Aspect.GREEN, Aspect.YELLOW
@@ -442,21 +452,35 @@ def test_people_have_time_to_leave_the_road(clearance_s: float, is_wrong: bool) 
     assert [fault.path for fault in found] == people * is_wrong
 
 
-def test_an_input_that_flickers_does_not_own_the_junction() -> None:
-    """Off for a step after each dwell: nobody else is ever served. It took ten hours until it was seen."""
-    fire = Preemption(name="fire", stage="ew", number=1)
-    lights, now_s = Lights(structs.replace(crossroads(), preemptions=(fire,)), 0.0), 0.0
-    red_from_s, longest_s = 0.0, 0.0
-    for number in range(20_000):
-        now_s += 0.1
-        lights.order(Preempt(by="siren", preemption="fire", on=bool(number % 120)), now_s)
+@pytest.mark.parametrize(
+    ("junction", "dwell_s"), [(crossroads(), 7.0), (four_stages(), 0.0)], ids=["two stages", "four stages"]
+)
+@pytest.mark.parametrize(
+    "is_on",
+    [lambda i: i % 2, lambda i: i % 30, lambda i: i % 60 < 30, lambda i: i * i % 7 < 4, lambda i: i % 700 < 350],
+    ids=["each step", "off for a step", "halves", "at random", "slowly"],
+)
+def test_an_input_that_flickers_neither_owns_the_junction_nor_ends_in_a_fault(
+    junction: Junction, dwell_s: float, is_on: Callable[[int], bool]
+) -> None:
+    """It was served again after each dwell, and nobody else for minutes: until that was a latched fault."""
+    first, last = junction.stages[0].name, junction.stages[-1].name
+    fire = Preemption(name="fire", stage=last, number=1, min_dwell_s=dwell_s, exit_stage=first)
+    lights = Lights(structs.replace(junction, preemptions=(fire,)), 0.0)
+    red_from_s = dict.fromkeys(APPROACHES, 0.0)
+    longest_s = dict(red_from_s)
+    held = 0
+    for number in range(2_000):
+        now_s = 0.4 * number
+        lights.order(Preempt(by="siren", preemption="fire", on=bool(is_on(number))), now_s)
         step = lights.step(now_s, None)
-        if step.fault is not None:
-            assert step.fault.code is FaultCode.STARVED
-            break
-        red_from_s = red_from_s if step.aspects["north"] is RED else now_s
-        longest_s = max(longest_s, now_s - red_from_s)
-    assert longest_s < 2 * 120.0 + 60.0 + 120.0 + 60.0 + 20.0
+        assert step.fault is None, step.fault
+        held += step.decision.preemption is not None
+        for name, aspect in step.aspects.items():
+            red_from_s[name] = red_from_s[name] if aspect is RED else now_s
+            longest_s[name] = max(longest_s[name], now_s - red_from_s[name])
+    assert held > 100, "an emergency vehicle still has its way"
+    assert max(longest_s.values()) < 120.0 + fire.max_presence_s
 
 
 # --- a new configuration ---
@@ -489,6 +513,56 @@ def test_many_reloads_are_read_one_after_the_other_and_the_last_one_counts(
             bench.step(1, signal.SIGHUP)
         bench.until(lambda: bench.daemon._config == bench.loaded, 100_000)
     assert most == [1]
+
+
+def shown(bench: Bench) -> Decision:
+    """What is decided now."""
+    assert bench.daemon._driving is not None
+    decision = bench.daemon._driving.lights._controller._decision
+    assert decision is not None
+    return decision
+
+
+OVERRIDE = ManualOverride(by="ada", cycle_s=70.0, lane_green_s={"north": 40.0}, expires_s=150.0)
+
+
+@pytest.mark.parametrize(
+    ("order_", "most_s", "goes_on"),
+    [(OVERRIDE, 50.0, True), (OVERRIDE, 30.0, False), (FixedPlan(by="ada", plan="day"), 30.0, True)],
+)
+def test_an_override_outlives_new_plans_where_it_fits_them(
+    tmp_path: Path, order_: Order, most_s: float, goes_on: bool
+) -> None:
+    described = with_greens(15.0)
+    movements = tuple(structs.replace(one, max_green_s=most_s) for one in described.movements)
+    mode = SignalMode.FIXED if isinstance(order_, FixedPlan) else SignalMode.MANUAL_OVERRIDE
+    with running(tmp_path) as bench:
+        bench.until_green()
+        assert order(bench, order_).accepted
+        bench.until(lambda: shown(bench).mode is mode)
+        ordered_s = bench.now_s
+        new = structs.replace(bench.config, junction=structs.replace(described, movements=movements))
+        bench.daemon._reloading._loaded.put(new)
+        bench.until(lambda: bench.daemon._config == new)
+        bench.until_green()
+        assert shown(bench).mode is (mode if goes_on else SignalMode.AUTOMATIC)
+        assert ("the last order has ended: it does not fit" in shown(bench).note) is not goes_on
+        if goes_on and order_ is OVERRIDE:
+            bench.until(lambda: shown(bench).mode is SignalMode.AUTOMATIC, 10_000)
+            assert bench.now_s - ordered_s < 150.0 + 75.0, "it has the time that it had left"
+
+
+def test_new_plans_wait_until_an_emergency_vehicle_has_passed(tmp_path: Path) -> None:
+    fire = Preemption(name="fire", stage="ew", number=1)
+    with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
+        bench.until_green()
+        order(bench, Preempt(by="siren", preemption="fire", on=True))
+        new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
+        bench.daemon._reloading._loaded.put(new)
+        bench.until_green("east")
+        assert bench.daemon._config != new
+        order(bench, Preempt(by="siren", preemption="fire", on=False))
+        bench.until(lambda: bench.daemon._config == new)
 
 
 def test_a_fault_found_just_before_new_plans_begin_is_theirs_too(tmp_path: Path) -> None:

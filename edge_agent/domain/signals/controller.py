@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from types import MappingProxyType
 
+import msgspec
+
 from common.codes import Aspect, SignalMode
 from common.commands import (
     Automatic,
@@ -28,12 +30,12 @@ from common.commands import (
 )
 from common.junction import Junction
 from common.override_times import check_order
-from common.schedule import Local, Schedule
 from edge_agent.domain.signals.layout import Layout
 from edge_agent.domain.signals.overrides import override
 from edge_agent.domain.signals.preemption import Preemptions
 from edge_agent.domain.signals.program import Program
 from edge_agent.domain.signals.running import Choose, Regime, Runner
+from common.schedule import Local, Schedule
 from edge_agent.domain.signals.steps import Decision, Fault, Interval, Lane, Termination
 
 __all__ = ["Choose", "Controller"]
@@ -73,6 +75,7 @@ class Controller:
         self._preemptions = Preemptions(junction.preemptions)
         self._wish: Flash | Off | Regime | None = None
         self._until_s: float | None = None
+        self._given: ManualOverride | FixedPlan | None = None
         self._fault: Fault | None = None
         self._expired = ""
         self._forget_s = 0.0
@@ -141,9 +144,31 @@ class Controller:
             names = [regime.program.name for regime in self._scheduled]
             program = Program(self._layout, names.index(order.plan), is_free=True)
             regime = Regime(program, SignalMode.FIXED, asks=False)
-        self._wish, self._expired = regime, ""
+        self._wish, self._given, self._expired = regime, order, ""
         self._until_s = None if order.expires_s is None else now_s + order.expires_s
         return OrderResult(accepted=True)
+
+    @property
+    def is_preempted(self) -> bool:
+        """Whether an emergency vehicle holds the junction."""
+        return self._preemptions.holding is not None
+
+    def standing(self, now_s: float) -> ManualOverride | FixedPlan | None:
+        """The override that is in force, with the time that it has left; None: there is none."""
+        if self._given is None or not isinstance(self._wish, Regime):
+            return None
+        left_s = None if self._until_s is None else max(0.0, self._until_s - now_s)
+        return msgspec.structs.replace(self._given, expires_s=left_s)
+
+    def stand_on(self, order: ManualOverride | FixedPlan, now_s: float, local: Local | None) -> OrderResult:
+        """Keep an override that was in force under another description, if it fits; else its end is noted."""
+        if local is not None:
+            self._plan = self._schedule.plan_at(local)
+        result = self._order_times(order, now_s)
+        if not result.accepted:
+            self._expired = f"the last order has ended: it does not fit what is configured now: {result.reason}"
+            self._forget_s = now_s + TELL_S
+        return result
 
     def _order_preemption(self, order: Preempt, now_s: float) -> OrderResult:
         fits = check_order(self._layout.junction, order)
@@ -223,13 +248,18 @@ class Controller:
     def _preempt(self, now_s: float) -> None:
         """Bring an emergency vehicle's stage, or go on when it has passed."""
         runner, held = self._runner, self._preemptions.holding
-        begun_s = runner.machine.green_from_s
-        if not self._preemptions.update(now_s, None if begun_s is None else now_s - begun_s):
+        if self._preemptions.is_quiet:
+            return
+        begun_s, stage = runner.machine.green_from_s, runner.machine.stage
+        green_s = None if begun_s is None else now_s - begun_s
+        least_s = 0.0 if stage is None else self._layout.least_s[stage]
+        is_served = green_s is not None and green_s >= least_s - _TOLERANCE_S
+        if not self._preemptions.update(now_s, green_s, overdue_s=runner.overdue_s(now_s), is_served=is_served):
             return
         holds = self._preemptions.holding
         if holds is not None:
-            stage = self._layout.stage_index[holds.stage]
-            runner.go(stage, now_s, Termination.FORCE_OFF, cut_s=holds.entry_min_green_s)
+            wanted = self._layout.stage_index[holds.stage]
+            runner.go(wanted, now_s, Termination.FORCE_OFF, cut_s=holds.entry_min_green_s)
         elif held is not None:
             back = None if held.exit_stage is None else self._layout.stage_index[held.exit_stage]
             runner.release(back, now_s, otherwise=self._startup_stage)
@@ -252,6 +282,7 @@ class Controller:
             holds,
             self._expired,
             len(self._preemptions.stuck),
+            len(self._preemptions.resting),
         )
         if self._decision is None or machine.ended or seen != self._last or self._decision.ended:
             self._last, self._decision = seen, self._new_decision()
@@ -305,6 +336,10 @@ class Controller:
             *(
                 f"the preemption {name} was on for too long and is ignored until it goes off"
                 for name in sorted(self._preemptions.stuck)
+            ),
+            *(
+                f"the preemption {name} comes again and again: others have their turn first"
+                for name in sorted(self._preemptions.resting)
             ),
         ]
         return "; ".join(part for part in parts if part)

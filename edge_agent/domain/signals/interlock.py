@@ -107,6 +107,7 @@ class Interlock:
         self._lamps = Lamps(self._names, pairs)
         self._flash = MappingProxyType(dict.fromkeys(self._names, Aspect.FLASHING_RED))
         self._fault: Fault | None = None
+        self._later: Fault | None = None
         self._cause_s = -math.inf
         self._last_s = now_s
         self._preempting_from_s: float | None = None
@@ -189,11 +190,19 @@ class Interlock:
         refused as long as it is."""
         self._fail(code, detail, now_s)
 
-    def clear(self, now_s: float) -> OrderResult:
-        """Leave the latched flash, through start-up. Refused while the cause persists, and too early."""
+    def clear(self, now_s: float, seen: str | None = None) -> OrderResult:
+        """Leave the latched flash, through start-up. Refused while the cause persists, and too early.
+
+        Args:
+            seen: the code of the fault that was looked at; refused if that is not the last one that came.
+        """
         fault = self._fault
         if fault is None:
             return OrderResult(accepted=False, reason="there is no fault to clear")
+        last = self._later or fault
+        if seen is not None and seen != last.code:
+            reason = f"it is not {seen} that came last, but {last.code}: {last.detail}; look at it, and name that"
+            return OrderResult(accepted=False, reason=reason)
         left_s = self._limits.min_flash_s - (now_s - fault.since_s)
         if not left_s <= 0.0:
             return OrderResult(accepted=False, reason=f"the lights have to flash for {left_s:.0f} s more")
@@ -202,7 +211,7 @@ class Interlock:
                 accepted=False,
                 reason=f"{self._lamps.wrong or fault.detail}; that was so until just now: mend it, then clear",
             )
-        self._fault = None
+        self._fault = self._later = None
         return OrderResult(accepted=True)
 
     def _time_wrong(self, now_s: float) -> Finding | None:
@@ -362,8 +371,9 @@ class Interlock:
         return min(ends)
 
     def _fail(self, code: FaultCode, detail: str, now_s: float) -> None:
-        """Flash red. The first fault stays; later ones only show that something persists. But a lost link, which
-        is cleared by itself, gives way to what somebody has to look at."""
+        """Flash red. The first fault stays; later ones show that something persists, and the last of another kind
+        is remembered for `clear`. But a lost link, which is cleared by itself, gives way to what somebody has to
+        look at."""
         self._cause_s = now_s
         # A late step while all flash is no more than a late step.
         is_hidden = (
@@ -371,6 +381,8 @@ class Interlock:
             and self._fault.code is FaultCode.LINK_LOST
             and code not in (FaultCode.LINK_LOST, FaultCode.LATE_STEP)
         )
+        if self._fault is not None and code not in (self._fault.code, FaultCode.LATE_STEP, FaultCode.LINK_LOST):
+            self._later = None if is_hidden else Fault(code, detail, now_s)
         if self._fault is not None and now_s >= self._fault.since_s and not is_hidden:
             return
         first = Fault(code, detail, now_s) if self._fault is None or is_hidden else self._fault

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from common.codes import Aspect, SignalMode
-from common.commands import ClearFault, Order, OrderResult
+from common.commands import ClearFault, FixedPlan, ManualOverride, Order, OrderResult
 from common.junction import Junction
 from common.schedule import Local
 from edge_agent.domain.signals.controller import Choose, Controller
@@ -61,9 +61,22 @@ class Lights:
         aspects = interlock.allow(decision.aspects, now_s, preempting=decision.mode is SignalMode.PREEMPT)
         return Step(aspects, decision, interlock.fault)
 
+    def standing(self, now_s: float) -> ManualOverride | FixedPlan | None:
+        """See `Controller.standing`."""
+        return self._controller.standing(now_s)
+
+    def stand_on(self, order: ManualOverride | FixedPlan, now_s: float, local: Local | None) -> OrderResult:
+        """See `Controller.stand_on`."""
+        return self._controller.stand_on(order, now_s, local)
+
+    @property
+    def is_preempted(self) -> bool:
+        """Whether an emergency vehicle holds the junction."""
+        return self._controller.is_preempted
+
     def order(self, order: Order, now_s: float) -> OrderResult:
         """Carry out an order whole, or refuse it whole with the reason; `ClearFault` goes to the interlock."""
         if isinstance(order, ClearFault):
-            return self.interlock.clear(now_s)
+            return self.interlock.clear(now_s, order.fault)
         self._controller.take_fault(self.interlock.fault, now_s)
         return self._controller.order(order, now_s)

@@ -92,6 +92,18 @@ class Runner:
         if self.machine.green_from_s is not None:
             self.coming_from = None
 
+    def overdue_s(self, now_s: float) -> list[float]:
+        """Since when those are red who are served without a call, and have been so for longer than they may."""
+        layout = self._layout
+        since_s = [
+            self.machine.red_since_s(i) if layout.is_recalled[i] else None for i in range(layout.n_movements)
+        ]
+        return [
+            one_s
+            for one_s, most_s in zip(since_s, layout.max_red_s, strict=True)
+            if one_s is not None and now_s - one_s > most_s
+        ]
+
     def go(self, stage: int | None, now_s: float, why: Termination, *, cut_s: float | None = None) -> None:
         """Make way for a stage at once; None: all red. Running greens have their minimum, or `cut_s`."""
         present = self.machine.stage

@@ -1,0 +1,127 @@
+"""Fetches orders from the collector: one question that waits until there are some, then the next."""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from common.clock import Anchor
+from common.codes import ProblemCode
+from edge_agent.clock_source import Clock
+from edge_agent.enrol import Identity
+from edge_agent.link.client import LightsLink
+from edge_agent.orders.carrier import Carrier
+from edge_agent.orders.journal import JOURNAL_FILE, Journal
+from edge_agent.outbox.writer import OutboxWriter
+from edge_agent.sync.exchange import Exchange, Offer, Refusal, SyncSettings
+from edge_agent.sync.pacing import backoff_s, spread_s
+from edge_agent.sync.syncer import Phase, Syncer
+from edge_agent.sync.trouble import SyncTrouble, Trouble
+
+logger = logging.getLogger(__name__)
+
+WAIT_S = 25.0
+"""Shorter than what most proxies and firewalls allow."""
+_CAP_S = 60.0
+"""Of the wait after a failure: whoever gives an order stands before a screen."""
+_PAUSE_S = 1.0
+"""After an answer that came early and empty: who answers so does it again."""
+
+
+class OrdersState(msgspec.Struct, frozen=True):
+    """How it stands, for the status page."""
+
+    phase: Phase = Phase.STARTING
+    trouble: Trouble | None = None
+    retry_in_s: float | None = None
+    last: str = ""
+    """What became of the last order."""
+
+
+class OrderFetcher:
+    """Run `run()` as a task beside the link's and the syncer's; cancel it to stop."""
+
+    def __init__(
+        self,
+        settings: SyncSettings,
+        identity: Identity,
+        clock: Clock,
+        writer: OutboxWriter,
+        lights: LightsLink,
+        syncer: Syncer,
+        state_dir: Path,
+        *,
+        wait_s: float = WAIT_S,
+        rng: Random | None = None,
+    ) -> None:
+        self._writer, self._clock, self._wait_s = writer, clock, wait_s
+        self._rng = rng or Random()
+        # A question that waits tells nothing about the time between its two ends.
+        self._exchange = Exchange(settings, identity, clock, _forget)
+        self._carrier = Carrier(Journal(state_dir / JOURNAL_FILE), lights, writer, clock, syncer.hurry)
+        self._failures = 0
+        self.state = OrdersState()
+
+    async def run(self) -> None:
+        """Fetch and carry until cancelled."""
+        try:
+            await self._carrier.recover()
+            while True:
+                await asyncio.sleep(await self._round())
+        finally:
+            await self._exchange.close()
+
+    async def _round(self) -> float:
+        """One question, and all that it brings; gives the pause before the next."""
+        asked_s = time.monotonic()
+        try:
+            offer = await self._ask()
+        except SyncTrouble as trouble:
+            return self._wait_after(trouble)
+        received = self._clock.stamp()
+        for offered in offer.commands:
+            await self._carrier.carry(offered, received)
+        self._carrier.doubt_is_over()
+        self._succeeded()
+        is_early = not offer.commands and time.monotonic() - asked_s < self._wait_s / 2
+        return self._rng.uniform(_PAUSE_S, 2 * _PAUSE_S) if is_early else 0.0
+
+    async def _ask(self) -> Offer:
+        """Raises SyncTrouble."""
+        known = self._carrier.known
+        answer = await self._exchange.wait_for_commands(known, self._wait_s, await self._writer.now())
+        if not isinstance(answer, Refusal):
+            return answer
+        problem = answer.problem
+        if problem is not None and problem.code is ProblemCode.TOKEN_TIME:
+            # The sync asks as well, and learns the time from its answers.
+            self._exchange.forget_token()
+        slow = answer.status in (400, 401, 403, 404) and answer.retry_after_s is None
+        raise SyncTrouble(answer.trouble, slow=slow, wait_s=answer.retry_after_s)
+
+    def _wait_after(self, trouble: SyncTrouble) -> float:
+        self._failures += 1
+        if trouble.wait_s is not None:
+            pause_s = spread_s(trouble.wait_s, self._rng)
+        else:
+            pause_s = backoff_s(self._failures, self._rng, slow=trouble.slow)
+            if pause_s > _CAP_S:
+                pause_s = self._rng.uniform(_CAP_S / 2, _CAP_S)
+        if self.state.trouble != trouble.trouble:
+            what, mend = trouble.trouble.what, trouble.trouble.mend
+            logger.warning("no orders from the collector: %s; %s", what, mend, extra={"action": "orders_trouble"})
+        self.state = OrdersState(Phase.TROUBLED, trouble.trouble, pause_s, self._carrier.last)
+        return pause_s
+
+    def _succeeded(self) -> None:
+        self._failures = 0
+        if self.state.phase is not Phase.CONNECTED:
+            logger.info("orders from the collector are taken", extra={"action": "orders_taken"})
+        self.state = OrdersState(Phase.CONNECTED, last=self._carrier.last)
+
+
+def _forget(anchor: Anchor) -> None:
+    """See `OrderFetcher`."""

@@ -1,0 +1,30 @@
+"""Small files that are never half written."""
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def write_safely(path: Path, data: bytes) -> None:
+    """The whole of it or nothing, and on the disk.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    trial = path.with_name(f".{path.name}.new")
+    handle = os.open(trial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    try:
+        # A disk that is nearly full takes a part, and says so only here.
+        left = memoryview(data)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    trial.replace(path)
+    with contextlib.suppress(OSError):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
