@@ -7,13 +7,14 @@ and what is allowed.
 """
 
 import difflib
+import ipaddress
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from collector.errors import SettingError
 
@@ -21,6 +22,12 @@ DEFAULT_PORT = 8080
 PREFIX = "STOPLINE_"
 
 Days = Annotated[int, Field(ge=1, le=36500)] | Literal["forever"]
+
+
+def _networks(text: str) -> str:
+    for part in filter(None, (each.strip() for each in text.split(","))):
+        ipaddress.ip_network(part)  # a ValueError is told with its key
+    return text
 
 
 class _Section(BaseModel):
@@ -68,7 +75,10 @@ class CollectorConfig(_Section):
     open_registration: bool = False
     """Whoever reaches the port may make themself a user: a viewer."""
     secure_cookies: bool | None = None
-    """Cookies of sessions go over TLS only. None: yes, unless it listens on loopback only."""
+    """Cookies of sessions go over TLS only. None: yes, unless on the loopback without a proxy."""
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    """Addresses or networks, with commas between, of proxies that pass people on and tell of whom by
+    `X-Forwarded-For`. With one, readers sign in on the loopback as well."""
     pool: Pool = Pool()
     retention: Retention = Retention()
 

@@ -21,7 +21,7 @@ from collector.errors import CollectorError
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
-viewer: ContextVar[UUID | None] = ContextVar("viewer", default=None)
+VIEWER: ContextVar[UUID | None] = ContextVar("viewer", default=None)
 """Whom the running request answers, if they may not see everything; the guard of its route says so. What is then
 read with `reading` is bounded by the database itself, whatever a query asks for."""
 
@@ -88,14 +88,14 @@ async def reading(
 ) -> AsyncIterator[Connection]:
     """A connection in a read-only transaction whose statements all see the same moment.
 
-    It sees what the request's `viewer` may see; with `unbounded` everything, which is for users and their rights.
+    It sees what the request's `VIEWER` may see; with `unbounded` everything, which is for users and their rights.
     Times come in UTC. A statement may take `statement_timeout_s`, or the pool's bound.
     What it sets is local to the transaction, which is what PgBouncer in transaction mode lets through.
     """
     async with pool.connection() as connection, connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         await _begin(connection, statement_timeout_s or pool.statement_timeout_s)
-        user = viewer.get()
+        user = VIEWER.get()
         if user is not None and not unbounded:
             await connection.execute(_AS_READER, (str(user),))
         yield connection

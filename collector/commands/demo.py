@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from collector.commands.demo_admin import admin_told
 from collector.commands.demo_lights import LightsFiles, demo_junction
 from collector.commands.demo_plan import (
     BUNDLED,
@@ -177,9 +178,11 @@ class Demo:
         # Together, so that their first cycle is counted already.
         self._agent.start()
         self._lights.start()
+        admin = admin_told(self._folder, self._collector_env, self._stop)
         self._await_camera()
         tell(f"Counting {_described(self._plan)}; up after {time.monotonic() - began_s:.1f} s")
         tell(f"Watch it: {self._url}/    (Ctrl-C stops)")
+        tell(admin)
 
     def watch(self) -> None:
         """Show how the counts go until asked to stop.

@@ -67,8 +67,10 @@ def serve(
         failed = True
         server.should_exit = True
 
-    reading_open = config.open_reading or is_loopback(host)
-    secure_cookies = not is_loopback(host) if config.secure_cookies is None else config.secure_cookies
+    # Whoever comes through a proxy comes from elsewhere.
+    is_private = is_loopback(host) and not config.trusted_proxies
+    reading_open = config.open_reading or is_private
+    secure_cookies = not is_private if config.secure_cookies is None else config.secure_cookies
     collector = Collector(
         config,
         database,
@@ -77,7 +79,7 @@ def serve(
         limits=limits,
         secure_cookies=secure_cookies,
     )
-    server = Server(collector)
+    server = Server(collector, config.trusted_proxies)
     shown = f"[{host}]" if ":" in host else host
     _log.info("Listening on http://%s:%d", shown, port, extra={"action": "listening", "port": port})
     if not reading_open:
@@ -94,8 +96,8 @@ class Server(uvicorn.Server):
     """Runs a collector's application. When it stops it lets all go who would wait for long: live listeners, whose
     streams would never end, and devices that wait for orders."""
 
-    def __init__(self, collector: Collector) -> None:
-        super().__init__(server_settings(collector.app))
+    def __init__(self, collector: Collector, trusted_proxies: str = "") -> None:
+        super().__init__(server_settings(collector.app, trusted_proxies))
         self._hub, self._desk = collector.hub, collector.desk
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -115,8 +117,8 @@ def _tune_garbage_collection() -> None:
     gc.set_threshold(_GC_ALLOCATIONS, 20, 20)
 
 
-def server_settings(app: ASGIApp) -> uvicorn.Config:
-    """How uvicorn runs the application."""
+def server_settings(app: ASGIApp, trusted_proxies: str = "") -> uvicorn.Config:
+    """How uvicorn runs the application. `trusted_proxies` are believed whom they pass on."""
     return uvicorn.Config(
         app,
         loop="uvloop",
@@ -127,7 +129,8 @@ def server_settings(app: ASGIApp) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips=trusted_proxies,
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,

@@ -13,19 +13,22 @@ from typing import Any
 from uuid import UUID
 
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 
-from collector.db import viewer
+from collector.db import VIEWER
 from collector.errors import ApiProblem
 from collector.identity.audit import Actor
-from collector.identity.grants import Grants, Level, Rights
+from collector.identity.grants import Grants, Rights
+from collector.identity.sessions import Sessions
 from collector.identity.tokens import API_PREFIX, read_access_token
-from collector.identity.users import Role, Users
+from collector.identity.users import Level, Role
 
 ACCESS_COOKIE = "stopline_access"
 REFRESH_COOKIE = "stopline_refresh"
 CSRF_COOKIE = "stopline_csrf"
 CSRF_HEADER = "X-CSRF-Token"
+_OWN_SITES = {"same-origin", "none"}
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _STATE_KEY = "stopline_user"
 
@@ -55,15 +58,15 @@ class CurrentUser(Actor):
 class Access:
     """Finds out who asks, and what they may. Used by one event loop."""
 
-    def __init__(self, users: Users, grants: Grants) -> None:
-        self._users = users
+    def __init__(self, sessions: Sessions, grants: Grants) -> None:
+        self._sessions = sessions
         self._grants = grants
         self._key: bytes | None = None
 
     async def key(self) -> bytes:
         """What access tokens are signed with."""
         if self._key is None:
-            self._key = await self._users.signing_key()
+            self._key = await self._sessions.signing_key()
         return self._key
 
     async def current_user(self, connection: AnyConnection) -> CurrentUser | None:
@@ -88,12 +91,15 @@ class Access:
         if cookie is None:
             return None
         check_csrf(connection)
+        if connection.scope["type"] == ScopeType.WEBSOCKET:
+            # A browser opens one for any page, and it changes nothing: only where it comes from tells.
+            check_own_page(connection)
         return await self._of_access_token(cookie, address_of(connection))
 
     async def _of_bearer(self, token: str, address: str) -> CurrentUser:
         if not token.startswith(API_PREFIX):
             return await self._of_access_token(token, address)
-        found = await self._users.of_api_token(token)
+        found = await self._sessions.of_api_token(token)
         if found is None:
             raise _refused("the API token does not hold: it was revoked, is over, or never was")
         user_id, name, role, sees_all, token_id = found
@@ -103,7 +109,7 @@ class Access:
         claims = read_access_token(await self.key(), token, time.time())
         if claims is None:
             raise _refused("the access token does not hold; refresh it, or sign in")
-        found = await self._users.of_session(claims.user_id)
+        found = await self._sessions.of_user(claims.user_id)
         if found is None or found[2] != claims.version:
             raise _refused("the session was ended; sign in")
         name, role, version, sees_all = found
@@ -127,7 +133,7 @@ class Access:
             raise ApiProblem(
                 401, "sign_in_needed", "Please sign in", "this needs a user: sign in, or send a token"
             )
-        viewer.set(None if user.sees_all else user.id)
+        VIEWER.set(None if user.sees_all else user.id)
         return user
 
     async def may_operate(self, connection: AnyConnection, junction_id: UUID) -> CurrentUser:
@@ -187,6 +193,27 @@ def check_csrf(connection: AnyConnection) -> None:
             "csrf_refused",
             "Not sent by our own page",
             f"send the value of the cookie {CSRF_COOKIE} in the header {CSRF_HEADER}",
+        )
+
+
+def check_own_page(connection: AnyConnection) -> None:
+    """Raises ApiProblem (403) for what a browser sends for a page of another site, as far as it tells.
+
+    For what sets cookies, as a foreign form could sign its reader in as somebody else, and for WebSockets, which
+    any page may open. Most browsers tell by `Sec-Fetch-Site`. Without it, a foreign page can send no JSON, and a
+    WebSocket tells the page's origin.
+    """
+    headers = connection.headers
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        is_foreign = site not in _OWN_SITES
+    elif connection.scope["type"] == ScopeType.WEBSOCKET:
+        is_foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
+    else:
+        is_foreign = origin is not None and not headers.get("content-type", "").startswith("application/json")
+    if is_foreign:
+        raise ApiProblem(
+            403, "foreign_page", "Not sent by our own page", "a page of another site can do nothing here"
         )
 
 

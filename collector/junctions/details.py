@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 
 from collector.db import Pool, load_queries, reading
 from collector.identity.access import CurrentUser
-from collector.identity.grants import Level
+from collector.identity.users import Level
 from collector.junctions.description import read_description
 from collector.junctions.differences import differences
 from collector.junctions.queries import Freshness, freshness, level_for

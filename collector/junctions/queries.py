@@ -10,8 +10,7 @@ from psycopg.rows import class_row
 
 from collector.db import Pool, load_queries, reading
 from collector.identity.access import CurrentUser
-from collector.identity.grants import Level
-from collector.identity.users import Role
+from collector.identity.users import Level, Role
 
 _LIVE = timedelta(minutes=2)
 _LATE = timedelta(minutes=15)

@@ -14,7 +14,7 @@ from litestar.params import FromPath, QueryParameter
 from collector.db import Pool
 from collector.errors import ApiProblem
 from collector.identity.access import Access, CurrentUser
-from collector.identity.grants import Level
+from collector.identity.users import Level
 from collector.junctions.details import JunctionDetails, read_details
 from collector.junctions.editing import unknown_junction
 from collector.junctions.examples import DETAILS_EXAMPLE, JUNCTIONS_EXAMPLE, NO_JUNCTION

@@ -97,6 +97,17 @@ class Demo:
         with urllib.request.urlopen(url, timeout=10) as response:
             return json.load(response)
 
+    def sign_in(self, name: str, password: str) -> Any:
+        """Sign in; the role one has then."""
+        body = json.dumps({"name": name, "password": password}).encode()
+        url = f"http://127.0.0.1:{self.port}/api/users"
+        headers = {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(f"{url}/login", body, headers), timeout=30) as response:
+            token = json.load(response)["access_token"]
+        me = urllib.request.Request(f"{url}/me", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(me, timeout=30) as response:
+            return json.load(response)["role"]
+
     def today(self, via: str) -> Counter[str]:
         """Counts of the demo's camera since midnight, by direction; the simulated junction has its own."""
         now = datetime.now(UTC)
@@ -157,6 +168,9 @@ def test_it_counts_stops_and_goes_on(state: Path) -> None:
     with running(state) as demo:
         demo.wait_until_it_shows("Watch it: http://127.0.0.1:")
         assert f"http://127.0.0.1:{demo.port}/" in demo.output
+        demo.wait_until_it_shows("Sign in as admin, password: ")
+        password = demo.output.partition("admin, password: ")[2].split()[0]
+        assert demo.sign_in("admin", password) == "admin"
         demo.wait_for(lambda: demo.today("camera").total() >= 3, COUNT_S)
         counted, truth = demo.today("camera"), demo.today("truth")
         # A vehicle is counted a moment before or after its middle crosses.
@@ -170,6 +184,9 @@ def test_it_counts_stops_and_goes_on(state: Path) -> None:
 
     with running(state) as demo:
         demo.wait_until_it_shows("Watch it: http://127.0.0.1:")
+        demo.wait_until_it_shows("with the password of the first start")
+        assert password not in demo.told()
+        assert demo.sign_in("admin", password) == "admin"
         before = demo.today("camera")
         assert before.total() >= counted.total(), "counts were lost"
         assert len(demo.junction("cycles")["cycles"]) >= n_cycles, "cycles were lost"

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from collector.db import Pool, Settings, make_pool, viewer
+from collector.db import VIEWER, Pool, Settings, make_pool
 from collector.junctions.details import read_details
 from collector.junctions.queries import Freshness, Listing, Sort, read_junctions
 from tests.bench import report
@@ -105,7 +105,7 @@ async def _measure(edition: str, dsn: str, junction: UUID, user: UUID) -> None:
         await _time(f"{edition}: a junction whole", 2.0, lambda: read_details(pool, junction, None))
         for name, limit_ms, listing, n in pages:
             await _time(f"{edition}: {name}", limit_ms, _page(pool, listing, n))
-        viewer.set(user)
+        VIEWER.set(user)
         await _time(f"{edition}: of 100 that a user may see, by name, 20", 10.0, _page(pool, Listing(), 20))
         await _time(
             f"{edition}: a junction that a user may see, whole", 2.0, lambda: read_details(pool, junction, None)

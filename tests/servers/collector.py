@@ -58,7 +58,7 @@ def running_collector(
         secure_cookies=False,
     )
     with listening_socket("127.0.0.1", port) as listener:
-        server = Server(parts)
+        server = Server(parts, config.trusted_proxies)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()
         try:

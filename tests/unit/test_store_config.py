@@ -42,6 +42,7 @@ def test_every_key_can_be_set_from_the_environment() -> None:
         ("[retention]\ncount_events = 0", "retention.count_events = 0: "),
         ('[retention]\ncount_events = "ever"', "retention.count_events = 'ever': "),
         ("pool = 3", "pool = 3: "),
+        ('trusted_proxies = "10.0.0.0/8, x"', "trusted_proxies = '10.0.0.0/8, x': "),
         ("port = ", "is not TOML"),
     ],
 )

@@ -30,12 +30,12 @@ from common.commands import (
 )
 from common.junction import Junction
 from common.override_times import check_order
+from common.schedule import Local, Schedule
 from edge_agent.domain.signals.layout import Layout
 from edge_agent.domain.signals.overrides import override
 from edge_agent.domain.signals.preemption import Preemptions
 from edge_agent.domain.signals.program import Program
 from edge_agent.domain.signals.running import Choose, Regime, Runner
-from common.schedule import Local, Schedule
 from edge_agent.domain.signals.steps import Decision, Fault, Interval, Lane, Termination
 
 __all__ = ["Choose", "Controller"]
