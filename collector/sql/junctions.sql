@@ -60,34 +60,30 @@ WITH page AS (
     SELECT p.*, c.n AS counted FROM page p LEFT JOIN counts c ON c.junction_id = p.id
     {shown}
 ), devices AS (
-    SELECT p.id AS junction_id, d.id, count(*) FILTER (WHERE d.status = 'active') AS active,
-           max(s.last_received_at) AS received_at, max(s.last_at) AS last_at
+    SELECT p.id AS junction_id, count(d.id) AS devices, count(*) FILTER (WHERE d.status = 'active') AS active,
+           coalesce(array_agg(d.id) FILTER (WHERE d.id IS NOT NULL), '{}') AS ids
     FROM shown p
-    CROSS JOIN LATERAL (SELECT id, status FROM edge_devices WHERE junction_id = p.id OFFSET 0) d
-    LEFT JOIN LATERAL (
-        SELECT last_received_at, last_at FROM ingest_streams WHERE device_id = d.id OFFSET 0
-    ) s ON true
-    GROUP BY p.id, d.id
+    LEFT JOIN LATERAL (SELECT id, status FROM edge_devices WHERE junction_id = p.id OFFSET 0) d ON true
+    GROUP BY p.id
 ), coverage AS (
     SELECT d.junction_id, sum(v.measured_ms)::bigint AS measured_ms, count(DISTINCT c.no) AS cameras
     FROM devices d
     JOIN shown p ON p.id = d.junction_id
-    CROSS JOIN LATERAL (SELECT no FROM cameras WHERE device_id = d.id OFFSET 0) c
+    CROSS JOIN LATERAL (SELECT no FROM cameras WHERE device_id = ANY (d.ids) OFFSET 0) c
     LEFT JOIN coverage_rollups v ON v.camera_no = c.no AND v.step_s = 86400 AND v.bucket = p.today
                                 AND v.bucket >= now() - interval '2 days'
     GROUP BY d.junction_id
 )
 SELECT p.id, p.name, p.timezone, p.location, p.latitude, p.longitude, p.today,
-       coalesce(d.devices, 0) AS devices, coalesce(d.active, 0)::bigint AS active_devices, d.received_at, d.last_at,
-       coalesce(n.sources, 0) AS sources,
+       d.devices, d.active AS active_devices, h.received_at, h.last_at, coalesce(n.sources, 0) AS sources,
        p.counted, coalesce(v.measured_ms, 0) AS measured_ms, coalesce(v.cameras, 0) AS cameras, p.has_lights,
        p.lights_mode AS mode, p.level, now() AS as_of
 FROM shown p
-LEFT JOIN (
-    SELECT junction_id, count(*) AS devices, sum(least(active, 1)) AS active, max(received_at) AS received_at,
-           max(last_at) AS last_at
-    FROM devices GROUP BY junction_id
-) d ON d.junction_id = p.id
+JOIN devices d ON d.junction_id = p.id
+CROSS JOIN LATERAL (
+    SELECT max(last_received_at) AS received_at, max(last_at) AS last_at
+    FROM ingest_streams WHERE device_id = ANY (d.ids)
+) h
 LEFT JOIN (SELECT junction_id, count(*) AS sources FROM sources GROUP BY junction_id) n ON n.junction_id = p.id
 LEFT JOIN coverage v ON v.junction_id = p.id
 {end};
@@ -127,10 +123,10 @@ ORDER BY p.name;
 ORDER BY p.name DESC;
 
 -- name: end_by_received_at
-ORDER BY d.received_at NULLS LAST, p.name;
+ORDER BY h.received_at NULLS LAST, p.name;
 
 -- name: end_by_received_at_down
-ORDER BY d.received_at DESC NULLS LAST, p.name;
+ORDER BY h.received_at DESC NULLS LAST, p.name;
 
 -- name: shown_by_counts_today
 ORDER BY nullif(c.n, 0) NULLS LAST, p.name LIMIT %(limit)s OFFSET %(offset)s;
