@@ -107,10 +107,21 @@ async def _look_around(connection: AsyncConnection[Any]) -> AsyncIterator[Check]
     timescaledb = f", TimescaleDB {versions.timescaledb}" if versions.timescaledb else ""
     unused = "; columnstore unused, for row-level security" if edition is Edition.TIMESCALEDB_COMMUNITY else ""
     yield Check("edition", True, f"{edition.value} on PostgreSQL {versions.postgresql}{timescaledb}{unused}")
+    yield await _check_reader(connection, store["reader"])
     marks = await _number(connection, load_queries("rollups")["pending_marks"], {"bound": _MANY_MARKS})
     yield Check("rollups", marks < _MANY_MARKS, f"{marks} minutes wait" if marks else "up to date")
     rejects = await _number(connection, load_queries("ingest")["count_rejects"], {})
     yield Check("rejects", True, f"{rejects} records were put aside")
+
+
+async def _check_reader(connection: AsyncConnection[Any], statement: bytes) -> Check:
+    """A database that was restored on another server may lack the role, or the right to become it."""
+    row = await (await connection.execute(statement)).fetchone()
+    assert row is not None
+    becomes, user = row
+    mend = f"as an administrator: CREATE ROLE stopline_reader NOLOGIN; GRANT stopline_reader TO {user}"
+    told = "users are kept to their junctions" if becomes else f"{user} may not become stopline_reader; {mend}"
+    return Check("row security", becomes, told)
 
 
 async def _number(connection: AsyncConnection[Any], statement: bytes, parameters: dict[str, Any]) -> int:

@@ -47,6 +47,7 @@ class CurrentUser(Actor):
     """All junctions; else those that were granted."""
     token_version: int | None = None
     """Of the session; it ends when the user's version goes on. None: an API token was sent."""
+    session_id: UUID | None = None
     token_id: UUID | None = None
     """Of the API token that was sent."""
 
@@ -109,11 +110,11 @@ class Access:
         claims = read_access_token(await self.key(), token, time.time())
         if claims is None:
             raise _refused("the access token does not hold; refresh it, or sign in")
-        found = await self._sessions.of_user(claims.user_id)
+        found = await self._sessions.of_user(claims.user_id, claims.session_id)
         if found is None or found[2] != claims.version:
             raise _refused("the session was ended; sign in")
         name, role, version, sees_all = found
-        return CurrentUser(claims.user_id, name, address, role, sees_all, token_version=version)
+        return CurrentUser(claims.user_id, name, address, role, sees_all, version, claims.session_id)
 
     def requires(self, role: Role) -> Guard:
         """A guard that lets in whoever has at least this role, and bounds what the request reads."""
@@ -163,7 +164,7 @@ class Access:
         """
         if isinstance(who, UUID):
             return await self._grants.rights(who)
-        rights = await self._grants.rights(who.id, who.token_id)
+        rights = await self._grants.rights(who.id, who.token_id, who.session_id)
         if rights is None or (who.token_version is not None and rights.token_version != who.token_version):
             return None
         return rights

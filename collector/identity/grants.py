@@ -63,10 +63,13 @@ class Grants:
             row = await self._one(connection, "level", user_id=user_id, junction_id=junction_id)
         return None if row is None else Level(row[0])
 
-    async def rights(self, user_id: UUID, token_id: UUID | None = None) -> Rights | None:
-        """None: there is no such active user, or the API token with which they came does not hold any more."""
+    async def rights(
+        self, user_id: UUID, token_id: UUID | None = None, session_id: UUID | None = None
+    ) -> Rights | None:
+        """None: there is no such active user, or the API token or session with which they came has ended."""
         async with reading(self._pool, unbounded=True) as connection:
-            row = await self._one(connection, "rights", user_id=user_id, token_id=token_id)
+            values = {"user_id": user_id, "token_id": token_id, "session_id": session_id}
+            row = await self._one(connection, "rights", **values)
         if row is None:
             return None
         role, sees_all, version, limit, ids, levels = row

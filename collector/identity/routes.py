@@ -111,7 +111,14 @@ def _session_routes(identity: Identity) -> list[HTTPRouteHandler]:
         session = await sessions.refresh(_refresh_token(request, data), address_of(request))
         return await _signed_in(identity, session)
 
-    @post("/api/users/logout", operation_id="logout", summary="End a session", tags=_TAGS, status_code=204)
+    @post(
+        "/api/users/logout",
+        operation_id="logout",
+        summary="End a session",
+        description="Its access tokens end with it.",
+        tags=_TAGS,
+        status_code=204,
+    )
     async def logout(request: AnyRequest, data: JSONBody[RefreshBody | None] = None) -> Response[None]:
         await sessions.sign_out(_refresh_token(request, data))
         gone = Response(None, status_code=204)
@@ -253,7 +260,7 @@ async def _person(access: Access, request: AnyRequest, why: str) -> CurrentUser:
 
 async def _signed_in(identity: Identity, session: Session) -> Response[Tokens]:
     key = await identity.access.key()
-    token = make_access_token(key, session.user_id, session.token_version, time.time())
+    token = make_access_token(key, session.user_id, session.token_version, time.time(), session.id)
     cookies = [
         _cookie(identity, ACCESS_COOKIE, token, "/", ACCESS_LIFETIME_S),
         _cookie(identity, REFRESH_COOKIE, session.refresh_token, _REFRESH_PATH, REFRESH_LIFETIME_S),

@@ -33,6 +33,7 @@ _FORGET_FAILURES_S = 3600.0
 class Session:
     """A user who is signed in, and the token for going on."""
 
+    id: UUID
     user_id: UUID
     token_version: int
     refresh_token: str
@@ -59,42 +60,46 @@ class Sessions:
 
     async def sign_in(self, name: str, password: str, address: str) -> Session:
         """Raises ApiProblem: 401 for a wrong name or password alike, 429 after too many of them."""
-        user_id, known_hash, version, stored_name, rehash = await self._check(name, password, address)
+        user_id, known_hash, stored_name, rehash = await self._check(name, password, address)
         rehashed = await self._passwords.hash(password) if rehash else None
         async with writing(self._pool) as connection:
+            row = await self._one(connection, "note_sign_in", id=user_id, known_hash=known_hash)
+            if row is None:
+                raise _refused()
             if rehashed is not None:
                 await self._run(connection, "rehash", id=user_id, password_hash=rehashed, old=known_hash)
             await self._run(connection, "forget_failures", key=_name_key(name))
-            await self._run(connection, "note_sign_in", id=user_id)
             await self._run(connection, "forget_old_sessions")
             who = Actor(user_id, stored_name, address)
             await audit(connection, who, AuditAction.SIGNED_IN, user_subject(user_id, stored_name))
-            return await self._begin(connection, user_id, version, uuid4())
+            return await self._begin(connection, user_id, row[0], uuid4())
 
-    async def _check(self, name: str, password: str, address: str) -> tuple[UUID, str, int, str, bool]:
-        """Id, hash, token version and name of the user with this password, and whether to hash it anew."""
+    async def _check(self, name: str, password: str, address: str) -> tuple[UUID, str, str, bool]:
+        """Id, hash and name of the user with this password, and whether to hash it anew."""
         keys = (_name_key(name), f"address:{network_of(address)}")
         await self._check_block(keys)
         async with self._passwords.turn():
             await self._check_block(keys)
             async with reading(self._pool, unbounded=True) as connection:
                 row = await self._one(connection, "user_to_sign_in", name=name)
-            user_id, known_hash, version, _, status, stored_name = row or (None, None, 0, "", "", "")
+            user_id, known_hash, status, stored_name = row or (None, None, "", "")
             verdict = await self._passwords.verify(password, known_hash)
             if user_id is None or not verdict.is_right or status != "active":
                 await self._note_failure(keys, user_subject(user_id, stored_name or "(unknown)"), address)
-                raise ApiProblem(401, "sign_in_refused", "Sign-in refused", "the name or the password is wrong")
+                raise _refused()
         assert isinstance(known_hash, str)
-        return user_id, known_hash, version, stored_name, verdict.rehash
+        return user_id, known_hash, stored_name, verdict.rehash
 
     async def check_registration(self, address: str) -> None:
         """Raises ApiProblem (429) for who tries to become a user too often."""
         key = f"register:{network_of(address)}"
-        await self._check_block((key,))
         async with writing(self._pool) as connection:
-            n, blocked_s = await self._count_failure(connection, key, _FREE_PER_ADDRESS)
-        if blocked_s is not None and n > _FREE_PER_ADDRESS:
-            raise _throttled(blocked_s)
+            # One after the other, so that of many at once no more get through than of many in a row.
+            await self._run(connection, "make_attempts", key=key)
+            row = await self._one(connection, "lock_attempts", key=key)
+            if row is not None and row[0] is not None and row[0] > 0:
+                raise _throttled(row[0])
+            await self._count_failure(connection, key, _FREE_PER_ADDRESS)
 
     # Going on, and ending
 
@@ -104,10 +109,11 @@ class Sessions:
         Raises ApiProblem (401): the token does not hold. If it was used before, its whole session ends.
         """
         async with writing(self._pool) as connection:
+            await self._run(connection, "lock_owner", hash=digest(token))
             used = await self._one(connection, "use_refresh_token", hash=digest(token))
             if used is not None:
                 family, user_id = used
-                user = await self._one(connection, "session_user", id=user_id)
+                user = await self._one(connection, "session_user", id=user_id, session_id=None)
                 if user is not None:
                     return await self._begin(connection, user_id, user[2], family)
             refusal = await self._refuse_refresh(connection, token, address)
@@ -136,6 +142,7 @@ class Sessions:
     async def sign_out(self, token: str) -> None:
         """End the session of a refresh token. One that is not known is no error."""
         async with writing(self._pool) as connection:
+            await self._run(connection, "lock_owner", hash=digest(token))
             row = await self._one(connection, "refresh_token", hash=digest(token), grace_s=_RACE_GRACE_S)
             if row is not None:
                 await self._run(connection, "end_family", family=row[0])
@@ -149,9 +156,9 @@ class Sessions:
         """
         assert who.id is not None
         await self._check_present(who, old)
-        check_password(new, who.name)
-        version = await self._set_password(who, who.id, new, AuditAction.PASSWORD_CHANGED)
+        password_hash = await self._hashed(who.name, new)
         async with writing(self._pool) as connection:
+            version = await self._replace(connection, who, who.id, password_hash, AuditAction.PASSWORD_CHANGED)
             return await self._begin(connection, who.id, version, uuid4())
 
     async def _check_present(self, who: Actor, password: str) -> None:
@@ -169,33 +176,41 @@ class Sessions:
 
         Raises ApiProblem: there is no such user, or the password cannot be taken.
         """
-        await self._set_password(by, user_id, password, AuditAction.PASSWORD_RESET)
-
-    async def _set_password(self, by: Actor, user_id: UUID, password: str, action: AuditAction) -> int:
-        """The user's next token version."""
         async with reading(self._pool, unbounded=True) as connection:
             row = await self._one(connection, "user_name", id=user_id)
         if row is None:
             raise no_such_user(user_id)
-        [name] = row
-        check_password(password, name)
-        password_hash = await self._passwords.hash(password)
+        password_hash = await self._hashed(row[0], password)
         async with writing(self._pool) as connection:
-            changed = await self._one(connection, "set_password", id=user_id, password_hash=password_hash)
-            if changed is None:
-                raise no_such_user(user_id)
-            await self._run(connection, "end_sessions", user_id=user_id)
-            await self._run(connection, "forget_failures", key=_name_key(name))
-            await audit(connection, by, action, user_subject(user_id, name))
-        version: int = changed[0]
-        return version
+            await self._replace(connection, by, user_id, password_hash, AuditAction.PASSWORD_RESET)
+
+    async def _hashed(self, name: str, password: str) -> str:
+        check_password(password, name)
+        return await self._passwords.hash(password)
+
+    async def _replace(
+        self, connection: Connection, by: Actor, user_id: UUID, password_hash: str, action: AuditAction
+    ) -> int:
+        """The user's next token version; the one before, and all sessions, end."""
+        row = await self._one(connection, "set_password", id=user_id, password_hash=password_hash)
+        if row is None:
+            raise no_such_user(user_id)
+        version, name = row
+        await self._run(connection, "end_sessions", user_id=user_id)
+        await self._run(connection, "forget_failures", key=_name_key(name))
+        await audit(connection, by, action, user_subject(user_id, name))
+        found: int = version
+        return found
 
     # Who asks
 
-    async def of_user(self, user_id: UUID) -> tuple[str, Role, int, bool] | None:
-        """Name, role and token version of an active user, and whether they see all junctions."""
+    async def of_user(self, user_id: UUID, session_id: UUID | None) -> tuple[str, Role, int, bool] | None:
+        """Name, role and token version of an active user, and whether they see all junctions.
+
+        None also where the session that is named has ended.
+        """
         async with reading(self._pool, unbounded=True) as connection:
-            row = await self._one(connection, "session_user", id=user_id)
+            row = await self._one(connection, "session_user", id=user_id, session_id=session_id)
         return None if row is None else (row[0], Role(row[1]), row[2], row[3])
 
     async def of_api_token(self, token: str) -> tuple[UUID, str, Role, bool, UUID] | None:
@@ -215,7 +230,7 @@ class Sessions:
         token = make_secret_token()
         values = {"hash": digest(token), "family": family, "user_id": user_id, "lifetime_s": REFRESH_LIFETIME_S}
         await self._run(connection, "begin_session", **values)
-        return Session(user_id, version, token)
+        return Session(family, user_id, version, token)
 
     async def _check_block(self, keys: tuple[str, ...]) -> None:
         async with reading(self._pool, unbounded=True) as connection:
@@ -267,6 +282,10 @@ def _name_key(name: str) -> str:
 def _throttled(wait_s: float) -> ApiProblem:
     told = f"try again in {max(1, round(wait_s))} s"
     return ApiProblem(429, "sign_in_throttled", "Too many attempts", told, retry_after_s=wait_s)
+
+
+def _refused() -> ApiProblem:
+    return ApiProblem(401, "sign_in_refused", "Sign-in refused", "the name or the password is wrong")
 
 
 def _no_session(why: str) -> ApiProblem:

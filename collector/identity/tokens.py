@@ -1,7 +1,7 @@
 """The three kinds of tokens that people and programs show.
 
-* An *access token* is a JWT for 15 minutes, signed with a key that all workers share. It names the user and the
-  version of their tokens; whether that version still holds is asked on every request.
+* An *access token* is a JWT for 15 minutes, signed with a key that all workers share. It names the user, the
+  version of their tokens and the session; whether these still hold is asked on every request.
 * A *refresh token* is random and used once. Only its SHA-256 is kept.
 * An *API token* is random, begins with `stl_` so that searches for leaked secrets find it, and is kept likewise.
 """
@@ -30,10 +30,13 @@ class Claims:
     user_id: UUID
     version: int
     expires_s: int
+    session_id: UUID | None
 
 
-def make_access_token(key: bytes, user_id: UUID, version: int, now_s: float) -> str:
-    """A token that holds from `now_s` (Unix) for `ACCESS_LIFETIME_S`."""
+def make_access_token(
+    key: bytes, user_id: UUID, version: int, now_s: float, session_id: UUID | None = None
+) -> str:
+    """A token that holds from `now_s` (Unix) for `ACCESS_LIFETIME_S`, or until its session ends if it has one."""
     claims = {
         "sub": str(user_id),
         "ver": version,
@@ -41,6 +44,8 @@ def make_access_token(key: bytes, user_id: UUID, version: int, now_s: float) -> 
         "iat": int(now_s),
         "exp": int(now_s) + ACCESS_LIFETIME_S,
     }
+    if session_id is not None:
+        claims["sid"] = str(session_id)
     return jwt.encode(claims, key, algorithm=_ALGORITHM)
 
 
@@ -57,7 +62,8 @@ def read_access_token(key: bytes, token: str, now_s: float) -> Claims | None:
             # Times are compared with the `now_s` of the caller.
             options={"require": ["sub", "exp", "iat", "aud"], "verify_exp": False, "verify_iat": False},
         )
-        found = Claims(UUID(claims["sub"]), int(claims["ver"]), int(claims["exp"]))
+        session_id = UUID(claims["sid"]) if "sid" in claims else None
+        found = Claims(UUID(claims["sub"]), int(claims["ver"]), int(claims["exp"]), session_id)
     except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return found if now_s <= found.expires_s + _LEEWAY_S else None

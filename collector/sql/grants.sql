@@ -10,7 +10,7 @@ WHERE u.id = %(user_id)s AND u.status = 'active' AND j.id = %(junction_id)s
   AND (u.role = 'admin' OR u.all_junctions OR a.level IS NOT NULL);
 
 -- name: rights
--- All that an active user was granted, and the role of their API token if it still holds.
+-- All that an active user was granted, and the role of their API token if it still holds; no row: their session ended.
 SELECT u.role, u.role = 'admin' OR u.all_junctions AS sees_all, u.token_version,
        (SELECT t.role FROM api_tokens t
         WHERE t.id = %(token_id)s AND t.user_id = u.id AND t.revoked_at IS NULL
@@ -20,6 +20,8 @@ SELECT u.role, u.role = 'admin' OR u.all_junctions AS sees_all, u.token_version,
 FROM users u
 LEFT JOIN user_junction_access a ON a.user_id = u.id
 WHERE u.id = %(user_id)s AND u.status = 'active'
+  AND (%(session_id)s::uuid IS NULL OR EXISTS (
+      SELECT FROM refresh_tokens r WHERE r.family = %(session_id)s AND r.user_id = u.id AND r.revoked_at IS NULL))
 GROUP BY u.id;
 
 -- name: granted

@@ -1,7 +1,7 @@
 -- Users, their sessions and tokens, and failed sign-ins.
 
 -- name: user_to_sign_in
-SELECT id, password_hash, token_version, role, status, name FROM users WHERE lower(name) = lower(%(name)s);
+SELECT id, password_hash, status, name FROM users WHERE lower(name) = lower(%(name)s);
 
 -- name: user
 SELECT id, name, display_name, role, status, all_junctions, created_at, password_changed_at, signed_in_at
@@ -57,10 +57,13 @@ SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE;
 -- name: set_password
 UPDATE users SET password_hash = %(password_hash)s, password_changed_at = now(), token_version = token_version + 1
 WHERE id = %(id)s
-RETURNING token_version;
+RETURNING token_version, name;
 
 -- name: note_sign_in
-UPDATE users SET signed_in_at = now() WHERE id = %(id)s;
+-- No row: the password that was just checked was changed meanwhile, or the user disabled.
+UPDATE users SET signed_in_at = now()
+WHERE id = %(id)s AND password_hash = %(known_hash)s AND status = 'active'
+RETURNING token_version;
 
 -- name: rehash
 UPDATE users SET password_hash = %(password_hash)s WHERE id = %(id)s AND password_hash = %(old)s;
@@ -68,6 +71,11 @@ UPDATE users SET password_hash = %(password_hash)s WHERE id = %(id)s AND passwor
 -- name: begin_session
 INSERT INTO refresh_tokens (hash, family, user_id, expires_at)
 VALUES (%(hash)s, %(family)s, %(user_id)s, now() + make_interval(secs => %(lifetime_s)s));
+
+-- name: lock_owner
+-- The user of a token, before anything is done with the token: who goes on with a session and who ends it come one
+-- after the other, or a successor that is being made would outlive the end.
+SELECT u.id FROM users u JOIN refresh_tokens r ON r.user_id = u.id WHERE r.hash = %(hash)s FOR NO KEY UPDATE OF u;
 
 -- name: use_refresh_token
 -- Only one of two that come with the same token gets it.
@@ -120,7 +128,12 @@ WITH found AS (
 SELECT id, name, role, token_role, sees_all, token_id FROM found;
 
 -- name: session_user
-SELECT name, role, token_version, role = 'admin' OR all_junctions FROM users WHERE id = %(id)s AND status = 'active';
+-- No row: they are not active, or the session has ended.
+SELECT name, role, token_version, role = 'admin' OR all_junctions
+FROM users u
+WHERE id = %(id)s AND status = 'active'
+  AND (%(session_id)s::uuid IS NULL OR EXISTS (
+      SELECT FROM refresh_tokens r WHERE r.family = %(session_id)s AND r.user_id = u.id AND r.revoked_at IS NULL));
 
 -- name: create_invitation
 INSERT INTO invitations (hash, role, all_junctions, invited_by, expires_at)
@@ -164,6 +177,13 @@ UPDATE invitations SET used_at = now(), used_by = %(user_id)s WHERE hash = %(has
 -- Names are told apart as `users` does, whatever their spelling.
 SELECT max(extract(epoch FROM blocked_until - now()))::double precision
 FROM failed_sign_ins WHERE key = ANY (ARRAY(SELECT lower(k) FROM unnest(%(keys)s::text[]) AS k)) AND blocked_until > now();
+
+-- name: make_attempts
+INSERT INTO failed_sign_ins (key, n) VALUES (lower(%(key)s), 0) ON CONFLICT (key) DO NOTHING;
+
+-- name: lock_attempts
+SELECT extract(epoch FROM blocked_until - now())::double precision
+FROM failed_sign_ins WHERE key = lower(%(key)s) FOR UPDATE;
 
 -- name: note_failure
 -- After `free` failures each further one blocks twice as long, up to `most_s`; a quiet `forget_s` forgets them.

@@ -11,6 +11,13 @@ SELECT (SELECT relkind FROM pg_class WHERE oid = 'count_events'::regclass) <> 'p
 SELECT current_setting('server_version') AS postgresql,
        (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb') AS timescaledb;
 
+-- name: reader
+-- Whether requests of users can run as the role that row-level security bounds.
+SELECT coalesce(bool_or(pg_has_role(oid, CASE WHEN current_setting('server_version_num')::integer >= 160000
+                                              THEN 'SET' ELSE 'MEMBER' END)), false) AS becomes_reader,
+       current_user::text AS name
+FROM pg_roles WHERE rolname = 'stopline_reader';
+
 -- name: timeseries
 -- All time series, and whether their rows belong to streams.
 SELECT t.table_name, t.time_column, t.span, t.fillfactor, t.dropped_before,

@@ -217,6 +217,7 @@ def test_every_table_and_view_shows_a_user_their_junctions_alone(world: World) -
             for each in world.guarded:
                 assert not _rows(connection, each.identifier), each.name
     _check_hidden(world)
+    _check_plans(world)
     asyncio.run(_check_requests(world))
 
 
@@ -239,6 +240,17 @@ def _check_hidden(world: World) -> None:
     for each in hidden:
         with _reader(world.dsn, world.users["admin"]) as connection, pytest.raises(REFUSED):
             connection.execute(sql.SQL("SELECT count(*) FROM {}").format(each.identifier))
+
+
+def _check_plans(world: World) -> None:
+    """Policies leave indexes in use, and ask who sees what once for a statement, not for each partition."""
+    for table, column, at in (("count_events", "source_no", "at"), ("count_rollups", "source_no", "bucket")):
+        with _reader(world.dsn, world.users["first"]) as connection:
+            connection.execute("SET LOCAL enable_seqscan = off")
+            statement = f"EXPLAIN SELECT * FROM {table} WHERE {column} = 1 AND {at} >= '2026-05-01Z'"
+            plan = "\n".join(line for (line,) in connection.execute(statement.encode()).fetchall())
+        assert f"Index Cond: (({column} = 1)" in plan, plan
+        assert "SubPlan" not in plan, plan
 
 
 async def _check_requests(world: World) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
@@ -16,6 +17,7 @@ from collector.identity.passwords import Passwords
 from collector.identity.users import Role
 from tests.integration.test_users import OTHER, PASSWORD, bearer, code, execute, make_user, sign_in
 from tests.servers.collector import RunningCollector, running_collector
+from tests.waiting import until
 
 N_GUESSES = 60
 
@@ -70,10 +72,10 @@ def _nobody_becomes_many_users(client: httpx.Client) -> None:
     def register(n: int) -> int:
         return client.post("/api/users/register", json={"name": f"u{n}", "password": PASSWORD}).status_code
 
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(30) as pool:
         told = Counter(pool.map(register, range(30)))
     assert set(told) == {201, 429}
-    assert told[201] < 30
+    assert 20 <= told[201] <= 24, "a slow machine sees a short wait end"
 
 
 def test_what_pages_of_other_sites_send_does_nothing(
@@ -144,3 +146,45 @@ def test_addresses_are_those_that_a_trusted_proxy_tells(plain_dsn: str) -> None:
 
 def test_passwords_are_hashed_as_rfc_9106_says() -> None:
     assert asyncio.run(Passwords().hash(PASSWORD)).startswith("$argon2id$v=19$m=65536,t=3,p=4$")
+
+
+def test_a_session_that_ends_takes_all_with_it(plain_dsn: str) -> None:
+    make_user(plain_dsn, "vic", Role.VIEWER)
+    with running_collector(plain_dsn, reading_open=False) as running, httpx.Client(base_url=running.url) as client:
+
+        def opens(session: dict[str, str]) -> bool:
+            headers = {"Authorization": f"Bearer {session['access_token']}"}
+            return client.get("/api/users/me", headers=headers).status_code == 200
+
+        def refresh(session: dict[str, str]) -> httpx.Response:
+            return client.post("/api/users/refresh", json={"refresh_token": session["refresh_token"]})
+
+        first, second = sign_in(client, "vic").json(), sign_in(client, "vic").json()
+        client.cookies.clear()
+        later = refresh(first).json()
+        assert client.post("/api/users/logout", json={"refresh_token": later["refresh_token"]}).status_code == 204
+        assert [opens(each) for each in (first, later, second)] == [False, False, True]
+        # Whoever goes on with a session while it is ended gets no further.
+        with psycopg.connect(plain_dsn) as connection, ThreadPoolExecutor(1) as pool:
+            connection.execute("UPDATE users SET token_version = token_version + 1")
+            raced = pool.submit(refresh, second)
+            _wait_for_a_lock(plain_dsn, raced)
+            connection.execute("UPDATE refresh_tokens SET revoked_at = now() WHERE revoked_at IS NULL")
+            connection.commit()
+            assert code(raced.result()) == (401, "refresh_refused")
+            # Nor does whoever signs in with a password that is just being changed.
+            connection.execute("UPDATE users SET password_hash = 'another'")
+            raced = pool.submit(sign_in, client, "vic")
+            _wait_for_a_lock(plain_dsn, raced)
+            connection.commit()
+            assert code(raced.result()) == (401, "sign_in_refused")
+
+
+def _wait_for_a_lock(dsn: str, raced: "Future[httpx.Response]") -> None:
+    """Until somebody waits for what another transaction holds."""
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        until(lambda: raced.done() or connection.execute(waiting.encode()).fetchall()[0][0] > 0)
+    assert not raced.done(), raced.result().text
