@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import psycopg
 from litestar import Litestar, Router
@@ -22,7 +21,7 @@ from collector.config import CollectorConfig
 from collector.console.routes import console_routes
 from collector.counting.rollups import RollupWorker
 from collector.counting.routes import counting_routes
-from collector.db import Pool, Queries, Settings, load_queries, make_pool
+from collector.db import Pool, Settings, load_queries, make_pool
 from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.fleet.routes import fleet_routes
@@ -30,6 +29,7 @@ from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
 from collector.identity.admin_routes import admin_routes
 from collector.identity.api_tokens import ApiTokens
 from collector.identity.audit import AuditLog
+from collector.identity.device_keys import DeviceKeys
 from collector.identity.device_tokens import DeviceTokens
 from collector.identity.grants import Grants
 from collector.identity.passwords import Passwords
@@ -108,7 +108,7 @@ class Collector:
         self.writer = IngestWriter(
             connect, self._questions, queries, self.hub, self.metrics, self._marks_written, limits=limits
         )
-        self._tokens = DeviceTokens(_key_loader(self._questions, queries))
+        self._tokens = DeviceTokens(DeviceKeys(self._questions, queries).load)
         self._ingest = Ingest(self._tokens, self.writer, self.metrics)
         remote = load_queries("remote")
         self.desk = Desk(connect, remote, self.hub.publish)
@@ -275,21 +275,6 @@ def _connector(pool: Pool) -> Connect:
         return await AsyncConnection.connect(pool.conninfo, autocommit=True, **pool.kwargs)
 
     return connect
-
-
-def _key_loader(questions: SharedLink, queries: Queries) -> Callable[[UUID], Coroutine[Any, Any, bytes | None]]:
-    async def load_key(device_id: UUID) -> bytes | None:
-        async def question(connection: Connection) -> tuple[Any, ...] | None:
-            cursor = await connection.execute(queries["device_key"], {"device": device_id})
-            return await cursor.fetchone()
-
-        try:
-            row = await questions.ask(question)
-        except (psycopg.Error, TimeoutError) as error:
-            raise StoreError(f"the keys of the devices cannot be read: {error}") from error
-        return bytes(row[0]) if row else None
-
-    return load_key
 
 
 def _openapi() -> OpenAPIConfig:

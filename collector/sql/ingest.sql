@@ -1,7 +1,7 @@
 -- Taking in batches. All of these run behind PgBouncer in transaction mode.
 
--- name: device_key
-SELECT public_key FROM edge_devices WHERE id = %(device)s
+-- name: device_keys
+SELECT id, public_key FROM edge_devices WHERE id = ANY (%(devices)s::uuid[])
 
 -- Device and watermark of each stream asked for, in the order asked. A device or stream that is not there: NULL.
 -- What can be read here is durable: a commit becomes visible only after its log was flushed.

@@ -49,13 +49,14 @@ class Asking:
         self._socket.close()
 
     def order(self, order: Order) -> OrderResult:
-        """Give an order; what became of it.
+        """Give an order; what became of it. One that is not read in time is not carried out.
 
         Raises:
             LightsUnreachable: it is not known what did.
         """
         try:
-            self._socket.sendall(msgspec.json.encode(Ask(id="1", order=order)) + b"\n")
+            until_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + round(self._patience_s * 1e9)
+            self._socket.sendall(msgspec.json.encode(Ask(id="1", order=order, until_ns=until_ns)) + b"\n")
         except OSError as error:
             raise LightsUnreachable(f"the lights' daemon hung up: {error}") from error
         deadline_s = time.monotonic() + self._patience_s

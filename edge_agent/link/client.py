@@ -155,7 +155,7 @@ class LightsLink:
         return True
 
     async def order(self, order: Order, patience_s: float = ORDER_PATIENCE_S) -> OrderResult:
-        """Give an order; what became of it.
+        """Give an order; what became of it. After `patience_s` it is not carried out any more.
 
         Raises:
             LightsAbsent: nobody is there to carry it out, or it is not known whether it was.
@@ -166,7 +166,8 @@ class LightsLink:
         answer: asyncio.Future[OrderResult] = asyncio.get_running_loop().create_future()
         self._answers[number] = answer
         try:
-            self._send(Ask(id=number, order=order))
+            until_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + round(patience_s * 1e9)
+            self._send(Ask(id=number, order=order, until_ns=until_ns))
             async with asyncio.timeout(patience_s):
                 return await answer
         except TimeoutError as error:

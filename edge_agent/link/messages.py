@@ -60,6 +60,8 @@ class Ask(_Message, frozen=True, tag="ask"):
 
     id: Name
     order: Order
+    until_ns: BootNs | None = None
+    """Who asked waits no longer: what is read later is not carried out. None: it is, whenever it is read."""
 
 
 class Taken(_Message, frozen=True, tag="taken"):

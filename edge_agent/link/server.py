@@ -367,7 +367,7 @@ def _id_of_order(line: bytes) -> str:
 
 def _with_the_kernels_word(ask: Ask, uid: int) -> Ask:
     order = msgspec.structs.replace(ask.order, by=f"{ask.order.by[:80]} (uid {uid})")
-    return Ask(id=ask.id, order=order)
+    return msgspec.structs.replace(ask, order=order)
 
 
 def _groups(client: socket.socket) -> tuple[int, ...]:

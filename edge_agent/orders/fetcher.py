@@ -23,8 +23,9 @@ from edge_agent.sync.trouble import SyncTrouble, Trouble
 
 logger = logging.getLogger(__name__)
 
-WAIT_S = 25.0
-"""Shorter than what most proxies and firewalls allow."""
+WAIT_S = 45.0
+"""At most, and less at random, so that a fleet does not ask all at once. Shorter than what most proxies allow."""
+_LEAST = 0.7
 _CAP_S = 60.0
 """Of the wait after a failure: whoever gives an order stands before a screen."""
 _PAUSE_S = 1.0
@@ -77,8 +78,9 @@ class OrderFetcher:
     async def _round(self) -> float:
         """One question, and all that it brings; gives the pause before the next."""
         asked_s = time.monotonic()
+        wait_s = self._wait_s * self._rng.uniform(_LEAST, 1.0)
         try:
-            offer = await self._ask()
+            offer = await self._ask(wait_s)
         except SyncTrouble as trouble:
             return self._wait_after(trouble)
         received = self._clock.stamp()
@@ -86,13 +88,13 @@ class OrderFetcher:
             await self._carrier.carry(offered, received)
         self._carrier.doubt_is_over()
         self._succeeded()
-        is_early = not offer.commands and time.monotonic() - asked_s < self._wait_s / 2
+        is_early = not offer.commands and time.monotonic() - asked_s < wait_s / 2
         return self._rng.uniform(_PAUSE_S, 2 * _PAUSE_S) if is_early else 0.0
 
-    async def _ask(self) -> Offer:
+    async def _ask(self, wait_s: float) -> Offer:
         """Raises SyncTrouble."""
         known = self._carrier.known
-        answer = await self._exchange.wait_for_commands(known, self._wait_s, await self._writer.now())
+        answer = await self._exchange.wait_for_commands(known, wait_s, await self._writer.now())
         if not isinstance(answer, Refusal):
             return answer
         problem = answer.problem

@@ -127,3 +127,4 @@ def test_orders_when_nobody_is_there_or_the_words_are_wrong(tmp_path: Path, ligh
     checked = agent("check", "--offline", "--config", config)
     assert checked.returncode == 1
     assert "FAIL  lights: nobody listens" in checked.stdout
+    assert "note  orders: no collector is set" in checked.stdout

@@ -16,11 +16,13 @@ from websockets.sync.client import connect
 from collector.db import load_queries
 from collector.remote import desk as desk_module
 from collector.remote.orders import MAX_OPEN
+from common.commands import Flash
 from common.records import CommandResult
 from common.remote import COMMANDS_PATH
 from tests.integration.ingest_helpers import now_ms, rows, send
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.lights import Pi
+from tests.servers.ordering import Given, OrderingCollector, order
 from tests.waiting import until
 
 OVERRIDE = {"order": "manual_override", "by": "ada (collector)", "cycle_s": 70.0, "lane_green_s": {"north": 40.0}}
@@ -91,7 +93,7 @@ def module_dsn(plain_server: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def collector(module_dsn: str) -> Iterator[RunningCollector]:
-    with running_collector(module_dsn) as collector:
+    with running_collector(module_dsn, kind=OrderingCollector) as collector:
         yield collector
 
 
@@ -229,6 +231,26 @@ def test_a_third_request_of_a_device_ends_the_first(module_dsn: str, pi: RemoteP
     third.join(60)
     queue(module_dsn, pi)
     second.join(60)
+
+
+def test_who_gives_an_order_is_named_and_too_many_are_refused(module_dsn: str, pi: RemotePi) -> None:
+    def give(why: str) -> httpx.Response:
+        return order(pi.collector.url, Given(pi.junction, pi.device.id, Flash(by="forged", why=why)))
+
+    answer = give("\x00")
+    assert (answer.status_code, answer.json()["code"]) == (400, "text_not_storable")
+    item = give("works").json()
+    assert item | {"id": "", "issued_at": "", "expires_at": ""} == {
+        "id": "", "junction": str(pi.junction), "device": str(pi.device.id), "mode": "flash", "settings": {},
+        "by": "ada", "why": "works", "issued_at": "", "expires_at": "", "state": "queued", "delivered_at": None,
+        "settled_at": None, "detail": None,
+    }  # fmt: skip
+    (command,) = pi.fetch().json()["commands"]
+    assert command["order"] == {"order": "flash", "by": "ada (collector)", "why": "works"}
+    for _ in range(MAX_OPEN - 1):
+        queue(module_dsn, pi)
+    answer = give("one more")
+    assert (answer.status_code, answer.json()["code"]) == (409, "too_many_orders")
 
 
 def test_two_workers_deliver_what_either_queued_and_a_stop_lets_all_go(plain_dsn: str) -> None:

@@ -304,6 +304,27 @@ def order(bench: Bench, order: Order) -> OrderResult:
         return answer.result()
 
 
+def test_an_order_that_is_read_too_late_is_not_carried_out(tmp_path: Path) -> None:
+    """Who gave it went away; the daemon stood still, or was busy. Nobody expects it any more."""
+    with running(tmp_path) as bench:
+        bench.until_green()
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(bench.config.socket)
+            peer.settimeout(0.01)
+            late = Ask(id="1", order=Flash(by="x"), until_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+            peer.sendall(msgspec.json.encode(late) + b"\n")
+            heard = bytearray()
+
+            def listen() -> bool:
+                with suppress(TimeoutError):
+                    heard.extend(peer.recv(65536))
+                return b"it was read too late" in heard
+
+            bench.until(listen)
+        bench.step(20)
+        assert shown(bench).mode is SignalMode.AUTOMATIC
+
+
 def test_no_order_brings_greens_back_while_the_lights_end(tmp_path: Path) -> None:
     """They would turn from green to red when the time for stopping is over."""
     with running(tmp_path) as bench:

@@ -9,6 +9,7 @@ from edge_agent.status.page import (
     CameraStatus,
     LightsStatus,
     LineStatus,
+    OrdersStatus,
     OutboxStatus,
     Status,
     SyncStatus,
@@ -50,6 +51,17 @@ LIGHTS = LightsStatus(
     connected=True, trouble="", age_s=0.4, mode="automatic", stage="ns", plan="day", algorithm="adaptive",
     aspects={"<north>": "green", "east": "flashing_red"},
 )  # fmt: skip
+
+
+def test_orders_from_the_collector() -> None:
+    taken = OrdersStatus(True, "connected", last="refused: stage ns needs 7 s at least")
+    page = as_html(msgspec.structs.replace(GOOD, orders=taken), UTC)
+    assert "orders from the collector<td>are taken; the last one: refused: stage ns needs 7 s" in page
+    assert "are not taken" in as_html(msgspec.structs.replace(GOOD, orders=OrdersStatus(False)), UTC)
+    troubled = OrdersStatus(True, "troubled", "c does not answer", "check the network")
+    assert complaints(msgspec.structs.replace(GOOD, orders=troubled)) == [
+        "orders from the collector: c does not answer. check the network"
+    ]
 
 
 def test_what_the_lights_show() -> None:
