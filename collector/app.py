@@ -29,6 +29,7 @@ from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
 from collector.identity.admin_routes import admin_routes
 from collector.identity.api_tokens import ApiTokens
 from collector.identity.audit import AuditLog
+from collector.identity.device_keys import DeviceKeys
 from collector.identity.device_tokens import DeviceTokens
 from collector.identity.grants import Grants
 from collector.identity.passwords import Passwords

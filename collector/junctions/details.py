@@ -26,7 +26,7 @@ class LocationItem(msgspec.Struct, frozen=True):
     address: str | None
 
 
-class Lane(msgspec.Struct, frozen=True):
+class LaneDetails(msgspec.Struct, frozen=True):
     """A lane, as what runs describes it; where that is not known, as it is wanted."""
 
     name: str
@@ -68,7 +68,7 @@ class JunctionDetails(msgspec.Struct, frozen=True):
     """What was imported."""
     differs: list[Differing]
     """In what the two differ; empty also where one of them is not known."""
-    lanes: list[Lane]
+    lanes: list[LaneDetails]
     devices: list[DeviceItem]
     awaited_devices: list[str]
     """Names or ids of devices that are to stand there, and do not yet."""
@@ -105,7 +105,7 @@ def _details(row: Mapping[str, Any], user: CurrentUser | None) -> JunctionDetail
         description=runs or wanted,
         wanted=wanted,
         differs=[Differing(one.path, one.before, one.after) for one in found],
-        lanes=[Lane(**each) for each in row["lanes"]],
+        lanes=[LaneDetails(**each) for each in row["lanes"]],
         devices=devices,
         awaited_devices=[name for name in row["wanted_devices"] if name not in here],
         access=level_for(user, row["level"]),

@@ -1,4 +1,6 @@
-"""Examples for the API's description."""
+"""Examples and words for the API's description."""
+
+NO_JUNCTION = {404: "There is no such junction, or it is not this user's."}
 
 JUNCTIONS_EXAMPLE = {
     "junctions": [

@@ -56,7 +56,8 @@ def told_in(log: Log) -> Iterator[Told]:
         yield Told(log.at, "note_mode", {"mode": mode})
         if mode is not None:
             yield Told(log.at, "resume_override", {"mode": mode})
-    elif log.action == DESCRIBED_ACTION:
+    elif log.action == DESCRIBED_ACTION and not log.context.get("keeps"):
+        # `keeps`: what was configured anew, and an override that was in force goes on.
         yield Told(log.at, "end_overrides", {"ended_by": "restart", "modes": _FORGOTTEN})
 
 

@@ -29,7 +29,7 @@ class Freshness(StrEnum):
 
 
 class Sort(StrEnum):
-    """Orders of junctions; `-` is downwards. What is not known comes last either way."""
+    """Orders of junctions; `-` is downwards. Those never heard, or without a count, come last either way."""
 
     NAME = "name"
     NAME_DOWN = "-name"
@@ -141,6 +141,8 @@ def _statement(listing: Listing) -> bytes:
         b"{heard}": queries["heard"] if needs_heard else b"",
         b"{state}": queries["state"] if listing.states else b"",
         b"{page}": queries[f"page_by_{sort}{suffix}"] if is_paged_first else b"",
+        b"{fence}": queries["fence"] if is_paged_first else b"",
+        b"{shown}": b"" if is_paged_first else queries[f"shown_by_{sort}{suffix}"],
         b"{end}": queries[f"end_by_{sort}{suffix}"],
     }
     statement = queries["junctions"]

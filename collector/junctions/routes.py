@@ -17,7 +17,7 @@ from collector.identity.access import Access, CurrentUser
 from collector.identity.users import Level
 from collector.junctions.details import JunctionDetails, read_details
 from collector.junctions.editing import unknown_junction
-from collector.junctions.examples import DETAILS_EXAMPLE, JUNCTIONS_EXAMPLE
+from collector.junctions.examples import DETAILS_EXAMPLE, JUNCTIONS_EXAMPLE, NO_JUNCTION
 from collector.junctions.queries import Freshness, Junction, Listing, Sort, level_for, read_junctions
 from collector.ops.etag import NOT_MODIFIED, etagged
 from collector.ops.problems import problem_specs
@@ -66,7 +66,7 @@ Junctions = Annotated[
     list[str] | None, QueryParameter(name="junction", description="Name or id of a junction; repeatable.")
 ]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
-Offset = Annotated[int, QueryParameter(name="offset", ge=0, description="How many to leave out first.")]
+Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=2**31, description="How many to leave out first.")]
 
 
 Search = Annotated[
@@ -74,7 +74,7 @@ Search = Annotated[
 ]
 States = Annotated[list[Freshness] | None, QueryParameter(name="state", description="Of this state; repeatable.")]
 HasLights = Annotated[bool | None, QueryParameter(name="has_lights", description="Whose lights have told.")]
-Order = Annotated[Sort, QueryParameter(name="sort", description="`-` is downwards; unknown values come last.")]
+Order = Annotated[Sort, QueryParameter(name="sort", description="`-` is downwards; those without one come last.")]
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -96,6 +96,7 @@ def junction_routes(pool: Pool, access: Access | None = None) -> list[HTTPRouteH
                 JunctionList, description="A page of them.", examples=[Example(value=JUNCTIONS_EXAMPLE)]
             ),
             **NOT_MODIFIED,
+            **problem_specs({}),
         },
     )
     async def junctions(
@@ -125,7 +126,7 @@ def junction_routes(pool: Pool, access: Access | None = None) -> list[HTTPRouteH
                 JunctionDetails, description="All of it.", examples=[Example(value=DETAILS_EXAMPLE)]
             ),
             **NOT_MODIFIED,
-            **problem_specs({404: "There is no such junction, or it is not this user's."}, 404),
+            **problem_specs(NO_JUNCTION, 404),
         },
     )
     async def junction_details(junction_id: FromPath[UUID], request: AnyRequest) -> Response[JunctionDetails]:

@@ -39,12 +39,13 @@ class ProblemBody(msgspec.Struct, frozen=True):
 
 
 def problem_specs(told: Mapping[int, str], *statuses: int) -> dict[int, ResponseSpec]:
-    """For the `responses` of a route: `statuses` with what `told` says of each."""
+    """For the `responses` of a route: 400, which all have, and `statuses` with what `told` says of each."""
+    texts = {400: "A parameter or the body is not what it has to be."} | {
+        status: told[status] for status in statuses
+    }
     return {
-        status: ResponseSpec(
-            ProblemBody, description=told[status], media_type=PROBLEM_TYPE, generate_examples=False
-        )
-        for status in statuses
+        status: ResponseSpec(ProblemBody, description=text, media_type=PROBLEM_TYPE, generate_examples=False)
+        for status, text in texts.items()
     }
 
 

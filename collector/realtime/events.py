@@ -86,7 +86,7 @@ class LiveOccupancy(msgspec.Struct, frozen=True):
 
 
 class LiveMode(msgspec.Struct, frozen=True):
-    """An order to the lights of a junction was given, or something became of it. `order` is as the API has it."""
+    """An order to the lights of a junction was given, or something became of it. `order`: as the API tells it."""
 
     at: UnixMs
     at_error_ms: int

@@ -5,6 +5,7 @@
 -- Today's count is the day's rollup, and for minutes that wait to be rolled up the difference to their raw rows.
 -- What stands in braces is one of the fragments below, or nothing: only for a page in the order of counts are the
 -- counts of all junctions computed.
+-- `OFFSET 0` has the few rows of a page looked up one by one, where the planner would rather read whole tables.
 WITH page AS (
     SELECT j.id, j.name, j.timezone, l.name AS location, l.latitude, l.longitude, j.lights_mode,
            j.lights_device_id IS NOT NULL OR j.metadata ? 'lights' AS has_lights, a.level,
@@ -20,22 +21,16 @@ WITH page AS (
            OR (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights') = %(has_lights)s::boolean)
       {state}
     {page}
-), devices AS (
-    SELECT d.junction_id, d.id, count(*) FILTER (WHERE d.status = 'active') AS active,
-           max(s.last_received_at) AS received_at, max(s.last_at) AS last_at
-    FROM edge_devices d
-    LEFT JOIN ingest_streams s ON s.device_id = d.id
-    WHERE d.junction_id IN (SELECT id FROM page)
-    GROUP BY d.id
 ), sources AS (
     SELECT p.id AS junction_id, z.no, p.today,
            -- A lane may have a camera and a tag reader: where there are cameras, what they counted is the sum.
            z.via = 'camera' OR NOT bool_or(z.via = 'camera') OVER (PARTITION BY p.id) AS is_summed
     FROM page p
-    JOIN devices d ON d.junction_id = p.id
-    JOIN counting_zones z ON z.device_id = d.id
-    -- Who turned was counted at its lines.
-    WHERE z.via NOT IN ('truth', 'turn', 'unpaired')
+    CROSS JOIN LATERAL (
+        -- Who turned was counted at its lines.
+        SELECT z.no, z.via FROM edge_devices d JOIN counting_zones z ON z.device_id = d.id
+        WHERE d.junction_id = p.id AND z.via NOT IN ('truth', 'turn', 'unpaired') {fence}
+    ) z
 ), marked AS (
     SELECT DISTINCT s.junction_id, s.no, m.minute
     FROM rollup_marks m
@@ -61,36 +56,47 @@ WITH page AS (
     WHERE r.bucket >= now() - interval '2 days'
 ), counts AS (
     SELECT junction_id, sum(n)::bigint AS n FROM counted GROUP BY junction_id
+), shown AS (
+    SELECT p.*, c.n AS counted FROM page p LEFT JOIN counts c ON c.junction_id = p.id
+    {shown}
+), devices AS (
+    SELECT p.id AS junction_id, count(d.id) AS devices, count(*) FILTER (WHERE d.status = 'active') AS active,
+           coalesce(array_agg(d.id) FILTER (WHERE d.id IS NOT NULL), '{}') AS ids
+    FROM shown p
+    LEFT JOIN LATERAL (SELECT id, status FROM edge_devices WHERE junction_id = p.id OFFSET 0) d ON true
+    GROUP BY p.id
 ), coverage AS (
     SELECT d.junction_id, sum(v.measured_ms)::bigint AS measured_ms, count(DISTINCT c.no) AS cameras
     FROM devices d
-    JOIN page p ON p.id = d.junction_id
-    JOIN cameras c ON c.device_id = d.id
+    JOIN shown p ON p.id = d.junction_id
+    CROSS JOIN LATERAL (SELECT no FROM cameras WHERE device_id = ANY (d.ids) OFFSET 0) c
     LEFT JOIN coverage_rollups v ON v.camera_no = c.no AND v.step_s = 86400 AND v.bucket = p.today
                                 AND v.bucket >= now() - interval '2 days'
     GROUP BY d.junction_id
 )
 SELECT p.id, p.name, p.timezone, p.location, p.latitude, p.longitude, p.today,
-       coalesce(d.devices, 0) AS devices, coalesce(d.active, 0)::bigint AS active_devices, d.received_at, d.last_at,
-       (SELECT count(*) FROM sources s WHERE s.junction_id = p.id) AS sources,
-       c.n AS counted, coalesce(v.measured_ms, 0) AS measured_ms, coalesce(v.cameras, 0) AS cameras, p.has_lights,
+       d.devices, d.active AS active_devices, h.received_at, h.last_at, coalesce(n.sources, 0) AS sources,
+       p.counted, coalesce(v.measured_ms, 0) AS measured_ms, coalesce(v.cameras, 0) AS cameras, p.has_lights,
        p.lights_mode AS mode, p.level, now() AS as_of
-FROM page p
-LEFT JOIN (
-    SELECT junction_id, count(*) AS devices, sum(least(active, 1)) AS active, max(received_at) AS received_at,
-           max(last_at) AS last_at
-    FROM devices GROUP BY junction_id
-) d ON d.junction_id = p.id
-LEFT JOIN counts c ON c.junction_id = p.id
+FROM shown p
+JOIN devices d ON d.junction_id = p.id
+CROSS JOIN LATERAL (
+    SELECT max(last_received_at) AS received_at, max(last_at) AS last_at
+    FROM ingest_streams WHERE device_id = ANY (d.ids)
+) h
+LEFT JOIN (SELECT junction_id, count(*) AS sources FROM sources GROUP BY junction_id) n ON n.junction_id = p.id
 LEFT JOIN coverage v ON v.junction_id = p.id
 {end};
 
 -- name: heard
-CROSS JOIN LATERAL (
-    SELECT max(s.last_received_at) AS received_at
+LEFT JOIN (
+    SELECT d.junction_id, max(s.last_received_at) AS received_at
     FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id
-    WHERE d.junction_id = j.id
-) h;
+    GROUP BY d.junction_id
+) h ON h.junction_id = j.id;
+
+-- name: fence
+OFFSET 0;
 
 -- name: state
 AND CASE WHEN h.received_at IS NULL THEN 'never'
@@ -117,18 +123,22 @@ ORDER BY p.name;
 ORDER BY p.name DESC;
 
 -- name: end_by_received_at
-ORDER BY d.received_at NULLS LAST, p.name;
+ORDER BY h.received_at NULLS LAST, p.name;
 
 -- name: end_by_received_at_down
-ORDER BY d.received_at DESC NULLS LAST, p.name;
+ORDER BY h.received_at DESC NULLS LAST, p.name;
+
+-- name: shown_by_counts_today
+ORDER BY nullif(c.n, 0) NULLS LAST, p.name LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: shown_by_counts_today_down
+ORDER BY nullif(c.n, 0) DESC NULLS LAST, p.name LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: end_by_counts_today
-ORDER BY coalesce(nullif(c.n, 0), CASE WHEN v.measured_ms > 0 THEN 0 END) NULLS LAST, p.name
-LIMIT %(limit)s OFFSET %(offset)s;
+ORDER BY nullif(p.counted, 0) NULLS LAST, p.name;
 
 -- name: end_by_counts_today_down
-ORDER BY coalesce(nullif(c.n, 0), CASE WHEN v.measured_ms > 0 THEN 0 END) DESC NULLS LAST, p.name
-LIMIT %(limit)s OFFSET %(offset)s;
+ORDER BY nullif(p.counted, 0) DESC NULLS LAST, p.name;
 
 -- name: junction
 -- All of one junction: what it is and is wanted to be, its lanes, who stands there and when they were last heard.

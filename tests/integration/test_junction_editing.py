@@ -255,6 +255,7 @@ def test_lists_are_searched_filtered_and_sorted(city: City) -> None:
     ]
     assert city.ask("GET", "", params={"q": "\x00"}).status_code == 400
     assert city.ask("GET", "", params={"sort": "size"}).status_code == 400
+    assert city.ask("GET", "", params={"offset": 10**30}).status_code == 400
 
 
 def test_what_has_not_changed_is_not_sent_again(city: City) -> None:

@@ -266,6 +266,8 @@ def test_orders_given_beside_the_junction_are_history_too(control: Control, ligh
     assert lights.history() == [("tess (uid 1000)", "manual_override", True, None)]
 
     lights.send(lights.took(FixedPlan(by="tess", plan="day"), now - 20_000))
+    lights.send(lights.log("junction_described", now - 15_000, description="{}", keeps='{"order": "fixed"}'))
+    assert lights.history()[0] == ("tess (uid 1000)", "fixed", True, None)
     lights.describe(crossroads(min_green_s=8.0), now - 10_000)
     lights.send(lights.took(Flash(by="tess"), now - 9_000), lights.took(Automatic(by="tess"), now - 8_000))
     assert [(mode, ended_by) for _, mode, _, ended_by in lights.history()] == [
