@@ -743,7 +743,7 @@ CREATE INDEX manual_override_history_user ON manual_override_history (user_id, o
 SELECT guard_rows('manual_override_history', 'junction_id IN (SELECT seen_junctions())');
 
 
--- Junctions as operators describe them -------------------------------------------------------------------------
+-- Junctions as operators describe them ---------------------------------------------------------------------------
 
 -- `wanted`: the description that was imported; what the lights say they run is `metadata -> 'lights'`.
 -- `wanted_devices`: names or ids of devices that are to stand there, also of those that are not enrolled yet.
@@ -829,7 +829,7 @@ WHERE c.at >= now() - interval '1 day';
 GRANT SELECT ON v_recent_cycles TO stopline_reader;
 
 
--- Who did what, and what each user may --------------------------------------------------------------------------
+-- Who did what ---------------------------------------------------------------------------------------------------
 
 -- It is written in the transaction of what was done, and never changed. No foreign keys: it outlasts all it names,
 -- which is why names stand beside the ids.
