@@ -74,3 +74,8 @@ class OrderResult(msgspec.Struct, frozen=True, kw_only=True):
 
     accepted: bool
     reason: str = ""
+
+
+def lasting(order: ManualOverride | FixedPlan, expires_s: float | None) -> ManualOverride | FixedPlan:
+    """The same order for another time; None: for good."""
+    return msgspec.structs.replace(order, expires_s=expires_s)
