@@ -37,6 +37,7 @@ from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
 from collector.ingest.writer import IngestWriter
 from collector.junctions.lights_routes import lights_routes
+from collector.junctions.map_routes import map_routes
 from collector.junctions.routes import junction_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
@@ -119,6 +120,7 @@ class Collector:
             route_handlers=[
                 *counting_routes(self._pool),
                 *junction_routes(self._pool),
+                *map_routes(self._pool),
                 *lights_routes(self._pool),
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),

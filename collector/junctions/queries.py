@@ -73,3 +73,8 @@ async def read_junctions(
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(Junction)) as cursor:
         await cursor.execute(load_queries("junctions")["junctions"], parameters)
         return await cursor.fetchall()
+
+
+def heard_within() -> dict[str, timedelta]:
+    """How long ago a junction was heard at most that is `live`, and `late`: parameters for statements."""
+    return {"live": _LIVE, "late": _LATE}

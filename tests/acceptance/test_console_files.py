@@ -85,14 +85,22 @@ def test_the_pages_are_one_document_whose_files_are_kept_for_good(collector: Run
         assert headers["Vary"] == "Accept-Encoding"
         older = re.sub("@[0-9a-f]+", "@0123", name)
         status, headers, again = ask(collector, older)
-        assert (status, headers["Cache-Control"], again) == (200, "no-cache", body), "as it is now, and not for good"
+        assert (status, headers["Cache-Control"], again) == (200, "no-cache", body), (
+            "as it is now, and not for good"
+        )
 
 
 def test_head_and_what_is_not_there(collector: RunningCollector) -> None:
     status, headers, body = ask(collector, "/", "HEAD")
     assert (status, body) == (200, b"")
     assert headers["ETag"]
-    for path in ("/console/nothing.js", "/console/..%2froutes.py", "/console/%2e%2e/routes.py", "/console/", "/console/@x"):
+    for path in (
+        "/console/nothing.js",
+        "/console/..%2froutes.py",
+        "/console/%2e%2e/routes.py",
+        "/console/",
+        "/console/@x",
+    ):
         assert ask(collector, path)[0] == 404, path
     assert ask(collector, "/", "POST")[0] == 405
 

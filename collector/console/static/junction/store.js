@@ -1,100 +1,98 @@
-// What the page asks of the collector, brought into the shape of its model.
+// What the page of a junction asks of the collector, brought into the shape of its model.
 
-import { problemOf } from "./live.js";
+import { ms } from "../shell/format.js";
 import { MINUTES } from "./model.js";
-import { reach } from "./session.js";
 
 const MINUTE_MS = 60_000;
-const PATIENCE_MS = 15_000;
-const MOST_DEVICES = 1000;
-const MOST_JUNCTIONS = 1000;
-/** Each is a request or two. */
-const MOST_LIGHTS = 12;
-const CYCLES = 6;
-const NOWHERE = { id: "", name: "Without a junction" };
+const CYCLES = 8;
+/** The page of what stands at no junction. */
+export const NOWHERE = "none";
 
-let aheadMs = 0;
+export class Store {
+  /** `ask` as a page's context has it. */
+  constructor(ask, id) {
+    this.ask = ask;
+    this.id = id;
+    this.path = `/api/junctions/${encodeURIComponent(id)}`;
+    this.aheadMs = 0;
+  }
 
-/** The collector's clock, in ms since 1970: what it counted is told by its time, not by this computer's. */
-export function collectorNow() {
-  return Date.now() + aheadMs;
-}
+  /** The collector's clock, in ms since 1970: what it counted is told by its time, not by this computer's. */
+  now() {
+    return Date.now() + this.aheadMs;
+  }
 
-/** Read what the page shows; see `Model.settle`. */
-export async function readStore() {
-  const now = collectorNow();
-  const [today, hour, completeness, lit] = await Promise.all([
-    ask("/api/counts", { bucket: "1d", from: iso(now - 1000), to: iso(now) }),
-    ask("/api/counts", { bucket: "1m", from: iso(now - (MINUTES - 1) * MINUTE_MS), to: iso(now) }),
-    ask("/api/fleet/completeness", { limit: MOST_DEVICES }),
-    readAllLights(),
-  ]);
-  aheadMs = Date.parse(today.as_of) - Date.now();
-  const { junctions, sources } = places(today);
-  const known = new Set(junctions.map((junction) => junction.id));
-  return {
-    junctions: [...junctions, ...lit.junctions.filter((junction) => !known.has(junction.id))],
-    sources,
-    lights: lit.lights,
-    today: today.sources.flatMap(({ source, buckets }) =>
-      (buckets.at(-1)?.counts ?? []).map((row) => ({
-        source: source.id,
-        cls: row.class,
-        direction: row.direction,
-        n: row.n,
-      })),
-    ),
-    minutes: hour.sources.flatMap(({ source, buckets }) =>
-      buckets.flatMap((bucket) =>
-        bucket.counts.map((row) => ({
+  /** The junction as the list of them has it; null: there is none, or none that the user may see. */
+  async summary() {
+    if (this.id === NOWHERE) return { id: NOWHERE, name: "Without a junction", has_lights: false, access: "read" };
+    const { junctions } = await this.ask("/api/junctions", { query: { junction: this.id } });
+    return junctions.find((one) => one.id === this.id) ?? null;
+  }
+
+  /** All that the page shows; see `Model.settle`. */
+  async read(junction) {
+    const now = this.now();
+    const where = this.id === NOWHERE ? {} : { junction: this.id };
+    const [day, hour, lights] = await Promise.all([
+      this.ask("/api/counts", { query: { ...where, bucket: "1d", from: iso(now - 1000), to: iso(now) } }),
+      this.ask("/api/counts", { query: { ...where, bucket: "1m", from: iso(now - (MINUTES - 1) * MINUTE_MS), to: iso(now) } }),
+      junction.has_lights ? this.lights() : null,
+    ]);
+    this.aheadMs = Date.parse(day.as_of) - Date.now();
+    const own = ({ source }) => this.id !== NOWHERE || source.junction === null;
+    const [today, minutes] = [day.sources.filter(own), hour.sources.filter(own)];
+    return {
+      junction: { ...junction, ...dayOf(today, junction) },
+      sources: today.map(asSource),
+      lights,
+      today: today.flatMap(({ source, buckets }) =>
+        (buckets.at(-1)?.counts ?? []).map((row) => ({ source: source.id, cls: row.class, direction: row.direction, n: row.n })),
+      ),
+      minutes: minutes.flatMap(({ source, buckets }) =>
+        buckets.flatMap((bucket) =>
+          bucket.counts.map((row) => ({
+            source: source.id,
+            minute: Date.parse(bucket.from),
+            direction: row.direction,
+            n: row.n,
+          })),
+        ),
+      ),
+      measured: minutes.flatMap(({ source, buckets }) =>
+        buckets.map((bucket) => ({
           source: source.id,
           minute: Date.parse(bucket.from),
-          direction: row.direction,
-          n: row.n,
+          ms: bucket.measured_s === null ? null : bucket.measured_s * 1000,
         })),
       ),
-    ),
-    measured: hour.sources.flatMap(({ source, buckets }) =>
-      buckets.map((bucket) => ({
-        source: source.id,
-        minute: Date.parse(bucket.from),
-        ms: bucket.measured_s === null ? null : bucket.measured_s * 1000,
+      pendingMinutes: day.exact && hour.exact ? 0 : Math.max(day.pending_minutes, hour.pending_minutes),
+    };
+  }
+
+  /** See `Lights.settle`. */
+  async lights() {
+    const [signals, page] = await Promise.all([
+      this.ask(`${this.path}/signals`),
+      this.ask(`${this.path}/cycles`, { query: { limit: CYCLES } }),
+    ]);
+    return {
+      any: true,
+      description: signals.description,
+      heads: signals.movements.map((head) => ({
+        phase: head.phase,
+        name: head.movement,
+        aspect: head.aspect,
+        since: ms(head.since),
       })),
-    ),
-    devices: completeness.devices.filter((device) => device.streams.length > 0).map(proof),
-    pendingMinutes: today.exact && hour.exact ? 0 : Math.max(today.pending_minutes, hour.pending_minutes),
-  };
-}
-
-/** The lights of those junctions that have any, and these junctions. */
-async function readAllLights() {
-  const { junctions } = await ask("/api/junctions", { limit: MOST_JUNCTIONS });
-  const lit = junctions.filter((junction) => junction.has_lights).slice(0, MOST_LIGHTS);
-  const lights = await Promise.all(lit.map((junction) => readLights(junction.id)));
-  return { junctions: lit.map(({ id, name, timezone }) => ({ id, name, timezone, dayStart: 0, dayEnd: 0 })), lights };
-}
-
-/** The lights of one junction; see `Lights.settle`. */
-export async function readLights(id) {
-  const path = `/api/junctions/${encodeURIComponent(id)}`;
-  const [signals, page] = await Promise.all([ask(`${path}/signals`, {}), ask(`${path}/cycles`, { limit: CYCLES })]);
-  return {
-    id,
-    description: signals.description,
-    heads: signals.movements.map((head) => ({
-      phase: head.phase,
-      name: head.movement,
-      aspect: head.aspect,
-      since: ms(head.since),
-    })),
-    mode: signals.mode,
-    flash: signals.flash,
-    plan: signals.plan,
-    algorithm: signals.algorithm,
-    heardAt: ms(signals.last_at),
-    queues: signals.queues.map(({ lane, n, standing, at }) => [lane, { n, standing, at: ms(at) }]),
-    cycles: page.cycles.map((cycle) => asCycle(cycle, ms(cycle.at))),
-  };
+      mode: signals.mode,
+      flash: signals.flash,
+      plan: signals.plan,
+      algorithm: signals.algorithm,
+      heardAt: ms(signals.last_at),
+      queues: signals.queues.map(({ lane, n, standing, at }) => [lane, { n, standing, at: ms(at) }]),
+      cycles: page.cycles.map((cycle) => asCycle(cycle, ms(cycle.at))),
+    };
+  }
 }
 
 /** A cycle as the page keeps it, from the store or told live. */
@@ -110,59 +108,26 @@ export function asCycle(cycle, at) {
   };
 }
 
-/** Sources, the junctions they stand at, and when the day began there. */
-function places(today) {
-  const junctions = new Map();
-  const sources = today.sources.map(({ source, buckets }) => {
-    const junction = source.junction ?? NOWHERE;
-    const day = buckets.at(-1);
-    junctions.set(junction.id, {
-      ...junction,
-      timezone: source.timezone,
-      dayStart: Date.parse(day.from),
-      dayEnd: Date.parse(day.to),
-    });
-    return {
-      id: source.id,
-      name: source.name,
-      kind: source.kind,
-      via: source.via,
-      sensor: source.sensor,
-      junction: junction.id,
-      device: source.device.id,
-      deviceName: source.device.name,
-    };
-  });
-  return { junctions: [...junctions.values()], sources };
+/** When the day began there and ends, and by whose clock. */
+function dayOf(today, junction) {
+  const day = today[0]?.buckets.at(-1);
+  const timezone = junction.timezone ?? today[0]?.source.timezone ?? "UTC";
+  return { timezone, dayStart: day ? Date.parse(day.from) : 0, dayEnd: day ? Date.parse(day.to) : 0 };
 }
 
-/** What a device made, summed over its streams, and what became of it. */
-function proof(device) {
-  const sum = (name) => device.streams.reduce((total, stream) => total + stream[name], 0);
+function asSource({ source, received_at: receivedAt }) {
   return {
-    id: device.id,
-    name: device.name,
-    made: sum("last_seq"),
-    stored: sum("stored"),
-    rejected: sum("rejected"),
-    lost: sum("lost"),
-    addsUp: device.adds_up,
-    heardAt: Math.max(...device.streams.map((stream) => Date.parse(stream.last_received_at))),
+    id: source.id,
+    name: source.name,
+    kind: source.kind,
+    via: source.via,
+    sensor: source.sensor,
+    device: source.device.id,
+    deviceName: source.device.name,
+    heardAt: ms(receivedAt),
   };
 }
 
-async function ask(path, query) {
-  const url = new URL(path, location.origin);
-  url.search = new URLSearchParams(query);
-  const response = await reach(url, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS) });
-  if (!response.ok) throw await problemOf(response);
-  return response.json();
-}
-
-function iso(ms) {
-  return new Date(ms).toISOString();
-}
-
-function ms(iso) {
-  return iso === null ? null : Date.parse(iso);
+function iso(at) {
+  return new Date(at).toISOString();
 }

@@ -1,142 +1,104 @@
-// Draws the model. Elements are made once and then only changed, so that nothing jumps and focus stays where it is.
+// The page of one junction. Elements are made once and then only changed, so that nothing jumps and focus stays.
 
-import { arrange, h, say } from "./dom.js";
-import * as format from "./format.js";
+import { arrange, h, say } from "../shell/dom.js";
+import * as format from "../shell/format.js";
 import { Card } from "./card.js";
-import { LightsCard } from "./junction.js";
+import { Crossings } from "./crossings.js";
+import { Cycles } from "./cycles.js";
+import { Lanes } from "./lanes.js";
+import { LightsCard } from "./lights_card.js";
+import { History, inForce, Log, OrderProgress, Running } from "./orders.js";
+import { OverrideForm } from "./override.js";
 
-const $ = (id) => document.getElementById(id);
+const STATES = { live: "live", late: "late", silent: "silent", never: "never heard" };
 
 export class View {
-  constructor() {
-    this.sections = new Map();
+  /** `means`: {ask, path, ordered, fail, now}, for what can be ordered here. */
+  constructor(means) {
+    this.heading = h("h1", {}, "Junction");
+    this.state = h("span", { class: "state" });
+    this.day = h("p", { class: "quiet" });
+    this.more = h("a", { class: "button", hidden: true }, "Analytics");
+    this.old = h("p", { class: "old-words", role: "status", hidden: true });
+    this.progress = new OrderProgress();
+    this.running = new Running(means);
+    this.override = new OverrideForm(means);
+    this.lights = new LightsCard();
+    this.lanes = new Lanes();
+    this.cycles = new Cycles();
     this.cards = new Map();
-    this.lights = new Map();
-    this.rows = new Map();
+    this.lines = h("div", { class: "cards" });
+    this.waiting = h("p", { class: "empty" }, "Reading\u2026");
+    this.crossings = new Crossings();
+    this.history = new History();
+    this.log = new Log();
+    this.parts = this.#arranged();
   }
 
-  /** `state`: `connecting`, `live`, `reconnecting` or `stopped`. */
-  link(state, words) {
-    $("link").dataset.state = state;
-    $("lines").classList.toggle("old", state === "stopped");
-    say($("link-text"), words);
-  }
-
-  /** What stands in the way, in words; null: nothing. */
-  notice(words) {
-    $("notice").hidden = words === null;
-    say($("notice"), words ?? "");
+  #arranged() {
+    const title = h("div", {}, this.heading, h("p", { class: "under" }, this.state, this.day));
+    const head = h("div", { class: "page-head" }, title, this.more);
+    const orders = h("div", { class: "orders" }, this.running.root, this.progress.root, this.override.root);
+    this.counts = h("div", { class: "counts" }, h("div", {}, h("h2", { class: "section-head" }, "Today"), this.waiting, this.lines), this.crossings.root);
+    return [head, this.old, orders, this.lights.root, this.lanes.root, this.counts, this.cycles.root, this.history.root, this.log.root];
   }
 
   /** `stopped`: since when nothing comes from the collector, in ms; null: it does. */
-  render(model, nowMs, stopped) {
+  render({ model, summary, overrides }, nowMs, stopped) {
     if (!model.read) return;
-    const lines = model.lines();
-    this.#junctions(model, lines, nowMs, stopped);
-    this.#crossings(model);
-    this.#proof(model, nowMs);
+    const { lights, junction } = model;
+    const known = stopped === null && !lights.isSilent(nowMs);
+    this.#head(summary, junction, nowMs);
+    this.#old(lights, stopped, nowMs, junction.timezone);
+    this.lights.root.hidden = !lights.any;
+    if (lights.any) this.lights.update(lights, { ...junction, ...summary }, nowMs, known);
+    this.#orders(lights, { ...junction, ...summary }, overrides, nowMs);
+    this.lanes.update(model, nowMs, known);
+    this.cycles.update(lights, junction.timezone);
+    this.#lines(model, nowMs, stopped);
+    this.crossings.update(model);
   }
 
-  #junctions(model, lines, nowMs, stopped) {
-    const byJunction = new Map([...model.lights.keys()].map((id) => [id, []]));
-    for (const line of lines) {
-      const id = line.source.junction;
-      if (!byJunction.has(id)) byJunction.set(id, []);
-      byJunction.get(id).push(line);
-    }
-    const places = [...byJunction].map(([id, own]) => [model.junctions.get(id), own]).filter(([junction]) => junction);
-    places.sort(([a], [b]) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-    const sections = places.map(([junction, own]) => this.#junction(model, junction, own, nowMs, stopped));
-    if (sections.length === 0) {
-      say($("waiting"), "Nothing was counted yet. Lines appear here with their first crossing.");
-      sections.push($("waiting"));
-    }
-    arrange($("lines"), sections);
+  #head(summary, junction, nowMs) {
+    say(this.heading, summary.name);
+    this.state.hidden = !summary.state;
+    this.state.dataset.state = summary.state ?? "";
+    say(this.state, STATES[summary.state] ?? "");
+    const place = summary.location && summary.location !== summary.name ? ` \u00b7 ${summary.location}` : "";
+    say(this.day, `${format.day(nowMs, junction.timezone)}, ${format.minute(nowMs, junction.timezone)} there${place}`);
+    this.more.hidden = !summary.state;
+    if (summary.state) this.more.href = `/analytics/${summary.id}`;
   }
 
-  #junction(model, junction, lines, nowMs, stopped) {
-    if (!this.sections.has(junction.id)) {
-      const parts = { name: h("h2"), day: h("p", { class: "quiet" }), cards: h("div", { class: "cards" }) };
-      parts.lit = h("div", {});
-      parts.root = h("section", { class: "junction" }, h("header", {}, parts.name, parts.day), parts.lit, parts.cards);
-      this.sections.set(junction.id, parts);
+  /** Where what is shown may hold no more, that is said before anything else. */
+  #old(lights, stopped, nowMs, timezone) {
+    const silent = lights.any && lights.isSilent(nowMs);
+    this.old.hidden = stopped === null && !silent;
+    if (stopped !== null) {
+      say(this.old, `Nothing comes from the collector since ${format.moment(stopped, nowMs, timezone)}. What is shown is how it was then.`);
+    } else if (silent) {
+      say(this.old, `No word from the lights since ${format.moment(lights.heardAt, nowMs, timezone)}: what they show is not known.`);
     }
-    const parts = this.sections.get(junction.id);
-    say(parts.name, junction.name);
-    say(parts.day, `since midnight, ${format.day(nowMs, junction.timezone)}`);
-    const cards = lines.map((line) => {
+  }
+
+  #orders(lights, junction, overrides, nowMs) {
+    this.running.update(inForce(overrides), lights.mode, junction, nowMs);
+    const may = lights.any && junction.access === "operate" && lights.description !== null;
+    this.override.root.hidden = !may;
+    if (may) this.override.update(junction, lights);
+    this.progress.root.parentNode.hidden = !lights.any;
+  }
+
+  #lines(model, nowMs, stopped) {
+    this.lines.classList.toggle("old", stopped !== null);
+    const cards = model.lines().map((line) => {
       if (!this.cards.has(line.source.id)) this.cards.set(line.source.id, new Card());
       const card = this.cards.get(line.source.id);
-      card.update(model, line, junction, nowMs);
+      card.update(model, line, model.junction, nowMs);
       return card.root;
     });
-    arrange(parts.cards, cards);
-    arrange(parts.lit, this.#lightsCards(model.lights.get(junction.id), junction, nowMs, stopped));
-    return parts.root;
+    arrange(this.lines, cards);
+    this.waiting.hidden = cards.length > 0;
+    say(this.waiting, "Nothing was counted here yet. Lines appear with their first crossing.");
   }
-
-  #lightsCards(lights, junction, nowMs, stopped) {
-    if (!lights) return [];
-    if (!this.lights.has(junction.id)) this.lights.set(junction.id, new LightsCard());
-    const card = this.lights.get(junction.id);
-    card.update(lights, junction, nowMs, stopped);
-    return [card.root];
-  }
-
-  #crossings(model) {
-    $("latest").hidden = model.lines().length === 0;
-    const items = model.crossings.map((count) => {
-      count.item ??= crossingItem(count, model);
-      return count.item;
-    });
-    arrange($("crossings"), items);
-  }
-
-  #proof(model, nowMs) {
-    $("proof").hidden = model.devices.length === 0;
-    const sum = { made: 0, stored: 0, rejected: 0, lost: 0 };
-    for (const device of model.devices) {
-      for (const name of Object.keys(sum)) sum[name] += device[name];
-    }
-    const whole = model.devices.every((device) => device.addsUp);
-    const parts = ["stored", "rejected", "lost"].map((name) => `${format.count(sum[name])} ${name}`).join(" + ");
-    $("proof-summary").classList.toggle("broken", !whole);
-    say(
-      $("proof-summary"),
-      whole
-        ? `Every record is accounted for: ${format.count(sum.made)} made = ${parts}.`
-        : `Records are unaccounted for: ${format.count(sum.made)} made, but ${parts}.`,
-    );
-    arrange($("proof-rows"), model.devices.map((device) => this.#device(device, nowMs)));
-  }
-
-  #device(device, nowMs) {
-    if (!this.rows.has(device.id)) {
-      const cells = Array.from({ length: 6 }, () => h("td"));
-      const name = h("th", { scope: "row" });
-      this.rows.set(device.id, { root: h("tr", {}, name, ...cells), name, cells });
-    }
-    const { root, name, cells } = this.rows.get(device.id);
-    say(name, device.name);
-    ["made", "stored", "rejected", "lost"].forEach((part, index) => say(cells[index], format.count(device[part])));
-    say(cells[4], device.addsUp ? "yes" : "no");
-    cells[4].className = device.addsUp ? "yes" : "no";
-    say(cells[5], format.moment(device.heardAt, nowMs));
-    return root;
-  }
-}
-
-function crossingItem(count, model) {
-  const source = model.sources.get(count.source_id);
-  const junction = model.junctions.get(source?.junction ?? count.junction ?? "");
-  const way = count.direction === "none" ? "\u00b7" : count.direction;
-  const what = count.cls === "object" ? "vehicle" : count.cls;
-  const place = source && model.devices.length > 1 ? `${count.source} \u00b7 ${source.deviceName}` : count.source;
-  return h(
-    "li",
-    { title: `${what}, ${place}${count.inferred ? " (inferred: first seen past the line)" : ""}` },
-    h("time", { datetime: new Date(count.at).toISOString() }, format.clock(count.at, junction?.timezone)),
-    h("span", { class: `way ${count.direction}` }, way),
-    h("span", {}, `${what}, `, h("span", { class: "quiet" }, place)),
-  );
 }

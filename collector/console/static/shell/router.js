@@ -78,7 +78,7 @@ export class Router {
     const link = event.target.closest?.("a[href]");
     if (!link || event.defaultPrevented || event.button !== 0) return;
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-    const url = new URL(link.href, location.href);
+    const url = new URL(link.getAttribute("href"), location.href);
     if (url.origin !== location.origin || link.target || link.hasAttribute("download")) return;
     if (url.hash && url.pathname === location.pathname) return;
     if (!match(url.pathname)) return;
