@@ -38,9 +38,9 @@ class RunningCollector:
 
 @contextmanager
 def running_collector(
-    dsn: str, *, limits: Limits | None = None, reading_open: bool = True, **settings: Any
+    dsn: str, *, limits: Limits | None = None, reading_open: bool = True, port: int = 0, **settings: Any
 ) -> Iterator[RunningCollector]:
-    """Runs until the block ends, then stops in order."""
+    """Runs until the block ends, then stops in order. `port` 0: a free one."""
     config = CollectorConfig(dsn=dsn, state_dir=Path("/nonexistent"), **settings)
     parts = Collector(
         config,
@@ -51,7 +51,7 @@ def running_collector(
         passwords=weak_passwords(),
         secure_cookies=False,
     )
-    with listening_socket("127.0.0.1", 0) as listener:
+    with listening_socket("127.0.0.1", port) as listener:
         server = Server(parts)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()

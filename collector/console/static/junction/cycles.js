@@ -39,7 +39,7 @@ export class Cycles {
   #row(cycle, lanes, timezone) {
     if (!this.rows.has(cycle.key)) {
       const ended = h("time", { datetime: new Date(cycle.at).toISOString() }, format.clock(cycle.at, timezone));
-      const length = h("td", { title: `${cycle.mode}, ${cycle.algorithm}` }, seconds(cycle.lengthS));
+      const length = h("td", { class: "number", title: `${cycle.mode}, ${cycle.algorithm}` }, seconds(cycle.lengthS));
       const cells = lanes.map((name) => laneCell(name, cycle.lanes.get(name)));
       this.rows.set(cycle.key, h("tr", {}, h("th", { scope: "row" }, ended), length, ...cells));
     }
@@ -49,18 +49,21 @@ export class Cycles {
 
 /** Vehicles, green time, and how much of what could have passed did. */
 function laneCell(name, lane) {
-  if (!lane) return h("td", {}, "\u2013");
-  const vehicles = lane.vehicles === null ? "not measured" : `${format.count(lane.vehicles)} veh`;
-  const cell = h("td", {}, h("span", {}, vehicles), h("span", { class: "quiet" }, `${seconds(lane.greenS)} green`));
-  if (lane.saturation !== null) {
-    const percent = Math.round(lane.saturation * 100);
-    const bar = h("span", { class: "load" }, h("span"));
-    bar.firstElementChild.style.width = `${Math.min(100, percent)}%`;
-    bar.classList.toggle("full", percent > 95);
-    bar.title = `${name}: degree of saturation ${percent} %`;
-    cell.append(bar, h("span", { class: "aside" }, `, saturation ${percent} %`));
-  }
+  const cell = h("td", { class: "number" }, ...laneWords(lane));
+  cell.querySelector(".load")?.setAttribute("title", `${name}: degree of saturation`);
   return cell;
+}
+
+/** What a lane got and gave in a cycle; null: it had no part in it. */
+export function laneWords(lane) {
+  if (!lane) return ["\u2013"];
+  const vehicles = lane.vehicles === null ? "not measured" : `${format.count(lane.vehicles)} veh`;
+  const words = [h("span", { class: "sub-head" }, vehicles), h("span", { class: "quiet sub" }, `${seconds(lane.greenS)} green`)];
+  if (lane.saturation === null) return words;
+  const percent = Math.round(lane.saturation * 100);
+  const bar = h("span", { class: percent > 95 ? "load full" : "load" }, h("span"));
+  bar.firstElementChild.style.width = `${Math.min(100, percent)}%`;
+  return [...words, bar, h("span", { class: "aside" }, `, saturation ${percent} %`)];
 }
 
 function seconds(value) {

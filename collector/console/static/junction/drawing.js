@@ -104,6 +104,7 @@ export class Drawing {
 }
 
 function lit(aspect, colour) {
+  if (aspect === null) return "unknown";
   if (aspect === colour) return "steady";
   return aspect === `flashing_${colour}` ? "flashing" : "no";
 }

@@ -116,9 +116,14 @@ export class Lights {
 
   /** What the drivers on a lane see: of several heads the one that lets them go. */
   laneAspect(lane) {
+    return this.laneHead(lane)?.aspect ?? null;
+  }
+
+  laneHead(lane) {
     const shown = this.movements().filter((movement) => (movement.lanes ?? []).includes(lane));
-    const aspects = shown.map((movement) => this.heads.get(movement.phase)?.aspect ?? null);
-    return GOES.find((aspect) => aspects.includes(aspect)) ?? aspects[0] ?? null;
+    const heads = shown.map((movement) => this.heads.get(movement.phase)).filter((head) => head !== undefined);
+    const going = GOES.map((aspect) => heads.find((head) => head.aspect === aspect)).find((head) => head !== undefined);
+    return going ?? heads[0] ?? null;
   }
 
   /** What tells of crossings of a lane's stop line: [{sensor, source}]. */

@@ -1,8 +1,9 @@
-// The lights of a junction now: drawn from above, what each movement shows, who decides, and for how long.
+// The lights of a junction now: drawn from above, who decides and for how long, and lane by lane.
 
 import { arrange, h, say } from "../shell/dom.js";
 import * as format from "../shell/format.js";
 import { Drawing, words } from "./drawing.js";
+import { Lanes } from "./lanes.js";
 import { MODES } from "./modes.js";
 
 const WHY = { order: "ordered", fault: "fault", monitor: "the interlock stopped it", start_up: "starting up" };
@@ -13,19 +14,25 @@ export class LightsCard {
     this.drawn = null;
     this.place = h("div", { class: "plan" });
     this.facts = new Facts();
+    this.lanes = new Lanes();
     this.heads = h("ul", { class: "heads" });
     this.rows = new Map();
-    const told = h("div", { class: "lights-words" }, this.facts.root, this.heads);
+    const told = h("div", { class: "lights-words" }, this.facts.root, this.lanes.root, this.heads);
     this.root = h("section", { class: "card lights", "aria-label": "Lights" }, this.place, told);
   }
 
   /** `known`: false where what was last told may hold no more. */
-  update(lights, junction, nowMs, known) {
+  update(model, junction, nowMs, known) {
+    const { lights } = model;
     this.root.classList.toggle("old", !known);
     this.#draw(lights, nowMs, known);
     this.facts.update(lights, junction, nowMs, known);
-    const heads = [...lights.heads.values()].sort((a, b) => a.phase - b.phase);
+    this.lanes.update(model, nowMs, known);
+    // What no lane tells: those who walk, and all where nobody told what the lanes are.
+    const withLanes = new Set(lights.movements().filter((one) => (one.lanes ?? []).length > 0).map((one) => one.phase));
+    const heads = [...lights.heads.values()].filter((head) => !withLanes.has(head.phase)).sort((a, b) => a.phase - b.phase);
     arrange(this.heads, heads.map((head) => this.#head(head, nowMs, known)));
+    this.heads.hidden = heads.length === 0;
   }
 
   #draw(lights, nowMs, known) {
@@ -70,7 +77,8 @@ class Facts {
     Mode.update(why ? `${mode}: ${why}` : mode, sinceMode(junction, lights, nowMs));
     Mode.value.className = ["flash", "off"].includes(lights.mode) ? "alarm" : "";
     const since = lights.stageSince;
-    Stage.update((known && lights.stage) || "\u2013", known && since !== null ? `for ${format.duration(nowMs - since)}` : "");
+    const nobody = lights.heads.size > 0 && [...lights.heads.values()].every((head) => head.aspect === "red") ? "all red" : "\u2013";
+    Stage.update(known ? (lights.stage ?? nobody) : "\u2013", known && since !== null ? `for ${format.duration(nowMs - since)}` : "");
     Next.update((known && lights.nextStage) || "\u2013", lights.nextStage && known ? "by the plan" : "");
     Plan.update(lights.plan ?? "\u2013", (lights.algorithm ?? "").replaceAll("_", " "));
   }

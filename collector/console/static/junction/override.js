@@ -36,9 +36,9 @@ export class OverrideForm {
     this.junction = null;
     this.lanes = [];
     this.mode = "manual_override";
-    this.open = h("button", { type: "button", class: "primary", "aria-expanded": "false", onclick: () => this.toggle() }, "Override\u2026");
+    this.open = h("button", { type: "button", class: "primary", "aria-expanded": "false", hidden: true, onclick: () => this.toggle() }, "Override\u2026");
     this.place = h("div", { class: "override-form", hidden: true });
-    this.root = h("div", { class: "override" }, this.open, this.place);
+    this.root = h("div", { class: "override", hidden: true }, this.place);
   }
 
   /** Take in what the junction is; the form is made anew only when that changed. */
@@ -50,8 +50,15 @@ export class OverrideForm {
     this.#make();
   }
 
+  /** Whether the user may order anything here. */
+  allow(may) {
+    this.open.hidden = !may || !this.place.hidden;
+    this.root.hidden = !may || this.place.hidden;
+  }
+
   toggle(open = this.place.hidden) {
     this.place.hidden = !open;
+    this.root.hidden = !open;
     this.open.hidden = open;
     this.open.setAttribute("aria-expanded", String(open));
     if (!open) return this.open.focus();
@@ -71,9 +78,10 @@ export class OverrideForm {
     this.plan = new Field("Plan", { name: "plan" }, { control: select((this.described?.plans ?? []).map((one) => [one.name, one.name]), this.lights.plan ?? "") });
     this.expiry = new Field("Ends by itself after", { name: "expires_s" }, { control: select(EXPIRIES, "3600") });
     this.why = new Field("Why", { name: "why", maxlength: "1000", required: true, autocomplete: "off" }, { hint: "Stands in the log, with your name." });
+    this.why.root.classList.add("whole");
     this.result = h("div", { class: "preview", role: "status" });
     this.form = new Form({
-      fields: [this.cycle, ...this.lanes, this.plan, this.expiry, this.why],
+      fields: [this.cycle, this.plan, this.expiry, ...this.lanes, this.why],
       submit: "Review\u2026",
       send: () => this.#send(),
       done: (item) => item && this.#done(item),

@@ -5,7 +5,6 @@ import * as format from "../shell/format.js";
 import { Card } from "./card.js";
 import { Crossings } from "./crossings.js";
 import { Cycles } from "./cycles.js";
-import { Lanes } from "./lanes.js";
 import { LightsCard } from "./lights_card.js";
 import { History, inForce, Log, OrderProgress, Running } from "./orders.js";
 import { OverrideForm } from "./override.js";
@@ -24,7 +23,6 @@ export class View {
     this.running = new Running(means);
     this.override = new OverrideForm(means);
     this.lights = new LightsCard();
-    this.lanes = new Lanes();
     this.cycles = new Cycles();
     this.cards = new Map();
     this.lines = h("div", { class: "cards" });
@@ -37,10 +35,10 @@ export class View {
 
   #arranged() {
     const title = h("div", {}, this.heading, h("p", { class: "under" }, this.state, this.day));
-    const head = h("div", { class: "page-head" }, title, this.more);
+    const head = h("div", { class: "page-head" }, title, h("div", { class: "actions" }, this.more, this.override.open));
     const orders = h("div", { class: "orders" }, this.running.root, this.progress.root, this.override.root);
     this.counts = h("div", { class: "counts" }, h("div", {}, h("h2", { class: "section-head" }, "Today"), this.waiting, this.lines), this.crossings.root);
-    return [head, this.old, orders, this.lights.root, this.lanes.root, this.counts, this.cycles.root, this.history.root, this.log.root];
+    return [head, this.old, orders, this.lights.root, this.counts, this.cycles.root, this.history.root, this.log.root];
   }
 
   /** `stopped`: since when nothing comes from the collector, in ms; null: it does. */
@@ -51,9 +49,8 @@ export class View {
     this.#head(summary, junction, nowMs);
     this.#old(lights, stopped, nowMs, junction.timezone);
     this.lights.root.hidden = !lights.any;
-    if (lights.any) this.lights.update(lights, { ...junction, ...summary }, nowMs, known);
+    if (lights.any) this.lights.update(model, { ...junction, ...summary }, nowMs, known);
     this.#orders(lights, { ...junction, ...summary }, overrides, nowMs);
-    this.lanes.update(model, nowMs, known);
     this.cycles.update(lights, junction.timezone);
     this.#lines(model, nowMs, stopped);
     this.crossings.update(model);
@@ -84,7 +81,7 @@ export class View {
   #orders(lights, junction, overrides, nowMs) {
     this.running.update(inForce(overrides), lights.mode, junction, nowMs);
     const may = lights.any && junction.access === "operate" && lights.description !== null;
-    this.override.root.hidden = !may;
+    this.override.allow(may);
     if (may) this.override.update(junction, lights);
     this.progress.root.parentNode.hidden = !lights.any;
   }

@@ -3,7 +3,8 @@
 // Within a city the globe is flat enough: a degree of longitude is as wide as it is in the middle of the junctions.
 
 const M_PER_DEGREE = 111_195;
-const MARGIN_PX = 48;
+/** At the sides there are buttons. */
+const MARGIN_PX = { high: 44, wide: 66 };
 const MOST_PX_PER_M = 2;
 /** So far one junction alone, or several at one place, are shown from. */
 const LEAST_SPAN_DEGREES = 0.02;
@@ -41,7 +42,7 @@ export class MapView {
   #scaleOf({ west, south, east, north }, least = LEAST_SPAN_DEGREES) {
     const high = Math.max(north - south, least, 1e-6);
     const wide = Math.max(east - west, least, 1e-6) * this.narrowing;
-    const room = [this.height - 2 * MARGIN_PX, this.width - 2 * MARGIN_PX].map((px) => Math.max(80, px));
+    const room = [this.height - 2 * MARGIN_PX.high, this.width - 2 * MARGIN_PX.wide].map((px) => Math.max(80, px));
     return Math.min(room[0] / high, room[1] / wide);
   }
 

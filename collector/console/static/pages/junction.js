@@ -16,6 +16,7 @@ const ORDER_EVERY_MS = 1000;
 const STOPPED_AFTER_MS = 6000;
 const MOST_OVERRIDES = 20;
 const MOST_LINES = 30;
+const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export function page(root, context) {
   context.title("Junction");
@@ -34,6 +35,7 @@ class JunctionPage {
     this.link = { open: false, everOpen: false, lostAt: Date.now() };
     this.reading = null;
     this.asking = false;
+    this.gone = new AbortController();
     const { ask, fail } = context;
     this.view = new View({ ask, fail, path: this.store.path, ordered: (item) => this.ordered(item), now: () => this.store.now() });
     root.append(...this.view.parts);
@@ -41,14 +43,16 @@ class JunctionPage {
 
   begin() {
     const { context } = this;
+    if (this.store.id !== NOWHERE && !ID.test(this.store.id)) return this.nowhere();
     const path = this.store.id === NOWHERE ? "/api/live" : `/api/live?junction=${encodeURIComponent(this.store.id)}`;
     this.read();
-    const live = follow(path, this, context.signal);
-    context.every(READ_EVERY_MS, () => this.link.open && this.read());
+    const live = follow(path, this, AbortSignal.any([context.signal, this.gone.signal]));
+    context.every(READ_EVERY_MS, () => this.link.open && !this.gone.signal.aborted && this.read());
     context.every(1000, () => this.draw());
     context.every(ORDER_EVERY_MS, () => this.view.progress.isOpen && this.readOrder());
     context.on(window, "online", () => live.retry());
     context.on(document, "visibilitychange", () => document.visibilityState === "visible" && live.retry());
+    return undefined;
   }
 
   // What `follow` calls.
@@ -140,6 +144,8 @@ class JunctionPage {
   }
 
   nowhere() {
+    this.gone.abort();
+    this.context.link(null);
     const words = "There is no such junction, or it is not among those that you may see.";
     this.root.replaceChildren(h("h1", {}, "Not found"), h("p", {}, words), h("p", {}, h("a", { href: "/" }, "All junctions")));
   }
@@ -191,7 +197,7 @@ class JunctionPage {
     this.drawing = true;
     requestAnimationFrame(() => {
       this.drawing = false;
-      if (this.context.signal.aborted) return;
+      if (this.context.signal.aborted || this.gone.signal.aborted) return;
       this.#drawLink();
       if (this.summary) this.view.render(this, this.store.now(), this.#isStopped() ? this.link.lostAt + this.store.aheadMs : null);
     });

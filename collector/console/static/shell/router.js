@@ -80,7 +80,11 @@ export class Router {
     if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const url = new URL(link.getAttribute("href"), location.href);
     if (url.origin !== location.origin || link.target || link.hasAttribute("download")) return;
-    if (url.hash && url.pathname === location.pathname) return;
+    if (url.hash && url.pathname === location.pathname) {
+      event.preventDefault(); // A place on this page is none to come back to.
+      document.querySelector(url.hash)?.focus();
+      return;
+    }
     if (!match(url.pathname)) return;
     event.preventDefault();
     this.go(url.pathname + url.search);
