@@ -119,8 +119,8 @@ def test_counts_arrive_live_beside_the_truth(browser: Any, store: str, collector
         page.evaluate("window.same = document.querySelector('article')")
         page.evaluate(
             """window.shifts = 0;
-            new PerformanceObserver((list) => list.getEntries().forEach((entry) => { window.shifts += entry.value; }))
-              .observe({type: "layout-shift", buffered: false})"""
+            const add = (list) => list.getEntries().forEach((entry) => { window.shifts += entry.value; });
+            new PerformanceObserver(add).observe({type: "layout-shift", buffered: false})"""
         )
 
         street.count("motorcycle", way=Direction.OUT)

@@ -84,7 +84,7 @@ def opened(
 
 
 def _is_complaint(text: str) -> bool:
-    # A collector that is away is part of these tests, and so is one that wants to know who asks, or has no such thing.
+    # A collector that is away is part of these tests; so is one that asks who it is, or has no such thing.
     return not any(usual in text for usual in ("net::ERR", "status of 401", "status of 404", "status of 503"))
 
 

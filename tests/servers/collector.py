@@ -38,11 +38,17 @@ class RunningCollector:
 
 @contextmanager
 def running_collector(
-    dsn: str, *, limits: Limits | None = None, reading_open: bool = True, port: int = 0, **settings: Any
+    dsn: str,
+    *,
+    limits: Limits | None = None,
+    reading_open: bool = True,
+    port: int = 0,
+    kind: type[Collector] = Collector,
+    **settings: Any,
 ) -> Iterator[RunningCollector]:
     """Runs until the block ends, then stops in order. `port` 0: a free one."""
     config = CollectorConfig(dsn=dsn, state_dir=Path("/nonexistent"), **settings)
-    parts = Collector(
+    parts = kind(
         config,
         Database(dsn, None),
         reading_open=reading_open,

@@ -34,8 +34,8 @@ export class Store {
     const now = this.now();
     const where = this.id === NOWHERE ? {} : { junction: this.id };
     const [day, hour, lights] = await Promise.all([
-      this.ask("/api/counts", { query: { ...where, bucket: "1d", from: iso(now - 1000), to: iso(now) } }),
-      this.ask("/api/counts", { query: { ...where, bucket: "1m", from: iso(now - (MINUTES - 1) * MINUTE_MS), to: iso(now) } }),
+      this.#counts({ ...where, bucket: "1d", from: iso(now - 1000), to: iso(now) }),
+      this.#counts({ ...where, bucket: "1m", from: iso(now - (MINUTES - 1) * MINUTE_MS), to: iso(now) }),
       junction.has_lights ? this.lights() : null,
     ]);
     this.aheadMs = Date.parse(day.as_of) - Date.now();
@@ -67,6 +67,15 @@ export class Store {
       ),
       pendingMinutes: day.exact && hour.exact ? 0 : Math.max(day.pending_minutes, hour.pending_minutes),
     };
+  }
+
+  async #counts(query) {
+    try {
+      return await this.ask("/api/counts", { query });
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      return { as_of: query.to, exact: true, pending_minutes: 0, sources: [] }; // Nothing counts here yet.
+    }
   }
 
   /** See `Lights.settle`. */
