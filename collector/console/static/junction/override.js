@@ -196,7 +196,7 @@ export class OverrideForm {
     if (found === null) return arrange(this.result, []);
     if (!found.accepted) {
       const told = /^([a-z_]+(?:\.[^:]+)?): (.+)$/s.exec(found.reason);
-      this.#complain(told ? new Map([[told[1], told[2]]]) : new Map(), found.reason);
+      this.#complain(told ? new Map([[told[1], told[2]]]) : new Map(), told ? told[2] : found.reason);
       return undefined;
     }
     const words = found.cycle_s ? h("p", { class: "preview-head" }, h("strong", {}, `${seconds(found.cycle_s)} a cycle`)) : null;

@@ -65,6 +65,8 @@ export class Form {
       event.preventDefault();
       this.submit();
     });
+    // What is being mended is no longer complained about.
+    this.root.addEventListener("input", ({ target }) => this.fields.find((field) => field.control === target)?.complain(null));
   }
 
   async submit() {
