@@ -11,22 +11,27 @@ WHERE %(q)s::text IS NULL OR strpos(lower(j.name), lower(%(q)s)) > 0;
 -- name: junction_map
 -- What lies within the bounds, cell by cell. The cells have their places on the globe, so that they stay where they
 -- are while a map is moved. A cell of one junction tells which it is.
-WITH shown AS (
-    SELECT j.id, j.name, l.latitude, l.longitude, heard.at AS received_at,
-           CASE WHEN heard.at IS NULL THEN 'never'
-                WHEN heard.at >= now() - %(live)s THEN 'live'
-                WHEN heard.at >= now() - %(late)s THEN 'late'
-                ELSE 'silent' END AS state
+WITH places AS (
+    SELECT j.id, j.name, l.latitude, l.longitude
     FROM junctions j
     JOIN locations l ON l.id = j.location_id
-    CROSS JOIN LATERAL (
-        SELECT max(s.last_received_at) AS at
-        FROM edge_devices d
-        JOIN ingest_streams s ON s.device_id = d.id
-        WHERE d.junction_id = j.id
-    ) heard
     WHERE l.latitude BETWEEN %(south)s AND %(north)s AND l.longitude BETWEEN %(west)s AND %(east)s
       AND (%(q)s::text IS NULL OR strpos(lower(j.name), lower(%(q)s)) > 0)
+), heard AS (
+    -- Joined, not asked for one by one: of a whole city that is several times as fast.
+    SELECT d.junction_id, max(s.last_received_at) AS at
+    FROM places p
+    JOIN edge_devices d ON d.junction_id = p.id
+    JOIN ingest_streams s ON s.device_id = d.id
+    GROUP BY d.junction_id
+), shown AS (
+    SELECT p.*,
+           CASE WHEN h.at IS NULL THEN 'never'
+                WHEN h.at >= now() - %(live)s THEN 'live'
+                WHEN h.at >= now() - %(late)s THEN 'late'
+                ELSE 'silent' END AS state
+    FROM places p
+    LEFT JOIN heard h ON h.junction_id = p.id
 )
 SELECT avg(latitude)::double precision AS latitude, avg(longitude)::double precision AS longitude, count(*) AS n,
        count(*) FILTER (WHERE state = 'live') AS live, count(*) FILTER (WHERE state = 'late') AS late,

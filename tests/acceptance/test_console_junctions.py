@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
 from collector.identity.users import Role
 from tests.acceptance.test_console_page import Street
-from tests.integration.test_users import OTHER, PASSWORD, make_user
+from tests.integration.test_users import OTHER, PASSWORD, bearer, execute, make_user
 from tests.servers.browser import browser, expect_fit, opened, playwright
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.databases import cloned_database
@@ -55,6 +56,48 @@ def _place(connection: Any, name: str, latitude: float, longitude: float) -> Non
         " ON CONFLICT (name) DO UPDATE SET location_id = excluded.location_id",
         (name, row[0]),
     )
+
+
+def test_what_the_map_is_told(collector: RunningCollector, store: str) -> None:
+    with httpx.Client(base_url=collector.url, headers=bearer(httpx.Client(base_url=collector.url))) as client:
+
+        def ask(**query: Any) -> Any:
+            answer = client.get("/api/junctions/map", params=query)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        whole = ask()
+        assert (whole["placed"], whole["unplaced"], whole["complete"]) == (N_SUBURB + 2, 1, True)
+        assert whole["bounds"] == {"west": 13.30, "south": 52.50, "east": 13.50, "north": 52.601659}
+        assert sum(cell["n"] for cell in whole["cells"]) == N_SUBURB + 2
+        [suburb] = ask(q="SUBURB", cell_latitude=0.1, cell_longitude=0.1)["cells"]
+        assert (suburb["n"], suburb["junction"]) == (N_SUBURB, None)
+        assert suburb["states"] == {"live": 0, "late": 0, "silent": 0, "never": N_SUBURB}
+        centre = {"west": 13.4, "south": 52.51, "east": 13.45, "north": 52.53}
+        [square] = ask(**centre)["cells"]
+        assert (square["junction"]["name"], square["states"]["live"]) == ("Market Square", 1)
+        assert ask(**centre, state=["late", "never"])["cells"] == []
+        assert {cell["junction"]["name"] for cell in ask(state="live")["cells"]} == {"Cathedral", "Market Square"}
+        assert ask(q="nothing is named so") == {
+            "bounds": None,
+            "placed": 0,
+            "unplaced": 0,
+            "cells": [],
+            "complete": True,
+        }
+        for bad in ({"west": 13}, {"west": "nan", **dict.fromkeys(("south", "east", "north"), 1)}, {"q": "\0"},
+                    {"cell_latitude": 0}, {"west": 500}, {"state": "well"}):  # fmt: skip
+            assert client.get("/api/junctions/map", params=bad).status_code == 400, bad
+        # Who sees one junction sees one on the map, and no bounds of others.
+        make_user(store, "one", Role.VIEWER)
+        grant = """INSERT INTO user_junction_access (user_id, junction_id, level)
+            SELECT u.id, j.id, 'read' FROM users u, junctions j
+            WHERE u.name = 'one' AND j.name = 'Market Square'"""
+        execute(store, grant)
+        client.headers.update(bearer(client, "one"))
+        mine = ask()
+        assert (mine["placed"], mine["unplaced"]) == (1, 0)
+        assert [cell["junction"]["name"] for cell in mine["cells"]] == ["Market Square"]
 
 
 def heading(page: Any) -> Any:

@@ -9,6 +9,7 @@ import { JunctionMap } from "../junctions/map.js";
 
 const PAGE = 50;
 const READ_EVERY_MS = 15_000;
+const MAP_EVERY_MS = 30_000;
 const TYPED_AFTER_MS = 250;
 const STATES = [
   ["", "All"],
@@ -22,7 +23,8 @@ export function page(root, context) {
   context.title("Junctions");
   root.append(...list.parts);
   list.read();
-  context.every(READ_EVERY_MS, () => list.read());
+  context.every(READ_EVERY_MS, () => list.readList());
+  context.every(MAP_EVERY_MS, () => list.readMap(list.view ?? {}));
 }
 
 class Junctions {
