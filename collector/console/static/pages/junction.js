@@ -78,6 +78,7 @@ class JunctionPage {
     else if (kind === "cycle") model.lights.cycle(asCycle(data, data.at));
     else if (kind === "occupancy") model.lights.occupancy(data);
     else if (kind === "mode") this.ordered(data.order ?? data);
+    else if (kind === "log") this.readSoon();
     else if (kind === "reset") this.read();
     this.draw();
   }
