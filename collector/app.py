@@ -28,6 +28,7 @@ from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.fleet.routes import fleet_routes
 from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
 from collector.identity.device_tokens import DeviceTokens
+from collector.identity.grants import Grants
 from collector.identity.passwords import Passwords
 from collector.identity.routes import Identity, identity_routes
 from collector.identity.users import Role, Users
@@ -36,8 +37,12 @@ from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
 from collector.ingest.writer import IngestWriter
+from collector.junctions.editing import Editing
+from collector.junctions.editing_routes import editing_routes
 from collector.junctions.lights_routes import lights_routes
 from collector.junctions.map_routes import map_routes
+from collector.junctions.mode_routes import mode_routes
+from collector.junctions.ordering import Ordering
 from collector.junctions.routes import junction_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
@@ -45,6 +50,9 @@ from collector.ops.metrics import Metrics
 from collector.ops.requests import RequestObserver
 from collector.realtime.hub import Hub
 from collector.realtime.routes import live_routes
+from collector.remote.desk import Desk
+from collector.remote.orders import Orders
+from collector.remote.routes import remote_routes
 from collector.store.maintenance import MaintenanceWorker
 from common import __version__
 from common.notify import feed_watchdog, notify
@@ -97,12 +105,15 @@ class Collector:
         self.writer = IngestWriter(
             connect, self._questions, queries, self.hub, self.metrics, self._marks_written, limits=limits
         )
-        tokens = DeviceTokens(_key_loader(self._questions, queries))
-        self._ingest = Ingest(tokens, self.writer, self.metrics)
+        self._tokens = DeviceTokens(_key_loader(self._questions, queries))
+        self._ingest = Ingest(self._tokens, self.writer, self.metrics)
+        remote = load_queries("remote")
+        self.desk = Desk(connect, remote, self.hub.publish)
+        self.orders = Orders(remote, self.desk, self.hub.publish)
         users = Users(self._pool, passwords or Passwords())
         self._identity = Identity(
             users,
-            Access(users),
+            Access(users, Grants(self._pool)),
             open_registration=config.open_registration,
             secure_cookies=secure_cookies,
         )
@@ -119,9 +130,11 @@ class Collector:
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
             route_handlers=[
                 *counting_routes(self._pool),
-                *junction_routes(self._pool),
                 *map_routes(self._pool),
+                *junction_routes(self._pool, self._identity.access),
                 *lights_routes(self._pool),
+                *editing_routes(Editing(self._pool), self._identity.access),
+                *mode_routes(Ordering(self._pool, self.orders), self._identity.access),
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),
                 metrics_route(self.metrics),
@@ -130,6 +143,7 @@ class Collector:
         app = Litestar(
             route_handlers=[
                 *ingest_routes(self._ingest),
+                *remote_routes(self._tokens, self.desk),
                 health_route(self._pool, self._signs()),
                 *console_routes(),
                 *identity_routes(self._identity),
@@ -173,6 +187,7 @@ class Collector:
         watch = self.metrics.watch
         watch("stopline_ingest_queued_batches", "Batches waiting or being stored.", lambda: self.writer.n_queued)
         watch("stopline_ingest_oldest_wait_seconds", "Longest wait of a batch.", self.writer.oldest_wait_s)
+        watch("stopline_devices_waiting", "Devices that wait for orders.", lambda: self.desk.n_waiting)
         watch("stopline_live_listeners", "Listeners of live counts.", lambda: self.hub.n_subscribers)
         watch("stopline_live_dropped", "Listeners dropped for reading slowly.", lambda: self.hub.n_dropped)
 
@@ -185,6 +200,7 @@ class Collector:
         beside = (
             self.writer.run(),
             self._rollups.run(),
+            self.desk.run(),
             feed_watchdog(self._makes_progress),
             self._mind_embedded(),
         )

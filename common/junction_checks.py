@@ -25,7 +25,7 @@ from common.junction_times import (
     rivals,
 )
 
-__all__ = ["Fault", "faults", "read_junction"]
+__all__ = ["Fault", "faults", "read_junction", "timezone_faults"]
 
 YELLOW_S = (3.0, 6.0)
 RED_CLEARANCE_S = 6.0
@@ -46,7 +46,7 @@ def faults(junction: Junction) -> list[Fault]:
         *_lanes(junction),
         *_schedule(junction),
         *_preemptions(junction),
-        *_timezone(junction),
+        *timezone_faults(junction.timezone),
     ]
     if not references:
         found += [*_stages(junction), *_plans(junction)]
@@ -352,10 +352,11 @@ def _preemptions(junction: Junction) -> Iterator[Fault]:
             )
 
 
-def _timezone(junction: Junction) -> Iterator[Fault]:
+def timezone_faults(timezone: str) -> Iterator[Fault]:
+    """What is wrong with the name of a time zone."""
     try:
-        zoneinfo.ZoneInfo(junction.timezone)
+        zoneinfo.ZoneInfo(timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(junction.timezone, zoneinfo.available_timezones(), n=1, cutoff=0.6)
+        near = difflib.get_close_matches(timezone, zoneinfo.available_timezones(), n=1, cutoff=0.6)
         example = f"did you mean {near[0]}?" if near else "name it as Europe/Berlin or UTC"
-        yield Fault("timezone", junction.timezone, f"there is no such time zone here; {example}")
+        yield Fault("timezone", timezone, f"there is no such time zone here; {example}")

@@ -38,17 +38,21 @@ def intergreen_s(junction: Junction, leaving: str, coming: str) -> float:
 
     Movements of both stay green, and each new one begins as soon as those that conflict with it are cleared.
     """
+    return sum(intergreen_split_s(junction, leaving, coming))
+
+
+def intergreen_split_s(junction: Junction, leaving: str, coming: str) -> tuple[float, float]:
+    """The same in two parts: yellow, and red clearance, of the movement that takes longest to clear."""
     old, new = movements_of(junction, leaving), movements_of(junction, coming)
     conflicts = rivals(junction)
-    return max(
-        (
-            clearance_s(goes)
-            for goes in old
-            for comes in new
-            if goes not in new and comes not in old and goes.name in conflicts[comes.name]
-        ),
-        default=0.0,
-    )
+    clearing = [
+        goes
+        for goes in old
+        for comes in new
+        if goes not in new and comes not in old and goes.name in conflicts[comes.name]
+    ]
+    slowest = max(clearing, key=clearance_s, default=None)
+    return (0.0, 0.0) if slowest is None else (slowest.yellow_s, slowest.red_clearance_s)
 
 
 def hard_min_s(movements: Collection[Movement]) -> float:

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from common.commands import Order
+from common.records import UnixMs
 
 COMMANDS_PATH = "/api/device/commands"
 MAX_WAIT_S = 50.0
@@ -48,7 +49,8 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class CommandList(msgspec.Struct, frozen=True):
-    """Open commands, oldest first."""
+    """Open commands, oldest first. `server_time` is the collector's clock."""
 
     commands: list[Command]
+    server_time: UnixMs
     v: int = 1

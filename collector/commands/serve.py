@@ -91,14 +91,16 @@ def serve(
 
 
 class Server(uvicorn.Server):
-    """Runs a collector's application. When it stops it lets live listeners go, whose streams would never end."""
+    """Runs a collector's application. When it stops it lets all go who would wait for long: live listeners, whose
+    streams would never end, and devices that wait for orders."""
 
     def __init__(self, collector: Collector) -> None:
         super().__init__(server_settings(collector.app))
-        self._hub = collector.hub
+        self._hub, self._desk = collector.hub, collector.desk
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._hub.close()
+        self._desk.close()
         await super().shutdown(sockets)
 
 

@@ -1,4 +1,4 @@
-"""The wire in OpenAPI: `common.batch` and `common.records`, as msgspec describes them."""
+"""The wire in OpenAPI: `common.batch`, `common.records` and `common.junction`, as msgspec describes them."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +7,7 @@ import msgspec
 from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, Reference, RequestBody, Schema
 
 from common.batch import Batch
+from common.junction import Junction
 from common.records import Record
 
 _REF = "#/components/schemas/{name}"
@@ -36,8 +37,8 @@ class _Described(Schema):
 
 
 def wire_schemas() -> dict[str, Schema]:
-    """The schemas of a batch and of all kinds of records, by name."""
-    (_, record), schemas = msgspec.json.schema_components((Batch, Record), ref_template=_REF)
+    """The schemas of a batch, of all kinds of records, and of a junction's description, by name."""
+    (_, record, _), schemas = msgspec.json.schema_components((Batch, Record, Junction), ref_template=_REF)
     schemas["Batch"]["properties"]["records"]["items"] = record
     return {name: _Described(text=text) for name, text in schemas.items()}
 

@@ -17,11 +17,14 @@ from collector.ingest.link import Connection
 from collector.ingest.names import MAX_NAMES_PER_DEVICE, Names, Unknown
 from collector.ingest.queue import Request, StreamKey
 from collector.ingest.settling import Advance, Settled, StreamState, check_device, is_resend, refuse, settle
-from collector.ingest.store import RecordRefused, Store
+from collector.ingest.store import News, RecordRefused, Store
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
 from collector.realtime.events import Delivery
 from collector.realtime.hub import Hub
+from collector.remote.commands import CommandItem
+from collector.remote.news import news_of
+from collector.remote.results import first_results
 from common.batch import Ack, Pace, Rejection
 
 _BREATHER_RECORDS = 2_000
@@ -53,6 +56,8 @@ class _Plan:
     """The stream's watermark after each batch; None: all of it was known already."""
     problems: list[tuple[Request, ApiProblem]] = field(default_factory=list)
     n_duplicates: int = 0
+    commands: list[CommandItem] = field(default_factory=list)
+    """Those that it has settled."""
 
 
 class GroupStore:
@@ -90,7 +95,7 @@ class GroupStore:
         plan = await self._plan(connection, group)
         try:
             if plan.works:
-                await self._commit(connection, plan.works)
+                plan.commands = await self._commit(connection, plan.works)
         except RecordRefused:
             self._metrics.replays.inc()
             if len(plan.works) > 1:
@@ -99,7 +104,7 @@ class GroupStore:
                 await self.store(connection, group[middle:], load)
                 return
             await self._put_bad_aside(connection, plan.works[0])
-            await self._commit(connection, plan.works)
+            plan.commands = await self._commit(connection, plan.works)
         self._finish(plan, load)
 
     async def _plan(self, connection: Connection, group: list[Request]) -> _Plan:
@@ -187,18 +192,19 @@ class GroupStore:
         work.settled.account()
         work.rows = self._build(work, slice(None))
 
-    async def _commit(self, connection: Connection, works: list[_Work]) -> None:
+    async def _commit(self, connection: Connection, works: list[_Work]) -> list[CommandItem]:
         by_stream: dict[int, Advance] = {}
         for work in works:
             step = work.settled.advance(work.stream_no)
             before = by_stream.get(work.stream_no)
             by_stream[work.stream_no] = before.then(step) if before else step
-        described = {
-            work.junction: work.rows.described
-            for work in works
-            if work.junction is not None and work.rows.described is not None
-        }
-        await self._store.commit(connection, [work.rows for work in works], list(by_stream.values()), described)
+        news: defaultdict[UUID, News] = defaultdict(News)
+        for work in works:
+            if work.junction is not None:
+                news[work.junction].add(work.request.device.id, work.rows)
+        results = first_results((work.request.device.id, result) for work in works for result in work.rows.results)
+        rows = [work.rows for work in works]
+        return await self._store.commit(connection, rows, list(by_stream.values()), news, results)
 
     async def _put_bad_aside(self, connection: Connection, work: _Work) -> None:
         """Find the records that the database refuses, by halving, in a transaction that is rolled back."""
@@ -238,6 +244,8 @@ class GroupStore:
             if rows.counts or rows.lights:
                 device = work.request.device.id
                 self._hub.publish(Delivery(device, work.junction, rows.counts, rows.source_ids, rows.lights))
+        for command in plan.commands:
+            self._hub.publish(news_of(command))
         if any(work.rows.marks for work in plan.works):
             self._marks_written.set()
 

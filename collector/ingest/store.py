@@ -6,6 +6,7 @@ RecordRefused tells that a row, not the database, is at fault; anything else tha
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any
@@ -13,13 +14,16 @@ from uuid import UUID
 
 import psycopg
 
-from collector.db import Queries
+from collector.db import Queries, load_queries
 from collector.errors import CollectorError
 from collector.ingest.link import Connection
 from collector.ingest.queue import StreamKey
 from collector.ingest.settling import Advance, StreamState
 from collector.ingest.tables import ROLLUP_MARKS, Rows, Table
 from collector.junctions.description import Described
+from collector.junctions.lights_log import Told
+from collector.remote.commands import CommandItem, command_item
+from collector.remote.results import Result
 
 
 class RecordRefused(CollectorError):
@@ -49,11 +53,28 @@ def _faults_of(table: Table) -> Iterator[None]:
         raise RecordRefused(f"{table.name}: {error}") from error
 
 
+@dataclass(slots=True)
+class News:
+    """What the batches of a group say about a junction, beside their rows."""
+
+    described: Described | None = None
+    device: UUID | None = None
+    """Whose stream described it."""
+    told: list[Told] = field(default_factory=list)
+
+    def add(self, device: UUID, rows: Rows) -> None:
+        """What the rows of one batch of the device say."""
+        if rows.described is not None:
+            self.described, self.device = rows.described, device
+        self.told += rows.told
+
+
 class Store:
-    """The statements of `sql/ingest.sql`, and COPY."""
+    """The statements of `sql/ingest.sql` and `sql/history.sql`, and COPY."""
 
     def __init__(self, queries: Queries) -> None:
         self._queries = queries
+        self._history = load_queries("history")
 
     async def read_streams(
         self, connection: Connection, streams: Sequence[StreamKey]
@@ -72,9 +93,14 @@ class Store:
         connection: Connection,
         batches: Sequence[Rows],
         advances: Sequence[Advance],
-        described: Mapping[UUID, Described],
-    ) -> None:
-        """Store all rows and move all watermarks, in one transaction. `described`: what junctions are said to be.
+        news: Mapping[UUID, News],
+        results: Sequence[Result] = (),
+    ) -> list[CommandItem]:
+        """Store all rows and move all watermarks, in one transaction; gives the commands that this settled.
+
+        Args:
+            news: what is said of junctions.
+            results: what came of commands.
 
         Raises:
             RecordRefused, StreamMoved: nothing was stored.
@@ -84,10 +110,37 @@ class Store:
             marks = set(chain.from_iterable(rows.marks for rows in batches))
             if marks:
                 await self._copy(connection, ROLLUP_MARKS, sorted(marks))
-            for junction in sorted(described):
-                parameters = {"junction": junction} | described[junction].as_parameters()
-                await connection.execute(self._queries["describe_junction"], parameters)
+            settled = await self._settle_commands(connection, results) if results else []
+            # In a fixed order, so that two writers with news of the same junctions cannot deadlock.
+            for junction in sorted(news):
+                await self._tell(connection, junction, news[junction])
             await self._advance(connection, advances)
+        return settled
+
+    async def _settle_commands(self, connection: Connection, results: Sequence[Result]) -> list[CommandItem]:
+        parameters = {
+            "commands": [result.command for result in results],
+            "devices": [result.device for result in results],
+            "states": [result.state for result in results],
+            "ats": [_timestamp(result.at_ms) for result in results],
+            "details": [result.detail for result in results],
+        }
+        cursor = await connection.execute(self._queries["settle_commands"], parameters)
+        settled = sorted((command_item(row) for row in await cursor.fetchall()), key=lambda one: one.issued_at)
+        for item in settled:
+            await connection.execute(self._history["settle_history"], {"command": item.id})
+        return settled
+
+    async def _tell(self, connection: Connection, junction: UUID, news: News) -> None:
+        """Keep what is said of a junction."""
+        if news.described is not None:
+            parameters = {"junction": junction, "device": news.device} | news.described.as_parameters()
+            cursor = await connection.execute(self._queries["describe_junction"], parameters)
+            if cursor.rowcount:
+                await connection.execute(self._queries["keep_lanes"], {"junction": junction})
+        for told in sorted(news.told, key=lambda one: one.at_ms):
+            parameters = {"junction": junction, "at": _timestamp(told.at_ms), **told.parameters}
+            await connection.execute(self._history[told.statement], parameters)
 
     async def copy(self, connection: Connection, batches: Sequence[Rows]) -> None:
         """Add the rows of all batches to their tables, in the transaction that is open.

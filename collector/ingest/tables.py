@@ -18,6 +18,7 @@ from collector.ingest.decode import Item, Refused, raw_text
 from collector.ingest.names import DeviceNames, Unknown
 from collector.junctions.description import Described, described_in
 from collector.junctions.lights import LIVE_CODES
+from collector.junctions.lights_log import Told, told_in
 from collector.realtime.events import Light
 from common.codes import Direction, Via
 from common.records import (
@@ -191,6 +192,10 @@ class Rows:
     """What those want to hear who watch the lights."""
     described: Described | None = None
     """What the device's junction is said to be, if it is."""
+    told: list[Told] = field(default_factory=list)
+    """What is said about who controls the junction's lights."""
+    results: list[CommandResult] = field(default_factory=list)
+    """What came of commands."""
     unknown: Unknown = field(default_factory=Unknown)
     """Names that are not known yet. If there are any, make them known and build the rows again."""
 
@@ -319,10 +324,12 @@ def _stream_quality(rows: Rows, r: StreamQuality) -> None:
 def _log(rows: Rows, r: Log) -> None:
     rows.add(SYSTEM_LOGS, (*_head(rows, r), r.level, r.action, r.message, _json(r.context)))
     rows.described = described_in(r) or rows.described
+    rows.told += told_in(r)
 
 
 def _command_result(rows: Rows, r: CommandResult) -> None:
     rows.add(COMMAND_RESULTS, (*_head(rows, r), r.command, r.status, r.detail))
+    rows.results.append(r)
 
 
 def _gap(rows: Rows, r: Gap) -> None:

@@ -14,7 +14,9 @@ from litestar.params import PathParameter, QueryParameter
 
 from collector.db import Pool
 from collector.errors import ApiProblem
+from collector.junctions.examples import NO_JUNCTION
 from collector.junctions.lights_queries import Cycle, JunctionLights, Place, read_cycles, read_junction_lights
+from collector.ops.problems import problem_specs
 from common.codes import Aspect, SignalMode
 from common.junction import Junction
 
@@ -141,7 +143,10 @@ def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
         operation_id="junctionSignals",
         summary="What a junction's lights show",
         tags=["junctions"],
-        responses={200: ResponseSpec(SignalsAnswer, description="As of now.", generate_examples=False)},
+        responses={
+            200: ResponseSpec(SignalsAnswer, description="As of now.", generate_examples=False),
+            **problem_specs(NO_JUNCTION, 404),
+        },
     )
     async def junction_signals(junction_id: JunctionId) -> SignalsAnswer:
         """Follow `/api/live` for what changes."""
@@ -156,7 +161,8 @@ def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
         summary="A junction's signal cycles, newest first",
         tags=["junctions"],
         responses={
-            200: ResponseSpec(CycleList, description="A page of them.", examples=[Example(value=_EXAMPLE_CYCLES)])
+            200: ResponseSpec(CycleList, description="A page of them.", examples=[Example(value=_EXAMPLE_CYCLES)]),
+            **problem_specs(NO_JUNCTION, 404),
         },
     )
     async def junction_cycles(junction_id: JunctionId, limit: Limit = 20, before: Before = None) -> CycleList:

@@ -9,6 +9,9 @@ from uuid import UUID
 from psycopg.rows import class_row
 
 from collector.db import Pool, load_queries, reading
+from collector.identity.access import CurrentUser
+from collector.identity.grants import Level
+from collector.identity.users import Role
 
 _LIVE = timedelta(minutes=2)
 _LATE = timedelta(minutes=15)
@@ -24,6 +27,36 @@ class Freshness(StrEnum):
     SILENT = "silent"
     """Longer ago. Its devices keep what they count until they can send it."""
     NEVER = "never"
+
+
+class Sort(StrEnum):
+    """Orders of junctions; `-` is downwards. Those never heard, or without a count, come last either way."""
+
+    NAME = "name"
+    NAME_DOWN = "-name"
+    COUNTS_TODAY = "counts_today"
+    COUNTS_TODAY_DOWN = "-counts_today"
+    RECEIVED_AT = "received_at"
+    RECEIVED_AT_DOWN = "-received_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Which junctions, in what order.
+
+    Attributes:
+        junctions: names or ids; None: all.
+        q: a part of the name, in small letters or capitals.
+        states: None: all.
+        user: for whom: what they may is told with each.
+    """
+
+    junctions: Sequence[str] | None = None
+    q: str | None = None
+    states: Sequence[Freshness] | None = None
+    has_lights: bool | None = None
+    sort: Sort = Sort.NAME
+    user: CurrentUser | None = None
 
 
 @dataclass(frozen=True)
@@ -46,16 +79,13 @@ class Junction:
     measured_ms: int
     cameras: int
     has_lights: bool
+    mode: str | None
+    level: str | None
     as_of: datetime
 
     @property
     def state(self) -> Freshness:
-        if self.received_at is None:
-            return Freshness.NEVER
-        age = self.as_of - self.received_at
-        if age <= _LIVE:
-            return Freshness.LIVE
-        return Freshness.LATE if age <= _LATE else Freshness.SILENT
+        return freshness(self.received_at, self.as_of)
 
     @property
     def counts_today(self) -> int | None:
@@ -65,16 +95,63 @@ class Junction:
         return 0 if self.measured_ms > 0 else None
 
 
+def freshness(received_at: datetime | None, as_of: datetime) -> Freshness:
+    """How fresh is what was last received."""
+    if received_at is None:
+        return Freshness.NEVER
+    age = as_of - received_at
+    if age <= _LIVE:
+        return Freshness.LIVE
+    return Freshness.LATE if age <= _LATE else Freshness.SILENT
+
+
+def level_for(user: CurrentUser | None, granted: str | None) -> Level:
+    """What a user may at a junction that they see; `granted`: their level there, if they have one of their own."""
+    may = user is not None and user.role.at_least(Role.OPERATOR) and (user.sees_all or granted == Level.OPERATE)
+    return Level.OPERATE if may else Level.READ
+
+
 async def read_junctions(
-    pool: Pool, junctions: Sequence[str] | None = None, *, limit: int = 100, offset: int = 0
+    pool: Pool, listing: Listing | None = None, *, limit: int = 100, offset: int = 0
 ) -> list[Junction]:
-    """A page of junctions by name; `junctions` are names or ids, None: all."""
-    parameters = {"junctions": list(junctions) if junctions else None, "limit": limit, "offset": offset}
+    """A page of junctions."""
+    listing = listing or Listing()
+    parameters = {
+        "junctions": list(listing.junctions) if listing.junctions else None,
+        "q": listing.q,
+        "has_lights": listing.has_lights,
+        "states": [str(state) for state in listing.states] if listing.states else None,
+        "live_s": _LIVE.total_seconds(),
+        "late_s": _LATE.total_seconds(),
+        "user": listing.user.id if listing.user else None,
+        "limit": limit,
+        "offset": offset,
+    }
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(Junction)) as cursor:
-        await cursor.execute(load_queries("junctions")["junctions"], parameters)
+        await cursor.execute(_statement(listing), parameters)
         return await cursor.fetchall()
 
 
 def heard_within() -> dict[str, timedelta]:
     """How long ago a junction was heard at most that is `live`, and `late`: parameters for statements."""
     return {"live": _LIVE, "late": _LATE}
+
+
+def _statement(listing: Listing) -> bytes:
+    """The statement with the fragments that the order and the filters need."""
+    queries, sort = load_queries("junctions"), listing.sort.removeprefix("-")
+    suffix = "_down" if listing.sort.startswith("-") else ""
+    is_paged_first = sort != "counts_today"
+    needs_heard = bool(listing.states) or sort == "received_at"
+    fragments = {
+        b"{heard}": queries["heard"] if needs_heard else b"",
+        b"{state}": queries["state"] if listing.states else b"",
+        b"{page}": queries[f"page_by_{sort}{suffix}"] if is_paged_first else b"",
+        b"{fence}": queries["fence"] if is_paged_first else b"",
+        b"{shown}": b"" if is_paged_first else queries[f"shown_by_{sort}{suffix}"],
+        b"{end}": queries[f"end_by_{sort}{suffix}"],
+    }
+    statement = queries["junctions"]
+    for mark, fragment in fragments.items():
+        statement = statement.replace(mark, fragment)
+    return statement

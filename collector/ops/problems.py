@@ -1,12 +1,14 @@
 """Every answer that is not a success is an RFC 9457 problem, with a `code` to act on and the request's id."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 
 from collector.errors import ApiProblem
 from collector.ops.clock import unix_ms
@@ -17,6 +19,33 @@ PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-ID"
 
 AnyRequest = Request[Any, Any, Any]
+
+
+class ProblemBody(msgspec.Struct, frozen=True):
+    """RFC 9457 problem details, as people's programs get them."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    """To act on."""
+    server_time: int
+    """In ms since 1970."""
+    request_id: str | None = None
+    errors: list[dict[str, Any]] = []
+    """One by one: `key` says where, `message` what is wrong, and what would be right."""
+
+
+def problem_specs(told: Mapping[int, str], *statuses: int) -> dict[int, ResponseSpec]:
+    """For the `responses` of a route: 400, which all have, and `statuses` with what `told` says of each."""
+    texts = {400: "A parameter or the body is not what it has to be."} | {
+        status: told[status] for status in statuses
+    }
+    return {
+        status: ResponseSpec(ProblemBody, description=text, media_type=PROBLEM_TYPE, generate_examples=False)
+        for status, text in texts.items()
+    }
 
 
 def problem_response(problem: ApiProblem, request_id: str | None = None) -> Response[bytes]:

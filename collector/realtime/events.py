@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -84,7 +85,17 @@ class LiveOccupancy(msgspec.Struct, frozen=True):
     n_standing: int | None
 
 
-Live = LiveCount | LiveSignal | LiveCycle | LiveOccupancy
+class LiveMode(msgspec.Struct, frozen=True):
+    """An order to the lights of a junction was given, or something became of it. `order` is as the API tells it."""
+
+    at: UnixMs
+    at_error_ms: int
+    junction: UUID | None
+    device: UUID | None
+    order: dict[str, Any]
+
+
+Live = LiveCount | LiveSignal | LiveCycle | LiveOccupancy | LiveMode
 Light = SignalEvent | Cycle | Occupancy
 """Records that tell how a junction's lights and lanes are."""
 
@@ -93,6 +104,7 @@ _KINDS: dict[type[Live], str] = {
     LiveSignal: "signal",
     LiveCycle: "cycle",
     LiveOccupancy: "occupancy",
+    LiveMode: "mode",
 }
 
 
@@ -105,7 +117,7 @@ def kind_of(live: Live) -> str:
 class Delivery:
     """Records of one device that were committed together. They are made into events only for who listens.
 
-    Its places are those of the counts, then those of the lights.
+    Its places are those of the counts, then of the lights, then of the modes.
     """
 
     device: UUID
@@ -114,15 +126,18 @@ class Delivery:
     source_ids: Sequence[UUID]
     """The sources of `counts`, one by one."""
     lights: Sequence[Light] = ()
+    modes: Sequence[LiveMode] = ()
 
     def __len__(self) -> int:
-        return len(self.counts) + len(self.lights)
+        return len(self.counts) + len(self.lights) + len(self.modes)
 
     def live(self, place: int) -> Live:
         """The event at `place`."""
         n_counts = len(self.counts)
         if place < n_counts:
             return self._count(self.counts[place], self.source_ids[place])
+        if place >= n_counts + len(self.lights):
+            return self.modes[place - n_counts - len(self.lights)]
         record = self.lights[place - n_counts]
         if isinstance(record, SignalEvent):
             return self._signal(record)

@@ -14,7 +14,7 @@ from litestar.params import QueryParameter
 from litestar.response import Stream
 
 from collector.errors import ApiProblem
-from collector.realtime.events import Filter, LiveCount, LiveCycle, LiveOccupancy, LiveSignal
+from collector.realtime.events import Filter, LiveCount, LiveCycle, LiveMode, LiveOccupancy, LiveSignal
 from collector.realtime.hub import Event, Hub, Subscription, TooManyListeners
 
 HEARTBEAT_S = 10.0
@@ -103,10 +103,10 @@ def live_routes(hub: Hub, heartbeat_s: float = HEARTBEAT_S) -> list[HTTPRouteHan
         media_type="text/event-stream",
         responses={
             200: ResponseSpec(
-                LiveCount | LiveSignal | LiveCycle | LiveOccupancy,
+                LiveCount | LiveSignal | LiveCycle | LiveOccupancy | LiveMode,
                 media_type="text/event-stream",
-                description="Events `count`, `signal`, `cycle`, `occupancy` (data: one of these in this order),"
-                " `reset` (some were missed), `dropped` (too slow).",
+                description="Events `count`, `signal`, `cycle`, `occupancy`, `mode` (data: one of these in this"
+                " order), `reset` (some were missed), `dropped` (too slow).",
                 generate_examples=False,
             )
         },

@@ -75,11 +75,43 @@ ON CONFLICT (device_id, sensor, name, via) DO NOTHING
 -- name: count_rejects
 SELECT count(*) FROM ingest_rejects
 
--- What a junction is, as its lights say. What is older than what is known is left out; what is equal is not written.
+-- What a junction is, as its lights say, and whose stream said so. What is older than what is known is left out; what
+-- is equal is not written.
 -- name: describe_junction
 UPDATE junctions
 SET metadata = metadata || jsonb_build_object(
-    'lights', jsonb_build_object('at_ms', %(at_ms)s::bigint, 'description', %(description)s::jsonb))
+        'lights', jsonb_build_object('at_ms', %(at_ms)s::bigint, 'description', %(description)s::jsonb)),
+    lights_device_id = %(device)s
 WHERE id = %(junction)s
   AND coalesce((metadata #>> '{lights,at_ms}')::bigint, 0) <= %(at_ms)s
-  AND metadata #> '{lights,description}' IS DISTINCT FROM %(description)s::jsonb
+  AND (metadata #> '{lights,description}' IS DISTINCT FROM %(description)s::jsonb
+       OR lights_device_id IS DISTINCT FROM %(device)s)
+
+-- name: keep_lanes
+SELECT keep_lanes(%(junction)s)
+
+-- What came of commands, as their devices tell. The first word that a device says of a command stands; a command of
+-- another device, or one that is not known, stays as it is. A device's clock may be off: it was settled between its
+-- issue and now. The columns that come back are those of `sql/remote.sql`.
+-- name: settle_commands
+WITH said AS (
+    SELECT * FROM unnest(
+        %(commands)s::uuid[], %(devices)s::uuid[], %(states)s::text[], %(ats)s::timestamptz[], %(details)s::text[]
+    ) AS said (command, device, state, at, detail)
+), locked AS (
+    SELECT c.id
+    FROM commands c
+    JOIN said ON said.command = c.id AND said.device = c.device_id
+    WHERE c.told_at IS NULL
+    ORDER BY c.no
+    FOR UPDATE OF c
+)
+UPDATE commands c
+SET state = said.state,
+    detail = said.detail,
+    settled_at = greatest(c.issued_at, least(said.at, now())),
+    told_at = now()
+FROM said JOIN locked ON locked.id = said.command
+WHERE c.id = said.command AND c.told_at IS NULL
+RETURNING c.id, c.junction_id, c.device_id, c.command::text, c.issued_by_name, c.state,
+    c.detail, c.issued_at, c.expires_at, c.delivered_at, c.settled_at

@@ -25,13 +25,13 @@ import msgspec
 from common.clock import FLOOR_MS
 from common.codes import Aspect
 from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
+from common.schedule import Local
 from edge_agent.clock_source import Clock
 from edge_agent.config.faults import ConfigError
 from edge_agent.domain.signals.cycles import TagPassage
 from edge_agent.domain.signals.event_codes import PreemptCall, Told
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights
-from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.steps import FaultCode, Lane
 from edge_agent.drivers.base import SignalHeads
 from edge_agent.link.messages import OrderAnswer
@@ -282,6 +282,7 @@ class Daemon:
                 "by": order.by,
                 "why": order.why,
                 "accepted": result.accepted,
+                "given": msgspec.json.encode(order).decode(),
             }
             self._for_records.do(now_s, None, self._recording.log, "info", "lights_order", text, **facts)
         if not result.accepted or isinstance(order, ClearFault):

@@ -14,9 +14,9 @@ from typing import Protocol, runtime_checkable
 
 from common.codes import Aspect, SignalMode
 from common.commands import Order, OrderResult
+from common.schedule import Local
 from edge_agent.domain.signals.interlock import Interlock
 from edge_agent.domain.signals.lights import Lights
-from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval, Lane
 from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.link.messages import Crossing, Presence, SensorState

@@ -98,7 +98,8 @@ class Recording:
             if fault:
                 self.log("critical", "lights_fault", fault, junction=self._junction.name)
             else:
-                self.log("info", "lights_fault_cleared", self._fault, junction=self._junction.name)
+                mode = str(driven.decision.mode)
+                self.log("info", "lights_fault_cleared", self._fault, mode=mode, junction=self._junction.name)
         elif driven.decision.mode is not self._mode:
             mode = str(driven.decision.mode)
             self.log("info", "lights_mode", f"mode {mode}", mode=mode, junction=self._junction.name)

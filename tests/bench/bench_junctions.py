@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 from common.codes import Aspect
 from common.junction import DetectorKind, Junction
+from common.schedule import Local
 from edge_agent.domain.signals.green.ladder import Ladder
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights
-from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.sensing import Sensing
 from edge_agent.domain.signals.steps import Chosen, Situation
 from edge_agent.drivers.sim.junction_traffic import Demand, JunctionTraffic

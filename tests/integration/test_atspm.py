@@ -8,6 +8,7 @@ import pytest
 
 from common.codes import Aspect
 from common.junction import Junction
+from common.schedule import Local
 from edge_agent.domain.signals.cycles import CycleMaker
 from edge_agent.domain.signals.event_codes import Told
 from edge_agent.domain.signals.hires import Recorder
@@ -22,7 +23,6 @@ from edge_agent.domain.signals.log_rows import (
     to_log_rows,
 )
 from edge_agent.domain.signals.measures import actuations, arrivals, phase_cycles, terminations, waits
-from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.steps import Situation, Termination
 from tests.atspm_run import BIN_S, Measured
 from tests.junctions import crossroads

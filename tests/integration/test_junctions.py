@@ -103,3 +103,25 @@ def test_junctions_are_listed_in_pages_and_by_name(plain_dsn: str) -> None:
     assert [each["name"] for each in first["junctions"] + second["junctions"]] == names
     assert second["next_offset"] is None
     assert [each["name"] for each in _junctions(plain_dsn, junction=names[1])["junctions"]] == [names[1]]
+
+
+def test_busy_junctions_come_first_where_that_is_asked(dsn: str) -> None:
+    midnight = bucket_of(datetime.now(UTC), 86400, "UTC")
+    names = []
+    for n in (1, 3, 0, 2):
+        facts = Facts(dsn)
+        names.append(facts.junction)
+        for _ in range(n):
+            facts.count(midnight)
+        facts.commit()
+    one, three, none, two = names
+    for _ in range(2):
+        assert [each["name"] for each in _junctions(dsn, sort="-counts_today")["junctions"]] == [
+            three,
+            two,
+            one,
+            none,
+        ]
+        page = _junctions(dsn, sort="counts_today", limit=2, offset=1)
+        assert [(each["name"], each["counts_today"]) for each in page["junctions"]] == [(two, 2), (three, 3)]
+        drain(dsn)

@@ -232,3 +232,19 @@ def test_what_is_no_sql_is_passed_over_and_order_is_by_number(tmp_path: Path) ->
     for name in ("002_pre_b.sql", "001_post_a.sql", "README.md"):
         (tmp_path / name).write_text("SELECT 1")
     assert [str(migration) for migration in read_folder(tmp_path)] == ["001_post_a", "002_pre_b"]
+
+
+def test_junctions_that_were_described_before_have_their_lanes(empty_plain: str) -> None:
+    migrate(empty_plain, [step for step in bundled() if step.number < 7])
+    with psycopg.connect(empty_plain) as connection:
+        connection.execute(
+            "INSERT INTO junctions (name, metadata) VALUES ('described', jsonb_build_object('lights',"
+            ' \'{"at_ms": 1, "description": {"lanes": [{"name": "b", "approach": "south"}, {"name": "a",'
+            ' "approach": "north", "saturation_flow_vph": 900}]}}\'::jsonb)), (\'other\', \'{}\')'
+        )
+    migrate(empty_plain)
+    with psycopg.connect(empty_plain) as connection:
+        lanes = connection.execute(
+            "SELECT name, approach, saturation_flow_vph FROM lanes ORDER BY position"
+        ).fetchall()
+    assert lanes == [("b", "south", 1800.0), ("a", "north", 900.0)]

@@ -167,6 +167,8 @@ def test_what_sensors_tell_decides_and_is_recorded(tmp_path: Path) -> None:
         refused, accepted = (log for log in records(Log) if log.action == "lights_order")
         assert not refused.context["accepted"]
         assert accepted.context["by"] == f"alice (uid {os.geteuid()})"
+        given = msgspec.json.decode(str(accepted.context["given"]))
+        assert (given["order"], given["by"]) == ("automatic", accepted.context["by"])
         assert [one.result.accepted for one in agent.heard if isinstance(one, OrderAnswer)] == [False, True]
         numbers = [one.no for one in agent.heard if isinstance(one, Spooled)]
         assert numbers == list(range(1, len(numbers) + 1))

@@ -21,10 +21,10 @@ from common.commands import (
 from common.hires import Coordination
 from common.junction import Junction, Plan, PlanStage, PlanTime, Preemption, Recall, Stage, StartUp
 from common.junction_checks import faults
+from common.schedule import Local, Schedule
 from edge_agent.domain.signals.controller import Choose
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights, Step
-from edge_agent.domain.signals.schedule import Local, Schedule
 from edge_agent.domain.signals.steps import Chosen, FaultCode, Interval, Lane, Situation, Termination
 from tests.junctions import crossroads, four_stages, with_people
 

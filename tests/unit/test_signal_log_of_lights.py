@@ -17,13 +17,13 @@ from common.commands import (
 from common.hires import Code
 from common.junction import Preemption
 from common.records import Cycle, SignalEvent
+from common.schedule import Local
 from edge_agent.domain.signals.cycles import CycleMaker
 from edge_agent.domain.signals.event_codes import Event, PreemptCall, to_record
 from edge_agent.domain.signals.hires import Recorder
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.lint import lint
 from edge_agent.domain.signals.log_rows import conflicting_phases, to_log_rows
-from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.steps import FaultCode, Lane
 from tests.junctions import with_people
 

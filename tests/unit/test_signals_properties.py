@@ -12,9 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from common.codes import Aspect, SignalMode
 from common.commands import Automatic, ClearFault, FixedPlan, Flash, ManualOverride, Off, Preempt
 from common.junction import Junction, Recall
+from common.schedule import Local
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.lights import Lights, Step
-from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.steps import Chosen, FaultCode, Lane, Situation
 from tests.lights import STEADY, Judge, junctions
 

@@ -18,6 +18,8 @@ CREATE TABLE commands (
                    CHECK (state IN ('queued', 'delivered', 'applied', 'refused', 'expired', 'failed')),
     delivered_at   timestamptz,
     settled_at     timestamptz,
+    -- When the device told what came of it; NULL: not yet, and a state that says so is only the collector's belief.
+    told_at        timestamptz,
     -- Why it was refused, or failed: in the lights' own words.
     detail         text
 );

@@ -10,8 +10,7 @@ A fault of the interlock flashes at once; everything else waits for a safe point
 all greens were ended as always. `running` decides when greens end, `stages` how.
 """
 
-import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from types import MappingProxyType
 
@@ -28,12 +27,13 @@ from common.commands import (
     Preempt,
 )
 from common.junction import Junction
+from common.override_times import check_order
+from common.schedule import Local, Schedule
 from edge_agent.domain.signals.layout import Layout
-from edge_agent.domain.signals.overrides import OverrideError, override
+from edge_agent.domain.signals.overrides import override
 from edge_agent.domain.signals.preemption import Preemptions
 from edge_agent.domain.signals.program import Program
 from edge_agent.domain.signals.running import Choose, Regime, Runner
-from edge_agent.domain.signals.schedule import Local, Schedule
 from edge_agent.domain.signals.steps import Decision, Fault, Interval, Lane, Termination
 
 __all__ = ["Choose", "Controller"]
@@ -131,16 +131,14 @@ class Controller:
         return OrderResult(accepted=True)
 
     def _order_times(self, order: ManualOverride | FixedPlan, now_s: float) -> OrderResult:
+        fits = check_order(self._layout.junction, order, self._plan)
+        if not fits.accepted:
+            return fits
         if isinstance(order, ManualOverride):
-            try:
-                program = override(self._layout, order, self._plan)
-            except OverrideError as error:
-                return _refused(str(error))
+            program = override(self._layout, order, self._plan)
             regime = Regime(program, SignalMode.MANUAL_OVERRIDE, asks=False)
         else:
             names = [regime.program.name for regime in self._scheduled]
-            if order.plan not in names:
-                return _refused(_unknown("plan", order.plan, names))
             program = Program(self._layout, names.index(order.plan), is_free=True)
             regime = Regime(program, SignalMode.FIXED, asks=False)
         self._wish, self._expired = regime, ""
@@ -148,8 +146,9 @@ class Controller:
         return OrderResult(accepted=True)
 
     def _order_preemption(self, order: Preempt, now_s: float) -> OrderResult:
-        if order.preemption not in self._preemptions.names:
-            return _refused(_unknown("preemption", order.preemption, self._preemptions.names))
+        fits = check_order(self._layout.junction, order)
+        if not fits.accepted:
+            return fits
         if order.on and self._fault is not None:
             return _refused(f"the lights flash for a fault ({_in_words(self._fault)})")
         if order.on and (self._life in (_Life.FLASH, _Life.OFF) or isinstance(self._wish, Flash | Off)):
@@ -321,9 +320,3 @@ def _refused(reason: str) -> OrderResult:
 
 def _in_words(fault: Fault) -> str:
     return f"{fault.code}: {fault.detail}"
-
-
-def _unknown(what: str, name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
-    return f"there is no {what} {name!r}; {hint}"

@@ -9,8 +9,8 @@ with. Greens are planned when they begin, so nothing is cut.
 import math
 
 from common.hires import Coordination
+from common.schedule import Local
 from edge_agent.domain.signals.program import Program
-from edge_agent.domain.signals.schedule import Local
 
 IN_STEP_S = 1.5
 """Steps are no finer than the controller's, so a little is always left to be made good."""

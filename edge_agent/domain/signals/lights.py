@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from common.codes import Aspect, SignalMode
 from common.commands import ClearFault, Order, OrderResult
 from common.junction import Junction
+from common.schedule import Local
 from edge_agent.domain.signals.controller import Choose, Controller
 from edge_agent.domain.signals.interlock import LIMITS, Interlock, Limits
-from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval, Lane
 
 

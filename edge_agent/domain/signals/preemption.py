@@ -25,11 +25,6 @@ class Preemptions:
         self.holding: Preemption | None = None
         self.stuck: set[str] = set()
 
-    @property
-    def names(self) -> Sequence[str]:
-        """Of all that the junction has."""
-        return tuple(self._by_name)
-
     def switch(self, name: str, on: bool, now_s: float) -> None:
         """An input comes on or goes off."""
         if on:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from common.codes import SignalMode
 from common.hires import Coordination
+from common.schedule import Local
 from edge_agent.domain.signals.coordination import planned_green_s
 from edge_agent.domain.signals.layout import Layout
 from edge_agent.domain.signals.needs import LOOK_S, Needs
 from edge_agent.domain.signals.program import Program
-from edge_agent.domain.signals.schedule import Local
 from edge_agent.domain.signals.stages import StageMachine
 from edge_agent.domain.signals.steps import Chosen, Lane, Situation, Termination
 

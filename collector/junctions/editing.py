@@ -1,0 +1,258 @@
+"""Making junctions, and changing them: each time in one transaction, whole or not at all, and written down."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from collector.db import Connection, Pool, load_queries, writing
+from collector.errors import ApiProblem
+from collector.identity.audit import Actor, AuditAction, Subject, SubjectKind, audit
+from collector.junctions.description import read_description
+from collector.junctions.differences import Difference, compare, differences
+from collector.junctions.standing import KnownDevice, Standing, stand
+from collector.junctions.wanted import Location, Wanted
+from common.junction import Junction
+from common.junction_checks import Fault
+
+Outcome = Literal["created", "updated", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """What an edit did, or would do. `id` None: it would be made."""
+
+    id: UUID | None
+    name: str
+    outcome: Outcome
+    changes: list[Difference]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A junction in the database."""
+
+    id: UUID
+    name: str
+    timezone: str
+    location_name: str | None
+    latitude: float | None
+    longitude: float | None
+    address: str | None
+    location_id: UUID | None
+    wanted: str | None
+    wanted_devices: list[str]
+    metadata: dict[str, Any]
+    has_counted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """All of a junction that can be edited."""
+
+    name: str
+    timezone: str
+    location: Location | None
+    description: Junction | None
+    devices: tuple[str, ...]
+    metadata: Mapping[str, Any]
+
+
+def faulty(faults: Sequence[Fault]) -> ApiProblem:
+    """The problem that tells all that is wrong with a description."""
+    errors = [{"key": one.path, "message": one.message, "value": one.value} for one in faults[:200]]
+    more = f"; and {len(faults) - 1} more, see errors" if len(faults) > 1 else ""
+    return ApiProblem(422, "junction_invalid", "The junction cannot be so", f"{faults[0]}{more}", errors=errors)
+
+
+class Editing:
+    """Of all junctions. Whoever calls has looked whether the user may."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._queries = load_queries("junction_editing")
+
+    async def create(self, wanted: Wanted, who: Actor) -> Edited:
+        """A new junction. Raises ApiProblem: there is one of that name, or something does not fit."""
+        async with self._editing() as connection:
+            if await self._row(connection, name=wanted.name) is not None:
+                raise _taken(wanted.name)
+            return await self._put(connection, None, wanted, who)
+
+    async def take_in(self, wanted: Wanted, who: Actor, *, dry_run: bool = False) -> Edited:
+        """Make a junction as it is wanted, or bring the one of that name there. What is so already is not touched.
+
+        Raises ApiProblem: something does not fit.
+        """
+        async with self._editing() as connection, connection.transaction(force_rollback=dry_run):
+            row = await self._row(connection, name=wanted.name)
+            edited = await self._put(connection, row, wanted, who)
+            return replace(edited, id=None) if dry_run and edited.outcome == "created" else edited
+
+    async def change(self, junction: UUID, change: Wanted | None, name: str | None, who: Actor) -> Edited:
+        """Change a junction in what `change` says, and to a new name. Its own name in `change` is not looked at.
+
+        Raises ApiProblem: there is no such junction, or something does not fit.
+        """
+        async with self._editing() as connection:
+            row = await self._row(connection, id=junction)
+            if row is None:
+                raise unknown_junction(junction)
+            wanted = replace(change or Wanted(row.name), name=name or row.name)
+            if wanted.name != row.name and await self._row(connection, name=wanted.name) is not None:
+                raise _taken(wanted.name)
+            return await self._put(connection, row, wanted, who)
+
+    @asynccontextmanager
+    async def _editing(self) -> AsyncIterator[Connection]:
+        try:
+            async with writing(self._pool) as connection:
+                yield connection
+        except psycopg.errors.UniqueViolation as error:
+            raise ApiProblem(
+                409, "junction_exists", "The name is taken", "name: another junction has it"
+            ) from error
+        except (psycopg.errors.InvalidParameterValue, psycopg.errors.CheckViolation) as error:
+            detail = "the database knows no such time zone; name it as Europe/Berlin or UTC"
+            raise faulty([Fault("timezone", None, detail)]) from error
+
+    async def _row(self, connection: Connection, **key: Any) -> _Row | None:
+        async with connection.cursor(row_factory=class_row(_Row)) as cursor:
+            await cursor.execute(self._queries["current"], {"id": None, "name": None, **key})
+            return await cursor.fetchone()
+
+    async def _put(self, connection: Connection, row: _Row | None, wanted: Wanted, who: Actor) -> Edited:
+        """Bring a junction where it is wanted."""
+        standing = await self._standing(connection, row, wanted)
+        before = _state(row) if row else None
+        after = _merged(before, wanted)
+        faults = [*standing.faults, *_timezone_faults(row, after)]
+        if faults:
+            raise faulty(faults)
+        changes = _changes(before, after) if before else []
+        changes += [Difference(f"devices: {one.name}", None, "stands there") for one in standing.arriving]
+        if before and not changes:
+            return Edited(row.id if row else None, after.name, "unchanged", [], standing.notes)
+        identity = row.id if row else await self._create(connection, after)
+        is_placed = before is None or before.location != after.location
+        await self._write(connection, identity, after, is_placed=is_placed)
+        await self._stand(connection, identity, standing.arriving)
+        await audit(
+            connection,
+            who,
+            AuditAction.JUNCTION_CHANGED if before else AuditAction.JUNCTION_CREATED,
+            Subject(SubjectKind.JUNCTION, identity, after.name),
+            junction_id=identity,
+            before={one.path: one.before for one in changes} if before else None,
+            after={one.path: one.after for one in changes} if before else _head(after),
+        )
+        return Edited(identity, after.name, "updated" if before else "created", changes, standing.notes)
+
+    async def _standing(self, connection: Connection, row: _Row | None, wanted: Wanted) -> Standing:
+        if not wanted.devices:
+            return Standing()
+        async with connection.cursor(row_factory=class_row(KnownDevice)) as cursor:
+            await cursor.execute(self._queries["devices"], {"devices": list(wanted.devices)})
+            known = await cursor.fetchall()
+        names = await connection.execute(self._queries["device_names"])
+        free = [name for (name,) in await names.fetchall()]
+        return stand(wanted.devices, known, free, row.id if row else None)
+
+    async def _create(self, connection: Connection, state: _State) -> UUID:
+        parameters = {"name": state.name, "timezone": state.timezone}
+        found = await (await connection.execute(self._queries["create"], parameters)).fetchone()
+        if found is None:
+            raise _taken(state.name)
+        identity: UUID = found[0]
+        return identity
+
+    async def _write(self, connection: Connection, identity: UUID, state: _State, *, is_placed: bool) -> None:
+        description = state.description and msgspec.json.encode(state.description).decode()
+        parameters = {
+            "id": identity,
+            "name": state.name,
+            "timezone": state.timezone,
+            "wanted": description,
+            "devices": list(state.devices),
+            "metadata": Jsonb(dict(state.metadata), dumps=msgspec.json.encode),
+        }
+        await connection.execute(self._queries["change"], parameters)
+        if is_placed and state.location is not None:
+            place = msgspec.structs.asdict(state.location) | {"id": identity}
+            await connection.execute(self._queries["place"], place)
+        await connection.execute(self._queries["keep_lanes"], {"id": identity})
+
+    async def _stand(self, connection: Connection, identity: UUID, arriving: Sequence[KnownDevice]) -> None:
+        if arriving:
+            parameters = {"id": identity, "devices": [one.id for one in arriving]}
+            await connection.execute(self._queries["stand_there"], parameters)
+
+
+def unknown_junction(junction: UUID) -> ApiProblem:
+    """An unknown junction, and one that the user may not see, look alike."""
+    return ApiProblem(404, "junction_unknown", "No such junction", f"there is no junction {junction}")
+
+
+def _state(row: _Row) -> _State:
+    location = None
+    if row.location_id is not None:
+        location = Location(
+            name=row.location_name, latitude=row.latitude, longitude=row.longitude, address=row.address
+        )
+    return _State(
+        row.name, row.timezone, location, read_description(row.wanted), tuple(row.wanted_devices), row.metadata
+    )
+
+
+def _merged(before: _State | None, wanted: Wanted) -> _State:
+    """What is wanted, and of what nothing is said, what is there."""
+    old = before or _State(wanted.name, "UTC", None, None, (), {})
+    location = old.location
+    if wanted.location is not None:
+        location = msgspec.structs.replace(wanted.location, name=wanted.location.name or wanted.name)
+    return _State(
+        name=wanted.name,
+        timezone=wanted.timezone or old.timezone,
+        location=location,
+        description=wanted.description or old.description,
+        devices=old.devices if wanted.devices is None else wanted.devices,
+        metadata=old.metadata if wanted.metadata is None else wanted.metadata,
+    )
+
+
+def _timezone_faults(row: _Row | None, after: _State) -> list[Fault]:
+    if row is None or not row.has_counted or row.timezone == after.timezone:
+        return []
+    detail = (
+        f"its days and hours were counted in {row.timezone}, and cannot be counted anew; give that, or make a new "
+        "junction"
+    )
+    return [Fault("timezone", after.timezone, detail)]
+
+
+def _changes(before: _State, after: _State) -> list[Difference]:
+    heads = compare(_head(before), _head(after), "")
+    return [*heads, *differences(before.description, after.description)]
+
+
+def _head(state: _State) -> dict[str, Any]:
+    """All but the description, as JSON."""
+    return {
+        "name": state.name,
+        "timezone": state.timezone,
+        "location": None if state.location is None else msgspec.structs.asdict(state.location),
+        "devices": list(state.devices),
+        "metadata": dict(state.metadata),
+    }
+
+
+def _taken(name: str) -> ApiProblem:
+    detail = f"name: there is a junction {name} already; change that one, or choose another name"
+    return ApiProblem(409, "junction_exists", "The name is taken", detail)

@@ -1,0 +1,95 @@
+-- Who took a junction's lights out of automatic control, when, and what ended it: told by what came of orders from
+-- here, and by the lights' own log. All of these may come again, and late; they are then as if they had come in time.
+
+-- What came of one order, once `commands` says so; what is said later replaces what was said before. To be run in the
+-- same transaction, order by order, oldest first.
+-- name: settle_history
+WITH settled AS (
+    SELECT id, no, junction_id, state, settled_at FROM commands
+    WHERE id = %(command)s AND state NOT IN ('queued', 'delivered')
+), own AS (
+    UPDATE manual_override_history h
+    SET began_at = CASE s.state WHEN 'applied' THEN s.settled_at END,
+        expires_at = CASE s.state WHEN 'applied'
+            THEN s.settled_at + make_interval(secs => (h.settings ->> 'expires_s')::double precision) END,
+        ended_at = CASE s.state WHEN 'applied' THEN n.at ELSE s.settled_at END,
+        ended_by = CASE s.state WHEN 'refused' THEN 'refusal' WHEN 'expired' THEN 'expiry' WHEN 'failed' THEN 'restart'
+                   ELSE CASE WHEN n.at IS NOT NULL THEN 'order' END END
+    FROM settled s
+    CROSS JOIN LATERAL (
+        -- The next order that was applied: this one may be told late.
+        SELECT min(at) AS at FROM (
+            SELECT c.settled_at AS at FROM commands c
+            WHERE c.junction_id = s.junction_id AND c.no > s.no AND c.state = 'applied'
+            UNION ALL
+            SELECT o.began_at FROM manual_override_history o
+            WHERE o.junction_id = s.junction_id AND o.command_id IS NULL AND o.ordered_at > s.settled_at
+        ) later WHERE at > s.settled_at
+    ) n
+    WHERE h.command_id = s.id AND h.began_at IS NULL
+)
+UPDATE manual_override_history h
+SET ended_at = least(s.settled_at, h.expires_at),
+    ended_by = CASE WHEN h.expires_at < s.settled_at THEN 'expiry' ELSE 'order' END
+FROM settled s
+WHERE s.state = 'applied' AND h.junction_id = s.junction_id AND h.command_id IS DISTINCT FROM s.id
+  AND h.began_at <= s.settled_at AND (h.ended_at IS NULL OR h.ended_at > s.settled_at)
+
+-- A later order took the place of one that nobody had fetched.
+-- name: supersede_history
+UPDATE manual_override_history h SET ended_at = c.settled_at, ended_by = 'order'
+FROM commands c
+WHERE c.id = %(command)s AND h.command_id = c.id AND h.began_at IS NULL
+
+-- An order that the lights took at `at`, as their log tells. `mode` NULL: back to automatic. One that came from here
+-- is left out: it is settled by what the device tells of the command. The lights append to `by` whose program asked.
+-- name: begin_override
+WITH beside AS (
+    SELECT 1 WHERE NOT EXISTS (
+        SELECT FROM commands c
+        WHERE c.junction_id = %(junction)s AND c.state <> 'queued'
+          AND starts_with(%(by)s, (c.command ->> 'by') || ' (uid ') AND c.command - 'by' = %(given)s::jsonb
+          AND %(at)s BETWEEN c.issued_at - interval '1 hour' AND c.expires_at + interval '1 hour')
+), ended AS (
+    UPDATE manual_override_history h
+    SET ended_at = least(%(at)s, h.expires_at),
+        ended_by = CASE WHEN h.expires_at < %(at)s THEN 'expiry' ELSE 'order' END
+    FROM beside
+    WHERE h.junction_id = %(junction)s AND h.began_at <= %(at)s AND (h.ended_at IS NULL OR h.ended_at > %(at)s)
+)
+INSERT INTO manual_override_history
+    (junction_id, user_name, mode, settings, why, ordered_at, began_at, expires_at)
+SELECT %(junction)s, %(by)s, %(mode)s, %(settings)s, %(why)s, %(at)s, %(at)s,
+       %(at)s::timestamptz + make_interval(secs => (%(settings)s::jsonb ->> 'expires_s')::double precision)
+FROM beside
+WHERE %(mode)s::text IS NOT NULL
+
+-- Something else ended what ran. `modes`: of which modes it ends overrides.
+-- name: end_overrides
+UPDATE manual_override_history h
+SET ended_at = least(%(at)s, h.expires_at),
+    ended_by = CASE WHEN h.expires_at < %(at)s THEN 'expiry' ELSE %(ended_by)s END
+WHERE h.junction_id = %(junction)s AND h.began_at < %(at)s AND (h.ended_at IS NULL OR h.ended_at > %(at)s)
+  AND h.mode = ANY (%(modes)s::text[])
+
+-- A fault is over, and the lights go on with the override that it had interrupted.
+-- name: resume_override
+UPDATE manual_override_history h
+SET ended_at = NULL, ended_by = NULL
+WHERE h.id = (
+        SELECT id FROM manual_override_history
+        WHERE junction_id = %(junction)s AND began_at < %(at)s ORDER BY began_at DESC LIMIT 1
+    )
+  AND h.ended_by = 'fault' AND h.mode = %(mode)s AND (h.expires_at IS NULL OR h.expires_at > %(at)s)
+
+-- Who decides what the lights show. NULL: not known.
+-- name: note_mode
+UPDATE junctions SET lights_mode = %(mode)s, lights_mode_at = %(at)s
+WHERE id = %(junction)s AND (lights_mode_at IS NULL OR lights_mode_at <= %(at)s)
+  AND lights_mode IS DISTINCT FROM %(mode)s
+
+-- An order from here; it begins when the lights take it.
+-- name: note_order
+INSERT INTO manual_override_history (junction_id, command_id, user_id, user_name, mode, settings, why, ordered_at)
+SELECT junction_id, id, issued_by, issued_by_name, %(mode)s, %(settings)s, %(why)s, issued_at
+FROM commands WHERE id = %(command)s

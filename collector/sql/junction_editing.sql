@@ -1,0 +1,58 @@
+-- Making and changing junctions.
+
+-- What is known of a junction, by id or by name; it is locked until the transaction ends.
+-- name: current
+SELECT j.id, j.name, j.timezone, l.name AS location_name, l.latitude, l.longitude, l.address, j.location_id,
+       j.wanted::text AS wanted, j.wanted_devices, j.metadata - 'lights' AS metadata,
+       EXISTS (
+           SELECT FROM edge_devices d JOIN counting_zones z ON z.device_id = d.id WHERE d.junction_id = j.id
+       ) AS has_counted
+FROM junctions j
+LEFT JOIN locations l ON l.id = j.location_id
+WHERE j.id = %(id)s::uuid OR (%(id)s::uuid IS NULL AND j.name = %(name)s)
+FOR UPDATE OF j
+
+-- Nothing comes back where there is one of that name.
+-- name: create
+INSERT INTO junctions (name, timezone) VALUES (%(name)s, %(timezone)s) ON CONFLICT (name) DO NOTHING
+RETURNING id
+
+-- name: change
+UPDATE junctions
+SET name = %(name)s, timezone = %(timezone)s, wanted = %(wanted)s::jsonb, wanted_devices = %(devices)s,
+    metadata = %(metadata)s::jsonb || CASE WHEN metadata ? 'lights'
+        THEN jsonb_build_object('lights', metadata -> 'lights') ELSE '{}' END
+WHERE id = %(id)s
+
+-- A place of its own for a junction: where it shares one, the others keep it as it is.
+-- name: place
+WITH own AS (
+    UPDATE locations l
+    SET name = %(name)s, latitude = %(latitude)s, longitude = %(longitude)s, address = %(address)s
+    FROM junctions j
+    WHERE j.id = %(id)s AND l.id = j.location_id
+      AND NOT EXISTS (SELECT FROM junctions o WHERE o.location_id = l.id AND o.id <> j.id)
+      AND NOT EXISTS (SELECT FROM cameras c WHERE c.location_id = l.id)
+    RETURNING l.id
+), new AS (
+    INSERT INTO locations (name, latitude, longitude, address)
+    SELECT %(name)s, %(latitude)s, %(longitude)s, %(address)s WHERE NOT EXISTS (SELECT FROM own)
+    RETURNING id
+)
+UPDATE junctions SET location_id = new.id FROM new WHERE junctions.id = %(id)s
+
+-- name: keep_lanes
+SELECT keep_lanes(%(id)s)
+
+-- Those that are meant by names or ids.
+-- name: devices
+SELECT d.id, d.name, d.status, d.junction_id, j.name AS junction
+FROM edge_devices d LEFT JOIN junctions j ON j.id = d.junction_id
+WHERE d.name = ANY (%(devices)s::text[]) OR d.id::text = ANY (%(devices)s::text[])
+ORDER BY d.created_at, d.id
+
+-- name: device_names
+SELECT name FROM edge_devices WHERE junction_id IS NULL ORDER BY name LIMIT 1000
+
+-- name: stand_there
+UPDATE edge_devices SET junction_id = %(id)s WHERE id = ANY (%(devices)s::uuid[]) AND junction_id IS NULL

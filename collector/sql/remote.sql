@@ -1,0 +1,67 @@
+-- Orders to devices. All of these run behind PgBouncer in transaction mode.
+-- Where commands are returned, their columns are: id, junction_id, device_id, command::text, issued_by_name, state,
+-- detail, issued_at, expires_at, delivered_at, settled_at.
+
+-- Nothing comes back where too many wait already.
+-- name: queue_command
+INSERT INTO commands (junction_id, device_id, command, issued_by, issued_by_name, expires_at)
+SELECT %(junction)s, %(device)s, %(command)s, %(user)s, %(name)s, now() + make_interval(secs => %(valid_s)s)
+WHERE (SELECT count(*) FROM commands WHERE device_id = %(device)s AND state IN ('queued', 'delivered')) < %(most)s
+RETURNING id, junction_id, device_id, command::text, issued_by_name, state,
+    detail, issued_at, expires_at, delivered_at, settled_at
+
+-- name: devices_asked
+SELECT id, status, public_key FROM edge_devices WHERE id = ANY (%(devices)s::uuid[])
+
+-- All open commands of these devices, oldest first. Those that waited are delivered by this. What was delivered
+-- before comes again, expired or not: its device may have lost the answer, and has to tell what became of it.
+-- name: deliver
+WITH waiting AS (
+    SELECT c.id
+    FROM commands c
+    JOIN edge_devices d ON d.id = c.device_id AND d.status = 'active'
+    WHERE c.device_id = ANY (%(devices)s::uuid[]) AND c.state = 'queued' AND c.expires_at > now()
+    ORDER BY c.no
+    FOR UPDATE OF c
+), given AS (
+    UPDATE commands c
+    SET state = 'delivered', delivered_at = now()
+    FROM waiting
+    WHERE c.id = waiting.id AND c.state = 'queued'
+    RETURNING c.*
+), open AS (
+    SELECT given.*, true AS is_new FROM given
+    UNION ALL
+    SELECT c.*, false FROM commands c WHERE c.device_id = ANY (%(devices)s::uuid[]) AND c.state = 'delivered'
+)
+SELECT id, junction_id, device_id, command::text, issued_by_name, state,
+    detail, issued_at, expires_at, delivered_at, settled_at,
+    greatest(extract(epoch FROM expires_at - now()), 0)::float8, is_new
+FROM open
+ORDER BY no
+
+-- name: devices_with_commands
+SELECT DISTINCT device_id FROM commands WHERE state = 'queued' AND expires_at > now()
+
+-- What was not delivered in time never is. What was, and of which nothing was told for long after: nobody knows.
+-- Should the device tell after all, its word replaces this.
+-- name: expire_commands
+WITH late AS (
+    SELECT id
+    FROM commands
+    WHERE state IN ('queued', 'delivered')
+      AND expires_at <= now() - CASE state WHEN 'queued' THEN interval '0' ELSE make_interval(secs => %(patience_s)s) END
+    ORDER BY no
+    LIMIT 500
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE commands c
+SET state = CASE c.state WHEN 'queued' THEN 'expired' ELSE 'failed' END,
+    detail = CASE c.state
+        WHEN 'queued' THEN 'the device did not fetch it in time; the lights never got it'
+        ELSE 'the device fetched it, and has not told what became of it' END,
+    settled_at = now()
+FROM late
+WHERE c.id = late.id
+RETURNING c.id, junction_id, device_id, command::text, issued_by_name, state,
+    detail, issued_at, expires_at, delivered_at, settled_at

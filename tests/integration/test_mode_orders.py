@@ -1,0 +1,323 @@
+"""Orders to a junction's lights as operators give them, and the history of who took them out of automatic."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from collector.identity.users import Role
+from common.commands import Automatic, FixedPlan, Flash, ManualOverride, Order
+from common.junction import Stage
+from common.records import Log
+from tests.integration.ingest_helpers import now_ms, rows
+from tests.integration.test_remote import RemotePi
+from tests.integration.test_users import bearer, execute, make_user
+from tests.junctions import crossroads, four_stages
+from tests.servers.collector import RunningCollector, running_collector
+from tests.servers.databases import cloned_database
+from tests.servers.lights import cycle
+
+OVERRIDE: dict[str, Any] = {
+    "mode": "manual_override",
+    "cycle_s": 70.0,
+    "lane_green_s": {"north": 40.0},
+    "why": "the fair",
+}
+
+
+@dataclass
+class Control:
+    """A collector and its users: ada is admin, otto an operator, vic a viewer."""
+
+    dsn: str
+    collector: RunningCollector
+    users: dict[str, str]
+    headers: dict[str, dict[str, str]]
+
+    def lights(self, name: str = "crossroads") -> "Lights":
+        pi = Lights(self.dsn, self.collector)
+        pi.control = self
+        pi.describe(msgspec.structs.replace(crossroads(), name=name))
+        for user, level in (("otto", "operate"), ("vic", "read")):
+            grant = "INSERT INTO user_junction_access VALUES (%s, %s, %s)"
+            execute(self.dsn, grant, self.users[user], pi.junction, level)
+        return pi
+
+    def ask(self, method: str, path: str, by: str = "otto", **more: Any) -> httpx.Response:
+        url = f"{self.collector.url}/api/junctions/{path}"
+        return httpx.request(method, url, headers=self.headers[by], timeout=30, **more)
+
+
+@dataclass
+class Lights(RemotePi):
+    """A Pi that drives lights, and operators who order it about."""
+
+    control: Control = field(init=False)
+
+    def __init__(self, dsn: str, collector: RunningCollector) -> None:
+        super().__init__(dsn, collector)
+
+    def order(self, by: str = "otto", **body: Any) -> httpx.Response:
+        return self.control.ask("PUT", f"{self.junction}/mode", by, json={"why": "because", **body})
+
+    def ordered(self, by: str = "otto", **body: Any) -> UUID:
+        answer = self.order(by, **body)
+        assert answer.status_code == 202, answer.text
+        assert answer.json()["state"] == "queued"
+        return UUID(answer.json()["id"])
+
+    def preview(self, by: str = "vic", **body: Any) -> Any:
+        answer = self.control.ask("POST", f"{self.junction}/mode/preview", by, json={"why": "?", **body})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def look(self, what: str, **query: Any) -> Any:
+        answer = self.control.ask("GET", f"{self.junction}/{what}", "vic", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def state(self, command: UUID) -> tuple[str, str | None]:
+        told = self.look(f"commands/{command}")
+        return told["state"], told["detail"]
+
+    def history(self) -> list[tuple[str, str, bool, str | None]]:
+        """Who, mode, whether it began, what ended it; newest first."""
+        found = self.look("overrides")["overrides"]
+        return [(one["by"], one["mode"], one["began_at"] is not None, one["ended_by"]) for one in found]
+
+    def log(self, action: str, at_ms: int, **context: Any) -> Log:
+        return Log(1, at_ms, 0, "info", action, action, context)
+
+    def took(self, order: Order, at_ms: int, *, uid: int = 1000) -> Log:
+        """As the lights log an order that they took."""
+        heard = msgspec.structs.replace(order, by=f"{order.by} (uid {uid})")
+        given = msgspec.json.encode(heard).decode()
+        context = {
+            "order": type(order).__name__,
+            "by": heard.by,
+            "why": order.why,
+            "accepted": True,
+            "given": given,
+        }
+        return self.log("lights_order", at_ms, **context)
+
+
+@pytest.fixture(scope="module")
+def control(plain_server: Any) -> Iterator[Control]:
+    with cloned_database(plain_server, "test_control") as dsn:
+        roles = {"ada": Role.ADMIN, "otto": Role.OPERATOR, "vic": Role.VIEWER}
+        users = {name: make_user(dsn, name, role) for name, role in roles.items()}
+        with running_collector(dsn, reading_open=False) as running, httpx.Client(base_url=running.url) as client:
+            yield Control(dsn, running, users, {name: bearer(client, name) for name in roles})
+
+
+@pytest.fixture
+def lights(control: Control) -> Lights:
+    return control.lights()
+
+
+def test_an_override_from_order_to_end(lights: Lights) -> None:
+    command = lights.ordered(**OVERRIDE)
+    assert lights.history() == [("otto", "manual_override", False, None)]
+    assert lights.fetched() == [command]
+    assert lights.state(command) == ("delivered", None)
+    lights.say(command)
+    assert lights.state(command) == ("applied", None)
+    [running] = lights.look("overrides")["overrides"]
+    assert (running["by"], running["why"], running["command"]) == ("otto", "the fair", str(command))
+    assert running["settings"] == {"cycle_s": 70.0, "lane_green_s": {"north": 40.0}, "expires_s": 3600.0}
+    began, expires = (datetime.fromisoformat(running[name]) for name in ("began_at", "expires_at"))
+    assert (expires - began).total_seconds() == 3600.0
+    assert (running["ended_at"], running["duration_s"] >= 0) == (None, True)
+
+    flash = lights.ordered("ada", mode="flash")
+    back = lights.ordered(mode="automatic")
+    assert lights.state(flash) == ("expired", "a later order took its place before it was delivered")
+    lights.fetched()
+    lights.say(back)
+    assert lights.history() == [
+        ("ada", "flash", False, "order"),
+        ("otto", "manual_override", True, "order"),
+    ]
+    page = lights.look("commands", limit=2)
+    assert [one["mode"] for one in page["commands"]] == ["automatic", "flash"]
+    rest = lights.look("commands", limit=2, offset=page["next_offset"])
+    assert ([one["mode"] for one in rest["commands"]], rest["next_offset"]) == (["manual_override"], None)
+    audited = rows(
+        lights.control.dsn,
+        "SELECT user_name, after ->> 'mode' AS mode FROM audit_log WHERE action = 'mode_ordered'"
+        " AND junction_id = %s ORDER BY at",
+        lights.junction,
+    )
+    assert [tuple(one.values()) for one in audited] == [
+        ("otto", "manual_override"),
+        ("ada", "flash"),
+        ("otto", "automatic"),
+    ]
+
+
+def test_what_the_lights_refuse_never_began(lights: Lights) -> None:
+    command = lights.ordered(mode="fixed", plan="day")
+    lights.fetched()
+    lights.say(command, "failed", "the lights did not answer")
+    assert lights.history() == [("otto", "fixed", False, "restart")]
+    other = lights.ordered(mode="off")
+    lights.fetched()
+    lights.say(other, "refused", "the lights flash for a fault")
+    assert lights.state(other) == ("refused", "the lights flash for a fault")
+    assert lights.history()[0] == ("otto", "off", False, "refusal")
+
+
+def test_the_preview_is_what_the_lights_will_do(lights: Lights) -> None:
+    told = lights.preview(**OVERRIDE)
+    assert (told["accepted"], told["cycle_s"]) == (True, 70.0)
+    assert told["lane_green_s"] == {"north": 40.0, "south": 40.0, "east": 20.0, "west": 20.0}
+    assert told["computed_lanes"] == ["east", "west"]
+    assert told["stages"][0] == {
+        "stage": "ns",
+        "lanes": ["north", "south"],
+        "green_s": 40.0,
+        "yellow_s": 3.0,
+        "red_clearance_s": 2.0,
+    }
+    assert lights.preview(mode="fixed", plan="day")["cycle_s"] == 55.0
+    flash = lights.preview(mode="flash")
+    assert (flash["accepted"], flash["stages"], flash["cycle_s"]) == (True, [], None)
+    refused = lights.preview(**OVERRIDE | {"cycle_s": 20.0})
+    assert refused["accepted"] is False
+    assert "lengthen cycle_s" in refused["reason"]
+
+
+def test_bad_settings_are_told_with_what_would_do(lights: Lights) -> None:
+    cases: list[tuple[dict[str, Any], str, str]] = [
+        ({"mode": "manual_override"}, "cycle_s", "is missing"),
+        ({"mode": "fixed"}, "plan", "is missing"),
+        ({"mode": "fixed", "plan": "dya"}, "plan", "did you mean day?"),
+        ({"mode": "fixed", "plan": "day", "expires_s": 5}, "expires_s", "from 10 to 604800 s"),
+        ({"mode": "flash", "expires_s": 60}, "expires_s", "leave it out"),
+        (OVERRIDE | {"plan": "day"}, "plan", "leave it out"),
+        (OVERRIDE | {"lane_green_s": {"nort": 40.0}}, "lane_green_s", "did you mean north?"),
+        (OVERRIDE | {"lane_green_s": {"north": 40.0, "east": 25.0}}, "cycle_s", "make it 75 s"),
+        (OVERRIDE | {"cycle_s": 55.0}, "lane_green_s", "needs 7 s at least"),
+        ({"mode": "flash", "why": "\x00"}, "why", "NUL"),
+    ]
+    for body, key, told in cases:
+        answer = lights.order(**body)
+        assert answer.status_code == 422
+        [error] = answer.json()["errors"]
+        assert error["key"] == key
+        assert told in error["message"]
+    assert lights.look("commands")["commands"] == []
+
+
+def test_only_operators_of_the_junction_may_order(control: Control, lights: Lights) -> None:
+    assert lights.order("vic", mode="flash").json()["code"] == "role_too_low"
+    execute(control.dsn, "UPDATE user_junction_access SET level = 'read' WHERE junction_id = %s", lights.junction)
+    assert lights.order(mode="flash").json()["code"] == "junction_read_only"
+    execute(control.dsn, "DELETE FROM user_junction_access WHERE junction_id = %s", lights.junction)
+    for path in ("mode/preview", "commands", "overrides", f"commands/{uuid4()}", "mode"):
+        method = {"mode/preview": "POST", "mode": "PUT"}.get(path, "GET")
+        body: dict[str, Any] = {"json": OVERRIDE} if method != "GET" else {}
+        for junction in (lights.junction, uuid4()):
+            answer = control.ask(method, f"{junction}/{path}", **body)
+            assert (answer.status_code, answer.json()["code"]) == (404, "junction_unknown"), path
+    assert lights.order("ada", mode="flash").status_code == 202
+    assert lights.order("ada", mode="sleep").status_code == 400
+    assert lights.order("ada", mode="flash", valid_s=5).status_code == 400
+    assert lights.order("ada", mode="flash", why="").status_code == 400
+
+
+def test_lights_that_cannot_be_told(control: Control, lights: Lights) -> None:
+    silent = RemotePi(control.dsn, control.collector)
+    answer = control.ask("PUT", f"{silent.junction}/mode", "ada", json=OVERRIDE)
+    assert (answer.status_code, answer.json()["code"]) == (409, "no_lights")
+    assert control.ask("POST", f"{silent.junction}/mode/preview", "ada", json=OVERRIDE).status_code == 409
+    lights.describe(msgspec.structs.replace(four_stages(), stages=(Stage(name="x", movements=("y",)),)))
+    assert lights.order(**OVERRIDE).json()["code"] == "lights_unknown", (
+        "what they say of themselves makes no sense"
+    )
+    lights.describe(crossroads())
+    revoke = "UPDATE edge_devices SET status = 'revoked', revoked_at = now() WHERE id = %s"
+    execute(control.dsn, revoke, lights.device.id)
+    assert lights.order(**OVERRIDE).json()["code"] == "lights_revoked"
+
+
+def test_orders_given_beside_the_junction_are_history_too(control: Control, lights: Lights) -> None:
+    now = now_ms()
+    override = ManualOverride(by="tess", why="works", cycle_s=70.0, lane_green_s={"north": 40.0}, expires_s=600.0)
+    lights.send(
+        lights.took(override, now - 50_000), lights.log("lights_mode", now - 49_000, mode="manual_override")
+    )
+    assert control.ask("GET", str(lights.junction)).json()["mode"] == "manual_override"
+    [one] = lights.look("overrides")["overrides"]
+    assert (one["by"], one["user"], one["command"], one["why"]) == ("tess (uid 1000)", None, None, "works")
+    assert one["settings"]["expires_s"] == 600.0
+    assert 40.0 <= one["duration_s"] <= 600.0
+
+    lights.send(lights.log("lights_fault", now - 40_000))
+    assert lights.history() == [("tess (uid 1000)", "manual_override", True, "fault")]
+    assert control.ask("GET", str(lights.junction)).json()["mode"] == "flash"
+    lights.send(lights.log("lights_fault_cleared", now - 30_000, mode="manual_override"))
+    assert lights.history() == [("tess (uid 1000)", "manual_override", True, None)]
+
+    lights.send(lights.took(FixedPlan(by="tess", plan="day"), now - 20_000))
+    lights.send(lights.log("junction_described", now - 15_000, description="{}", keeps='{"order": "fixed"}'))
+    assert lights.history()[0] == ("tess (uid 1000)", "fixed", True, None)
+    lights.describe(crossroads(min_green_s=8.0), now - 10_000)
+    lights.send(lights.took(Flash(by="tess"), now - 9_000), lights.took(Automatic(by="tess"), now - 8_000))
+    assert [(mode, ended_by) for _, mode, _, ended_by in lights.history()] == [
+        ("flash", "order"),
+        ("fixed", "restart"),
+        ("manual_override", "order"),
+    ]
+
+
+def test_an_override_whose_time_is_over_has_ended(lights: Lights) -> None:
+    now = now_ms()
+    order = ManualOverride(by="tess", cycle_s=70.0, lane_green_s={"north": 40.0}, expires_s=10.0)
+    lights.send(lights.took(order, now - 60_000))
+    for _ in range(2):
+        [one] = lights.look("overrides")["overrides"]
+        assert (one["ended_by"], one["duration_s"]) == ("expiry", 10.0)
+        lights.send(lights.took(Automatic(by="tess"), now - 5_000))
+
+
+def test_an_order_from_here_is_told_once(lights: Lights) -> None:
+    """By its command's result; the lights' log tells it too, with the words that the device was given."""
+    command = lights.ordered(**OVERRIDE)
+    [given] = lights.fetch().json()["commands"]
+    order = msgspec.convert(given["order"], ManualOverride)
+    lights.send(lights.took(order, now_ms(), uid=998))
+    lights.say(command)
+    lights.send(lights.took(order, now_ms(), uid=998))
+    assert lights.history() == [("otto", "manual_override", True, None)]
+    lights.send(lights.took(msgspec.structs.replace(order, by="otto"), now_ms()))
+    assert lights.history() == [
+        ("otto (uid 1000)", "manual_override", True, None),
+        ("otto", "manual_override", True, "order"),
+    ]
+
+
+def test_a_log_that_makes_no_sense_is_a_log_like_any_other(lights: Lights) -> None:
+    nul = '{"order":"flash","by":"\\u0000"}'
+    bad: list[dict[str, Any]] = [{"given": "{"}, {"given": nul}, {"given": 5}, {"order": "Dance"}, {}]
+    lights.send(*(lights.log("lights_order", now_ms(), accepted=True, **{"order": "Preempt"} | b) for b in bad))
+    lights.send(lights.log("lights_order", now_ms(), accepted=False, order="Flash"))
+    lights.send(lights.log("lights_mode", now_ms(), mode="dancing"), lights.log("lights_fault_cleared", now_ms()))
+    assert lights.history() == []
+
+
+def test_recent_cycles_are_those_of_a_day(dsn: str) -> None:
+    with running_collector(dsn) as running:
+        pi = RemotePi(dsn, running)
+        now = now_ms()
+        pi.send(cycle(now - 1_000), cycle(now - 2_000, (None,) * 4), cycle(now - 90_000_000))
+    found = rows(dsn, "SELECT * FROM v_recent_cycles ORDER BY at DESC")
+    assert [one["vehicles"] for one in found] == [19, None]
+    assert found[0]["junction_id"] == pi.junction
+    assert found[0]["lanes"][1]["lane"] == "north"

@@ -1,0 +1,248 @@
+"""Orders on their way to a device and back, as far as the collector goes: real HTTP, real PostgreSQL."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+from websockets.sync.client import connect
+
+from collector.db import load_queries
+from collector.remote import desk as desk_module
+from collector.remote.orders import MAX_OPEN
+from common.records import CommandResult
+from common.remote import COMMANDS_PATH
+from tests.integration.ingest_helpers import now_ms, rows, send
+from tests.servers.collector import RunningCollector, running_collector
+from tests.servers.lights import Pi
+from tests.waiting import until
+
+OVERRIDE = {"order": "manual_override", "by": "ada (collector)", "cycle_s": 70.0, "lane_green_s": {"north": 40.0}}
+
+
+class RemotePi(Pi):
+    """A Pi that fetches its orders."""
+
+    def fetch(self, wait_s: float = 0.0, known: tuple[UUID, ...] = (), **headers: str) -> httpx.Response:
+        sent = {"Authorization": f"Bearer {self.device.token()}"} | headers
+        query: dict[str, Any] = {"wait_s": wait_s, "known": list(map(str, known))}
+        return httpx.get(self.collector.url + COMMANDS_PATH, params=query, headers=sent, timeout=wait_s + 30)
+
+    def fetched(self, wait_s: float = 0.0, known: tuple[UUID, ...] = ()) -> list[UUID]:
+        answer = self.fetch(wait_s, known)
+        assert answer.status_code == 200, answer.text
+        return [UUID(one["id"]) for one in answer.json()["commands"]]
+
+    def say(self, command: UUID | str, status: str = "applied", detail: str | None = None) -> None:
+        self.send(CommandResult(1, now_ms(), 0, str(command), status, detail))
+
+
+def queue(dsn: str, pi: RemotePi, valid_s: float = 60.0, order: dict[str, Any] | None = None) -> UUID:
+    """As another worker would: by the same statement."""
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            load_queries("remote")["queue_command"],
+            {
+                "junction": pi.junction,
+                "device": pi.device.id,
+                "command": json.dumps(order or OVERRIDE),
+                "user": None,
+                "name": "ada",
+                "valid_s": valid_s,
+                "most": MAX_OPEN,
+            },
+        ).fetchone()
+    assert row is not None
+    found: UUID = row[0]
+    return found
+
+
+def state(dsn: str, command: UUID) -> tuple[str, str | None]:
+    (row,) = rows(dsn, "SELECT state, detail FROM commands WHERE id = %s", command)
+    return row["state"], row["detail"]
+
+
+@contextmanager
+def waiting(pi: RemotePi, wait_s: float = 30.0) -> Iterator[list[httpx.Response]]:
+    """A request that waits; its answer is there at the end."""
+    answers: list[httpx.Response] = []
+    before = pi.collector.parts.desk.n_waiting
+    thread = threading.Thread(target=lambda: answers.append(pi.fetch(wait_s)))
+    thread.start()
+    until(lambda: pi.collector.parts.desk.n_waiting > before)
+    yield answers
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def module_dsn(plain_server: Any) -> Iterator[str]:
+    from tests.servers.databases import cloned_database
+
+    with cloned_database(plain_server, "test_remote") as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def collector(module_dsn: str) -> Iterator[RunningCollector]:
+    with running_collector(module_dsn) as collector:
+        yield collector
+
+
+@pytest.fixture
+def pi(module_dsn: str, collector: RunningCollector) -> RemotePi:
+    return RemotePi(module_dsn, collector)
+
+
+def test_what_is_queued_is_given_until_its_end_is_told(module_dsn: str, pi: RemotePi) -> None:
+    first = queue(module_dsn, pi)
+    assert state(module_dsn, first) == ("queued", None)
+    answer = pi.fetch().json()
+    (command,) = answer["commands"]
+    assert (UUID(command["id"]), command["order"]) == (first, OVERRIDE | {"why": "", "expires_s": 3600.0})
+    assert 50.0 < command["expires_in_s"] <= 60.0
+    assert abs(answer["server_time"] - time.time() * 1000) < 60_000
+    assert state(module_dsn, first) == ("delivered", None)
+    second = queue(module_dsn, pi)
+    assert pi.fetched() == [first, second], "the answer may have been lost"
+    assert pi.fetched(known=(first,)) == [second]
+    assert pi.fetched(known=(first, second)) == []
+    pi.say(first, "refused", "stage ns needs 7 s at least")
+    assert state(module_dsn, first) == ("refused", "stage ns needs 7 s at least")
+    assert pi.fetched() == [second]
+    pi.say(second)
+    assert state(module_dsn, second) == ("applied", None)
+    assert pi.fetched() == []
+
+
+def test_who_waits_hears_at_once_and_watchers_see_each_step(
+    module_dsn: str, collector: RunningCollector, pi: RemotePi
+) -> None:
+    url = f"{collector.url.replace('http', 'ws')}/ws/live?junction={pi.junction}"
+    other = RemotePi(module_dsn, collector)
+    with connect(url) as watcher:
+        with waiting(other, 1.0) as others, waiting(pi) as answers:
+            command = queue(module_dsn, pi)
+        assert [UUID(one["id"]) for one in answers[0].json()["commands"]] == [command]
+        assert others[0].json()["commands"] == []
+        pi.say(command, "failed", "the lights did not answer")
+        told = [json.loads(watcher.recv(timeout=30)) for _ in range(2)]
+    assert [one["event"] for one in told] == ["mode", "mode"]
+    commands = [one["data"]["order"] for one in told]
+    assert [one["state"] for one in commands] == ["delivered", "failed"]
+    assert commands[1]["detail"] == "the lights did not answer"
+    assert commands[0]["settings"] == {"cycle_s": 70.0, "lane_green_s": {"north": 40.0}}
+    assert (commands[0]["mode"], commands[0]["by"]) == ("manual_override", "ada")
+
+
+def test_the_first_word_of_the_right_device_stands(
+    module_dsn: str, collector: RunningCollector, pi: RemotePi
+) -> None:
+    stranger = RemotePi(module_dsn, collector)
+    command = queue(module_dsn, pi)
+    stranger.say(command, "refused", "not mine")
+    for nonsense in (uuid4(), "c-1", "x"):
+        pi.say(nonsense)
+    pi.say(command, "done")
+    assert state(module_dsn, command) == ("queued", None)
+    assert pi.fetched() == [command]
+    pi.say(command, "applied")
+    pi.say(command, "failed", "told twice")
+    assert state(module_dsn, command) == ("applied", None)
+    stored = rows(
+        module_dsn,
+        "SELECT status FROM command_results r JOIN ingest_streams s ON s.no = r.stream_no"
+        " WHERE s.device_id = ANY (%s) ORDER BY at, seq",
+        [pi.device.id, stranger.device.id],
+    )
+    assert len(stored) == 7, "all are kept as records"
+
+
+def test_what_nobody_fetches_expires_and_is_never_given(module_dsn: str, pi: RemotePi) -> None:
+    late, lasting = queue(module_dsn, pi, valid_s=0.01), queue(module_dsn, pi)
+    until(lambda: state(module_dsn, late)[0] == "expired")
+    assert "the lights never got it" in str(state(module_dsn, late)[1])
+    assert pi.fetched() == [lasting]
+
+
+def test_what_a_device_does_not_tell_the_end_of_is_given_up_until_it_does(module_dsn: str, pi: RemotePi) -> None:
+    command = queue(module_dsn, pi)
+    assert pi.fetched() == [command]
+    with psycopg.connect(module_dsn) as connection:
+        connection.execute(
+            "UPDATE commands SET expires_at = now() - interval '1 second' WHERE id = %s", (command,)
+        )
+    (again,) = pi.fetch().json()["commands"]
+    assert again["expires_in_s"] == 0.0, "so that the device tells what it knows"
+    assert state(module_dsn, command)[0] == "delivered"
+    with psycopg.connect(module_dsn) as connection:
+        late_s = desk_module.PATIENCE_S + 1
+        connection.execute(
+            "UPDATE commands SET expires_at = now() - make_interval(secs => %s) WHERE id = %s", (late_s, command)
+        )
+    until(lambda: state(module_dsn, command)[0] == "failed")
+    assert pi.fetched() == []
+    pi.say(command)
+    assert state(module_dsn, command) == ("applied", None)
+
+
+def test_who_may_not_is_told(module_dsn: str, collector: RunningCollector, pi: RemotePi) -> None:
+    for query, status, words in (
+        ("wait_s=51", 400, "wait_s"),
+        ("wait_s=-1", 400, "wait_s"),
+        ("wait_s=nan", 400, "wait_s"),
+        ("known=x", 400, "known"),
+    ):
+        headers = {"Authorization": f"Bearer {pi.device.token()}"}
+        answer = httpx.get(f"{collector.url}{COMMANDS_PATH}?{query}", headers=headers, timeout=30)
+        assert (answer.status_code, words in answer.text) == (status, True), answer.text
+    assert pi.fetch(Authorization="Bearer x").json()["code"] == "token_invalid"
+    unknown = RemotePi.__new__(RemotePi)
+    unknown.collector, unknown.device = collector, type(pi.device)()
+    assert unknown.fetch().json()["code"] == "device_unknown"
+    command = queue(module_dsn, pi)
+    with psycopg.connect(module_dsn) as connection:
+        connection.execute(
+            "UPDATE edge_devices SET status = 'revoked', revoked_at = now() WHERE id = %s", (pi.device.id,)
+        )
+    answer = pi.fetch()
+    assert (answer.status_code, answer.json()["code"]) == (403, "device_revoked")
+    assert state(module_dsn, command)[0] == "queued"
+
+
+def test_a_third_request_of_a_device_ends_the_first(module_dsn: str, pi: RemotePi) -> None:
+    with waiting(pi) as first:
+        second = threading.Thread(target=lambda: pi.fetch(30.0))
+        second.start()
+        until(lambda: len(pi.collector.parts.desk._waiting[pi.device.id]) == 2)
+        assert first == []
+        third = threading.Thread(target=lambda: pi.fetch(1.0))
+        third.start()
+        until(lambda: first)
+    assert first[0].json()["commands"] == []
+    third.join(60)
+    queue(module_dsn, pi)
+    second.join(60)
+
+
+def test_two_workers_deliver_what_either_queued_and_a_stop_lets_all_go(plain_dsn: str) -> None:
+    with running_collector(plain_dsn) as two, ExitStack() as stops:
+        one = stops.enter_context(running_collector(plain_dsn))
+        pi = RemotePi(plain_dsn, one)
+        with waiting(pi) as answers:
+            there = RemotePi.__new__(RemotePi)
+            there.__dict__ |= pi.__dict__ | {"collector": two}
+            command = queue(plain_dsn, there)
+        assert [UUID(c["id"]) for c in answers[0].json()["commands"]] == [command]
+        assert there.fetched(known=(command,)) == []
+        send(two, pi.device, [["command_result", 1, now_ms(), 0, str(command), "applied"]])
+        assert state(plain_dsn, command)[0] == "applied"
+        with waiting(pi) as left:
+            stops.close()
+        assert left[0].json()["commands"] == []
