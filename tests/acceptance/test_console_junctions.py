@@ -85,8 +85,9 @@ def test_what_the_map_is_told(collector: RunningCollector, store: str) -> None:
             "cells": [],
             "complete": True,
         }
-        for bad in ({"west": 13}, {"west": "nan", **dict.fromkeys(("south", "east", "north"), 1)}, {"q": "\0"},
-                    {"cell_latitude": 0}, {"west": 500}, {"state": "well"}):  # fmt: skip
+        wrong: list[dict[str, Any]] = [{"west": 13}, {"q": "\0"}, {"cell_latitude": 0}, {"west": 500}]
+        wrong += [{"state": "well"}, dict.fromkeys(("west", "south", "east", "north"), "nan")]
+        for bad in wrong:
             assert client.get("/api/junctions/map", params=bad).status_code == 400, bad
         # Who sees one junction sees one on the map, and no bounds of others.
         make_user(store, "one", Role.VIEWER)
@@ -225,6 +226,30 @@ def test_the_map_puts_together_what_is_close_and_opens_it(browser: Any, collecto
         expect(square).to_be_visible()
         square.click()
         expect(heading(page)).to_have_text("Market Square")
+
+
+def test_the_list_is_filtered_and_sorted_by_the_collector(browser: Any, collector: RunningCollector) -> None:
+    with opened(browser, collector.url, user=ADA) as page:
+        rows = page.locator(".list-side tbody tr")
+        page.get_by_role("searchbox").fill("MARKET")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("Market Square")
+        expect(page.get_by_role("application").locator(".mark")).to_have_count(1)
+        page.reload()
+        expect(page.get_by_role("searchbox")).to_have_value("MARKET")
+        expect(rows).to_have_count(1)
+        page.get_by_role("searchbox").fill("")
+        page.get_by_role("radio", name="Live").check()
+        expect(rows).to_have_count(2)
+        page.get_by_role("radio", name="All").check()
+        page.get_by_role("button", name="Name").click()
+        expect(rows.first).to_contain_text("Suburb 9")
+        expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "descending")
+        page.get_by_role("button", name="Today").click()
+        page.get_by_role("button", name="Today").click()
+        expect(rows.first.locator("td").last).to_have_text("2")
+        page.get_by_role("searchbox").fill("nothing is named so")
+        expect(page.get_by_text("No junction is like that.")).to_be_visible()
 
 
 @pytest.mark.parametrize(("scheme", "width_px"), [("light", 390), ("dark", 390), ("light", 1280)])
