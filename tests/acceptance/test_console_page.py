@@ -17,6 +17,7 @@ from tests.servers.browser import LEAST_CONTRAST, PATIENCE_MS, browser, expect_f
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.databases import cloned_database
 from tests.servers.device import FakeDevice
+from tests.servers.lights import Pi
 from tests.servers.ports import free_port
 from tests.servers.postgres import PgServer
 
@@ -154,6 +155,23 @@ def test_names_are_text_and_other_junctions_are_left_out(
         expect(page.locator("article h3")).to_have_text([name, "b"])
         expect(page.locator(".latest li")).to_have_count(1)
         assert page.locator("main img, main script, main i, main b").count() == 0
+
+
+def test_what_stands_at_no_junction_has_a_page(browser: Any, store: str, collector: RunningCollector) -> None:
+    street = Street(store, collector.url, "pi-new", "Soon elsewhere", line="loose")
+    with psycopg.connect(store) as connection:
+        connection.execute("UPDATE edge_devices SET junction_id = NULL WHERE id = %s", (street.device.id,))
+    elsewhere = Street(store, collector.url, "pi-far", "Far", line="far")
+    lights = Pi(store, collector)
+    street.count("car")
+    with opened(browser, f"{collector.url}/junctions/none") as page:
+        expect_figure(page, "loose", "In", 1)
+        lights.tell((0, 1, 2))
+        elsewhere.count("car")
+        street.count("car")
+        expect_figure(page, "loose", "In", 2)
+        expect(page.locator("article h3")).to_have_text(["loose"])
+        expect(page.get_by_role("region", name="Lights")).to_have_count(0)
 
 
 def test_what_was_not_measured_is_hatched_and_not_zero(

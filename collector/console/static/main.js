@@ -5,5 +5,6 @@ import { Session } from "./shell/session.js";
 
 const session = new Session(() => router.renew());
 const router = new Router(session);
+router.prepare();
 await session.load();
 router.begin();

@@ -22,11 +22,16 @@ export class Store {
     return Date.now() + this.aheadMs;
   }
 
-  /** The junction as the list of them has it; null: there is none, or none that the user may see. */
+  /** What and where the junction is, and what the user may there; null: there is none, or none that they may see. */
   async summary() {
     if (this.id === NOWHERE) return { id: NOWHERE, name: "Without a junction", has_lights: false, access: "read" };
-    const { junctions } = await this.ask("/api/junctions", { query: { junction: this.id } });
-    return junctions.find((one) => one.id === this.id) ?? null;
+    try {
+      const { location, ...rest } = await this.ask(this.path);
+      return { ...rest, location: location?.address ?? location?.name ?? null };
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      return null;
+    }
   }
 
   /** All that the page shows; see `Model.settle`. */

@@ -73,6 +73,7 @@ class JunctionPage {
   event(kind, data) {
     const { model } = this;
     if (!model.read && kind !== "reset") return;
+    if (this.store.id === NOWHERE && data.junction) return; // Of somewhere.
     if (kind === "count") this.counted(data);
     else if (kind === "signal") this.signalled(data);
     else if (kind === "cycle") model.lights.cycle(asCycle(data, data.at));
@@ -84,7 +85,6 @@ class JunctionPage {
   }
 
   counted(count) {
-    if (this.store.id === NOWHERE && count.junction) return;
     if (!this.model.count(count, performance.now())) this.readSoon();
   }
 

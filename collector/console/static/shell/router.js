@@ -57,6 +57,12 @@ export class Router {
     document.addEventListener("click", (event) => this.#follow(event));
   }
 
+  /** Have the page's files fetched while it is found out who is signed in. */
+  prepare() {
+    const found = match(location.pathname);
+    if (found) load(found.route);
+  }
+
   /** Show the page of the present address, as when the window was just opened. */
   begin() {
     return this.#show({ moveFocus: false });
