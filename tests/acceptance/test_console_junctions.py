@@ -222,6 +222,12 @@ def test_the_map_puts_together_what_is_close_and_opens_it(browser: Any, collecto
             page.keyboard.press("+")
         expect(field.get_by_role("link", name="Suburb").first).to_be_visible()
         assert page.locator(".map-scale span").text_content() != scale
+        # At one place they stay together, which is said.
+        for _ in range(6):
+            page.keyboard.press("+")
+        field.get_by_role("button", name=f"{N_SUBURB - 4} junctions").click()
+        expect(page.get_by_text("junctions stand at this place")).to_be_visible()
+        field.focus()
         page.keyboard.press("0")
         expect(square).to_be_visible()
         square.click()

@@ -4,6 +4,7 @@
 
 import { arrange, h, say } from "../shell/dom.js";
 import { count } from "../shell/format.js";
+import { toast } from "../shell/toast.js";
 import { MapView } from "./view.js";
 
 const WORDS = { live: "live", late: "late", silent: "silent", never: "never heard" };
@@ -156,7 +157,8 @@ export class JunctionMap {
 
   #mark(cell) {
     if (cell.junction) return new JunctionMark(cell.junction);
-    return new ClusterMark((bounds) => {
+    return new ClusterMark(({ bounds, n }) => {
+      if (this.view.isNearest) toast(`${count(n)} junctions stand at this place. The list has their names.`);
       this.view.show(bounds);
       this.#changed();
       this.field.focus({ preventScroll: true });
@@ -205,7 +207,7 @@ class ClusterMark extends Mark {
     super();
     this.n = h("span", { class: "mark-n" });
     this.worst = h("span", { class: "state mark-worst" });
-    this.root = h("button", { type: "button", class: "mark cluster", onclick: () => opens(this.cell.bounds) }, this.n, this.worst);
+    this.root = h("button", { type: "button", class: "mark cluster", onclick: () => opens(this.cell) }, this.n, this.worst);
   }
 
   update(cell, view) {

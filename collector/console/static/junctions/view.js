@@ -39,6 +39,11 @@ export class MapView {
     this.scale = this.#bounded(Math.max(this.#scaleOf(bounds, 0), this.scale * 1.5));
   }
 
+  /** Whether it cannot be shown from any nearer. */
+  get isNearest() {
+    return this.scale >= MOST_PX_PER_M * M_PER_DEGREE;
+  }
+
   #scaleOf({ west, south, east, north }, least = LEAST_SPAN_DEGREES) {
     const high = Math.max(north - south, least, 1e-6);
     const wide = Math.max(east - west, least, 1e-6) * this.narrowing;
