@@ -9,6 +9,8 @@ import { seconds } from "./plan_bar.js";
 
 const SETTLED = ["applied", "refused", "expired", "failed"];
 const WORDS = { queued: "Queued", delivered: "With the lights", applied: "In force", refused: "Refused", expired: "Came too late", failed: "Not known what came of it" };
+/** So long it stays told that an order is in force; why one is not stays until the next. */
+const APPLIED_SHOWN_MS = 30_000;
 const ENDED = { expiry: "by itself", order: "by another order", fault: "by a fault", restart: "by a restart", refusal: "refused" };
 
 /** How far the last order has come. */
@@ -23,6 +25,12 @@ export class OrderProgress {
 
   get isOpen() {
     return this.item !== null && !SETTLED.includes(this.item.state);
+  }
+
+  /** What is done needs no telling for long. */
+  draw(nowMs) {
+    const settledAt = this.item?.state === "applied" ? format.ms(this.item.settled_at) : null;
+    if (settledAt !== null && nowMs - settledAt > APPLIED_SHOWN_MS) this.root.hidden = true;
   }
 
   /** Take in an order, from an answer or told live; an older one changes nothing. */
