@@ -44,6 +44,7 @@ from collector.ingest.writer import IngestWriter
 from collector.junctions.editing import Editing
 from collector.junctions.editing_routes import editing_routes
 from collector.junctions.lights_routes import lights_routes
+from collector.junctions.map_routes import map_routes
 from collector.junctions.mode_routes import mode_routes
 from collector.junctions.ordering import Ordering
 from collector.junctions.routes import junction_routes
@@ -141,6 +142,7 @@ class Collector:
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
             route_handlers=[
                 *counting_routes(self._pool),
+                *map_routes(self._pool),
                 *junction_routes(self._pool, self._identity.access),
                 *lights_routes(self._pool),
                 *editing_routes(Editing(self._pool), self._identity.access),

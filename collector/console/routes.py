@@ -4,16 +4,18 @@ The files hold no data and are open to everyone who reaches the collector; what 
 which decides who may read.
 """
 
+import gzip
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Annotated, Any
+from importlib.resources.abc import Traversable
+from typing import Any
 
 from litestar import HttpMethod, Request, Response, route
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath
 
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -28,57 +30,98 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # The files change with the collector alone; a browser asks whether they did, and is answered 304.
-    "Cache-Control": "no-cache",
 }
+_ASK = "no-cache"
+"""A browser keeps it, but asks whether it changed, and is answered 304."""
+_KEEP = "public, max-age=31536000, immutable"
 _INDEX = "index.html"
+_PAGES = (
+    "/",
+    "/junctions/{_:str}",
+    "/analytics",
+    "/analytics/{_:str}",
+    "/devices",
+    "/devices/{_:str}",
+    "/users",
+    "/users/{_:str}",
+    "/account",
+    "/register",
+)
+"""One document serves them all; `shell/router.js` tells them apart."""
+
+AnyRequest = Request[Any, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file, ready to be sent. `etag` changes with its content only."""
+    """One file, ready to be sent. `etag` changes with its content only; `packed` is the same with gzip."""
 
     content: bytes
+    packed: bytes
     media_type: str
     etag: str
 
 
+def make_asset(content: bytes, media_type: str) -> Asset:
+    """Packed once, so that it costs nothing later."""
+    etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    return Asset(content, gzip.compress(content, 9, mtime=0), media_type, etag)
+
+
 def load_assets() -> Mapping[str, Asset]:
-    """All files of the console by name."""
-    folder = resources.files(__package__) / "static"
-    found = {}
+    """All files of the console by their names below `static`, such as `shell/dom.js`."""
+    return dict(_assets_below(resources.files(__package__) / "static", ""))
+
+
+def edition_of(assets: Mapping[str, Asset]) -> str:
+    """A word that changes with any of the files. Below it they never change, so browsers need not ask again."""
+    tags = "".join(assets[name].etag for name in sorted(assets))
+    return "@" + hashlib.sha256(tags.encode()).hexdigest()[:16]
+
+
+def _assets_below(folder: Traversable, prefix: str) -> Iterator[tuple[str, Asset]]:
     for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _assets_below(entry, f"{prefix}{entry.name}/")
+            continue
         suffix = entry.name[entry.name.rfind(".") :]
         if suffix in _MEDIA_TYPES:
-            content = entry.read_bytes()
-            etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            found[entry.name] = Asset(content, _MEDIA_TYPES[suffix], etag)
-    return found
+            yield prefix + entry.name, make_asset(entry.read_bytes(), _MEDIA_TYPES[suffix])
 
 
-def answer(asset: Asset, if_none_match: str | None) -> Response[bytes]:
-    """The file, or 304 where the browser has it already."""
-    headers = {**HEADERS, "ETag": asset.etag}
-    known = {tag.strip().removeprefix("W/") for tag in (if_none_match or "").split(",")}
+def answer(asset: Asset, request: AnyRequest, cache_control: str = _ASK) -> Response[bytes]:
+    """The file, packed if the browser can unpack it, or 304 where it has it already."""
+    headers = {**HEADERS, "Cache-Control": cache_control, "ETag": asset.etag, "Vary": "Accept-Encoding"}
+    known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if asset.etag in known or "*" in known:
         return Response(b"", status_code=304, headers=headers)
-    return Response(asset.content, media_type=asset.media_type, headers=headers)
+    accepted = {coding.split(";")[0].strip() for coding in request.headers.get("accept-encoding", "").split(",")}
+    if "gzip" not in accepted:
+        return Response(asset.content, media_type=asset.media_type, headers=headers)
+    # The same content in other bytes: only a weak tag may say that both are the same.
+    packed = {**headers, "ETag": f"W/{asset.etag}", "Content-Encoding": "gzip"}
+    return Response(asset.packed, media_type=asset.media_type, headers=packed)
 
 
 def console_routes() -> list[HTTPRouteHandler]:
-    """The handlers: the page at `/`, its modules and styles below `/console/`."""
+    """The handlers: the shell at the paths of its pages, its modules and styles below `/console/`."""
     assets = load_assets()
+    edition = edition_of(assets)
+    text = assets[_INDEX].content.replace(b'"/console/', f'"/console/{edition}/'.encode())
+    shell = make_asset(text, assets[_INDEX].media_type)
 
-    @route("/", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def console_page(request: Request[Any, Any, Any]) -> Response[bytes]:
-        return answer(assets[_INDEX], request.headers.get("if-none-match"))
+    @route(list(_PAGES), http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+    async def console_page(request: AnyRequest) -> Response[bytes]:
+        return answer(shell, request)
 
-    @route("/console/{name:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def console_file(
-        request: Request[Any, Any, Any], name: Annotated[str, Parameter(max_length=100)]
-    ) -> Response[bytes]:
-        if name not in assets:
-            raise NotFoundException(f"the console has no file {name!r}")
-        return answer(assets[name], request.headers.get("if-none-match"))
+    @route("/console/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+    async def console_file(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
+        first, _, rest = path.removeprefix("/").partition("/")
+        # Who opened the page before the collector was renewed is given the new files at their old place.
+        name = rest if first.startswith("@") else path.removeprefix("/")
+        asset = assets.get(name)
+        if asset is None:
+            raise NotFoundException(f"the console has no file {name[:100]!r}")
+        return answer(asset, request, _KEEP if first == edition else _ASK)
 
     return [console_page, console_file]

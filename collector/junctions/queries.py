@@ -131,6 +131,11 @@ async def read_junctions(
         return await cursor.fetchall()
 
 
+def heard_within() -> dict[str, timedelta]:
+    """How long ago a junction was heard at most that is `live`, and `late`: parameters for statements."""
+    return {"live": _LIVE, "late": _LATE}
+
+
 def _statement(listing: Listing) -> bytes:
     """The statement with the fragments that the order and the filters need."""
     queries, sort = load_queries("junctions"), listing.sort.removeprefix("-")

@@ -1,5 +1,6 @@
 """The console's files as they are served: cached by content, closed to everything foreign."""
 
+import gzip
 import http.client
 import re
 import time
@@ -35,9 +36,12 @@ def ask(
 
 
 def test_every_file_is_served_as_what_it_is_and_loads_nothing_foreign(collector: RunningCollector) -> None:
-    for file in STATIC.iterdir():
-        status, headers, body = ask(collector, f"/console/{file.name}")
-        assert (status, body) == (200, file.read_bytes())
+    files = [path for path in STATIC.rglob("*") if path.is_file()]
+    assert len(files) > 20
+    for file in files:
+        name = file.relative_to(STATIC).as_posix()
+        status, headers, body = ask(collector, f"/console/{name}")
+        assert (status, body) == (200, file.read_bytes()), name
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert (
             headers["Content-Type"].split(";")[0]
@@ -49,10 +53,10 @@ def test_every_file_is_served_as_what_it_is_and_loads_nothing_foreign(collector:
             }[file.suffix].split()
         )
         policy = headers["Content-Security-Policy"]
-        assert policy.startswith("default-src 'none'")
+        assert policy.startswith("default-src 'none'; script-src 'self';")
         assert "unsafe" not in policy
         text = body.decode().replace(SVG_NAMESPACE, "")
-        assert not re.search(r"https?://|//[a-z]+\.|innerHTML|insertAdjacentHTML|document\.write", text), file.name
+        assert not re.search(r"https?://|//[a-z]+\.|innerHTML|insertAdjacentHTML|document\.write", text), name
 
 
 def test_a_browser_that_has_a_file_is_told_so(collector: RunningCollector) -> None:
@@ -64,14 +68,39 @@ def test_a_browser_that_has_a_file_is_told_so(collector: RunningCollector) -> No
         status, headers, body = ask(collector, "/", If_None_Match=held)
         assert (status, body, headers["ETag"]) == (304, b"", etag)
     assert ask(collector, "/", If_None_Match='"other"')[0] == 200
-    assert ask(collector, "/console/style.css")[1]["ETag"] != etag
+    assert ask(collector, "/console/styles/base.css")[1]["ETag"] != etag
+
+
+def test_the_pages_are_one_document_whose_files_are_kept_for_good(collector: RunningCollector) -> None:
+    _, _, shell = ask(collector, "/")
+    for path in ("/junctions/8f3f9a70-1f9d-4a7c-8a50-3f1f0c1e2d3a", "/devices", "/analytics/x", "/account"):
+        assert ask(collector, path)[::2] == (200, shell)
+    named = set(re.findall(rb'"(/console/@[0-9a-f]+/[a-z/.-]+)"', shell))
+    assert len(named) > 5
+    for name in (found.decode() for found in named):
+        status, headers, body = ask(collector, name)
+        assert (status, headers["Cache-Control"]) == (200, "public, max-age=31536000, immutable"), name
+        status, headers, packed = ask(collector, name, Accept_Encoding="gzip, br")
+        assert (status, headers["Content-Encoding"], gzip.decompress(packed)) == (200, "gzip", body), name
+        assert headers["Vary"] == "Accept-Encoding"
+        older = re.sub("@[0-9a-f]+", "@0123", name)
+        status, headers, again = ask(collector, older)
+        assert (status, headers["Cache-Control"], again) == (200, "no-cache", body), (
+            "as it is now, and not for good"
+        )
 
 
 def test_head_and_what_is_not_there(collector: RunningCollector) -> None:
     status, headers, body = ask(collector, "/", "HEAD")
     assert (status, body) == (200, b"")
     assert headers["ETag"]
-    for path in ("/console/nothing.js", "/console/..%2froutes.py", "/console/%2e%2e/routes.py"):
+    for path in (
+        "/console/nothing.js",
+        "/console/..%2froutes.py",
+        "/console/%2e%2e/routes.py",
+        "/console/",
+        "/console/@x",
+    ):
         assert ask(collector, path)[0] == 404, path
     assert ask(collector, "/", "POST")[0] == 405
 

@@ -2,7 +2,8 @@
 //
 // An arm is drawn as if it came from the north and then turned to its place. Who drives on it keeps to the right.
 
-import { svg, set } from "./svg.js";
+import { say } from "../shell/dom.js";
+import { set, svg } from "../shell/svg.js";
 
 const EDGE = 100; // From the middle to the end of an arm.
 const LAMPS = ["green", "yellow", "red"]; // As drivers meet them: red is the farthest, as it is the highest.
@@ -59,7 +60,8 @@ export class Drawing {
       parts.count = svg("text", { class: "queue", transform: `translate(${x} ${-EDGE - 6}) rotate(${-arm.angle})` });
       parts.room = Math.floor((EDGE - this.half - 3) / (CAR.step * this.lane));
       parts.cars.setAttribute("transform", `translate(${x} ${-this.half - 3}) scale(${this.lane})`);
-      turned.append(parts.line, parts.housing, ...parts.lamps.values(), parts.cars, parts.count);
+      parts.unknown.setAttribute("transform", `translate(${parts.middle[0]} ${parts.middle[1]}) rotate(${-arm.angle})`);
+      turned.append(parts.line, parts.housing, ...parts.lamps.values(), parts.unknown, parts.cars, parts.count);
       this.lanes.set(name, parts);
     });
     return turned;
@@ -79,24 +81,30 @@ export class Drawing {
       line: svg("line", { class: "stop-line", x1: x - reach, x2: x + reach, y1: -half, y2: -half }),
       housing: svg("rect", { class: "housing", ...size }),
       lamps: new Map(lamps),
+      middle: [x, 3 - half + (HOUSING / 2) * lane],
+      unknown: svg("text", { class: "lamp-unknown", "font-size": (lane * 0.85).toFixed(1) }),
     };
   }
 
-  update(lights) {
+  /** `known`: false where what was last told may hold no more; then no lamp is drawn lit, and no queue. */
+  update(lights, nowMs, known) {
     for (const [name, parts] of this.lanes) {
-      const aspect = lights.laneAspect(name);
+      const aspect = known ? lights.laneAspect(name) : null;
       set(parts.line, { "data-aspect": aspect ?? "unknown" });
       for (const [colour, lamp] of parts.lamps) set(lamp, { "data-lit": lit(aspect, colour) });
-      drawQueue(parts, lights.queues.get(name));
+      say(parts.unknown, aspect === null ? "?" : "");
+      drawQueue(parts, known ? lights.queue(name, nowMs) : null);
     }
-    const word = (lights.stage ?? "").length <= LONGEST_WORD ? (lights.stage ?? "") : "";
-    if (this.stage.textContent !== word) this.stage.textContent = word;
+    const stage = known ? (lights.stage ?? "") : "";
+    const word = stage.length <= LONGEST_WORD ? stage : "";
+    say(this.stage, word);
     set(this.stage, { "font-size": Math.min(10, 40 / Math.max(1, word.length)).toFixed(1) });
-    set(this.svg, { "aria-label": summary(lights) });
+    set(this.svg, { "aria-label": known ? summary(lights, nowMs) : "The junction from above: how its lights are is not known now" });
   }
 }
 
 function lit(aspect, colour) {
+  if (aspect === null) return "unknown";
   if (aspect === colour) return "steady";
   return aspect === `flashing_${colour}` ? "flashing" : "no";
 }
@@ -123,7 +131,7 @@ function drawQueue(parts, queue) {
   const n = queue?.n ?? 0;
   const standing = queue ? Math.min(queue.standing ?? n, n) : 0;
   const text = queue ? String(n) : "";
-  if (parts.count.textContent !== text) parts.count.textContent = text;
+  say(parts.count, text);
   if (parts.n === n && parts.standing === standing) return;
   parts.n = n;
   parts.standing = standing;
@@ -136,12 +144,13 @@ function drawQueue(parts, queue) {
   parts.cars.replaceChildren(...cars);
 }
 
-function summary(lights) {
+function summary(lights, nowMs) {
   const heads = [...lights.heads.values()].map((head) => `${head.name ?? `phase ${head.phase}`} ${words(head.aspect)}`);
-  const queues = [...lights.queues].map(([lane, queue]) => `${queue.n} before ${lane}`);
+  const told = [...lights.queues.keys()].map((lane) => [lane, lights.queue(lane, nowMs)]).filter(([, queue]) => queue);
+  const queues = told.map(([lane, queue]) => `${queue.n} before ${lane}`);
   return [`The junction from above: ${heads.join(", ") || "nothing is known"}`, queues.join(", ")].filter(Boolean).join("; ");
 }
 
 export function words(aspect) {
-  return aspect === null ? "not known" : aspect.replace("_", " ");
+  return aspect === null ? "not known" : aspect.replaceAll("_", " ");
 }

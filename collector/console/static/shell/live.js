@@ -3,6 +3,7 @@
 // The stream is read with fetch instead of EventSource: the collector's heartbeats are seen, so that a connection
 // that hangs is noticed, and what an error says can be shown.
 
+import { Problem, problemOf } from "./fetching.js";
 import { reach, SignInNeeded } from "./session.js";
 
 const SILENCE_MS = 25_000; // The collector says something every 10 s.
@@ -12,9 +13,10 @@ const WAIT_MS = [300, 1000, 2000, 4000, 8000];
  * @param {object} on what to call: `opened()` after each connection; `event(kind, data)` for `count` (data: the
  *   count), `reset` and `dropped`; `lost(error)` when a connection ends, `error` telling why where that is known (a `Problem`,
  *   or `SignInNeeded`).
+ * @param {AbortSignal} signal ends it.
  * @returns {{retry: function(): void}} `retry` tries again at once instead of waiting.
  */
-export function follow(path, on) {
+export function follow(path, on, signal) {
   let lastId = null;
   let failures = 0;
   let wake = () => {};
@@ -33,7 +35,8 @@ export function follow(path, on) {
     if (lastId !== null) url.searchParams.set("last_id", lastId);
     const watch = new Watch(SILENCE_MS);
     try {
-      const response = await reach(url, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: watch.signal });
+      const ended = AbortSignal.any([watch.signal, signal]);
+      const response = await reach(url, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: ended });
       if (!response.ok) throw await problemOf(response);
       failures = 0;
       on.opened();
@@ -47,34 +50,23 @@ export function follow(path, on) {
   };
 
   const run = async () => {
-    for (;;) {
+    while (!signal.aborted) {
       let why = null;
       try {
         await connect();
       } catch (error) {
         why = error instanceof Problem || error instanceof SignInNeeded ? error : null;
       }
+      if (signal.aborted) return;
       on.lost(why);
       const wait = WAIT_MS[Math.min(failures, WAIT_MS.length - 1)];
       failures += 1;
       await pause(wait * (0.5 + Math.random()));
     }
   };
+  signal.addEventListener("abort", () => wake());
   run();
   return { retry: () => wake() };
-}
-
-/** What the collector said instead of an answer: an RFC 9457 problem. */
-export class Problem extends Error {}
-
-export async function problemOf(response) {
-  const text = await response.text();
-  try {
-    const { title, detail } = JSON.parse(text);
-    return new Problem(detail ? `${title}: ${detail}` : title);
-  } catch {
-    return new Problem(`The collector answers ${response.status} ${response.statusText}`);
-  }
 }
 
 /** Aborts when nothing was heard for too long. */

@@ -28,10 +28,33 @@ export function day(ms, timezone) {
   return formatter(timezone, { weekday: "long", day: "numeric", month: "long" }).format(ms);
 }
 
-/** A time with its day, where it is not today. */
-export function moment(ms, nowMs) {
-  const sameDay = new Date(ms).toDateString() === new Date(nowMs).toDateString();
-  return sameDay ? clock(ms) : `${day(ms)}, ${minute(ms)}`;
+/** 21 Nov 2026 */
+export function date(ms, timezone) {
+  return formatter(timezone, { day: "numeric", month: "short", year: "numeric" }).format(ms);
+}
+
+/** A time with its day, where that is not today there. */
+export function moment(ms, nowMs, timezone) {
+  const today = date(ms, timezone) === date(nowMs, timezone);
+  return today ? clock(ms, timezone) : `${date(ms, timezone)}, ${minute(ms, timezone)}`;
+}
+
+/** What the API writes as RFC 3339, in ms since 1970; null stays null. */
+export function ms(iso) {
+  return iso === null || iso === undefined ? null : Date.parse(iso);
+}
+
+/** 12 s ago; "never" for null. */
+export function ago(ms, nowMs) {
+  return ms === null ? "never" : `${duration(nowMs - ms)} ago`;
+}
+
+/** 4:05, 1:04:05: what is left of a time. */
+export function countdown(ms) {
+  const seconds = Math.max(0, Math.ceil(ms / 1000));
+  const two = (n) => String(n).padStart(2, "0");
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
 /** How long something has been so: 12 s, 3 min, 5 h. */

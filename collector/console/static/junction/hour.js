@@ -1,8 +1,8 @@
 // The last hour of a line as small bars, one a minute. What was not measured is hatched: it is never zero.
 
-import * as format from "./format.js";
+import * as format from "../shell/format.js";
 import { MINUTES } from "./model.js";
-import { set, svg } from "./svg.js";
+import { set, svg } from "../shell/svg.js";
 
 const STEP = 6;
 const BAR = 4.6;

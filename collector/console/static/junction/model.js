@@ -1,4 +1,4 @@
-// What the page shows, kept apart from how it looks. Nothing here touches the document or the network.
+// What is known of one junction, kept apart from how it looks. Nothing here touches the document or the network.
 
 import { Lights } from "./lights.js";
 import { Tally } from "./tally.js";
@@ -11,18 +11,15 @@ const GRACE_MS = 30_000;
 
 export class Model {
   constructor() {
-    /** id -> {id, junction, device, deviceName, sensor, name, via, kind} */
+    /** {id, name, timezone, dayStart, dayEnd} */
+    this.junction = null;
+    /** id -> {id, device, deviceName, sensor, name, via, kind, heardAt} */
     this.sources = new Map();
-    /** Of each junction, or "" for devices without one: {id, name, timezone, dayStart, dayEnd}. */
-    this.junctions = new Map();
     this.today = new Map();
     this.minutes = new Map();
     this.measured = new Map();
     this.crossings = [];
-    /** Of junctions that have lights: id -> Lights. */
-    this.lights = new Map();
-    /** Of each device: {id, name, made, stored, rejected, lost, addsUp, heardAt}. */
-    this.devices = [];
+    this.lights = new Lights();
     /** Minutes that are not in the sums yet, since too many changed at once. */
     this.pendingMinutes = 0;
     this.read = false;
@@ -31,27 +28,19 @@ export class Model {
   /**
    * Take in a reading of the store.
    *
-   * @param {object} reading `junctions` and `sources` as above; `today`: [{source, cls, direction, n}]; `minutes`:
-   *   [{source, minute, direction, n}]; `measured`: [{source, minute, ms}], ms null where it cannot be told.
+   * @param {object} reading `junction` and `sources` as above; `today`: [{source, cls, direction, n}]; `minutes`:
+   *   [{source, minute, direction, n}]; `measured`: [{source, minute, ms}], ms null where it cannot be told; `lights`:
+   *   null where it has none.
    */
   settle(reading, askedAt) {
-    this.junctions = new Map(reading.junctions.map((junction) => [junction.id, junction]));
+    this.junction = reading.junction;
     this.sources = new Map(reading.sources.map((source) => [source.id, source]));
     settleAll(this.today, reading.today, (row) => key(row.source, row.cls, row.direction), askedAt);
     settleAll(this.minutes, reading.minutes, (row) => key(row.source, row.minute, row.direction), askedAt);
     this.measured = new Map(reading.measured.map((row) => [key(row.source, row.minute), row.ms]));
-    this.devices = reading.devices;
-    const lit = reading.lights.map((one) => one.id);
-    for (const id of [...this.lights.keys()].filter((id) => !lit.includes(id))) this.lights.delete(id);
-    for (const one of reading.lights) this.settleLights(one);
+    if (reading.lights) this.lights.settle(reading.lights);
     this.pendingMinutes = reading.pendingMinutes;
     this.read = true;
-  }
-
-  /** Take in a reading of one junction's lights. */
-  settleLights(reading) {
-    if (!this.lights.has(reading.id)) this.lights.set(reading.id, new Lights());
-    this.lights.get(reading.id).settle(reading);
   }
 
   /** One live count. False: it is of a source that is not known yet, so the store should be read anew. */
@@ -59,8 +48,7 @@ export class Model {
     const source = this.sources.get(count.source_id);
     if (!["truth", "turn", "unpaired"].includes(count.via)) this.#remember(count);
     if (!source) return false;
-    const junction = this.junctions.get(source.junction);
-    if (junction && count.at >= junction.dayStart && count.at < junction.dayEnd) {
+    if (count.at >= this.junction.dayStart && count.at < this.junction.dayEnd) {
       tally(this.today, key(source.id, count.cls, count.direction)).add(now);
     }
     const minute = Math.floor(count.at / MINUTE_MS) * MINUTE_MS;
@@ -75,22 +63,30 @@ export class Model {
     this.crossings.length = Math.min(this.crossings.length, KEPT_CROSSINGS);
   }
 
-  /** What is counted, each with its simulator's truth where there is one, in order of junction and names. */
+  /** What is counted, each with its simulator's truth where there is one, in order of names. */
   lines() {
     const truths = new Map();
     for (const source of this.sources.values()) {
       if (source.via === "truth") truths.set(place(source), source);
     }
-    const counted = [...this.sources.values()].filter((source) => source.via !== "truth" && !this.#isQueue(source));
-    const by = (source) => [this.junctions.get(source.junction)?.name ?? "", source.deviceName, source.sensor, source.name];
+    // Zones before a stop line are drawn with the lights.
+    const isQueue = (source) => source.kind === "zone" && this.lights.isApproach(source.sensor, source.name);
+    const counted = [...this.sources.values()].filter((source) => source.via !== "truth" && !isQueue(source));
+    const by = (source) => [source.deviceName, source.sensor, source.name];
     return counted
       .sort((a, b) => compare(by(a), by(b)))
       .map((source) => ({ source, truth: truths.get(place(source)) ?? null }));
   }
 
-  /** Zones before a stop line are drawn with the lights. */
-  #isQueue(source) {
-    return source.kind === "zone" && (this.lights.get(source.junction)?.isApproach(source.sensor, source.name) ?? false);
+  /** What crossed a lane's stop line since midnight; null: nothing tells. A camera goes before tags. */
+  laneToday(lane) {
+    const told = this.lights.stopLines(lane).flatMap((one) =>
+      [...this.sources.values()].filter((source) => source.sensor === one.sensor && source.name === one.source),
+    );
+    const source = told.find((one) => one.via === "camera") ?? told.find((one) => one.via !== "truth");
+    if (!source) return null;
+    const { total } = this.totals(source);
+    return [...total.values()].reduce((sum, n) => sum + n, 0);
   }
 
   /** Today's counts of a source: {total: Map(direction -> n), classes: Map(class -> Map(direction -> n))}. */

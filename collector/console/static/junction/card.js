@@ -1,7 +1,7 @@
 // One line, zone or reader: today's counts, the truth beside them where it is known, the last hour.
 
-import { arrange, h, say } from "./dom.js";
-import * as format from "./format.js";
+import { arrange, h, say } from "../shell/dom.js";
+import * as format from "../shell/format.js";
 import { Hour } from "./hour.js";
 import { tellsClasses } from "./model.js";
 
@@ -22,7 +22,7 @@ export class Card {
     const scale = h("p", { class: "scale" }, h("span", {}, "60 min ago"), this.peak, h("span", {}, "now"));
     this.root = h(
       "article",
-      { class: "card" },
+      { class: "card line" },
       h("header", {}, this.name, this.where),
       this.silent,
       this.figures,
@@ -34,7 +34,7 @@ export class Card {
   update(model, { source, truth }, junction, nowMs) {
     say(this.name, source.name);
     say(this.where, `${source.sensor} \u00b7 ${source.deviceName}`);
-    this.#silence(model, source, nowMs);
+    this.#silence(source, nowMs, junction.timezone);
     const counted = model.totals(source);
     const known = truth ? model.totals(truth) : null;
     const directions = source.kind === "line" ? ["in", "out"] : ["none"];
@@ -44,11 +44,10 @@ export class Card {
     say(this.peak, gaps ? "hatched: not measured" : `full height: ${format.count(peak)} a minute`);
   }
 
-  #silence(model, source, nowMs) {
-    const heardAt = model.devices.find((device) => device.id === source.device)?.heardAt ?? nowMs;
-    const silent = nowMs - heardAt > SILENT_MS;
+  #silence({ heardAt }, nowMs, timezone) {
+    const silent = heardAt !== null && nowMs - heardAt > SILENT_MS;
     this.silent.hidden = !silent;
-    say(this.silent, silent ? `The device is silent since ${format.moment(heardAt, nowMs)}` : "");
+    say(this.silent, silent ? `The device is silent since ${format.moment(heardAt, nowMs, timezone)}` : "");
   }
 
   #figure(direction, counted, known) {

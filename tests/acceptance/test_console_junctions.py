@@ -1,0 +1,275 @@
+"""The console's shell, its list and its map of junctions, in a real browser, by people who sign in."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from collector.identity.users import Role
+from tests.acceptance.test_console_page import Street
+from tests.integration.test_users import OTHER, PASSWORD, bearer, execute, make_user
+from tests.servers.browser import browser, expect_fit, opened, playwright
+from tests.servers.collector import RunningCollector, running_collector
+from tests.servers.databases import cloned_database
+from tests.servers.postgres import PgServer
+
+__all__ = ["browser"]
+
+expect = playwright.expect
+ADA = ("ada", PASSWORD)
+N_SUBURB = 60
+
+
+@pytest.fixture(scope="module")
+def store(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[str]:
+    with cloned_database(plain_server, next(database_names)) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def collector(store: str) -> Iterator[RunningCollector]:
+    """A city: two junctions in the centre, 60 in a suburb close to each other, and one that is nowhere."""
+    make_user(store, "ada", Role.ADMIN)
+    make_user(store, "vic", Role.VIEWER)
+    with running_collector(store, reading_open=False) as running:
+        for name in ("Cathedral", "Market Square"):
+            Street(store, running.url, f"pi {name}", name).count("car", "bus")
+        with psycopg.connect(store, autocommit=True) as connection:
+            connection.execute("UPDATE users SET all_junctions = true")
+            connection.execute("INSERT INTO junctions (name) VALUES ('Nowhere')")
+            _place(connection, "Cathedral", 52.50, 13.30)
+            _place(connection, "Market Square", 52.52, 13.42)
+            for i in range(N_SUBURB):
+                _place(connection, f"Suburb {i}", 52.60 + (i * 0.0004 if i < 4 else 0.0016 + i * 0.000_001), 13.50)
+        yield running
+
+
+def _place(connection: Any, name: str, latitude: float, longitude: float) -> None:
+    row = connection.execute(
+        "INSERT INTO locations (name, latitude, longitude) VALUES (%s, %s, %s) RETURNING id",
+        (name, latitude, longitude),
+    ).fetchone()
+    connection.execute(
+        "INSERT INTO junctions (name, location_id) VALUES (%s, %s)"
+        " ON CONFLICT (name) DO UPDATE SET location_id = excluded.location_id",
+        (name, row[0]),
+    )
+
+
+def test_what_the_map_is_told(collector: RunningCollector, store: str) -> None:
+    with httpx.Client(base_url=collector.url, headers=bearer(httpx.Client(base_url=collector.url))) as client:
+
+        def ask(**query: Any) -> Any:
+            answer = client.get("/api/junctions/map", params=query)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        whole = ask()
+        assert (whole["placed"], whole["unplaced"], whole["complete"]) == (N_SUBURB + 2, 1, True)
+        assert whole["bounds"] == {"west": 13.30, "south": 52.50, "east": 13.50, "north": 52.601659}
+        assert sum(cell["n"] for cell in whole["cells"]) == N_SUBURB + 2
+        [suburb] = ask(q="SUBURB", cell_latitude=0.1, cell_longitude=0.1)["cells"]
+        assert (suburb["n"], suburb["junction"]) == (N_SUBURB, None)
+        assert suburb["states"] == {"live": 0, "late": 0, "silent": 0, "never": N_SUBURB}
+        centre = {"west": 13.4, "south": 52.51, "east": 13.45, "north": 52.53}
+        [square] = ask(**centre)["cells"]
+        assert (square["junction"]["name"], square["states"]["live"]) == ("Market Square", 1)
+        assert ask(**centre, state=["late", "never"])["cells"] == []
+        assert {cell["junction"]["name"] for cell in ask(state="live")["cells"]} == {"Cathedral", "Market Square"}
+        assert ask(q="nothing is named so") == {
+            "bounds": None,
+            "placed": 0,
+            "unplaced": 0,
+            "cells": [],
+            "complete": True,
+        }
+        wrong: list[dict[str, Any]] = [{"west": 13}, {"q": "\0"}, {"cell_latitude": 0}, {"west": 500}]
+        wrong += [{"state": "well"}, dict.fromkeys(("west", "south", "east", "north"), "nan")]
+        for bad in wrong:
+            assert client.get("/api/junctions/map", params=bad).status_code == 400, bad
+        # Who sees one junction sees one on the map, and no bounds of others.
+        make_user(store, "one", Role.VIEWER)
+        grant = """INSERT INTO user_junction_access (user_id, junction_id, level)
+            SELECT u.id, j.id, 'read' FROM users u, junctions j
+            WHERE u.name = 'one' AND j.name = 'Market Square'"""
+        execute(store, grant)
+        client.headers.update(bearer(client, "one"))
+        mine = ask()
+        assert (mine["placed"], mine["unplaced"]) == (1, 0)
+        assert [cell["junction"]["name"] for cell in mine["cells"]] == ["Market Square"]
+
+
+def heading(page: Any) -> Any:
+    return page.get_by_role("heading", level=1)
+
+
+def test_who_signed_in_sees_it_for_as_long_as_they_are(
+    browser: Any, collector: RunningCollector, store: str
+) -> None:
+    with opened(browser, collector.url) as page:
+        form = page.get_by_role("dialog", name="Sign in")
+        expect(form).to_be_visible()
+        expect(form.get_by_label("Name")).to_be_focused()
+        expect(page.get_by_text("Market Square")).to_have_count(0)
+        form.get_by_label("Name").fill("vic")
+        form.get_by_label("Password").fill(OTHER)
+        form.get_by_label("Password").press("Enter")
+        expect(form.get_by_role("alert")).to_contain_text("the name or the password is wrong")
+        form.get_by_label("Password").fill(PASSWORD)
+        form.get_by_label("Password").press("Enter")
+        expect(form).to_be_hidden()
+        square = page.get_by_role("link", name="Market Square", exact=True)
+        expect(square).to_be_visible()
+        expect(page.locator("#user-name")).to_have_text("vic")
+        expect(page.locator("#link-text")).to_have_text("up to date")
+        expect(page.get_by_role("link", name="Users")).to_have_count(0)
+        # An access token that is over is refreshed without a word.
+        page.context.clear_cookies(name="stopline_access")
+        page.reload()
+        expect(square).to_be_visible()
+        # Where the session was ended elsewhere, the form comes back.
+        with psycopg.connect(store, autocommit=True) as connection:
+            connection.execute("UPDATE refresh_tokens SET revoked_at = now()")
+        page.context.clear_cookies(name="stopline_access")
+        page.reload()
+        expect(form).to_be_visible()
+        form.get_by_label("Name").fill("ada")
+        form.get_by_label("Password").fill(PASSWORD)
+        form.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("link", name="Users")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        expect(form).to_be_visible()
+        expect(page.get_by_text("Market Square")).to_have_count(0)
+
+
+def test_the_list_is_turned_and_links_lead_there_and_back_by_keyboard(
+    browser: Any, collector: RunningCollector
+) -> None:
+    with opened(browser, collector.url, user=ADA) as page:
+        rows = page.locator(".list-side tbody tr")
+        expect(rows).to_have_count(50)
+        first = rows.first
+        expect(first).to_contain_text("Cathedral")
+        expect(first.locator(".state")).to_have_text("live")
+        expect(first.locator("td").last).to_have_text("2")
+        expect(rows.nth(2)).to_contain_text("never heard")
+        # No count, and not zero.
+        expect(rows.nth(2).locator("td").last).to_have_text("\u2013")
+        # The whole way by keyboard: skip the bar, open a junction, and come back to where it was.
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.locator("#page")).to_be_focused()
+        link = page.get_by_role("link", name="Market Square", exact=True).first
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if link.evaluate("(element) => element === document.activeElement"):
+                break
+        page.evaluate("window.same = true")
+        page.keyboard.press("Enter")
+        expect(heading(page)).to_have_text("Market Square")
+        expect(heading(page)).to_be_focused()
+        expect(page).to_have_title("Market Square \u00b7 Stopline")
+        page.go_back()
+        expect(heading(page)).to_have_text("Junctions")
+        expect(rows).to_have_count(50)
+        assert page.evaluate("window.same"), "nothing was loaded anew"
+        page.get_by_role("button", name="Next").click()
+        expect(rows).to_have_count(N_SUBURB + 3 - 50)
+        assert "offset=50" in page.url
+        page.reload()
+        expect(rows).to_have_count(N_SUBURB + 3 - 50)
+        page.goto(f"{collector.url}/junctions/00000000-0000-0000-0000-000000000000")
+        expect(heading(page)).to_have_text("Not found")
+        page.goto(f"{collector.url}/junctions/no-id")
+        expect(heading(page)).to_have_text("Not found")
+
+
+def test_the_map_puts_together_what_is_close_and_opens_it(browser: Any, collector: RunningCollector) -> None:
+    with opened(browser, collector.url, user=ADA) as page:
+        field = page.get_by_role("application")
+        cluster = field.get_by_role("button", name=f"{N_SUBURB} junctions: {N_SUBURB} never heard")
+        expect(cluster).to_be_visible()
+        square = field.get_by_role("link", name="Market Square, live")
+        expect(square).to_be_visible()
+        expect(page.get_by_text("1 without coordinates")).to_be_visible()
+        scale = page.locator(".map-scale span").text_content()
+        # South is below, and west to the left.
+        west, east, north = (
+            each.bounding_box() for each in (field.get_by_role("link", name="Cathedral, live"), square, cluster)
+        )
+        assert west["x"] < east["x"] < north["x"]
+        assert west["y"] > east["y"] > north["y"]
+        field.focus()
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("ArrowDown")
+        moved = square.bounding_box()
+        assert (moved["x"], moved["y"]) == pytest.approx((east["x"] - 80, east["y"] - 80), abs=2)
+        page.mouse.move(moved["x"] + 150, moved["y"] + 150)
+        page.mouse.down()
+        page.mouse.move(moved["x"] + 190, moved["y"] + 170, steps=3)
+        page.mouse.up()
+        dragged = square.bounding_box()
+        assert (dragged["x"], dragged["y"]) == pytest.approx((moved["x"] + 40, moved["y"] + 20), abs=2)
+        expect(heading(page)).to_have_text("Junctions")
+        page.keyboard.press("0")
+        cluster.click()
+        # Nearer, it is several.
+        expect(cluster).to_have_count(0)
+        for _ in range(8):
+            page.keyboard.press("+")
+        expect(field.get_by_role("link", name="Suburb").first).to_be_visible()
+        assert page.locator(".map-scale span").text_content() != scale
+        # At one place they stay together, which is said.
+        for _ in range(6):
+            page.keyboard.press("+")
+        field.get_by_role("button", name=f"{N_SUBURB - 4} junctions").click()
+        expect(page.get_by_text("junctions stand at this place")).to_be_visible()
+        field.focus()
+        page.keyboard.press("0")
+        expect(square).to_be_visible()
+        square.click()
+        expect(heading(page)).to_have_text("Market Square")
+
+
+def test_the_list_is_filtered_and_sorted_by_the_collector(browser: Any, collector: RunningCollector) -> None:
+    with opened(browser, collector.url, user=ADA) as page:
+        rows = page.locator(".list-side tbody tr")
+        page.get_by_role("searchbox").fill("MARKET")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("Market Square")
+        expect(page.get_by_role("application").locator(".mark")).to_have_count(1)
+        page.reload()
+        expect(page.get_by_role("searchbox")).to_have_value("MARKET")
+        expect(rows).to_have_count(1)
+        page.get_by_role("searchbox").fill("")
+        page.get_by_role("radio", name="Live").check()
+        expect(rows).to_have_count(2)
+        page.get_by_role("radio", name="All").check()
+        page.get_by_role("button", name="Name").click()
+        expect(rows.first).to_contain_text("Suburb 9")
+        expect(page.get_by_role("columnheader", name="Name")).to_have_attribute("aria-sort", "descending")
+        page.get_by_role("button", name="Today").click()
+        page.get_by_role("button", name="Today").click()
+        expect(rows.first.locator("td").last).to_have_text("2")
+        page.get_by_role("searchbox").fill("nothing is named so")
+        expect(page.get_by_text("No junction is like that.")).to_be_visible()
+
+
+@pytest.mark.parametrize(("scheme", "width_px"), [("light", 390), ("dark", 390), ("light", 1280)])
+def test_the_list_fits_phones_and_both_schemes(
+    browser: Any, collector: RunningCollector, scheme: str, width_px: int
+) -> None:
+    with opened(browser, collector.url, width_px=width_px, scheme=scheme, user=ADA) as page:
+        expect(page.locator(".list-side tbody tr")).to_have_count(50)
+        expect_fit(page, width_px)
+        if width_px < 500:
+            page.get_by_role("radio", name="Map").check()
+            expect(page.get_by_role("application")).to_be_visible()
+            expect(page.locator(".list-side")).to_be_hidden()
+            expect_fit(page, width_px)
+            # What is at the thumb can be hit.
+            for link in page.locator(".places a:not([hidden])").all():
+                assert link.bounding_box()["height"] >= 44

@@ -1,0 +1,138 @@
+"""An operator takes a junction's lights out of automatic and back, in a real browser; a Pi fetches the orders."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from collector.identity.users import Role
+from tests.acceptance.test_console_lights import FLASH, GREEN, NORTH, SOUTH, address, aspect, fact, lit
+from tests.integration.test_remote import RemotePi
+from tests.integration.test_users import PASSWORD, execute, make_user
+from tests.junctions import crossroads
+from tests.servers.browser import browser, expect_fit, opened, playwright
+from tests.servers.collector import RunningCollector, running_collector
+from tests.servers.databases import cloned_database
+from tests.servers.postgres import PgServer
+
+__all__ = ["browser"]
+
+CONTROL = 155
+AUTOMATIC, OVERRIDE = 6, 5
+expect = playwright.expect
+
+
+@pytest.fixture(scope="module")
+def store(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[str]:
+    with cloned_database(plain_server, next(database_names)) as dsn:
+        make_user(dsn, "otto", Role.OPERATOR)
+        make_user(dsn, "vic", Role.VIEWER)
+        execute(dsn, "UPDATE users SET all_junctions = true")
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def collector(store: str) -> Iterator[RunningCollector]:
+    with running_collector(store, reading_open=False) as running:
+        yield running
+
+
+@pytest.fixture
+def pi(store: str, collector: RunningCollector) -> RemotePi:
+    pi = RemotePi(store, collector)
+    pi.describe(crossroads())
+    pi.tell((90_000, FLASH, 2), (90_000, CONTROL, AUTOMATIC))
+    pi.tell((9_000, GREEN, NORTH), (9_000, GREEN, SOUTH))
+    return pi
+
+
+def field(page: Any, name: str) -> Any:
+    return page.get_by_role("spinbutton", name=name, exact=True)
+
+
+def step(page: Any, name: str) -> Any:
+    return page.locator(".steps li", has_text=name)
+
+
+def test_an_override_and_the_lights_that_follow(browser: Any, pi: RemotePi) -> None:
+    with opened(browser, address(pi), user=("otto", PASSWORD)) as page:
+        expect(fact(page, "Mode")).to_have_text("Automatic")
+        page.get_by_role("button", name="Override").click()
+        # What is not given is computed, and shown at once.
+        expect(field(page, "east")).to_have_attribute("placeholder", "computed: 20")
+        field(page, "Cycle").fill("70")
+        expect(field(page, "east")).to_have_attribute("placeholder", "computed: 35")
+        field(page, "north").fill("40")
+        expect(field(page, "south")).to_have_value("40")
+        expect(field(page, "west")).to_have_attribute("placeholder", "computed: 20")
+        expect(page.locator(".plan-words").first).to_contain_text("ew 20")
+        # What cannot be is told where it is asked for, by the collector's own words.
+        field(page, "Cycle").fill("55")
+        expect(page.locator(".preview .fault")).to_contain_text("stage ew would be green for 5 s")
+        page.get_by_role("button", name="Review").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        field(page, "Cycle").fill("70")
+        expect(page.locator(".preview .fault")).to_have_count(0)
+        page.get_by_role("button", name="Review").click()
+        expect(page.get_by_label("Why")).to_be_focused()
+        page.get_by_label("Why").fill("the fair")
+        page.get_by_role("button", name="Review").click()
+        question = page.get_by_role("dialog", name="Manual override")
+        expect(question).to_contain_text("A cycle of 70\u202fs")
+        expect(question.get_by_role("listitem")).to_contain_text(
+            ["north: 40\u202fs green", "east: 20\u202fs green (computed)"]
+        )
+        expect(question).to_contain_text("Why: the fair")
+        question.get_by_role("button", name="Send it to the lights").click()
+
+        expect(step(page, "Queued")).to_have_class("now")
+        [command] = pi.fetched()
+        expect(step(page, "With the lights")).to_have_class("now")
+        pi.say(command)
+        pi.tell((0, CONTROL, OVERRIDE))
+        expect(step(page, "In force")).to_have_class("done")
+        running = page.get_by_role("region", name="In force")
+        expect(running).to_contain_text("Manual override, ordered by otto since")
+        expect(running).to_contain_text("the fair")
+        expect(running.locator(".running-left")).to_contain_text("59:")
+        pi.tell((0, 8, NORTH), (0, 10, NORTH), (0, 8, SOUTH), (0, 10, SOUTH), (0, GREEN, 4), (0, GREEN, 8))
+        expect(aspect(page, "east")).to_have_text("green")
+        assert lit(page) == ["red steady", "green steady", "red steady", "green steady"]
+        expect(page.locator(".history tbody tr")).to_contain_text(["the fair"])
+
+        running.get_by_role("button", name="Back to automatic").click()
+        page.get_by_role("dialog").get_by_role("button", name="Back to automatic").click()
+        expect(step(page, "Queued")).to_have_class("now")
+        [command] = pi.fetched()
+        pi.say(command)
+        pi.tell((0, CONTROL, AUTOMATIC))
+        expect(running).to_be_hidden()
+        expect(fact(page, "Mode")).to_have_text("Automatic")
+        expect(page.locator(".history tbody tr").first).to_contain_text("by another order")
+
+
+def test_what_the_lights_refuse_is_told_in_their_words(browser: Any, pi: RemotePi) -> None:
+    with opened(browser, address(pi), user=("otto", PASSWORD), width_px=390) as page:
+        page.get_by_role("button", name="Override").click()
+        page.get_by_role("radio", name="Flash red").check()
+        expect(field(page, "Cycle")).to_be_hidden()
+        page.get_by_label("Why").fill("works on the heads")
+        expect_fit(page, 390)
+        page.get_by_role("button", name="Review").click()
+        question = page.get_by_role("dialog", name="Flashing")
+        expect(question).to_contain_text("All lights flash red.")
+        expect_fit(page, 390)
+        question.get_by_role("button", name="Send it to the lights").click()
+        expect(step(page, "Queued")).to_have_class("now")
+        [command] = pi.fetched()
+        pi.say(command, "refused", "the lights start up: ask again in 6 s")
+        expect(step(page, "Refused")).to_be_visible()
+        expect(page.get_by_text("the lights start up: ask again in 6 s")).to_be_visible()
+        expect(fact(page, "Mode")).to_have_text("Automatic")
+        expect_fit(page, 390)
+
+
+def test_only_who_may_operate_is_offered_to(browser: Any, pi: RemotePi) -> None:
+    with opened(browser, address(pi), user=("vic", PASSWORD)) as page:
+        expect(fact(page, "Mode")).to_have_text("Automatic")
+        expect(page.get_by_role("button", name="Override")).to_have_count(0)
