@@ -25,6 +25,8 @@ from collector.counting.routes import counting_routes
 from collector.db import Pool, Queries, Settings, load_queries, make_pool
 from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
+from collector.fleet.device_routes import device_routes
+from collector.fleet.reject_routes import reject_routes
 from collector.fleet.routes import fleet_routes
 from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
 from collector.identity.device_tokens import DeviceTokens
@@ -121,6 +123,8 @@ class Collector:
                 *junction_routes(self._pool),
                 *lights_routes(self._pool),
                 *fleet_routes(self._pool),
+                *device_routes(self._pool, self._identity.access),
+                *reject_routes(self._pool),
                 *live_routes(self.hub),
                 metrics_route(self.metrics),
             ],

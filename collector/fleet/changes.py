@@ -1,28 +1,12 @@
-"""What admins change of a device: its name, the junction it stands at, whether it may send, what of it was seen."""
+"""What admins change of a device: its name, its junction, whether it may send, and what of it was seen."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from collector.db import Connection, Pool, load_queries, writing
 from collector.errors import ApiProblem
-
-
-@dataclass(frozen=True)
-class Change:
-    """What was done to a device. `before` and `after` have what changed only."""
-
-    device_id: UUID
-    name: str
-    junction_id: UUID | None
-    before: Mapping[str, Any]
-    after: Mapping[str, Any]
-
-
-Note = Callable[[Connection, Change], Awaitable[None]]
-"""Writes a change down, in its transaction."""
+from collector.identity.audit import Actor, AuditAction, Subject, SubjectKind, audit
 
 
 class DeviceChanges:
@@ -33,7 +17,7 @@ class DeviceChanges:
         self._queries = load_queries("devices")
 
     async def change(
-        self, device_id: UUID, note: Note, *, name: str | None = None, junction_id: UUID | None = None
+        self, device_id: UUID, who: Actor, *, name: str | None = None, junction_id: UUID | None = None
     ) -> None:
         """Give it a name, or a junction if it has none or has sent nothing; None: as it was.
 
@@ -41,7 +25,7 @@ class DeviceChanges:
         """
         async with writing(self._pool) as connection:
             old_name, _, old_junction, has_sent = await self._lock(connection, device_id)
-            new = {"name": name or old_name, "junction_id": junction_id or old_junction}
+            new: dict[str, Any] = {"name": name or old_name, "junction_id": junction_id or old_junction}
             if new["junction_id"] != old_junction:
                 await self._check_junction(connection, new["junction_id"])
                 if old_junction is not None and has_sent:
@@ -49,8 +33,7 @@ class DeviceChanges:
                         409,
                         "device_counted_elsewhere",
                         "The device counted at another junction",
-                        "junction: what it counted by hour and day belongs there; a Pi that moved is enrolled anew,"
-                        " under a new id",
+                        "junction: what it counted by hour and day belongs there; a Pi that moved gets a new id",
                     )
             old = {"name": old_name, "junction_id": old_junction}
             changed = [key for key in new if new[key] != old[key]]
@@ -58,17 +41,27 @@ class DeviceChanges:
                 return
             await connection.execute(self._queries["change_device"], {"device": device_id, **new})
             before, after = ({key: _told(each[key]) for key in changed} for each in (old, new))
-            await note(connection, Change(device_id, new["name"], new["junction_id"], before, after))
+            subject = Subject(SubjectKind.DEVICE, device_id, new["name"])
+            junction = new["junction_id"]
+            await audit(
+                connection,
+                who,
+                AuditAction.DEVICE_CHANGED,
+                subject,
+                junction_id=junction,
+                before=before,
+                after=after,
+            )
 
-    async def revoke(self, device_id: UUID, note: Note) -> None:
-        """Nothing more is taken in from it, from its next request on; what it sent stays. Raises ApiProblem (404)."""
+    async def revoke(self, device_id: UUID, who: Actor) -> None:
+        """Nothing more is taken in from it, from its next request on. Raises ApiProblem (404)."""
         async with writing(self._pool) as connection:
             name, status, junction_id, _ = await self._lock(connection, device_id)
             if status == "revoked":
                 return
             await connection.execute(load_queries("fleet")["revoke_device"], {"id": device_id})
-            told = Change(device_id, name, junction_id, {"status": status}, {"status": "revoked"})
-            await note(connection, told)
+            subject = Subject(SubjectKind.DEVICE, device_id, name)
+            await audit(connection, who, AuditAction.DEVICE_REVOKED, subject, junction_id=junction_id)
 
     async def mark_rejects_seen(self, device_id: UUID, until: datetime, by: str) -> None:
         """What was put aside up to `until` was dealt with. Raises ApiProblem (404)."""

@@ -12,8 +12,8 @@ from litestar.openapi.spec import Example
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
-from collector.db import Connection, Pool
-from collector.fleet.changes import Change, DeviceChanges, no_device
+from collector.db import Pool
+from collector.fleet.changes import DeviceChanges, no_device
 from collector.fleet.device_items import DeviceList, DeviceStoryItem, device_item, story_item
 from collector.fleet.overview import DeviceState, Order, Wanted, read_page, read_story
 from collector.identity.access import Access
@@ -190,9 +190,11 @@ def _changing_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
         tags=_TAGS,
         guards=admins,
     )
-    async def change(device_id: FromPath[UUID], data: JSONBody[DeviceChange], request: AnyRequest) -> DeviceStoryItem:
-        note = await _note(access, request)
-        await changes.change(device_id, note, name=data.name, junction_id=data.junction)
+    async def change(
+        device_id: FromPath[UUID], data: JSONBody[DeviceChange], request: AnyRequest
+    ) -> DeviceStoryItem:
+        who = await access.needed_user(request)
+        await changes.change(device_id, who, name=data.name, junction_id=data.junction)
         return await _story(pool, device_id)
 
     @post(
@@ -205,7 +207,7 @@ def _changing_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
         guards=admins,
     )
     async def revoke(device_id: FromPath[UUID], request: AnyRequest) -> DeviceStoryItem:
-        await changes.revoke(device_id, await _note(access, request))
+        await changes.revoke(device_id, await access.needed_user(request))
         return await _story(pool, device_id)
 
     @post(
@@ -221,9 +223,7 @@ def _changing_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
         device_id: FromPath[UUID], request: AnyRequest, data: JSONBody[SeenUntil | None] = None
     ) -> DeviceStoryItem:
         until = data.until if data is not None and data.until is not None else datetime.now(UTC)
-        user = await access.current_user(request)
-        assert user is not None, "the route has a guard"
-        await changes.mark_rejects_seen(device_id, until, user.name)
+        await changes.mark_rejects_seen(device_id, until, (await access.needed_user(request)).name)
         return await _story(pool, device_id)
 
     return [change, revoke, seen]
@@ -234,11 +234,3 @@ async def _story(pool: Pool, device_id: UUID) -> DeviceStoryItem:
     if found is None:
         raise no_device(device_id)
     return story_item(found)
-
-
-async def _note(access: Access, request: AnyRequest) -> Any:
-    async def note(connection: Connection, change: Change) -> None:
-        return None
-
-    return note
-

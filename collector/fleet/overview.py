@@ -86,7 +86,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class SeenDevice:
-    """A device at the moment `as_of`. Of its health all is None that it never told, or whose machine cannot tell."""
+    """A device at the moment `as_of`. None of its health: never told, or its machine cannot tell."""
 
     id: UUID
     name: str
