@@ -150,14 +150,14 @@ def _reading_routes(pool: Pool) -> list[HTTPRouteHandler]:
     )
     async def devices(
         junction: Junctions = None,
-        state: States = None,
+        states: States = None,
         status: Status = None,
         q: Part = None,
         sort: Sort = Order.NAME,
         limit: Limit = 100,
         offset: Offset = 0,
     ) -> DeviceList:
-        wanted = Wanted((), junction or (), state or (), status, q)
+        wanted = Wanted((), junction or (), states or (), status, q)
         found = await read_page(pool, wanted, order=sort, limit=limit + 1, offset=offset)
         as_of = found[0].as_of if found else datetime.now(UTC)
         items = [device_item(each) for each in found[:limit]]

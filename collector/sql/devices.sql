@@ -1,7 +1,7 @@
 -- The devices as people look after them: how each is, what became of its records, and what was put aside.
 
 -- name: page
--- A page of devices, with all that a list shows of each. `{filters}` and `{order}` are blocks of this file.
+-- A page of devices, with all that a list shows of each. Filters and order are blocks of this file.
 -- A health record is looked for in the day before the stream's latest record, so that few partitions are touched.
 WITH page AS MATERIALIZED (
     SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, d.metadata, row_number() OVER () AS place
