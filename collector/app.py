@@ -19,6 +19,7 @@ from litestar.types import ASGIApp
 from psycopg import AsyncConnection
 
 from collector.config import CollectorConfig
+from collector.console.plotly import plotly_routes
 from collector.console.routes import console_routes
 from collector.counting.rollups import RollupWorker
 from collector.counting.routes import counting_routes
@@ -134,6 +135,7 @@ class Collector:
                 *ingest_routes(self._ingest),
                 health_route(self._pool, self._signs()),
                 *console_routes(),
+                *plotly_routes(),
                 *identity_routes(self._identity),
                 reading,
             ],

@@ -172,7 +172,7 @@ async def read_page(
     """A page of devices, in one query."""
     parameters = wanted.values() | {"limit": limit, "offset": offset}
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(SeenDevice)) as cursor:
-        await cursor.execute(_page(wanted, order), parameters)
+        await cursor.execute(page_statement(wanted, order), parameters)
         return await cursor.fetchall()
 
 
@@ -187,7 +187,7 @@ async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
                 await cursor.execute(statement, values)
                 return await cursor.fetchall()
 
-        found = await rows(SeenDevice, _page(wanted, Order.NAME), **wanted.values(), limit=1, offset=0)
+        found = await rows(SeenDevice, page_statement(wanted, Order.NAME), **wanted.values(), limit=1, offset=0)
         if not found:
             return None
         streams = await rows(Stream, fleet["streams"], devices=[device_id])
@@ -200,7 +200,8 @@ async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
     return DeviceStory(found[0], streams, gaps, health, sensors)
 
 
-def _page(wanted: Wanted, order: Order) -> bytes:
+def page_statement(wanted: Wanted, order: Order) -> bytes:
+    """The query of a page; it takes `wanted.values()`, `limit` and `offset`."""
     queries = load_queries("devices")
     alternatives = [b"(" + b" OR ".join(queries[name] for name in names) + b")" for names in wanted.blocks()]
     filters = b" AND ".join(alternatives) or queries["any"]

@@ -12,7 +12,7 @@ WITH page AS MATERIALIZED (
     SELECT s.device_id, s.no, s.last_seq, s.stored, s.rejected, s.lost, s.last_received_at, s.last_at,
            coalesce((p.metadata ->> 'rejects_seen_until')::timestamptz, '-infinity') AS seen_until
     FROM page p JOIN ingest_streams s ON s.device_id = p.id
-), sums AS (
+), sums AS MATERIALIZED (
     SELECT s.device_id, max(s.last_received_at) AS received_at, max(s.last_at) AS last_at,
            sum(s.last_seq)::bigint AS made, sum(s.stored)::bigint AS stored, sum(s.rejected)::bigint AS rejected,
            sum(s.lost)::bigint AS lost,
