@@ -36,6 +36,7 @@ class City:
 
 @pytest.fixture(scope="module")
 def city(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[City]:
+    expect.set_options(timeout=PATIENCE_MS)
     with cloned_database(plain_server, next(database_names)) as dsn:
         make_user(dsn, "Ada", Role.ADMIN)
         troubled = a_day(dsn)

@@ -88,7 +88,7 @@ export const WEEK = {
   summary({ peak, junction, hours_of_week: hours }) {
     const most = Math.max(...hours.map((each) => each.mean ?? 0));
     const highest = most > 0 ? ` An hour has ${number(most)} on average at most.` : "";
-    if (peak === null) return highest.trim() || null;
+    if (peak === null) return highest.trim() || "No hour was measured.";
     const [from, to] = [peak.from, peak.to].map((iso) => clockIn(junction.timezone, iso).slice(11));
     return `Busiest: ${shortDate(peak.date)}, ${from} to ${to}, ${number(peak.vehicles)} vehicles; peak-hour factor ${peak.factor.toFixed(2)}.${highest}`;
   },
@@ -144,8 +144,11 @@ export const CHANGE = {
   title: "Before and after a change of plan",
   path: "throughput",
   about: "The same hours of the week on both sides. What a junction carries follows what comes: a difference is no proof that the change made it.",
+  asks: { name: "change", label: "Changed on" },
+  excuse: (problem) => (problem.code === "change_unknown" ? "No new plan ran in these days. If something else was changed, say on which day." : null),
   summary({ difference, change, junction, found }) {
-    const at = `${shortDate(change)}, ${clockIn(junction.timezone, change).slice(11)}`;
+    const [day, clock] = clockIn(junction.timezone, change).split(" ");
+    const at = `${shortDate(day)}, ${clock}`;
     const head = found ? `A new plan ran from ${at}: ` : `Split at ${at}: `;
     if (difference.vehicles_per_h === null) return `${head}too little was measured on both sides to compare.`;
     const between = difference.low === null ? "" : ` (95 %: ${signed(difference.low)} to ${signed(difference.high)})`;

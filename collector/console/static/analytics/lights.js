@@ -45,7 +45,7 @@ export const LANES = {
   about: "Vehicles per hour in the time that was measured, so that a lane whose camera was away does not look empty.",
   summary({ lanes, basis }) {
     const told = lanes.filter((lane) => lane.vehicles_per_h !== null);
-    if (told.length === 0) return null;
+    if (told.length === 0) return "No lane was measured.";
     const busiest = told.reduce((most, lane) => (lane.vehicles_per_h > most.vehicles_per_h ? lane : most));
     const share = busiest.share === null ? "" : `, ${percent(busiest.share)} of all`;
     return `${busiest.lane} carries most: ${number(busiest.vehicles_per_h)} vehicles per hour${share}${basis === "counts" ? " (by counts: there are no cycles)" : ""}.`;

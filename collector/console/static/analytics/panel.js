@@ -11,6 +11,8 @@
 //     rows(answer)       of the table
 //     figure(answer)     {data, layout}, for Plotly; null: nothing to draw
 //     height(answer)     of the chart in px
+//     asks               {name, label}: a day that may be given besides, such as that of a change
+//     excuse(problem)    words where a problem is none; null: it is one
 
 import { h, say } from "../shell/dom.js";
 import { inWords, isAborted } from "../shell/fetching.js";
@@ -21,8 +23,10 @@ import { clear, draw } from "./plotly.js";
 const HIGH_PX = 260;
 
 export class Panel {
-  constructor(described, context) {
+  /** `answered(answer)` is called with each answer. */
+  constructor(described, context, answered = () => {}) {
     this.described = described;
+    this.answered = answered;
     this.context = context;
     this.answer = null;
     this.asked = null;
@@ -32,6 +36,8 @@ export class Panel {
     this.table = new Table({ caption: described.title, columns: tableColumns(described.columns), empty: "Nothing was told for these days." });
     this.file = h("button", { type: "button", class: "small", onclick: () => this.#save() }, "CSV");
     this.file.setAttribute("aria-label", `${described.title} as a CSV file`);
+    this.day = described.asks && h("input", { type: "date", "aria-label": described.asks.label });
+    this.day?.addEventListener("change", () => this.load(this.base, this.query));
     const details = h("details", {}, h("summary", {}, "As a table"), this.table.root);
     this.root = h(
       "section",
@@ -40,6 +46,7 @@ export class Panel {
       h("p", { class: "quiet" }, described.about),
       this.summary,
       this.fault,
+      this.day && h("label", { class: "asks" }, described.asks.label, this.day),
       this.chart,
       details,
     );
@@ -48,10 +55,14 @@ export class Panel {
   /** Ask and show; `base` is the path of the junction's analytics, `query` the days. */
   async load(base, query) {
     const mine = (this.asked = {});
+    Object.assign(this, { base, query });
     this.root.classList.add("asking");
     try {
-      const answer = await this.context.ask(`${base}/${this.described.path}`, { query });
-      if (this.asked === mine) await this.show(answer, query);
+      const given = this.day ? { [this.described.asks.name]: this.day.value } : {};
+      const answer = await this.context.ask(`${base}/${this.described.path}`, { query: { ...query, ...given } });
+      if (this.asked !== mine) return;
+      this.answered(answer);
+      await this.show(answer);
     } catch (error) {
       if (this.asked === mine) this.#complain(error);
     } finally {
@@ -59,9 +70,8 @@ export class Panel {
     }
   }
 
-  async show(answer, query) {
+  async show(answer) {
     this.answer = answer;
-    this.query = query;
     this.#tell("");
     const summary = this.described.summary(answer);
     say(this.summary, summary ?? "");
@@ -93,11 +103,12 @@ export class Panel {
   #complain(error) {
     if (isAborted(error) || error instanceof SignInNeeded) return;
     this.answer = null;
-    say(this.summary, "");
+    const excuse = this.described.excuse?.(error) ?? null;
+    say(this.summary, excuse ?? "");
     this.table.update([]);
     this.chart.hidden = true;
     this.file.disabled = true;
-    this.#tell(inWords(error));
+    this.#tell(excuse === null ? inWords(error) : "");
   }
 
   #tell(words) {

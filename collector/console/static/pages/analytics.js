@@ -4,6 +4,7 @@ import { h } from "../shell/dom.js";
 import { select } from "../shell/form.js";
 import { CHANGE, DAYS, WEEK } from "../analytics/counts.js";
 import { ARRIVALS, CYCLES, LANES, SATURATION, SPLIT_FAILURES, WAITS } from "../analytics/lights.js";
+import { ExportCard } from "../analytics/export.js";
 import { Panel } from "../analytics/panel.js";
 import { OVERRIDES } from "../analytics/people.js";
 import { Range } from "../analytics/range.js";
@@ -25,13 +26,15 @@ class Analytics {
     this.heading = h("h1", {}, "Analytics");
     this.chooser = h("div", { class: "chooser" });
     this.controls = h("div", {});
-    this.panels = this.id ? PANELS.map((described) => new Panel(described, context)) : [];
+    this.base = `/api/analytics/junction/${encodeURIComponent(this.id)}`;
+    this.files = new ExportCard(context, this.base);
+    this.panels = this.id ? PANELS.map((described) => new Panel(described, context, (answer) => described === DAYS && this.files.update(answer))) : [];
     for (const panel of this.panels) panel.root.classList.toggle("wide", WIDE.has(panel.described.id));
     context.title("Analytics");
     root.append(
       h("div", { class: "page-head" }, this.heading, this.chooser),
       this.controls,
-      h("div", { class: "panels" }, ...this.panels.map((panel) => panel.root)),
+      h("div", { class: "panels" }, ...this.panels.map((panel) => panel.root), this.files.root),
     );
   }
 
@@ -74,8 +77,7 @@ class Analytics {
 
   #load() {
     this.context.remember(this.range.remembered);
-    const base = `/api/analytics/junction/${encodeURIComponent(this.id)}`;
-    for (const panel of this.panels) panel.load(base, this.range.value);
+    for (const panel of this.panels) panel.load(this.base, this.range.value);
   }
 
   stop() {

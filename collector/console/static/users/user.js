@@ -64,7 +64,8 @@ export class UserPage {
     const name = user.display_name ?? user.name;
     this.context.title(name);
     say(this.heading, name);
-    say(this.about, `${roleOf(user)}; signs in as ${user.name}; last ${format.ago(format.ms(user.signed_in_at), Date.now())}`);
+    const seen = user.signed_in_at === null ? "never signed in" : `last signed in ${format.ago(Date.parse(user.signed_in_at), Date.now())}`;
+    say(this.about, `${roleOf(user)}; signs in as ${user.name}; ${seen}`);
     this.state.dataset.state = user.status === "active" ? "good" : "never";
     say(this.state, user.status === "active" ? "may sign in" : "disabled");
     this.#showRights(user);
