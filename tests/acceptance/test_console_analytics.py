@@ -11,15 +11,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from collector.identity.users import Role
-from tests.acceptance.test_console_page import LEAST_CONTRAST, PATIENCE_MS, browser
 from tests.acceptance.test_console_pages import PHONE_PX, signed_in
 from tests.integration.test_users import make_user
 from tests.junctions import crossroads
+from tests.servers.browser import browser, expect_fit, playwright
 from tests.servers.collector import running_collector
 from tests.servers.databases import cloned_database
 from tests.servers.postgres import PgServer
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
 expect = playwright.expect
 facts_module = pytest.importorskip("tests.integration.analytics_facts", reason="there are no analytics yet")
 
@@ -47,7 +46,6 @@ class Week:
 
 @pytest.fixture(scope="module")
 def week(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[Week]:
-    expect.set_options(timeout=PATIENCE_MS)
     with cloned_database(plain_server, next(database_names)) as dsn:
         make_user(dsn, "Ada", Role.ADMIN)
         facts = facts_module.LightsFacts(dsn, "Europe/Berlin", junction="Market <b>Square</b>")
@@ -150,5 +148,4 @@ def test_it_fits_a_phone_in_the_dark(browser: Any, week: Week) -> None:
     with signed_in(browser, week.url, week.page, width_px=PHONE_PX, scheme="dark") as page:
         expect(panel(page, "Vehicles by day").locator(".chart svg").first).to_be_visible()
         expect(page.locator(".asking")).to_have_count(0)
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE_PX
-        assert page.evaluate(LEAST_CONTRAST) >= 4.5
+        expect_fit(page, PHONE_PX)

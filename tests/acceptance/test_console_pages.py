@@ -1,7 +1,6 @@
 """The console's pages of devices, users and the account, in a real browser on one collector."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -9,15 +8,14 @@ from typing import Any
 import pytest
 
 from collector.identity.users import Role
-from tests.acceptance.test_console_page import LEAST_CONTRAST, PATIENCE_MS, browser
 from tests.integration.facts import Facts
 from tests.integration.test_fleet_devices import a_day, add_device, heard
 from tests.integration.test_users import OTHER, PASSWORD, execute, make_user
+from tests.servers.browser import browser, expect_fit, opened, playwright
 from tests.servers.collector import running_collector
 from tests.servers.databases import cloned_database
 from tests.servers.postgres import PgServer
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make setup")
 expect = playwright.expect
 
 __all__ = ["browser"]
@@ -36,7 +34,6 @@ class City:
 
 @pytest.fixture(scope="module")
 def city(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[City]:
-    expect.set_options(timeout=PATIENCE_MS)
     with cloned_database(plain_server, next(database_names)) as dsn:
         make_user(dsn, "Ada", Role.ADMIN)
         troubled = a_day(dsn)
@@ -49,32 +46,9 @@ def city(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[City
             yield City(running.url, dsn, troubled)
 
 
-@contextmanager
-def looked_at(browser: Any, url: str, *, width_px: int = SHORT_PX, scheme: str = "light") -> Iterator[Any]:
-    """A page in a fresh profile. Fails on anything that the browser complains about, but refusals."""
-    context = browser.new_context(viewport={"width": width_px, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text))
-    page.goto(url)
-    try:
-        yield page
-        assert [text for text in complaints if not text.startswith("Failed to load resource")] == []
-    finally:
-        context.close()
-
-
-@contextmanager
-def signed_in(browser: Any, url: str, path: str, name: str = "Ada", **how: Any) -> Iterator[Any]:
+def signed_in(browser: Any, url: str, path: str, name: str = "Ada", **how: Any) -> Any:
     """The page at a path, as somebody."""
-    with looked_at(browser, f"{url}/register", **how) as page:
-        login = {"name": name, "password": PASSWORD}
-        answer = page.context.request.post(f"{url}/api/users/login", data=login)
-        assert answer.ok, answer.text()
-        page.goto(url + path)
-        yield page
+    return opened(browser, url + path, user=(name, PASSWORD), **how)
 
 
 def row(page: Any, name: str) -> Any:
@@ -127,7 +101,7 @@ def test_somebody_is_invited_registers_and_sees_what_was_granted_alone(browser: 
         link = dialog.get_by_label("Link").input_value()
         dialog.get_by_role("button", name="Done").click()
         expect(page.get_by_role("button", name="Take back")).to_have_count(1)
-        with looked_at(browser, link) as theirs:
+        with opened(browser, link) as theirs:
             theirs.locator("main").get_by_label("Name").fill("otto")
             assert theirs.url.endswith("/register"), "the invitation stands in nobody's history"
             theirs.locator("main").get_by_label("Password").fill("short")
@@ -192,5 +166,4 @@ def test_the_pages_fit_phones_and_can_be_read(browser: Any, city: City, width_px
         for path in paths:
             page.goto(city.url + path, wait_until="networkidle")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
-            assert page.evaluate("document.documentElement.scrollWidth") <= width_px, path
-            assert page.evaluate(LEAST_CONTRAST) >= 4.5, path
+            expect_fit(page, width_px)
