@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from collector.identity.users import Role
@@ -167,3 +168,18 @@ def test_the_pages_fit_phones_and_can_be_read(browser: Any, city: City, width_px
             page.goto(city.url + path, wait_until="networkidle")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             expect_fit(page, width_px)
+
+
+def test_the_library_of_charts_is_kept_by_its_release(city: City) -> None:
+    with httpx.Client(base_url=city.url) as client:
+        leads = client.get("/plotly.js")
+        assert (leads.status_code, leads.headers["cache-control"]) == (302, "no-cache")
+        file = client.get(leads.headers["location"])
+        assert file.headers["content-type"].startswith("text/javascript")
+        assert file.headers["content-encoding"] == "gzip"
+        assert "immutable" in file.headers["cache-control"]
+        assert "plotly.js v" in file.text[:200]
+        known = {"If-None-Match": file.headers["etag"]}
+        assert client.get(leads.headers["location"], headers=known).status_code == 304
+        assert client.get("/plotly/0.0.1/plotly.js").status_code == 404
+        assert "unsafe" not in client.get("/analytics/x").headers["content-security-policy"]

@@ -1,5 +1,6 @@
 """The devices as people look after them: how each is, what was put aside, and what admins change."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,9 @@ import httpx
 import psycopg
 import pytest
 
+from collector.db import Settings, make_pool
+from collector.fleet.overview import DeviceState, Wanted, read_page, read_story
+from collector.fleet.rejects import WantedRejects, read_rejects
 from collector.identity.users import Role
 from tests.integration.facts import Facts
 from tests.integration.test_users import bearer, code, execute, make_user
@@ -251,6 +255,23 @@ def test_viewers_see_their_junctions_devices_and_change_nothing(fleet: Fleet) ->
     assert code(vic.send("GET", str(foreign.device))) == (404, "device_not_found")
     for method, path in (("PATCH", ""), ("POST", "/revoke"), ("POST", "/rejects/seen")):
         assert code(vic.send(method, f"{mine.device}{path}", {})) == (403, "role_too_low")
+
+
+@pytest.mark.timescaledb
+def test_the_other_edition_answers_alike(timescaledb_dsn: str) -> None:
+    facts = a_day(timescaledb_dsn)
+
+    async def ask() -> None:
+        async with make_pool(Settings(timescaledb_dsn, min_size=1)) as pool:
+            [device] = await read_page(pool, Wanted(q="pi", states=[DeviceState.HEALTHY]))
+            assert (device.id, device.temperature_c, device.adds_up) == (facts.device, 55.5, True)
+            story = await read_story(pool, facts.device)
+            assert story is not None
+            assert [len(each) for each in (story.health, story.sensors, story.streams)] == [2, 1, 1]
+            rejects = await read_rejects(pool, WantedRejects(open_only=True), limit=10, raw_characters=10)
+            assert [reject.seq for reject in rejects] == [31, 30]
+
+    asyncio.run(ask())
 
 
 def _one(dsn: str, statement: str) -> Any:

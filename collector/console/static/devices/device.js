@@ -6,9 +6,12 @@ import { Field, Form, select } from "../shell/form.js";
 import * as format from "../shell/format.js";
 import { Table } from "../shell/table.js";
 import { dayChart } from "./day.js";
+import { upChart } from "./days.js";
 import { gapInWords, plural, REJECTS, since, STATES, troubles } from "./words.js";
 
 const READ_EVERY_MS = 15_000;
+const UP_DAYS = 14;
+const MOST_AT_JUNCTION = 1000;
 const MOST_GAPS = 20;
 const MOST_REJECTS = 20;
 const MOST_JUNCTIONS = 1000;
@@ -24,6 +27,8 @@ export class DevicePage {
     this.facts = h("dl", { class: "facts card" });
     this.sensors = new Table({ caption: "Sensors", columns: SENSOR_COLUMNS, empty: "It has told of no sensor yet." });
     this.day = h("div", { class: "day" });
+    this.ran = section("The last two weeks", (this.days = h("div", {})));
+    this.ran.hidden = true;
     this.changes = h("ul", { class: "story" });
     this.gaps = h("ul", { class: "story" });
     this.streams = new Table({ caption: "Streams", columns: STREAM_COLUMNS, empty: "It has sent nothing yet." });
@@ -37,6 +42,7 @@ export class DevicePage {
       this.facts,
       section("Sensors", this.sensors.root, this.changes),
       section("The last day", this.day),
+      this.ran,
       section("What is missing", this.gaps),
       section("What was put aside", this.rejects),
       section("Records", h("p", { class: "quiet" }, "Each record has a number. All of them are stored, put aside, or told as lost."), this.streams.root),
@@ -46,7 +52,20 @@ export class DevicePage {
 
   begin() {
     this.context.every(READ_EVERY_MS, () => this.read());
-    this.read();
+    this.read().then((device) => device && this.#readDays(device));
+  }
+
+  /** How much of each day it ran: told beside, so the page is shown without it. */
+  async #readDays(device) {
+    try {
+      const query = { junction: device.junction?.id, days: UP_DAYS, limit: MOST_AT_JUNCTION };
+      const { devices } = await this.context.ask("/api/analytics/devices", { query });
+      const found = devices.find(({ id }) => id === device.id);
+      this.ran.hidden = found === undefined;
+      if (found) this.days.replaceChildren(upChart(found));
+    } catch {
+      this.ran.hidden = true;
+    }
   }
 
   async read() {
@@ -56,8 +75,10 @@ export class DevicePage {
       this.context.notice(null);
       this.show(story);
       this.#showRejects(rejects, story.device);
+      return story.device;
     } catch (error) {
       this.context.fail(error);
+      return null;
     }
   }
 

@@ -1,11 +1,12 @@
 // All devices that the user may see: how each is, and what is wrong with it.
 
-import { h } from "../shell/dom.js";
+import { h, say } from "../shell/dom.js";
 import * as format from "../shell/format.js";
 import { Pager, Table } from "../shell/table.js";
 import { plural, since, STATES, troubles } from "./words.js";
 
 const READ_EVERY_MS = 15_000;
+const TOTALS_EVERY_MS = 60_000;
 const TYPED_MS = 250;
 const LIMIT = 50;
 const MOST_TROUBLES = 2;
@@ -31,9 +32,10 @@ export class DeviceList {
     this.choices = h("fieldset", { class: "choices" }, h("legend", { class: "aside" }, "Which devices"), ...VIEWS.map((view) => this.#choice(view)));
     this.table = new Table({ caption: "Devices", columns: this.#columns(), sorted: (by) => this.#sortBy(by), empty: "No device fits." });
     this.pager = new Pager((offset) => this.#turn(offset));
+    this.totals = h("p", { class: "quiet", role: "status" });
     context.title("Devices");
     root.append(
-      h("div", { class: "page-head" }, h("h1", {}, "Devices"), this.junction && this.#onlyJunction()),
+      h("div", { class: "page-head" }, h("h1", {}, "Devices"), this.totals, this.junction && this.#onlyJunction()),
       h("div", { class: "tools" }, this.choices, this.search),
       h("div", { class: "card devices" }, this.table.root, this.pager.root),
     );
@@ -47,7 +49,9 @@ export class DeviceList {
     });
     this.table.sortedBy(this.sort);
     this.context.every(READ_EVERY_MS, () => this.read());
+    this.context.every(TOTALS_EVERY_MS, () => this.#readTotals());
     this.read();
+    this.#readTotals();
   }
 
   #choice([name, words]) {
@@ -107,6 +111,18 @@ export class DeviceList {
     this.offset = offset;
     this.context.remember({ q: this.search.value.trim(), show: this.view, sort: this.sort === "name" ? null : this.sort });
     this.read();
+  }
+
+  /** How many are in which state, of all; told beside, so a list is shown without it. */
+  async #readTotals() {
+    try {
+      const query = { junction: this.junction, days: 1, limit: 1 };
+      const { totals } = await this.context.ask("/api/analytics/devices", { query });
+      const told = Object.entries(STATES).filter(([state]) => totals[state] > 0);
+      say(this.totals, told.map(([state, { words }]) => `${format.count(totals[state])} ${words}`).join(", "));
+    } catch {
+      say(this.totals, "");
+    }
   }
 
   async read() {
