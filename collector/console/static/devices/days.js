@@ -18,7 +18,7 @@ function dayItem(day) {
     day.unknown_share > 0 && `${percent(day.unknown_share)} not known`,
   ];
   const told = `${dateOf(day.date)}: ${words.filter(Boolean).join(", ")}`;
-  const image = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": told });
+  const image = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": told });
   let top = HIGH;
   for (const [name, share] of [["up", day.up_share], ["down", day.down_share], ["unmeasured", day.unknown_share]]) {
     const high = share * HIGH;
