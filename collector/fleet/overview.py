@@ -205,4 +205,6 @@ def page_statement(wanted: Wanted, order: Order) -> bytes:
     queries = load_queries("devices")
     alternatives = [b"(" + b" OR ".join(queries[name] for name in names) + b")" for names in wanted.blocks()]
     filters = b" AND ".join(alternatives) or queries["any"]
-    return queries["page"].replace(b"{filters}", filters).replace(b"{order}", queries[_ORDERS[order]])
+    joined = queries["joined_received"] if order in (Order.RECEIVED, Order.RECEIVED_DOWN) else b""
+    page = queries["page"].replace(b"{joined}", joined)
+    return page.replace(b"{filters}", filters).replace(b"{order}", queries[_ORDERS[order]])
