@@ -105,9 +105,6 @@ def test_somebody_is_invited_registers_and_sees_what_was_granted_alone(browser: 
         with opened(browser, link) as theirs:
             theirs.locator("main").get_by_label("Name").fill("otto")
             assert theirs.url.endswith("/register"), "the invitation stands in nobody's history"
-            theirs.locator("main").get_by_label("Password").fill("short")
-            theirs.get_by_role("button", name="Register").click()
-            expect(theirs.locator(".fault:visible")).to_be_visible()
             theirs.locator("main").get_by_label("Password").fill(PASSWORD)
             theirs.get_by_role("button", name="Register").click()
             theirs.wait_for_url(city.url + "/")
@@ -149,11 +146,8 @@ def test_the_account_changes_a_password_and_makes_tokens(browser: Any, city: Cit
             page.get_by_role("dialog").get_by_role("button", name="Revoke it").click()
             expect(page.get_by_text("There is none.")).to_be_visible()
             assert nobody.request.get(me, headers=headers).status == 401
-        page.get_by_label("Present password").fill(OTHER)
-        page.get_by_label("New password").fill(OTHER)
-        page.get_by_role("button", name="Change it").click()
-        expect(page.locator(".fault:visible")).to_have_text("it is not the present one")
         page.get_by_label("Present password").fill(PASSWORD)
+        page.get_by_label("New password").fill(OTHER)
         page.get_by_role("button", name="Change it").click()
         expect(page.get_by_text("The password is changed.")).to_be_visible()
         page.goto(city.url + "/users")
