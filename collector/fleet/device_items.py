@@ -6,16 +6,10 @@ from uuid import UUID
 
 import msgspec
 
+from collector.counting.routes import JunctionRef
 from collector.fleet.overview import DeviceState, DeviceStory, HealthMoment, SeenDevice, SensorMoment
 from collector.fleet.routes import StreamItem, stream_item
 from common.records import SensorHealth
-
-
-class JunctionRef(msgspec.Struct, frozen=True):
-    """A junction."""
-
-    id: UUID
-    name: str
 
 
 class ClockItem(msgspec.Struct, frozen=True):

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from typing import Annotated
-from uuid import UUID
 
 import msgspec
 from litestar import get
@@ -11,22 +10,15 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
+from collector.counting.routes import DeviceRef, JunctionRef
 from collector.db import Pool
 from collector.errors import ApiProblem
-from collector.fleet.device_items import JunctionRef
 from collector.fleet.device_routes import Junctions, Limit, Text
 from collector.fleet.rejects import Put, Reject, WantedRejects, read_rejects
 from common.codes import RejectCode
 
 RAW_CHARACTERS = 4000
 """Of the raw text of a reject; the table has all of it."""
-
-
-class DeviceRef(msgspec.Struct, frozen=True):
-    """A device."""
-
-    id: UUID
-    name: str
 
 
 class RejectItem(msgspec.Struct, frozen=True):

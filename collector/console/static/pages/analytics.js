@@ -24,6 +24,7 @@ class Analytics {
     this.context = context;
     this.id = context.params.id ?? null;
     this.heading = h("h1", {}, "Analytics");
+    this.ways = h("p", { class: "eyebrow ways", hidden: true });
     this.chooser = h("div", { class: "chooser" });
     this.controls = h("div", {});
     this.base = `/api/analytics/junction/${encodeURIComponent(this.id)}`;
@@ -32,6 +33,7 @@ class Analytics {
     for (const panel of this.panels) panel.root.classList.toggle("wide", WIDE.has(panel.described.id));
     context.title("Analytics");
     root.append(
+      this.ways,
       h("div", { class: "page-head" }, this.heading, this.chooser),
       this.controls,
       h("div", { class: "panels" }, ...this.panels.map((panel) => panel.root), this.files.root),
@@ -67,6 +69,9 @@ class Analytics {
 
   #show(junction) {
     this.heading.textContent = junction.name;
+    const id = encodeURIComponent(junction.id);
+    this.ways.replaceChildren(h("a", { href: `/junctions/${id}` }, "The junction now"), h("a", { href: `/devices?junction=${id}` }, "Its devices"));
+    this.ways.hidden = false;
     this.context.title(`Analytics of ${junction.name}`);
     this.range = new Range({ timezone: junction.timezone, query: this.context.query }, () => this.#load());
     this.controls.replaceChildren(this.range.root);
