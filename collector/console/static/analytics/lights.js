@@ -5,6 +5,8 @@ import { colour, nth, plain, titled } from "./plotly.js";
 import { number, percent, rounded, seconds } from "./words.js";
 
 const LANE_ROW_PX = 34;
+/** What is made of the lights' log is told for so many days at once. */
+const LOG_DAYS = 31;
 
 /** Lines of one figure over the hours, a lane (or phase) each; hours that were not measured are gaps. */
 function overHours(rows, nameOf, valueOf, timezone, words) {
@@ -162,6 +164,7 @@ export const ARRIVALS = {
   id: "arrivals",
   title: "Arrivals on green",
   path: "arrivals",
+  mostDays: LOG_DAYS,
   about: "Who came when it was green, beside how much of the time was green: more of the first than of the second is coordination that works.",
   summary({ phases }) {
     const told = phases.filter((phase) => phase.share !== null);

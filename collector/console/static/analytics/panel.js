@@ -12,6 +12,7 @@
 //     figure(answer)     {data, layout}, for Plotly; null: nothing to draw
 //     height(answer)     of the chart in px
 //     asks               {name, label}: a day that may be given besides, such as that of a change
+//     mostDays           how many days it can be asked for at once; left out: as many as the page
 //     excuse(problem)    words where a problem is none; null: it is one
 
 import { h, say } from "../shell/dom.js";
@@ -21,6 +22,7 @@ import { Table } from "../shell/table.js";
 import { clear, draw } from "./plotly.js";
 
 const HIGH_PX = 260;
+const DAY_MS = 86_400_000;
 
 export class Panel {
   /** `answered(answer)` is called with each answer. */
@@ -56,6 +58,10 @@ export class Panel {
   async load(base, query) {
     const mine = (this.asked = {});
     Object.assign(this, { base, query });
+    if (daysOf(query) > (this.described.mostDays ?? Infinity)) {
+      this.#empty(`It is told for at most ${this.described.mostDays} days at a time. Choose fewer.`);
+      return;
+    }
     this.root.classList.add("asking");
     try {
       const given = this.day ? { [this.described.asks.name]: this.day.value } : {};
@@ -102,13 +108,19 @@ export class Panel {
 
   #complain(error) {
     if (isAborted(error) || error instanceof SignInNeeded) return;
-    this.answer = null;
     const excuse = this.described.excuse?.(error) ?? null;
-    say(this.summary, excuse ?? "");
+    this.#empty(excuse ?? "");
+    this.#tell(excuse === null ? inWords(error) : "");
+  }
+
+  #empty(words) {
+    this.answer = null;
+    say(this.summary, words);
     this.table.update([]);
     this.chart.hidden = true;
     this.file.disabled = true;
-    this.#tell(excuse === null ? inWords(error) : "");
+    this.#tell("");
+    this.root.classList.remove("asking");
   }
 
   #tell(words) {
@@ -125,6 +137,10 @@ export class Panel {
     h("a", { href: url, download: name }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   }
+}
+
+function daysOf({ from, to }) {
+  return (Date.parse(to) - Date.parse(from)) / DAY_MS + 1;
 }
 
 function tableColumns(columns) {
