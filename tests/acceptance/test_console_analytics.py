@@ -116,6 +116,10 @@ def test_charts_are_drawn_and_their_tables_and_files_are_what_the_api_tells(brow
         change.get_by_label("Changed on").fill(str(MONDAY + timedelta(days=3)))
         expect(change.get_by_role("status")).to_contain_text("Split at Thu 26 Mar, 00:00")
         assert page.locator("main h1 b, .panel b").count() == 0, "names are text"
+        full = panel(page, "How full the lanes are").locator(".scatterlayer")
+        expect(full.locator(".point")).to_have_count(2 * len([n for n in COUNTS.values() if n is not None]))
+        lines = full.locator(".js-line").evaluate_all("(all) => all.map((line) => line.getAttribute('d') ?? '')")
+        assert not [line for line in lines if "L" in line], "a line over hours that were not measured"
         for title in ("How full the lanes are", "What became of the cycles' time"):
             expect(panel(page, title).locator(".chart svg").first).to_be_visible()
 

@@ -5,28 +5,44 @@ import { colour, nth, plain, titled } from "./plotly.js";
 import { number, percent, rounded, seconds } from "./words.js";
 
 const LANE_ROW_PX = 34;
+const HOUR_MS = 3_600_000;
 /** What is made of the lights' log is told for so many days at once. */
 const LOG_DAYS = 31;
 
-/** Lines of one figure over the hours, a lane (or phase) each; hours that were not measured are gaps. */
+/**
+ * Lines of one figure over the hours, a lane (or phase) each. Hours that were not measured, and those that are not
+ * told at all, are gaps; an hour between two gaps is a dot.
+ */
 function overHours(rows, nameOf, valueOf, timezone, words) {
   const byName = new Map();
   for (const row of rows) {
     if (!byName.has(nameOf(row))) byName.set(nameOf(row), []);
     byName.get(nameOf(row)).push(row);
   }
-  return [...byName].map(([name, own], index) => ({
-    type: "scatter",
-    mode: own.length > 1 ? "lines" : "markers",
-    connectgaps: false,
-    name: plain(name),
-    x: own.map((row) => clockIn(timezone, row.from)),
-    y: own.map(valueOf),
-    line: { color: nth(index), width: 2, dash: index < 8 ? "solid" : "dot" },
-    marker: { color: nth(index) },
-    text: own.map(words),
-    hovertemplate: "%{text}",
-  }));
+  return [...byName].map(([name, told], index) => {
+    const own = withGaps(told);
+    return {
+      type: "scatter",
+      mode: "lines+markers",
+      connectgaps: false,
+      name: plain(name),
+      x: own.map((row) => clockIn(timezone, row.from)),
+      y: own.map((row) => (row.isGap ? null : valueOf(row))),
+      line: { color: nth(index), width: 2, dash: index < 8 ? "solid" : "dot" },
+      marker: { color: nth(index), size: 3.5 },
+      text: own.map((row) => (row.isGap ? "" : words(row))),
+      hovertemplate: "%{text}",
+    };
+  });
+}
+
+/** An hour without a value wherever hours are left out. */
+function withGaps(rows) {
+  return rows.flatMap((row, index) => {
+    const before = index > 0 ? Date.parse(rows[index - 1].from) : null;
+    if (before === null || Date.parse(row.from) - before <= HOUR_MS) return [row];
+    return [{ from: new Date(before + HOUR_MS).toISOString(), isGap: true }, row];
+  });
 }
 
 const HOURS_AXIS = { type: "date", tickformat: "%-d %b<br>%H:%M", hoverformat: "%a %-d %b, %H:%M", nticks: 8, tickangle: 0 };
