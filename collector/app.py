@@ -18,12 +18,15 @@ from litestar.types import ASGIApp
 from psycopg import AsyncConnection
 
 from collector.config import CollectorConfig
+from collector.console.plotly import plotly_routes
 from collector.console.routes import console_routes
 from collector.counting.rollups import RollupWorker
 from collector.counting.routes import counting_routes
 from collector.db import Pool, Settings, load_queries, make_pool
 from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
+from collector.fleet.device_routes import device_routes
+from collector.fleet.reject_routes import reject_routes
 from collector.fleet.routes import fleet_routes
 from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
 from collector.identity.admin_routes import admin_routes
@@ -148,6 +151,8 @@ class Collector:
                 *editing_routes(Editing(self._pool), self._identity.access),
                 *mode_routes(Ordering(self._pool, self.orders), self._identity.access),
                 *fleet_routes(self._pool),
+                *device_routes(self._pool, self._identity.access),
+                *reject_routes(self._pool),
                 *live_routes(self.hub),
                 metrics_route(self.metrics),
             ],
@@ -158,6 +163,7 @@ class Collector:
                 *remote_routes(self._tokens, self.desk),
                 health_route(self._pool, self._signs()),
                 *console_routes(),
+                *plotly_routes(),
                 *identity_routes(self._identity),
                 *admin_routes(self._identity),
                 reading,

@@ -146,12 +146,13 @@ def fleet_routes(pool: Pool) -> list[HTTPRouteHandler]:
 
 def _device(found: DeviceCompleteness) -> DeviceItem:
     device = found.device
-    streams = [_stream(stream, found.gaps[stream.no]) for stream in found.streams]
+    streams = [stream_item(stream, found.gaps[stream.no]) for stream in found.streams]
     adds_up = all(stream.adds_up for stream in streams)
     return DeviceItem(device.id, device.name, device.status, device.junction_name, adds_up, streams)
 
 
-def _stream(stream: Stream, gaps: list[Gap]) -> StreamItem:
+def stream_item(stream: Stream, gaps: list[Gap]) -> StreamItem:
+    """A stream as it is told, with its latest gaps."""
     return StreamItem(
         stream=stream.stream,
         epoch=stream.epoch,

@@ -37,6 +37,8 @@ class AuditAction(StrEnum):
     JUNCTION_CREATED = "junction_created"
     JUNCTION_CHANGED = "junction_changed"
     MODE_ORDERED = "mode_ordered"
+    DEVICE_CHANGED = "device_changed"
+    DEVICE_REVOKED = "device_revoked"
 
 
 class SubjectKind(StrEnum):

@@ -1,0 +1,111 @@
+// Which junctions a user was granted, and how far that goes.
+
+import { freshId, h } from "../shell/dom.js";
+import { Field, Form, select } from "../shell/form.js";
+import * as format from "../shell/format.js";
+import { Table } from "../shell/table.js";
+import { LEVELS } from "./words.js";
+
+const SUGGESTED = 20;
+const TYPED_MS = 200;
+const LIMIT = 1000;
+
+/** A field in which a junction is found by part of its name. */
+export class JunctionField extends Field {
+  constructor(context, label = "Junction") {
+    const list = h("datalist", { id: freshId("junctions") });
+    super(label, { name: "junction", list: list.id, autocomplete: "off", placeholder: "Part of its name" });
+    this.root.append(list);
+    this.context = context;
+    this.list = list;
+    this.found = new Map();
+    let typed = null;
+    this.control.addEventListener("input", () => {
+      clearTimeout(typed);
+      typed = setTimeout(() => this.#suggest(), TYPED_MS);
+    });
+    this.#suggest();
+  }
+
+  async #suggest() {
+    try {
+      const { junctions } = await this.context.ask("/api/junctions", { query: { q: this.value, limit: SUGGESTED } });
+      for (const junction of junctions) this.found.set(junction.name, junction.id);
+      this.list.replaceChildren(...junctions.map(({ name }) => h("option", { value: name })));
+    } catch (error) {
+      this.context.fail(error);
+    }
+  }
+
+  /** The id of the junction that is named; null: there is none, or none is. */
+  async id() {
+    if (!this.value) return null;
+    if (this.found.has(this.value)) return this.found.get(this.value);
+    const { junctions } = await this.context.ask("/api/junctions", { query: { junction: this.value } });
+    return junctions[0]?.id ?? null;
+  }
+}
+
+export class UserJunctions {
+  /** `changed()` is called when access was granted or withdrawn. */
+  constructor(context, userId, changed) {
+    this.context = context;
+    this.changed = changed;
+    this.path = `/api/users/${encodeURIComponent(userId)}/junctions`;
+    this.words = h("p", { class: "quiet" });
+    this.table = new Table({ caption: "Junctions", columns: this.#columns(), empty: "None was granted." });
+    this.field = new JunctionField(context);
+    this.level = new Field("Access", { name: "level" }, { control: select(LEVELS, "read") });
+    const form = new Form({ fields: [this.field, this.level], submit: "Grant", send: () => this.#grant(), done: () => this.#granted() });
+    form.root.classList.add("in-line");
+    this.root = h("section", { class: "card" }, h("h2", {}, "Junctions"), this.words, this.table.root, form.root);
+  }
+
+  async read() {
+    try {
+      const answer = await this.context.ask(this.path, { query: { limit: LIMIT } });
+      this.words.textContent = answer.all_junctions ? "Sees all junctions, whatever is granted here." : "Sees these junctions, and no other.";
+      this.table.update(answer.junctions);
+    } catch (error) {
+      this.context.fail(error);
+    }
+  }
+
+  #columns() {
+    return [
+      { name: "name", label: "Junction", cell: (grant) => h("a", { href: `/junctions/${grant.id}` }, grant.name) },
+      { name: "level", label: "Access", cell: (grant) => LEVELS.find(([level]) => level === grant.level)?.[1] ?? grant.level },
+      { name: "since", label: "Granted", cell: (grant) => `${format.date(Date.parse(grant.granted_at))}${grant.granted_by ? ` by ${grant.granted_by}` : ""}` },
+      { name: "withdraw", label: "", cell: (grant) => h("button", { type: "button", class: "small", onclick: () => this.#withdraw(grant), "aria-label": `Withdraw ${grant.name}` }, "Withdraw") },
+    ];
+  }
+
+  async #grant() {
+    const id = await this.field.id();
+    if (id === null) {
+      this.field.complain("There is no junction of that name.");
+      this.field.control.focus();
+      return null;
+    }
+    return this.context.ask(`${this.path}/${id}`, { method: "PUT", body: { level: this.level.value } });
+  }
+
+  #granted() {
+    if (this.field.control.getAttribute("aria-invalid")) return;
+    this.field.control.value = "";
+    this.context.toast("Granted.");
+    this.changed();
+    this.read();
+  }
+
+  async #withdraw(grant) {
+    try {
+      await this.context.ask(`${this.path}/${grant.id}`, { method: "DELETE" });
+      this.context.toast(`${grant.name} was withdrawn.`);
+      this.changed();
+      await this.read();
+    } catch (error) {
+      this.context.fail(error);
+    }
+  }
+}

@@ -1,0 +1,130 @@
+// One user: role and sight, junctions, password, tokens, and what they did. For admins.
+
+import { confirmed } from "../shell/dialog.js";
+import { h, say } from "../shell/dom.js";
+import { Field, Form, select } from "../shell/form.js";
+import * as format from "../shell/format.js";
+import { AuditLog } from "./audit.js";
+import { UserJunctions } from "./junctions.js";
+import { Tokens, whose } from "./tokens.js";
+import { ROLES, roleOf } from "./words.js";
+
+const PAGE = 1000;
+
+export class UserPage {
+  constructor(root, context) {
+    this.context = context;
+    this.id = context.params.id;
+    this.path = `/api/users/${encodeURIComponent(this.id)}`;
+    this.heading = h("h1", {}, "User");
+    this.about = h("p", { class: "quiet" });
+    this.state = h("p", { class: "state" });
+    this.rights = h("section", { class: "card" });
+    this.junctions = new UserJunctions(context, this.id, () => this.audit.read());
+    this.tokens = new Tokens(context, `${this.path}/tokens`);
+    this.audit = new AuditLog(context, { user: this.id });
+    this.actions = h("div", { class: "actions" });
+    context.title("User");
+    root.append(
+      h("p", { class: "eyebrow" }, h("a", { href: "/users" }, "Users")),
+      h("div", { class: "page-head" }, h("div", {}, this.heading, this.about), this.state),
+      h("div", { class: "halves" }, this.rights, this.junctions.root),
+      h("section", { class: "card" }, h("h2", {}, "API tokens"), this.tokens.root),
+      this.audit.root,
+      this.actions,
+    );
+  }
+
+  async begin() {
+    this.junctions.read();
+    this.tokens.read();
+    this.audit.read();
+    try {
+      const user = await this.#find();
+      if (user) this.show(user);
+      else this.context.notice("There is no such user.");
+    } catch (error) {
+      this.context.fail(error);
+    }
+  }
+
+  /** The API lists users; one of them is found page by page. */
+  async #find() {
+    for (let offset = 0; offset !== null; ) {
+      const { users, next_offset: next } = await this.context.ask("/api/users", { query: { limit: PAGE, offset } });
+      const found = users.find((user) => user.id === this.id);
+      if (found) return found;
+      offset = next;
+    }
+    return null;
+  }
+
+  show(user) {
+    this.user = user;
+    const name = user.display_name ?? user.name;
+    this.context.title(name);
+    say(this.heading, name);
+    const seen = user.signed_in_at === null ? "never signed in" : `last signed in ${format.ago(Date.parse(user.signed_in_at), Date.now())}`;
+    say(this.about, `${roleOf(user)}; signs in as ${user.name}; ${seen}`);
+    this.state.dataset.state = user.status === "active" ? "good" : "never";
+    say(this.state, user.status === "active" ? "may sign in" : "disabled");
+    this.#showRights(user);
+    const isActive = user.status === "active";
+    this.actions.replaceChildren(
+      h("button", { type: "button", onclick: () => this.#resetPassword() }, "Set a new password\u2026"),
+      h("button", { type: "button", class: isActive ? "danger" : "", onclick: () => this.#setStatus(isActive ? "disabled" : "active") }, isActive ? "Disable\u2026" : "Let them sign in again"),
+    );
+  }
+
+  #showRights(user) {
+    const name = new Field("Shown as", { name: "display_name", value: user.display_name ?? "", maxlength: 100 }, { hint: "Empty: as it is" });
+    const role = new Field("Role", { name: "role" }, { control: select(ROLES, user.role) });
+    const sight = new Field("Sees", { name: "all_junctions" }, { control: select([["no", "junctions that were granted"], ["yes", "all junctions"]], user.all_junctions ? "yes" : "no") });
+    const form = new Form({
+      fields: [name, role, sight],
+      submit: "Save",
+      send: () => this.context.ask(this.path, { method: "PATCH", body: { role: role.value, all_junctions: sight.value === "yes", display_name: name.value || null } }),
+      done: (changed) => this.#changed(changed, "Saved."),
+    });
+    this.rights.replaceChildren(h("h2", {}, "Rights"), form.root);
+  }
+
+  async #setStatus(status) {
+    const body = [h("p", {}, "All their sessions and tokens end. What they did stays in the log.")];
+    const name = this.user.display_name ?? this.user.name;
+    if (status === "disabled" && !(await confirmed({ title: `Disable ${name}?`, body, yes: "Disable", danger: true }))) return;
+    try {
+      this.#changed(await this.context.ask(this.path, { method: "PATCH", body: { status } }), status === "disabled" ? "Disabled." : "May sign in again.");
+    } catch (error) {
+      this.context.fail(error);
+    }
+  }
+
+  #resetPassword() {
+    const password = new Field("New password", { name: "password", type: "password", autocomplete: "new-password", required: true }, { hint: "Tell it to them; they change it under Account." });
+    const dialog = h("dialog", { class: "dialog", "aria-label": "Set a new password" });
+    const form = new Form({
+      fields: [password],
+      submit: "Set it",
+      after: [h("button", { type: "button", onclick: () => dialog.close() }, "Cancel")],
+      send: () => this.context.ask(`${this.path}/password`, { body: { password: password.control.value } }),
+      done: () => {
+        dialog.close();
+        this.context.toast("The password is set; their sessions ended.");
+        this.audit.read();
+      },
+    });
+    form.root.prepend(whose(this.user.name));
+    dialog.append(h("h2", {}, "Set a new password"), form.root);
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
+  #changed(user, words) {
+    this.show(user);
+    this.context.toast(words);
+    this.junctions.read();
+    this.audit.read();
+  }
+}

@@ -1,0 +1,210 @@
+"""The devices as people look after them: how each is, and what became of its records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from psycopg.rows import class_row
+
+from collector.db import Pool, load_queries, reading
+from collector.fleet.completeness import MAX_GAPS, Gap, Stream
+
+HEALTHY = timedelta(minutes=5)
+WARNING = timedelta(minutes=15)
+MOST_CHANGES = 500
+"""Changes of sensors that are listed of a day."""
+
+
+class DeviceState(StrEnum):
+    """How long ago a device was last heard."""
+
+    HEALTHY = "healthy"
+    """Less than 5 minutes."""
+    WARNING = "warning"
+    """Less than 15 minutes."""
+    CRITICAL = "critical"
+    """Longer. It keeps what it counts until it can send it."""
+    NEVER = "never"
+
+
+class Order(StrEnum):
+    """How devices are sorted."""
+
+    NAME = "name"
+    NAME_DOWN = "-name"
+    RECEIVED = "received_at"
+    """Who was never heard, then who is silent for longest."""
+    RECEIVED_DOWN = "-received_at"
+
+
+_ORDERS = {
+    Order.NAME: "by_name",
+    Order.NAME_DOWN: "by_name_down",
+    Order.RECEIVED: "by_received",
+    Order.RECEIVED_DOWN: "by_received_down",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which devices; what is empty or None does not narrow."""
+
+    ids: Sequence[UUID] = ()
+    junctions: Sequence[str] = ()
+    """Names or ids."""
+    states: Sequence[DeviceState] = ()
+    status: str | None = None
+    q: str | None = None
+    """Part of the device's name or its junction's."""
+
+    def blocks(self) -> list[list[str]]:
+        """Conditions by their names in devices.sql: all of them, of each one."""
+        found = []
+        if self.ids:
+            found.append(["of_ids"])
+        if self.junctions:
+            found.append(["at_junctions"])
+        if self.states:
+            found.append([str(state) for state in dict.fromkeys(self.states)])
+        if self.status:
+            found.append(["of_status"])
+        if self.q:
+            found.append(["named" if len(self.q) >= 3 else "named_shortly"])
+        return found
+
+    def values(self) -> dict[str, Any]:
+        return {
+            "ids": list(self.ids),
+            "junctions": list(self.junctions),
+            "status": self.status,
+            "q": self.q,
+        }
+
+
+@dataclass(frozen=True)
+class SeenDevice:
+    """A device at the moment `as_of`. None of its health: never told, or its machine cannot tell."""
+
+    id: UUID
+    name: str
+    status: str
+    created_at: datetime
+    revoked_at: datetime | None
+    junction_id: UUID | None
+    junction_name: str | None
+    received_at: datetime | None
+    last_at: datetime | None
+    made: int
+    stored: int
+    rejected: int
+    lost: int
+    adds_up: bool
+    gaps_last_day: int
+    lost_last_day: int
+    rejects_open: int
+    health_at: datetime | None
+    version: str | None
+    uptime_s: float | None
+    cpu_percent: float | None
+    memory_percent: float | None
+    temperature_c: float | None
+    disk_free_mb: float | None
+    throttled: str | None
+    clock_synced: bool | None
+    clock_error_ms: int | None
+    outbox_records: int | None
+    outbox_bytes: int | None
+    outbox_dropped: int | None
+    sensors: list[list[Any]] | None
+    as_of: datetime
+
+    @property
+    def state(self) -> DeviceState:
+        if self.received_at is None:
+            return DeviceState.NEVER
+        age = self.as_of - self.received_at
+        if age < HEALTHY:
+            return DeviceState.HEALTHY
+        return DeviceState.WARNING if age < WARNING else DeviceState.CRITICAL
+
+
+@dataclass(frozen=True)
+class HealthMoment:
+    """A quarter of an hour that begins at `at`: the worst of each."""
+
+    at: datetime
+    temperature_c: float | None
+    outbox_records: int
+    disk_free_mb: float | None
+    cpu_percent: float | None
+
+
+@dataclass(frozen=True)
+class SensorMoment:
+    """What a sensor told of its signal over the `span_ms` that end at `at`."""
+
+    at: datetime
+    sensor: str
+    state: str
+    span_ms: int
+    fps: float | None
+    reconnects: int
+    detail: str | None
+
+
+@dataclass(frozen=True)
+class DeviceStory:
+    """One device with its streams, their latest gaps by the stream's number, and its last day."""
+
+    device: SeenDevice
+    streams: list[Stream] = field(default_factory=list)
+    gaps: dict[int, list[Gap]] = field(default_factory=dict)
+    health: list[HealthMoment] = field(default_factory=list)
+    sensors: list[SensorMoment] = field(default_factory=list)
+
+
+async def read_page(
+    pool: Pool, wanted: Wanted, *, order: Order = Order.NAME, limit: int = 100, offset: int = 0
+) -> list[SeenDevice]:
+    """A page of devices, in one query."""
+    parameters = wanted.values() | {"limit": limit, "offset": offset}
+    async with reading(pool) as connection, connection.cursor(row_factory=class_row(SeenDevice)) as cursor:
+        await cursor.execute(page_statement(wanted, order), parameters)
+        return await cursor.fetchall()
+
+
+async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
+    """One device as of one moment; None: there is none, or none that the viewer may see."""
+    wanted = Wanted(ids=[device_id])
+    fleet, queries = load_queries("fleet"), load_queries("devices")
+    async with reading(pool) as connection:
+
+        async def rows(row: Any, statement: bytes, **values: Any) -> list[Any]:
+            async with connection.cursor(row_factory=class_row(row)) as cursor:
+                await cursor.execute(statement, values)
+                return await cursor.fetchall()
+
+        found = await rows(SeenDevice, page_statement(wanted, Order.NAME), **wanted.values(), limit=1, offset=0)
+        if not found:
+            return None
+        streams = await rows(Stream, fleet["streams"], devices=[device_id])
+        numbers = [stream.no for stream in streams if stream.n_gaps]
+        gaps: dict[int, list[Gap]] = {stream.no: [] for stream in streams}
+        for gap in await rows(Gap, fleet["gaps"], streams=numbers, limit=MAX_GAPS):
+            gaps[gap.stream_no].append(gap)
+        health = await rows(HealthMoment, queries["health_history"], device=device_id)
+        sensors = await rows(SensorMoment, queries["sensor_history"], device=device_id, limit=MOST_CHANGES)
+    return DeviceStory(found[0], streams, gaps, health, sensors)
+
+
+def page_statement(wanted: Wanted, order: Order) -> bytes:
+    """The query of a page; it takes `wanted.values()`, `limit` and `offset`."""
+    queries = load_queries("devices")
+    alternatives = [b"(" + b" OR ".join(queries[name] for name in names) + b")" for names in wanted.blocks()]
+    filters = b" AND ".join(alternatives) or queries["any"]
+    joined = queries["joined_received"] if order in (Order.RECEIVED, Order.RECEIVED_DOWN) else b""
+    page = queries["page"].replace(b"{joined}", joined)
+    return page.replace(b"{filters}", filters).replace(b"{order}", queries[_ORDERS[order]])

@@ -1,0 +1,189 @@
+-- The devices as people look after them: how each is, what became of its records, and what was put aside.
+
+-- name: page
+-- A page of devices, with all that a list shows of each. Filters and order are blocks of this file.
+-- A health record is looked for in the day before the stream's latest record, so that few partitions are touched.
+WITH page AS MATERIALIZED (
+    SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, d.metadata, row_number() OVER () AS place
+    FROM (
+        SELECT d.* FROM edge_devices d {joined} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+    ) d
+), streams AS MATERIALIZED (
+    SELECT s.device_id, s.no, s.last_seq, s.stored, s.rejected, s.lost, s.last_received_at, s.last_at,
+           coalesce((p.metadata ->> 'rejects_seen_until')::timestamptz, '-infinity') AS seen_until
+    FROM page p JOIN ingest_streams s ON s.device_id = p.id
+), sums AS MATERIALIZED (
+    SELECT s.device_id, max(s.last_received_at) AS received_at, max(s.last_at) AS last_at,
+           sum(s.last_seq)::bigint AS made, sum(s.stored)::bigint AS stored, sum(s.rejected)::bigint AS rejected,
+           sum(s.lost)::bigint AS lost,
+           bool_and(s.last_seq = s.stored + s.rejected + s.lost AND s.lost = g.lost) AS adds_up,
+           sum(d.n)::bigint AS gaps_last_day, sum(d.lost)::bigint AS lost_last_day, sum(r.n)::bigint AS rejects_open
+    FROM streams s
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(seq - from_seq + 1), 0)::bigint AS lost
+        FROM ingest_gaps WHERE stream_no = s.no AND from_seq IS NOT NULL
+    ) g
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n, coalesce(sum(seq - from_seq + 1), 0)::bigint AS lost
+        FROM ingest_gaps WHERE stream_no = s.no AND at >= now() - interval '1 day'
+    ) d
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM (
+            SELECT FROM ingest_rejects WHERE stream_no = s.no AND received_at > s.seen_until LIMIT 1000
+        ) few
+    ) r
+    GROUP BY s.device_id
+)
+SELECT p.id, p.name, p.status, p.created_at, p.revoked_at, p.junction_id, j.name AS junction_name,
+       t.received_at, t.last_at, coalesce(t.made, 0) AS made, coalesce(t.stored, 0) AS stored,
+       coalesce(t.rejected, 0) AS rejected, coalesce(t.lost, 0) AS lost, coalesce(t.adds_up, true) AS adds_up,
+       coalesce(t.gaps_last_day, 0) AS gaps_last_day, coalesce(t.lost_last_day, 0) AS lost_last_day,
+       coalesce(t.rejects_open, 0) AS rejects_open, h.at AS health_at, h.version, h.uptime_s, h.cpu_percent,
+       h.memory_percent, h.temperature_c, h.disk_free_mb, h.throttled, h.clock_synced, h.clock_error_ms,
+       h.outbox_records, h.outbox_bytes, h.outbox_dropped, h.sensors, now() AS as_of
+FROM page p
+LEFT JOIN junctions j ON j.id = p.junction_id
+LEFT JOIN sums t ON t.device_id = p.id
+LEFT JOIN LATERAL (
+    SELECT h.*
+    FROM streams s
+    CROSS JOIN LATERAL (
+        SELECT * FROM device_health
+        WHERE stream_no = s.no AND at >= s.last_at - interval '1 day' AND at <= s.last_at
+        ORDER BY at DESC LIMIT 1
+    ) h
+    WHERE s.device_id = p.id
+    ORDER BY h.at DESC LIMIT 1
+) h ON true
+ORDER BY p.place;
+
+-- name: any
+true
+
+-- name: of_ids
+d.id = ANY (%(ids)s::uuid[])
+
+-- name: of_status
+d.status = %(status)s
+
+-- name: at_junctions
+d.junction_id = ANY (ARRAY(
+    SELECT id FROM junctions WHERE name = ANY (%(junctions)s::text[]) OR id::text = ANY (%(junctions)s::text[])
+))
+
+-- name: named
+-- What stands in a device's name or its junction's. Three letters or more find their devices by an index.
+(name_pieces(d.name) @> name_pieces(%(q)s) AND strpos(lower(d.name), lower(%(q)s)) > 0
+    OR d.junction_id = ANY (ARRAY(SELECT id FROM junctions WHERE strpos(lower(name), lower(%(q)s)) > 0)))
+
+-- name: named_shortly
+(strpos(lower(d.name), lower(%(q)s)) > 0
+    OR d.junction_id = ANY (ARRAY(SELECT id FROM junctions WHERE strpos(lower(name), lower(%(q)s)) > 0)))
+
+-- name: healthy
+EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id AND s.last_received_at > now() - interval '5 minutes')
+
+-- name: warning
+(d.id IN (SELECT device_id FROM ingest_streams WHERE heard_in <= now() - interval '5 minutes'
+                                                AND heard_in > now() - interval '20 minutes')
+    AND EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id AND s.last_received_at > now() - interval '15 minutes')
+    AND NOT EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id AND s.last_received_at > now() - interval '5 minutes'))
+
+-- name: critical
+(d.id IN (SELECT device_id FROM ingest_streams WHERE heard_in <= now() - interval '15 minutes')
+    AND NOT EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id AND s.last_received_at > now() - interval '15 minutes'))
+
+-- name: never
+NOT EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id)
+
+-- name: by_name
+d.name, d.id
+
+-- name: by_name_down
+d.name DESC, d.id DESC
+
+-- name: by_received
+-- Who was never heard comes first, then who is silent for longest.
+r.received_at NULLS FIRST, d.id
+
+-- name: by_received_down
+r.received_at DESC NULLS LAST, d.id DESC
+
+-- name: joined_received
+-- What `by_received` needs. It reads all streams, once.
+LEFT JOIN (
+    SELECT device_id, max(last_received_at) AS received_at FROM ingest_streams GROUP BY device_id
+) r ON r.device_id = d.id
+
+-- name: health_history
+-- The last day of a device, in quarters of an hour.
+SELECT date_bin('15 minutes', h.at, 'epoch') AS at, max(h.temperature_c) AS temperature_c, max(h.outbox_records) AS outbox_records,
+       min(h.disk_free_mb) AS disk_free_mb, max(h.cpu_percent) AS cpu_percent
+FROM ingest_streams s
+JOIN device_health h ON h.stream_no = s.no AND h.at >= now() - interval '1 day' AND h.at < now() + interval '15 minutes'
+WHERE s.device_id = %(device)s
+GROUP BY 1
+ORDER BY 1;
+
+-- name: sensor_history
+-- What a device's sensors told of their signal in the last day, newest first.
+SELECT q.at, q.sensor, q.state, q.span_ms, q.fps, q.reconnects, q.detail
+FROM ingest_streams s
+JOIN stream_quality_metrics q
+  ON q.stream_no = s.no AND q.at >= now() - interval '1 day' AND q.at < now() + interval '15 minutes'
+WHERE s.device_id = %(device)s
+ORDER BY q.at DESC, q.sensor, q.seq DESC
+LIMIT %(limit)s;
+
+-- name: rejects
+-- Records that were put aside, newest first, from a cursor on.
+SELECT r.received_at, r.stream_no, r.seq, r.code, r.detail, left(r.raw, %(raw)s) AS raw, length(r.raw) AS raw_length,
+       s.stream, d.id AS device_id, d.name AS device_name, j.id AS junction_id, j.name AS junction_name,
+       coalesce(r.received_at <= (d.metadata ->> 'rejects_seen_until')::timestamptz, false) AS seen
+FROM ingest_rejects r
+JOIN ingest_streams s ON s.no = r.stream_no
+JOIN edge_devices d ON d.id = s.device_id
+LEFT JOIN junctions j ON j.id = d.junction_id
+WHERE {filters}
+ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC
+LIMIT %(limit)s;
+
+-- name: rejects_from
+(r.received_at, r.stream_no, r.seq) < (%(received_at)s, %(stream_no)s, %(seq)s)
+
+-- name: rejects_of_devices
+r.stream_no = ANY (ARRAY(
+    SELECT s.no FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id
+    WHERE d.name = ANY (%(devices)s::text[]) OR d.id::text = ANY (%(devices)s::text[])
+))
+
+-- name: rejects_at_junctions
+r.stream_no = ANY (ARRAY(
+    SELECT s.no FROM junctions j JOIN edge_devices d ON d.junction_id = j.id JOIN ingest_streams s ON s.device_id = d.id
+    WHERE j.name = ANY (%(junctions)s::text[]) OR j.id::text = ANY (%(junctions)s::text[])
+))
+
+-- name: rejects_of_codes
+r.code = ANY (%(codes)s::text[])
+
+-- name: rejects_open
+NOT coalesce(r.received_at <= (d.metadata ->> 'rejects_seen_until')::timestamptz, false)
+
+-- name: mark_rejects_seen
+-- Never back: what somebody saw stays seen.
+UPDATE edge_devices SET metadata = metadata || jsonb_build_object(
+    'rejects_seen_until',
+    greatest((metadata ->> 'rejects_seen_until')::timestamptz, least(%(until)s::timestamptz, now())),
+    'rejects_seen_by', %(by)s::text)
+WHERE id = %(device)s
+RETURNING name, junction_id;
+
+-- name: lock_device
+SELECT d.name, d.status, d.junction_id, EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id) AS has_sent
+FROM edge_devices d WHERE d.id = %(device)s FOR UPDATE;
+
+-- name: change_device
+UPDATE edge_devices SET name = %(name)s, junction_id = %(junction_id)s WHERE id = %(device)s;
+
+-- name: junction_exists
+SELECT FROM junctions WHERE id = %(junction_id)s;

@@ -1,0 +1,281 @@
+"""The devices as people look after them: how each is, what was put aside, and what admins change."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+
+from collector.db import Settings, make_pool
+from collector.fleet.overview import DeviceState, Wanted, read_page, read_story
+from collector.fleet.rejects import WantedRejects, read_rejects
+from collector.identity.users import Role
+from tests.integration.facts import Facts
+from tests.integration.test_users import bearer, code, execute, make_user
+from tests.servers.collector import RunningCollector, running_collector
+
+LOST, ASIDE, UNSENT = 5, 2, 17
+SENSORS = '[["north", "ok", 6.2, 12, 151.5, 1], ["reader 1", "unreachable"]]'
+
+
+@pytest.fixture
+def collector(plain_dsn: str) -> Iterator[RunningCollector]:
+    make_user(plain_dsn, "Ada", Role.ADMIN)
+    make_user(plain_dsn, "vic", Role.VIEWER)
+    with running_collector(plain_dsn, reading_open=False) as running:
+        yield running
+
+
+@dataclass
+class Fleet:
+    """A client of one user, and the database behind it."""
+
+    dsn: str
+    client: httpx.Client
+    headers: dict[str, str]
+
+    def devices(self, **query: Any) -> list[str]:
+        answer = self.client.get("/api/fleet/devices", params=query, headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        return [device["name"] for device in answer.json()["devices"]]
+
+    def device(self, device: UUID) -> Any:
+        answer = self.client.get(f"/api/fleet/devices/{device}", headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def rejects(self, **query: Any) -> Any:
+        answer = self.client.get("/api/fleet/rejects", params=query, headers=self.headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def send(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        return self.client.request(method, f"/api/fleet/devices/{path}", json=body, headers=self.headers)
+
+
+@pytest.fixture
+def fleet(collector: RunningCollector, plain_dsn: str) -> Iterator[Fleet]:
+    with httpx.Client(base_url=collector.url) as client:
+        yield Fleet(plain_dsn, client, bearer(client))
+
+
+def heard(facts: Facts, name: str, ago: timedelta) -> None:
+    execute(facts.dsn, "UPDATE edge_devices SET name = %s WHERE id = %s", name, facts.device)
+    execute(
+        facts.dsn,
+        "UPDATE ingest_streams SET last_received_at = now() - %s, last_at = now() - %s WHERE no = %s",
+        ago,
+        ago,
+        facts.stream_no,
+    )
+
+
+def add_device(dsn: str, name: str, junction: UUID | None = None) -> UUID:
+    device = uuid4()
+    execute(
+        dsn,
+        "INSERT INTO edge_devices (id, name, public_key, junction_id) VALUES (%s, %s, %s, %s)",
+        device,
+        name,
+        bytes(32),
+        junction,
+    )
+    return device
+
+
+def a_day(dsn: str) -> Facts:
+    """A device that told of its health, lost a few records, and sent two that were put aside."""
+    facts = Facts(dsn)
+    now = datetime.now(UTC)
+    with psycopg.connect(dsn) as connection:
+        for hours, temperature_c in ((30, 99.0), (2, 71.0), (0, 55.5)):
+            connection.execute(
+                "INSERT INTO device_health (at, at_error_ms, seq, stream_no, outbox_records, outbox_bytes,"
+                " outbox_dropped, clock_error_ms, uptime_s, temperature_c, clock_synced, version, sensors)"
+                " VALUES (%s, 0, 1, %s, %s, 900, 5, 4, 60, %s, true, '0.1.0', %s)",
+                (now - timedelta(hours=hours), facts.stream_no, UNSENT, temperature_c, SENSORS),
+            )
+        connection.execute(
+            "INSERT INTO stream_quality_metrics"
+            " (at, at_error_ms, seq, stream_no, reconnects, span_ms, sensor, state)"
+            " VALUES (%s, 0, 2, %s, 3, 1000, 'reader 1', 'unreachable')",
+            (now - timedelta(hours=1), facts.stream_no),
+        )
+        for hours, seq in ((50, 10), (3, 20)):
+            connection.execute(
+                "INSERT INTO ingest_gaps (at, at_error_ms, seq, stream_no, reason, duration_ms, from_seq)"
+                " VALUES (%s, 0, %s, %s, 'outbox_full', 1000, %s)",
+                (now - timedelta(hours=hours), seq, facts.stream_no, seq - LOST + 1),
+            )
+        for seq, raw in ((30, '["count", 30]'), (31, "x" * 5000)):
+            connection.execute(
+                "INSERT INTO ingest_rejects (received_at, seq, stream_no, code, detail, raw)"
+                " VALUES (now() - interval '1 hour', %s, %s, 'malformed', 'at: is missing', %s)",
+                (seq, facts.stream_no, raw),
+            )
+        connection.execute(
+            "UPDATE ingest_streams SET last_seq = 40, stored = %s, rejected = %s, lost = %s, last_at = %s"
+            " WHERE no = %s",
+            (40 - ASIDE - 2 * LOST, ASIDE, 2 * LOST, now, facts.stream_no),
+        )
+    return facts
+
+
+def test_devices_are_found_by_how_long_they_are_silent(fleet: Fleet) -> None:
+    minutes = {"now": 0, "4 minutes": 4, "6 minutes": 6, "14 minutes": 14, "16 minutes": 16, "a day": 1440}
+    for name, ago in minutes.items():
+        heard(Facts(fleet.dsn), name, timedelta(minutes=ago))
+    add_device(fleet.dsn, "never")
+    assert fleet.devices(state="healthy") == ["4 minutes", "now"]
+    assert fleet.devices(state="warning") == ["14 minutes", "6 minutes"]
+    assert fleet.devices(state="critical") == ["16 minutes", "a day"]
+    assert fleet.devices(state="never") == ["never"]
+    assert fleet.devices(state=["never", "critical"]) == ["16 minutes", "a day", "never"]
+    assert fleet.devices(sort="received_at")[:3] == ["never", "a day", "16 minutes"]
+    assert fleet.devices(sort="-received_at", limit=1) == ["now"]
+    assert fleet.devices(sort="-name", limit=2, offset=1) == ["never", "a day"]
+    # A new outbox begins a new epoch: one stream is silent for ever, and the device is not.
+    now = next(name for name in fleet.devices(state="healthy") if name == "now")
+    execute(
+        fleet.dsn,
+        "INSERT INTO ingest_streams (device_id, stream, epoch, last_received_at)"
+        " SELECT id, 'main', gen_random_uuid(), now() - interval '2 days' FROM edge_devices WHERE name = %s",
+        now,
+    )
+    assert "now" in fleet.devices(state="healthy")
+    assert "now" not in fleet.devices(state="critical")
+
+
+def test_devices_are_found_by_part_of_a_name_and_by_junction(fleet: Fleet) -> None:
+    square, street = Facts(fleet.dsn, junction="Market Square"), Facts(fleet.dsn, junction="Long Street")
+    heard(square, "pi North", timedelta())
+    heard(street, "pi south", timedelta())
+    assert fleet.devices(q="nort") == ["pi North"]
+    assert fleet.devices(q="MARKET") == ["pi North"]
+    assert fleet.devices(q="so") == ["pi south"]
+    assert fleet.devices(q="%") == []
+    assert fleet.devices(junction="Long Street") == ["pi south"]
+    assert fleet.devices(junction=["Long Street", "Market Square"], q="north") == ["pi North"]
+    assert fleet.devices(status="revoked") == []
+    for query in ({"q": "a\x00"}, {"junction": "\x00"}, {"sort": "rows"}, {"offset": 10**30}, {"state": "x"}):
+        assert fleet.client.get("/api/fleet/devices", params=query, headers=fleet.headers).status_code == 400, (
+            query
+        )
+
+
+def test_a_device_tells_its_health_and_what_became_of_its_records(fleet: Fleet) -> None:
+    facts = a_day(fleet.dsn)
+    story = fleet.device(facts.device)
+    device = story["device"]
+    assert device["junction"]["name"] == facts.junction
+    assert (device["state"], device["version"], device["temperature_c"]) == ("healthy", "0.1.0", 55.5)
+    assert device["clock"] == {"synced": True, "error_ms": 4}
+    assert device["outbox"] == {"records": UNSENT, "bytes": 900, "dropped": 5}
+    north, reader = device["sensors"]
+    assert (north["name"], north["state"], north["fps"]) == ("north", "ok", 6.2)
+    assert (reader["state"], reader["fps"], reader["restarts"]) == ("unreachable", None, 0)
+    assert device["disk_free_mb"] is None
+    told = {name: device[name] for name in ("made", "rejected", "lost", "adds_up", "rejects_open")}
+    assert told == {"made": 40, "rejected": ASIDE, "lost": 2 * LOST, "adds_up": True, "rejects_open": ASIDE}
+    assert (device["gaps_last_day"], device["lost_last_day"]) == (1, LOST)
+    assert [moment["temperature_c"] for moment in story["health"]] == [71.0, 55.5]
+    assert [(moment["sensor"], moment["state"]) for moment in story["sensor_history"]] == [
+        ("reader 1", "unreachable")
+    ]
+    assert [gap["seq"] for stream in story["streams"] for gap in stream["gaps"]] == [20, 10]
+    execute(fleet.dsn, "DELETE FROM ingest_gaps WHERE seq = 10")
+    assert fleet.device(facts.device)["device"]["adds_up"] is False
+
+
+def test_what_was_put_aside_is_listed_until_it_is_marked_as_seen(fleet: Fleet) -> None:
+    facts = a_day(fleet.dsn)
+    first = fleet.rejects(limit=1)
+    [reject] = first["rejects"]
+    assert (reject["seq"], reject["code"], reject["detail"]) == (31, "malformed", "at: is missing")
+    assert (len(reject["raw"]), reject["raw_length"]) == (4000, 5000)
+    assert reject["device"]["id"] == str(facts.device)
+    [second] = fleet.rejects(cursor=first["next"])["rejects"]
+    assert (second["raw"], second["seen"]) == ('["count", 30]', False)
+    assert fleet.rejects(cursor=first["next"])["next"] is None
+    assert len(fleet.rejects(device=str(facts.device), code="malformed", open="true")["rejects"]) == ASIDE
+    for other in ({"device": "nobody"}, {"code": "unknown_kind"}, {"junction": "nowhere"}):
+        assert fleet.rejects(**other)["rejects"] == []
+    assert fleet.client.get("/api/fleet/rejects?cursor=x", headers=fleet.headers).status_code == 400
+    marked = fleet.send("POST", f"{facts.device}/rejects/seen").json()
+    assert marked["device"]["rejects_open"] == 0
+    assert fleet.rejects(open="true")["rejects"] == []
+    assert [each["seen"] for each in fleet.rejects()["rejects"]] == [True, True]
+    assert fleet.send("POST", f"{facts.device}/rejects/seen", {"until": "2020-01-01T00:00:00Z"}).is_success
+    assert fleet.rejects(open="true")["rejects"] == [], "what was seen stays seen"
+
+
+def test_admins_name_place_and_revoke_devices_and_it_is_written_down(fleet: Fleet) -> None:
+    facts = a_day(fleet.dsn)
+    other = UUID(_one(fleet.dsn, "INSERT INTO junctions (name) VALUES ('Elsewhere') RETURNING id::text"))
+    idle = add_device(fleet.dsn, "idle")
+    placed = fleet.send("PATCH", str(idle), {"junction": str(other)}).json()["device"]
+    assert (placed["name"], placed["junction"]["name"]) == ("idle", "Elsewhere")
+    assert fleet.send("PATCH", str(facts.device), {"name": "pi east"}).json()["device"]["name"] == "pi east"
+    assert code(fleet.send("PATCH", str(facts.device), {"junction": str(other)})) == (
+        409,
+        "device_counted_elsewhere",
+    )
+    assert code(fleet.send("PATCH", str(idle), {"junction": str(uuid4())})) == (400, "junction_unknown")
+    assert code(fleet.send("PATCH", str(uuid4()), {"name": "x"})) == (404, "device_not_found")
+    assert fleet.send("PATCH", str(idle), {"name": "a\x00"}).status_code == 400
+    for _ in range(2):
+        assert fleet.send("POST", f"{facts.device}/revoke").json()["device"]["status"] == "revoked"
+    assert fleet.devices(status="revoked") == ["pi east"]
+    with psycopg.connect(fleet.dsn) as connection:
+        rows = connection.execute("SELECT action, user_name, subject_name FROM audit_log ORDER BY no").fetchall()
+    assert [row for row in rows if row[0].startswith("device")] == [
+        ("device_changed", "Ada", "idle"),
+        ("device_changed", "Ada", "pi east"),
+        ("device_revoked", "Ada", "pi east"),
+    ]
+
+
+def test_viewers_see_their_junctions_devices_and_change_nothing(fleet: Fleet) -> None:
+    mine, foreign = a_day(fleet.dsn), a_day(fleet.dsn)
+    execute(
+        fleet.dsn,
+        "INSERT INTO user_junction_access SELECT u.id, j.id, 'read' FROM users u, junctions j"
+        " WHERE u.name = 'vic' AND j.name = %s",
+        mine.junction,
+    )
+    vic = Fleet(fleet.dsn, fleet.client, bearer(fleet.client, "vic"))
+    assert len(vic.devices()) == 1
+    assert vic.device(mine.device)["device"]["rejects_open"] == ASIDE
+    assert {each["device"]["id"] for each in vic.rejects()["rejects"]} == {str(mine.device)}
+    assert code(vic.send("GET", str(foreign.device))) == (404, "device_not_found")
+    for method, path in (("PATCH", ""), ("POST", "/revoke"), ("POST", "/rejects/seen")):
+        assert code(vic.send(method, f"{mine.device}{path}", {})) == (403, "role_too_low")
+
+
+@pytest.mark.timescaledb
+def test_the_other_edition_answers_alike(timescaledb_dsn: str) -> None:
+    facts = a_day(timescaledb_dsn)
+
+    async def ask() -> None:
+        async with make_pool(Settings(timescaledb_dsn, min_size=1)) as pool:
+            [device] = await read_page(pool, Wanted(q="pi", states=[DeviceState.HEALTHY]))
+            assert (device.id, device.temperature_c, device.adds_up) == (facts.device, 55.5, True)
+            story = await read_story(pool, facts.device)
+            assert story is not None
+            assert [len(each) for each in (story.health, story.sensors, story.streams)] == [2, 1, 1]
+            rejects = await read_rejects(pool, WantedRejects(open_only=True), limit=10, raw_characters=10)
+            assert [reject.seq for reject in rejects] == [31, 30]
+
+    asyncio.run(ask())
+
+
+def _one(dsn: str, statement: str) -> Any:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute(statement.encode()).fetchone()
+    assert row is not None
+    return row[0]
