@@ -69,13 +69,13 @@ class ClearFault(_Order, frozen=True, omit_defaults=True, tag="clear_fault"):
 Order = Automatic | ManualOverride | FixedPlan | Flash | Off | Preempt | ClearFault
 
 
+def with_time_left(order: ManualOverride | FixedPlan, left_s: float | None) -> ManualOverride | FixedPlan:
+    """The same order, which expires after so long. None: never."""
+    return msgspec.structs.replace(order, expires_s=left_s)
+
+
 class OrderResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an order. `reason` says why it was refused, and what would be accepted."""
 
     accepted: bool
     reason: str = ""
-
-
-def lasting(order: ManualOverride | FixedPlan, expires_s: float | None) -> ManualOverride | FixedPlan:
-    """The same order for another time; None: for good."""
-    return msgspec.structs.replace(order, expires_s=expires_s)

@@ -25,7 +25,7 @@ from common.commands import (
     Order,
     OrderResult,
     Preempt,
-    lasting,
+    with_time_left,
 )
 from common.junction import Junction
 from common.override_times import check_order
@@ -157,7 +157,7 @@ class Controller:
         if self._given is None or not isinstance(self._wish, Regime):
             return None
         left_s = None if self._until_s is None else max(0.0, self._until_s - now_s)
-        return lasting(self._given, left_s)
+        return with_time_left(self._given, left_s)
 
     def stand_on(self, order: ManualOverride | FixedPlan, now_s: float, local: Local | None) -> OrderResult:
         """Keep an override that was in force under another description, if it fits; else its end is noted."""
