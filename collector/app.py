@@ -18,6 +18,8 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 from psycopg import AsyncConnection
 
+from collector.analytics.daily import DailyWorker
+from collector.analytics.routes import analytics_routes
 from collector.config import CollectorConfig
 from collector.console.routes import console_routes
 from collector.counting.rollups import RollupWorker
@@ -108,6 +110,7 @@ class Collector:
         self._started_unix_s = time.time()
         self._rollup_queries = load_queries("rollups")
         self._rollups = RollupWorker(self._pool, self._marks_written)
+        self._daily = DailyWorker(self._pool)
         self._maintenance = MaintenanceWorker(database.dsn, config.retention)
         self._watch_gauges()
         self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
@@ -120,6 +123,7 @@ class Collector:
                 *counting_routes(self._pool),
                 *junction_routes(self._pool),
                 *lights_routes(self._pool),
+                *analytics_routes(self._pool),
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),
                 metrics_route(self.metrics),
@@ -183,6 +187,7 @@ class Collector:
         beside = (
             self.writer.run(),
             self._rollups.run(),
+            self._daily.run(),
             feed_watchdog(self._makes_progress),
             self._mind_embedded(),
         )

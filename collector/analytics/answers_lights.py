@@ -65,7 +65,6 @@ class StageUse(msgspec.Struct, frozen=True):
     ends took until somebody had green again: yellow, then lost."""
 
     stage: str
-    greens: int
     green_share: float
     yellow_share: float
     lost_share: float
@@ -89,9 +88,9 @@ class CycleUseAnswer(Period, frozen=True, kw_only=True):
 
     Attributes:
         cycles_share: of the period that lies in cycles; the rest was flash, darkness, or is not known.
-        lost_share: of the log's time in which no vehicle had green or yellow.
-        log_s: how much of the period the event log covers; the stages' shares are of it. Null, as all that is made
-            of the log: the period is longer than 31 days.
+        log_s: how much of the period the event log covers, but for flash; the shares that follow are of it. Null,
+            as all that is made of the log: the lights are not described, or the period is longer than 31 days.
+        lost_share: while nobody had green or yellow.
     """
 
     cycles: int
@@ -140,7 +139,7 @@ class SplitFailures(msgspec.Struct, frozen=True):
     """
 
     phase: int
-    movement: str | None
+    movement: str
     lanes: list[str]
     from_: datetime = msgspec.field(name="from")
     to: datetime
@@ -184,7 +183,7 @@ class Arrivals(msgspec.Struct, frozen=True):
     """
 
     phase: int
-    movement: str | None
+    movement: str
     lanes: list[str]
     detector: ArrivalDetector | None
     from_: datetime = msgspec.field(name="from")
@@ -293,7 +292,7 @@ EXAMPLE_CYCLE_USE = EXAMPLE_PERIOD | {
     "green_share": 0.84,
     "yellow_share": 0.096,
     "lost_share": 0.064,
-    "stages": [{"stage": "ns", "greens": 9_702, "green_share": 0.44, "yellow_share": 0.048, "lost_share": 0.032}],
+    "stages": [{"stage": "ns", "green_share": 0.44, "yellow_share": 0.048, "lost_share": 0.032}],
 }
 EXAMPLE_SATURATION = EXAMPLE_PERIOD | {
     "lanes": [

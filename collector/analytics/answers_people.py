@@ -12,7 +12,7 @@ from collector.analytics.answers import EXAMPLE_PERIOD, Period
 class OverrideTally(msgspec.Struct, frozen=True, kw_only=True):
     """Orders by hand that took the lights, and how long they held in all; what still holds is counted until now.
 
-    `n_refused` were ordered, but never took the lights.
+    `n_refused` were ordered, but have not taken the lights.
     """
 
     n: int
