@@ -1,4 +1,4 @@
-"""What lights tell, in a database of the test's own, beside counts: cycles, the event log, zones, orders, health."""
+"""What lights tell, beside counts, written as ingest writes it: cycles, the log, zones, orders, health."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -41,6 +41,36 @@ class LightsFacts(Facts):
             "UPDATE junctions SET metadata = metadata || %s WHERE name = %s", (json.dumps(lights), self.junction)
         )
 
+    def crossings(self, crossings: Sequence[tuple[datetime, str, str]], source: str = "stop") -> None:
+        """Many counts at once: when, which class, and over the line of which sensor."""
+        numbers = {sensor: self.source(source, sensor=sensor) for sensor in {sensor for _, _, sensor in crossings}}
+        rows = [(at, self._next_seq(), numbers[sensor], cls) for at, cls, sensor in crossings]
+        with self.connection.cursor() as cursor:
+            columns = "at, at_error_ms, seq, stream_no, source_no, cls, direction, inferred"
+            with cursor.copy(f"COPY count_events ({columns}) FROM STDIN".encode()) as copy:
+                for at, seq, number, cls in rows:
+                    copy.write_row((at, 0, seq, self.stream_no, number, cls, "in", False))
+            with cursor.copy("COPY rollup_marks (minute, ref_no, kind) FROM STDIN") as copy:
+                for at, _, number, _ in rows:
+                    copy.write_row((at.replace(second=0, microsecond=0), number, "count"))
+
+    def watched(self, blocks: Sequence[tuple[datetime, float, float, str]]) -> None:
+        """Many blocks of frames at once: their end, span and measured time in s, the camera."""
+        numbers = {camera: self.camera(camera) for camera in {camera for _, _, _, camera in blocks}}
+        rows = [(at, self._next_seq(), numbers[camera], *spans_s) for at, *spans_s, camera in blocks]
+        with self.connection.cursor() as cursor:
+            columns = "at, at_error_ms, seq, stream_no, camera_no, span_ms, measured_ms, n, dropped, classes"
+            with cursor.copy(f"COPY frame_metadata ({columns}) FROM STDIN".encode()) as copy:
+                for at, seq, number, span_s, measured_s in rows:
+                    spans_ms = round(span_s * 1000), round(measured_s * 1000)
+                    copy.write_row((at, 0, seq, self.stream_no, number, *spans_ms, 1, 0, "{}"))
+            with cursor.copy("COPY rollup_marks (minute, ref_no, kind) FROM STDIN") as copy:
+                for at, _, number, span_s, _ in rows:
+                    minute = (at - timedelta(seconds=span_s)).replace(second=0, microsecond=0)
+                    while minute < at:
+                        copy.write_row((minute, number, "coverage"))
+                        minute += timedelta(minutes=1)
+
     def cycle(self, at: datetime, lanes: Sequence[LaneFact], **changed: Any) -> None:
         """One that ends at `at`; its length is the first lane's, or `length_s`."""
         first = lanes[0] if lanes else LaneFact("", 0, 0, 0)
@@ -82,8 +112,8 @@ class LightsFacts(Facts):
             (name, self.device, sensor),
         )
         self.connection.execute(
-            "INSERT INTO zone_occupancy (at, at_error_ms, seq, stream_no, source_no, span_ms, n_mean, n_max, n_end,"
-            " entries, exits) VALUES (%s, 0, %s, %s, %s, %s, %s, 9, 0, %s, %s)",
+            "INSERT INTO zone_occupancy (at, at_error_ms, seq, stream_no, source_no, span_ms, n_mean, n_max,"
+            " n_end, entries, exits) VALUES (%s, 0, %s, %s, %s, %s, %s, 9, 0, %s, %s)",
             (
                 at,
                 self._next_seq(),
@@ -107,7 +137,8 @@ class LightsFacts(Facts):
     ) -> UUID:
         order = uuid4()
         self.connection.execute(
-            "INSERT INTO manual_override_history (id, junction_id, user_name, mode, ordered_at, began_at, ended_at)"
+            "INSERT INTO manual_override_history"
+            " (id, junction_id, user_name, mode, ordered_at, began_at, ended_at)"
             " VALUES (%s, %s, %s, %s, %s, %s, %s)",
             (order, self.junction_id, user, mode, ordered or began, began, ended),
         )
@@ -116,8 +147,8 @@ class LightsFacts(Facts):
     def health(self, at: datetime, uptime_s: float, **told: Any) -> None:
         row: Mapping[str, Any] = {"version": "1", "clock_synced": True, "sensors": "[]"} | told
         self.connection.execute(
-            "INSERT INTO device_health (at, at_error_ms, seq, stream_no, outbox_records, outbox_bytes, outbox_dropped,"
-            " uptime_s, clock_synced, version, sensors, cpu_percent)"
+            "INSERT INTO device_health (at, at_error_ms, seq, stream_no, outbox_records, outbox_bytes,"
+            " outbox_dropped, uptime_s, clock_synced, version, sensors, cpu_percent)"
             " VALUES (%s, 0, %s, %s, 0, 0, 0, %s, %s, %s, %s, %s)",
             (
                 at,
