@@ -1,5 +1,9 @@
 -- What the event log of a junction's lights adds up to, by the definitions that the lights themselves use. Every
--- statement is `logged` and then a question; `states` stands between where it matters what phases show.
+-- question is `logged` and then one of its own; `states` stands between where it matters what phases show.
+
+-- name: memory
+-- A week of a log is sorted several times; and a plan for it is not worth being compiled.
+SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)
 
 -- name: logged
 -- The log, from an hour before, so that it is known what is shown at the beginning, until just after the end; and
@@ -14,7 +18,7 @@ WITH logged AS MATERIALIZED (
       AND e.at >= %(low)s::timestamptz - interval '1 hour' AND e.at < %(high)s::timestamptz + interval '2 minutes'
 ), pieces AS (
     SELECT min(at) AS first, max(at) AS last FROM logged GROUP BY date_bin('10 seconds', at, 'epoch')
-), silences AS (
+), silences AS MATERIALIZED (
     SELECT last AS at FROM (SELECT last, lead(first) OVER (ORDER BY first) AS next FROM pieces) AS p
     WHERE next IS NULL OR next - last > interval '2 minutes'
 )
@@ -22,7 +26,7 @@ WITH logged AS MATERIALIZED (
 -- name: states
 -- What each phase shows: 2 green, 1 yellow, 0 red; no row while it is not known or flashes. People who were not
 -- called for are not told of: their phases are red until they are.
-, phases AS (
+, phases AS MATERIALIZED (
     SELECT DISTINCT parameter AS phase FROM logged
     WHERE code IN (1, 7, 8, 10, 12, 21, 22, 23) AND parameter BETWEEN 1 AND 16
 ), told AS (
@@ -75,12 +79,14 @@ WITH logged AS MATERIALIZED (
         AS q (quarter)
     GROUP BY 1, 2
 )
-SELECT t.phase, bucket_start(t.quarter, 3600, %(zone)s) AS hour, sum(t.known_s)::double precision AS known_s,
-       coalesce(sum(t.green_s), 0)::double precision AS green_s, coalesce(sum(c.n), 0)::bigint AS n,
-       coalesce(sum(c.n_on_green), 0)::bigint AS n_on_green
-FROM times t
-LEFT JOIN came c USING (phase, quarter)
-WHERE t.phase = ANY (%(phases)s::integer[])
+SELECT phase, bucket_start(quarter, 3600, %(zone)s) AS hour, sum(known_s)::double precision AS known_s,
+       sum(green_s)::double precision AS green_s, sum(n)::bigint AS n, sum(n_on_green)::bigint AS n_on_green
+FROM (
+    SELECT phase, quarter, known_s, coalesce(green_s, 0) AS green_s, 0 AS n, 0 AS n_on_green FROM times
+    UNION ALL
+    SELECT phase, quarter, 0, 0, n, n_on_green FROM came
+) AS parts
+WHERE phase = ANY (%(phases)s::integer[])
 GROUP BY 1, 2
 ORDER BY 1, 2
 
@@ -151,23 +157,23 @@ ORDER BY 1, 2
     FROM whole w
     CROSS JOIN LATERAL (VALUES (w.green, 1), (w.yellow, 2), (w.red, 3), (w.seen, 4)) AS p (at, which)
 ), counted AS (
-    SELECT *, sum(delta) OVER (PARTITION BY phase ORDER BY at, which ROWS UNBOUNDED PRECEDING) AS n_there FROM timeline
+    SELECT *, sum(delta) OVER (PARTITION BY phase ORDER BY at, which ROWS UNBOUNDED PRECEDING) AS n_there,
+           min(at) FILTER (WHERE which = 0) OVER (PARTITION BY phase) AS since
+    FROM timeline
 ), lasted AS (
     SELECT *, CASE WHEN lag(n_there) OVER line > 0 THEN extract(epoch FROM at - lag(at) OVER line) ELSE 0 END AS span_s
     FROM counted WINDOW line AS (PARTITION BY phase ORDER BY at, which)
 ), summed AS (
     SELECT *, sum(span_s) OVER (PARTITION BY phase ORDER BY at, which ROWS UNBOUNDED PRECEDING) AS there_s FROM lasted
-), seen AS (
-    SELECT phase, nth,
-           max(there_s) FILTER (WHERE which = 2) - max(there_s) FILTER (WHERE which = 1) AS green_there_s,
-           max(there_s) FILTER (WHERE which = 4) - max(there_s) FILTER (WHERE which = 3) AS red_there_s
-    FROM summed WHERE nth IS NOT NULL GROUP BY phase, nth
 ), rated AS (
-    SELECT w.phase, date_bin('15 minutes', w.seen, 'epoch') AS quarter,
-           s.green_there_s / extract(epoch FROM w.yellow - w.green) AS green_share, s.red_there_s / 5 AS red_share
-    FROM whole w
-    JOIN seen s USING (phase, nth)
-    WHERE w.green >= (SELECT min(at) FROM changes c WHERE c.phase = w.phase)
+    SELECT phase, nth, date_bin('15 minutes', max(at), 'epoch') AS quarter,
+           (max(there_s) FILTER (WHERE which = 2) - max(there_s) FILTER (WHERE which = 1))
+           / extract(epoch FROM max(at) FILTER (WHERE which = 2) - min(at)) AS green_share,
+           (max(there_s) FILTER (WHERE which = 4) - max(there_s) FILTER (WHERE which = 3)) / 5 AS red_share
+    FROM summed WHERE nth IS NOT NULL
+    GROUP BY phase, nth
+    -- Before its detectors told anything, it is not known who was there.
+    HAVING min(at) >= min(since)
 )
 SELECT phase, bucket_start(quarter, 3600, %(zone)s) AS hour, count(*) AS n_cycles,
        count(*) FILTER (WHERE green_share >= 0.8 AND red_share >= 0.8) AS n_failures,
