@@ -80,7 +80,6 @@ class DailyWorker:
         total, after = 0, _FIRST
         while True:
             async with self._pool.connection() as connection, connection.transaction():
-                await _prepare(connection)
                 parameters = {"after": after, "limit": _JUNCTIONS_PER_PASS}
                 cursor = await connection.execute(self._queries["behind"], parameters, prepare=False)
                 behind = await cursor.fetchall()
@@ -129,14 +128,9 @@ class DailyWorker:
         return len(edges)
 
     async def _locks(self, connection: AsyncConnection[Any]) -> bool:
-        await _prepare(connection)
         cursor = await connection.execute(load_queries("rollups")["try_lock"], {"key": LOCK_KEY})
         row = await cursor.fetchone()
         return row is not None and bool(row[0])
-
-
-async def _prepare(connection: AsyncConnection[Any]) -> None:
-    await connection.execute(load_queries("rollups")["work_memory"])
 
 
 async def _edges_of(connection: AsyncConnection[Any], place: Place, starts: Sequence[datetime]) -> list[Edges]:

@@ -57,7 +57,6 @@ async def ask_log(
     movements = described.movements if described else ()
     on_foot = [one.phase for one in movements if one.kind is MovementKind.PEDESTRIAN]
     statement = b"\n".join(queries[name] for name in ("logged", *blocks))
-    await connection.execute(queries["memory"])
     async with connection.cursor(row_factory=class_row(row), binary=True) as cursor:
         await cursor.execute(statement, asked.parameters | {"on_foot": on_foot} | dict(parameters), prepare=False)
         return await cursor.fetchall()

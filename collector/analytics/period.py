@@ -102,7 +102,12 @@ class Counters:
 
 
 async def read_place(connection: Connection, junction: UUID) -> Place:
-    """Raises NotFoundException: there is no such junction, or it is not seen."""
+    """Makes the transaction ready for questions about a junction.
+
+    Raises:
+        NotFoundException: there is no such junction, or it is not seen.
+    """
+    await connection.execute(load_queries("analytics")["settings"])
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(load_queries("analytics")["junction"], {"junction": junction})
         row = await cursor.fetchone()

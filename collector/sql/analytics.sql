@@ -1,5 +1,9 @@
 -- What all questions about one junction begin with.
 
+-- name: settings
+-- Much is sorted, and a plan for one question is not worth being compiled. For this transaction only.
+SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)
+
 -- name: junction
 SELECT id, name, timezone, metadata -> 'lights' ->> 'description' AS description, now() AS as_of
 FROM junctions WHERE id = %(junction)s

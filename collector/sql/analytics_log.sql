@@ -1,10 +1,6 @@
 -- What the event log of a junction's lights adds up to, by the definitions that the lights themselves use. Every
 -- question is `logged` and then one of its own; `states` stands between where it matters what phases show.
 
--- name: memory
--- A week of a log is sorted several times; and a plan for it is not worth being compiled.
-SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)
-
 -- name: logged
 -- The log, from an hour before, so that it is known what is shown at the beginning, until just after the end; and
 -- where it falls silent for more than two minutes, at its last entry before that. Lights that run write something

@@ -9,10 +9,14 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from litestar import Litestar
+from litestar.exceptions import NotFoundException
 from litestar.testing import TestClient
 
+from collector.analytics.days import read_days
+from collector.analytics.period import read_asked
 from collector.analytics.routes import analytics_routes
 from collector.config import Retention
+from collector.counting.queries import Bucket
 from collector.db import Settings, make_pool, reading, viewer
 from collector.store.maintenance import maintain
 from tests.integration.analytics_facts import LaneFact, LightsFacts
@@ -173,6 +177,8 @@ def test_a_stranger_sees_neither_days_nor_marks(kept: Kept, client: TestClient[L
         connection.execute("INSERT INTO users (id, name, role) VALUES (%s, 'stranger', 'viewer')", (user,))
     tables = ("junction_daily_stats", "junction_day_marks", "v_junction_health")
     assert asyncio.run(_rows_seen(kept.dsn, user, tables)) == [0, 0, 0]
+    with pytest.raises(NotFoundException, match="GET /api/junctions lists them"):
+        asyncio.run(_days_seen(kept.dsn, user, kept.id))
     with psycopg.connect(kept.dsn) as connection:
         connection.execute(
             "INSERT INTO user_junction_access (user_id, junction_id, level) VALUES (%s, %s, 'read')",
@@ -181,6 +187,7 @@ def test_a_stranger_sees_neither_days_nor_marks(kept: Kept, client: TestClient[L
     seen = asyncio.run(_rows_seen(kept.dsn, user, tables))
     assert seen[0] >= 3
     assert seen[1:] == [1, 1]
+    assert asyncio.run(_days_seen(kept.dsn, user, kept.id)) == [2, 1, 1]
 
 
 async def _rows_seen(dsn: str, user: UUID, tables: tuple[str, ...]) -> list[int]:
@@ -194,6 +201,14 @@ async def _rows_seen(dsn: str, user: UUID, tables: tuple[str, ...]) -> list[int]
                 assert row is not None
                 found.append(row[0])
             return found
+
+
+async def _days_seen(dsn: str, user: UUID, junction: UUID) -> list[int]:
+    async with make_pool(Settings(dsn, min_size=1)) as pool:
+        viewer.set(user)
+        async with reading(pool) as connection:
+            asked = await read_asked(connection, junction, _date(0), _date(2), Bucket.DAY)
+            return [day.cycles for day in (await read_days(connection, asked)).days]
 
 
 def test_days_that_are_not_over_for_two_days_are_read_as_they_are(dsn: str) -> None:

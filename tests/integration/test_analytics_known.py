@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import msgspec
 import psycopg
 import pytest
@@ -22,8 +23,10 @@ from tests.atspm_run import Measured
 from tests.integration.analytics_facts import LaneFact, LightsFacts
 from tests.integration.reader import get, reading_client
 from tests.junctions import crossroads
+from tests.servers.collector import running_collector
 from tests.signal_day import with_advance
 from tests.synthetic_log import ADVANCE, DETECTORS, PRESENCE, synthetic_log, truths
+from tests.waiting import until
 
 NOON = datetime(2025, 5, 5, 12, 0, tzinfo=UTC)
 """A Monday."""
@@ -336,6 +339,35 @@ def test_devices_up_down_and_unknown(dsn: str) -> None:
     silent = next(device for device in every["devices"] if device["state"] == "warning")
     assert [day["unknown_share"] for day in silent["days"]] == [1.0] * 3
     assert silent["up_share"] is None
+
+
+def test_the_collector_serves_and_describes_all_of_it(plain_dsn: str) -> None:
+    facts = LightsFacts(plain_dsn)
+    facts.cycle(NOON, (LaneFact("north", 20.0, 3.0, 37.0, 1, 0.5),))
+    junction = facts.junction_id
+    facts.commit()
+    with running_collector(plain_dsn) as collector:
+        described = httpx.get(f"{collector.url}/schema/openapi.json", timeout=30).json()
+        mine = {
+            path: item["get"] for path, item in described["paths"].items() if path.startswith("/api/analytics/")
+        }
+        assert len(mine) == 10
+        for path, operation in mine.items():
+            assert {"analytics"} == set(operation["tags"])
+            told = operation["responses"]["200"]["content"]["application/json"]
+            [example] = told["examples"].values() if isinstance(told["examples"], dict) else told["examples"]
+            url = collector.url + path.replace("{junction_id}", str(junction))
+            answer = httpx.get(url, params={"change": NOON.isoformat(), "from": "2025-05-05", "to": "2025-05-06"})
+            assert answer.status_code == 200, (path, answer.text)
+            assert example["value"].keys() <= answer.json().keys(), path
+
+        def kept() -> bool:
+            with psycopg.connect(plain_dsn) as connection:
+                return (
+                    connection.execute("SELECT FROM junction_daily_stats WHERE cycles = 1").fetchone() is not None
+                )
+
+        until(kept)
 
 
 def test_what_cannot_be_answered_is_told(plain_dsn: str) -> None:
