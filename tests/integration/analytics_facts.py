@@ -57,7 +57,7 @@ class LightsFacts(Facts):
     def watched(self, blocks: Sequence[tuple[datetime, float, float, str]]) -> None:
         """Many blocks of frames at once: their end, span and measured time in s, the camera."""
         numbers = {camera: self.camera(camera) for camera in {camera for _, _, _, camera in blocks}}
-        rows = [(at, self._next_seq(), numbers[camera], *spans_s) for at, *spans_s, camera in blocks]
+        rows = [(at, self._next_seq(), numbers[camera], span, measured) for at, span, measured, camera in blocks]
         with self.connection.cursor() as cursor:
             columns = "at, at_error_ms, seq, stream_no, camera_no, span_ms, measured_ms, n, dropped, classes"
             with cursor.copy(f"COPY frame_metadata ({columns}) FROM STDIN".encode()) as copy:
