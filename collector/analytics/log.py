@@ -8,9 +8,14 @@ from psycopg.rows import class_row
 
 from collector.analytics.period import Asked
 from collector.db import Connection, load_queries
+from collector.junctions.lights import PHASE_ASPECTS
+from common.hires import Code
 from common.junction import DetectorKind, Junction, Movement, MovementKind
 
 Row = TypeVar("Row")
+
+_CODES = frozenset(PHASE_ASPECTS) | {Code.END_GREEN, Code.UNIT_FLASH}
+"""Of lamps; detectors are asked for by their channels."""
 
 
 @dataclass(frozen=True)
@@ -58,5 +63,6 @@ async def ask_log(
     on_foot = [one.phase for one in movements if one.kind is MovementKind.PEDESTRIAN]
     statement = b"\n".join(queries[name] for name in ("logged", *blocks))
     async with connection.cursor(row_factory=class_row(row), binary=True) as cursor:
-        await cursor.execute(statement, asked.parameters | {"on_foot": on_foot} | dict(parameters), prepare=False)
+        general = {"on_foot": on_foot, "codes": list(_CODES), "channels": []}
+        await cursor.execute(statement, asked.parameters | general | dict(parameters), prepare=False)
         return await cursor.fetchall()

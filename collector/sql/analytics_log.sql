@@ -2,18 +2,24 @@
 -- question is `logged` and then one of its own; `states` stands between where it matters what phases show.
 
 -- name: logged
--- The log, from an hour before, so that it is known what is shown at the beginning, until just after the end; and
+-- What matters of the log, from an hour before, so that it is known what is shown at the beginning, until just after the end; and
 -- where it falls silent for more than two minutes, at its last entry before that. Lights that run write something
 -- at least once a minute.
-WITH logged AS MATERIALIZED (
+WITH streams AS (
+    SELECT s.no FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id WHERE d.junction_id = %(junction)s
+), logged AS MATERIALIZED (
     SELECT e.at, e.stream_no, e.seq, e.code::integer AS code, e.parameter::integer AS parameter
-    FROM edge_devices d
-    JOIN ingest_streams s ON s.device_id = d.id
+    FROM streams s
     JOIN signal_events e ON e.stream_no = s.no
-    WHERE d.junction_id = %(junction)s
-      AND e.at >= %(low)s::timestamptz - interval '1 hour' AND e.at < %(high)s::timestamptz + interval '2 minutes'
-), pieces AS (
-    SELECT min(at) AS first, max(at) AS last FROM logged GROUP BY date_bin('10 seconds', at, 'epoch')
+    WHERE e.at >= %(low)s::timestamptz - interval '1 hour' AND e.at < %(high)s::timestamptz + interval '2 minutes'
+      AND (e.code = ANY (%(codes)s::smallint[])
+           OR e.code IN (81, 82) AND e.parameter = ANY (%(channels)s::smallint[]))
+), pieces AS MATERIALIZED (
+    SELECT min(e.at) AS first, max(e.at) AS last
+    FROM streams s
+    JOIN signal_events e ON e.stream_no = s.no
+    WHERE e.at >= %(low)s::timestamptz - interval '1 hour' AND e.at < %(high)s::timestamptz + interval '2 minutes'
+    GROUP BY date_bin('10 seconds', e.at, 'epoch')
 ), silences AS MATERIALIZED (
     SELECT last AS at FROM (SELECT last, lead(first) OVER (ORDER BY first) AS next FROM pieces) AS p
     WHERE next IS NULL OR next - last > interval '2 minutes'
@@ -35,7 +41,7 @@ WITH logged AS MATERIALIZED (
     UNION ALL
     SELECT p.phase, s.at, 32767, NULL FROM silences s CROSS JOIN phases p
     UNION ALL
-    SELECT phase, (SELECT min(at) FROM logged), -2, 0 FROM unnest(%(on_foot)s::integer[]) AS p (phase)
+    SELECT phase, (SELECT min(first) FROM pieces), -2, 0 FROM unnest(%(on_foot)s::integer[]) AS p (phase)
 ), spans AS (
     SELECT phase, aspect, start, until FROM (
         SELECT phase, aspect, greatest(at, %(low)s::timestamptz) AS start,
@@ -90,9 +96,9 @@ ORDER BY 1, 2
 -- How long each set of phases had green (as bits), and how long it took after that until somebody had again: while
 -- somebody had yellow, and while nobody had. Only while it is known of all that carry vehicles.
 , edges AS (
-    SELECT at, sum(known) AS known, sum(green)::bigint AS green, sum(yellow)::bigint AS yellow
+    SELECT at, sum(known)::integer AS known, sum(green)::integer AS green, sum(yellow)::integer AS yellow
     FROM spans s
-    CROSS JOIN LATERAL (SELECT (s.phase <> ALL (%(on_foot)s::integer[]))::integer AS is_counted, 1::bigint << s.phase AS bit) AS b
+    CROSS JOIN LATERAL (SELECT (s.phase <> ALL (%(on_foot)s::integer[]))::integer AS is_counted, 1 << s.phase AS bit) AS b
     CROSS JOIN LATERAL (VALUES
         (s.start, b.is_counted, CASE WHEN s.aspect = 2 THEN b.bit ELSE 0 END, CASE WHEN s.aspect = 1 THEN b.bit ELSE 0 END),
         (s.until, -b.is_counted, CASE WHEN s.aspect = 2 THEN -b.bit ELSE 0 END, CASE WHEN s.aspect = 1 THEN -b.bit ELSE 0 END)
@@ -134,7 +140,7 @@ ORDER BY 1, 2
     FROM steps WHERE nth > 0 GROUP BY phase, nth
 ), followed AS (
     SELECT *, red + interval '5 seconds' AS seen,
-           coalesce(lead(green) OVER (PARTITION BY phase ORDER BY nth), (SELECT max(at) FROM logged)) AS until
+           coalesce(lead(green) OVER (PARTITION BY phase ORDER BY nth), (SELECT max(last) FROM pieces)) AS until
     FROM cycles
 ), whole AS (
     SELECT * FROM followed f
