@@ -17,6 +17,8 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 from psycopg import AsyncConnection
 
+from collector.analytics.daily import DailyWorker
+from collector.analytics.routes import analytics_routes
 from collector.config import CollectorConfig
 from collector.console.plotly import plotly_routes
 from collector.console.routes import console_routes
@@ -135,6 +137,7 @@ class Collector:
         self._started_unix_s = time.time()
         self._rollup_queries = load_queries("rollups")
         self._rollups = RollupWorker(self._pool, self._marks_written)
+        self._daily = DailyWorker(self._pool)
         self._maintenance = MaintenanceWorker(database.dsn, config.retention)
         self._watch_gauges()
         self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
@@ -150,6 +153,7 @@ class Collector:
                 *lights_routes(self._pool),
                 *editing_routes(Editing(self._pool), self._identity.access),
                 *mode_routes(Ordering(self._pool, self.orders), self._identity.access),
+                *analytics_routes(self._pool),
                 *fleet_routes(self._pool),
                 *device_routes(self._pool, self._identity.access),
                 *reject_routes(self._pool),
@@ -223,6 +227,7 @@ class Collector:
             self.writer.run(),
             self._rollups.run(),
             self.desk.run(),
+            self._daily.run(),
             feed_watchdog(self._makes_progress),
             self._mind_embedded(),
         )

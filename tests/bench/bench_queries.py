@@ -13,13 +13,25 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 
+from collector.analytics.arrivals import read_arrivals
+from collector.analytics.cycle_use import read_cycle_use
+from collector.analytics.daily import DailyWorker
+from collector.analytics.days import read_days
+from collector.analytics.hours import read_lane_hours
+from collector.analytics.lanes import read_lanes
+from collector.analytics.peaks import read_peak_hours
+from collector.analytics.period import read_asked
+from collector.analytics.saturation import read_saturation
+from collector.analytics.waits import read_waits
 from collector.counting.queries import Asked, Bucket, CountQueries
-from collector.db import Pool, Settings, make_pool
+from collector.db import Pool, Settings, make_pool, reading
 from collector.junctions.queries import read_junctions
 from tests.bench import report
+from tests.bench.analytics_load import load_lights
 from tests.servers.databases import TEMPLATE, running_server
 from tests.servers.postgres import ServerUnavailable
 
@@ -31,6 +43,8 @@ COUNTS = int(os.environ.get("STOPLINE_BENCH_COUNTS", "2000000"))
 END = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 START = END - timedelta(days=DAYS)
 REPEATS = 30
+JUNCTIONS_WITH_CYCLES = 10
+"""Whose cycles lie side by side in the store: some 2 million lanes of cycles."""
 
 
 def main() -> None:
@@ -41,6 +55,8 @@ def main() -> None:
                 _load(dsn)
                 _measure_cameras(edition, dsn)
                 asyncio.run(_measure_counts(edition, dsn))
+                load_lights(dsn, JUNCTIONS_WITH_CYCLES, START, END)
+                asyncio.run(_measure_analytics(edition, dsn))
         except ServerUnavailable as reason:
             print(f"SKIP {edition}: {reason}", file=sys.stderr)
 
@@ -167,13 +183,49 @@ async def _measure_counts(edition: str, dsn: str) -> None:
             ("junctions, a page of 100", 200.0, lambda: _junctions(pool)),
         )
         for name, limit_ms, ask in questions:
-            await ask()
-            times_ms = []
-            for _ in range(5):
-                started_s = time.perf_counter()
-                await ask()
-                times_ms.append((time.perf_counter() - started_s) * 1000)
-            _print(f"{edition}: {name}, {COUNTS:,} counts", statistics.median(times_ms), limit_ms)
+            _print(f"{edition}: {name}, {COUNTS:,} counts", await _median_ms(ask), limit_ms)
+
+
+async def _measure_analytics(edition: str, dsn: str) -> None:
+    """What is asked about one junction, as the API asks it."""
+    month, week, day = (f"{END - timedelta(days=days):%Y-%m-%d}" for days in (29, 6, 0))
+    async with make_pool(Settings(dsn, min_size=1)) as pool:
+        [junction] = await read_junctions(pool, ["junction 7"])
+
+        async def ask(read: Callable[..., Awaitable[object]], since: str, bucket: Bucket = Bucket.HOUR) -> None:
+            async with reading(pool) as connection:
+                await read(connection, await read_asked(connection, junction.id, since, None, bucket))
+
+        live_ms = await _median_ms(lambda: ask(read_days, month, Bucket.DAY))
+        report.limit(f"{edition}: 30 days of a junction, none kept", live_ms, 500.0, "ms")
+        started_s = time.perf_counter()
+        n_days = await DailyWorker(pool).catch_up()
+        report.plain(f"{edition}: a day is made and kept", (time.perf_counter() - started_s) / n_days * 1000, "ms")
+        for name, limit_ms, read, since, bucket in (
+            ("30 days of a junction, kept", 500.0, read_days, month, Bucket.DAY),
+            ("peak hours, a week", 100.0, read_peak_hours, week, Bucket.HOUR),
+            ("peak hours, 30 days", 500.0, read_peak_hours, month, Bucket.HOUR),
+            ("lanes, a week", 100.0, read_lanes, week, Bucket.HOUR),
+            ("saturation by hour, a week", 100.0, read_lane_hours, week, Bucket.HOUR),
+            ("saturation by hour, 30 days", None, read_lane_hours, month, Bucket.HOUR),
+            ("saturation with split failures, a day", None, read_saturation, day, Bucket.HOUR),
+            ("saturation with split failures, a week", None, read_saturation, week, Bucket.HOUR),
+            ("arrivals on green, a week", None, read_arrivals, week, Bucket.HOUR),
+            ("use of cycles, a week", None, read_cycle_use, week, Bucket.HOUR),
+            ("waits, a week", None, read_waits, week, Bucket.HOUR),
+        ):
+            took_ms = await _median_ms(partial(ask, read, since, bucket))
+            _print(f"{edition}: {name}", took_ms, limit_ms)
+
+
+async def _median_ms(ask: Callable[[], Awaitable[object]]) -> float:
+    await ask()
+    times_ms = []
+    for _ in range(5):
+        started_s = time.perf_counter()
+        await ask()
+        times_ms.append((time.perf_counter() - started_s) * 1000)
+    return statistics.median(times_ms)
 
 
 def _print(name: str, took_ms: float, limit_ms: float | None) -> None:

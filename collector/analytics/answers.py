@@ -1,0 +1,40 @@
+"""What every answer about one junction begins with."""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+
+class JunctionRef(msgspec.Struct, frozen=True):
+    """The junction that was asked about."""
+
+    id: UUID
+    name: str
+    timezone: str
+    """Its hours and days begin when they do there."""
+
+
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked, as it was answered.
+
+    `from` and `to` are whole hours there (whole days, where the answer tells of days): what was asked lies within.
+    `as_of`: everything that was stored by then is in it.
+    """
+
+    junction: JunctionRef
+    from_: datetime = msgspec.field(name="from")
+    to: datetime
+    as_of: datetime
+
+
+EXAMPLE_PERIOD = {
+    "junction": {
+        "id": "8f3f9a70-1f9d-4a7c-8a50-3f1f0c1e2d3a",
+        "name": "Market Square",
+        "timezone": "Europe/Berlin",
+    },
+    "from": "2026-05-03T22:00:00Z",
+    "to": "2026-05-10T22:00:00Z",
+    "as_of": "2026-05-11T06:00:00Z",
+}

@@ -1,0 +1,106 @@
+"""Days of a junction: those that were made and kept, and the others as they are now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any
+
+from psycopg.rows import class_row
+
+from collector.analytics.answers_counts import DailyAnswer, DayItem
+from collector.analytics.period import Asked, Counters, is_live, read_counters
+from collector.db import Connection, load_queries
+
+PERSON = "person"
+
+
+@dataclass(frozen=True)
+class Day:
+    """A row of `junction_daily_stats`."""
+
+    day: date
+    starts_at: datetime
+    ends_at: datetime
+    by_class: dict[str, int]
+    measured_ms: int
+    cycles: int
+    mean_cycle_s: float | None
+    saturation: float | None
+    saturation_cycles: int
+    overrides: int
+
+
+@dataclass(frozen=True)
+class Edges:
+    """When a day begins and ends."""
+
+    start: datetime
+    until: datetime
+    day: date
+
+
+async def read_days(connection: Connection, asked: Asked) -> DailyAnswer:
+    """All days of the time that is asked for, each exact: a kept one is used only if it is not behind."""
+    queries = load_queries("daily")
+    counters = await read_counters(connection, asked)
+    parameters = asked.parameters | counters.parameters
+    edges = await read_edges(connection, parameters)
+    async with connection.cursor(row_factory=class_row(Day)) as cursor:
+        await cursor.execute(queries["kept"], parameters)
+        found = {day.day: day for day in await cursor.fetchall()}
+    live = await is_live(connection, asked, counters)
+    lacking = [one for one in edges if one.day not in found]
+    if lacking:
+        async with connection.cursor(row_factory=class_row(Day)) as cursor:
+            computed = parameters_of(lacking, parameters, live=live)
+            # Planned for these days: a plan for any would look into the partitions of all.
+            await cursor.execute(queries["computed"], computed, prepare=False)
+            found |= {day.day: day for day in await cursor.fetchall()}
+    items = [_item(found[one.day], counters, asked.place.as_of) for one in edges]
+    return DailyAnswer(**asked.head, exact=live, days=items)
+
+
+async def read_edges(connection: Connection, parameters: dict[str, Any]) -> list[Edges]:
+    """The days between `low` and `high`, which are days' edges."""
+    async with connection.cursor(row_factory=class_row(Edges)) as cursor:
+        await cursor.execute(load_queries("daily")["edges"], parameters)
+        return await cursor.fetchall()
+
+
+def parameters_of(days: Sequence[Edges], parameters: dict[str, Any], *, live: bool) -> dict[str, Any]:
+    """For `computed`."""
+    return parameters | {
+        "starts": [one.start for one in days],
+        "ends": [one.until for one in days],
+        "days": [one.day for one in days],
+        "low": days[0].start,
+        "high": days[-1].until,
+        "live": live,
+    }
+
+
+def _item(day: Day, counters: Counters, as_of: datetime) -> DayItem:
+    is_told = bool(day.by_class) or day.measured_ms > 0
+    by_class = dict(sorted(day.by_class.items()))
+    return DayItem(
+        date=day.day,
+        from_=day.starts_at.astimezone(UTC),
+        to=day.ends_at.astimezone(UTC),
+        hours=(day.ends_at - day.starts_at).total_seconds() / 3600,
+        vehicles=sum(n for cls, n in by_class.items() if cls != PERSON) if is_told else None,
+        people=by_class.get(PERSON, 0) if is_told else None,
+        by_class=by_class,
+        measured_share=_share(day, len(counters.expected), as_of),
+        cycles=day.cycles,
+        mean_cycle_s=day.mean_cycle_s,
+        saturation=day.saturation,
+        saturation_cycles=day.saturation_cycles,
+        overrides=day.overrides,
+    )
+
+
+def _share(day: Day, n_cameras: int, as_of: datetime) -> float | None:
+    over_s = (min(day.ends_at, as_of) - day.starts_at).total_seconds()
+    if not n_cameras or over_s <= 0.0:
+        return None
+    return min(1.0, day.measured_ms / 1000 / (n_cameras * over_s))
