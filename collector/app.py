@@ -38,6 +38,7 @@ from collector.ingest.routes import Ingest, ingest_routes
 from collector.ingest.writer import IngestWriter
 from collector.junctions.lights_routes import lights_routes
 from collector.junctions.routes import junction_routes
+from collector.logs.routes import log_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.metrics import Metrics
@@ -122,6 +123,7 @@ class Collector:
                 *lights_routes(self._pool),
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),
+                *log_routes(self._pool, self._identity.access),
                 metrics_route(self.metrics),
             ],
         )
