@@ -25,6 +25,7 @@ from collector.counting.routes import counting_routes
 from collector.db import Pool, Queries, Settings, load_queries, make_pool
 from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
+from collector.export.routes import export_routes
 from collector.fleet.routes import fleet_routes
 from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
 from collector.identity.device_tokens import DeviceTokens
@@ -123,6 +124,7 @@ class Collector:
                 *lights_routes(self._pool),
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),
+                *export_routes(self._pool),
                 *log_routes(self._pool, self._identity.access),
                 metrics_route(self.metrics),
             ],
