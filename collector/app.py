@@ -37,6 +37,7 @@ from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
 from collector.ingest.writer import IngestWriter
+from collector.journeys.routes import journey_routes
 from collector.junctions.lights_routes import lights_routes
 from collector.junctions.routes import junction_routes
 from collector.logs.routes import log_routes
@@ -112,9 +113,9 @@ class Collector:
         self._rollups = RollupWorker(self._pool, self._marks_written)
         self._maintenance = MaintenanceWorker(database.dsn, config.retention)
         self._watch_gauges()
-        self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
+        self.app: ASGIApp = RequestObserver(self._make_app(config, reading_open), self.metrics)
 
-    def _make_app(self, reading_open: bool) -> Litestar:
+    def _make_app(self, config: CollectorConfig, reading_open: bool) -> Litestar:
         reading = Router(
             "/",
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
@@ -125,6 +126,7 @@ class Collector:
                 *fleet_routes(self._pool),
                 *live_routes(self.hub),
                 *export_routes(self._pool),
+                *journey_routes(self._pool, self._identity.access, config.smallest_group),
                 *log_routes(self._pool, self._identity.access),
                 metrics_route(self.metrics),
             ],

@@ -90,6 +90,8 @@ class CollectorConfig(_Section):
     """Whoever reaches the port may make themself a user: a viewer."""
     secure_cookies: bool | None = None
     """Cookies of sessions go over TLS only. None: yes, unless it listens on loopback only."""
+    smallest_group: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Of fewer tagged vehicles than this, no figure is told."""
     pool: Pool = Pool()
     retention: Retention = Retention()
     mqtt: Mqtt = Mqtt()

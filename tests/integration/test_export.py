@@ -146,7 +146,7 @@ def test_buckets_are_exact_and_tell_what_was_not_measured(collector: RunningColl
 
 
 def test_pages_join_without_a_seam(
-    plain: RunningCollector, plain_dsn: str, monkeypatch: pytest.MonkeyPatch
+    on_plain: RunningCollector, plain_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "PAGE_ROWS", 7)
     facts, other = Facts(plain_dsn), Facts(plain_dsn)
