@@ -18,6 +18,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 from psycopg import AsyncConnection
 
+from collector.bridge.worker import Bridge
 from collector.config import CollectorConfig
 from collector.console.routes import console_routes
 from collector.counting.rollups import RollupWorker
@@ -99,6 +100,9 @@ class Collector:
         self.writer = IngestWriter(
             connect, self._questions, queries, self.hub, self.metrics, self._marks_written, limits=limits
         )
+        self._bridge = None
+        if config.mqtt.host is not None:
+            self._bridge = Bridge(config.mqtt, self._pool, connect, self.writer, self.metrics)
         tokens = DeviceTokens(_key_loader(self._questions, queries))
         self._ingest = Ingest(tokens, self.writer, self.metrics)
         users = Users(self._pool, passwords or Passwords())
@@ -191,6 +195,7 @@ class Collector:
             self._rollups.run(),
             feed_watchdog(self._makes_progress),
             self._mind_embedded(),
+            *([self._bridge.run()] if self._bridge is not None else []),
         )
         async with self._pool, self._beside(*beside):
             notify("READY=1")
