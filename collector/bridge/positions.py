@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from collector.bridge.records import Position, Who
@@ -58,9 +59,10 @@ async def read_positions(pool: Pool, bridged: Bridged, watermark: int) -> None:
     async with writing(pool) as connection:
         await connection.execute(queries["forget_positions"], {"device": device})
         cursor = await connection.execute(queries["positions"], {"device": device, "watermark": watermark})
-        for channel, lane, sender, boot_id, seq, total in await cursor.fetchall():
+        for channel, lane, sender, boot_id, seq, total, missing in await cursor.fetchall():
             if seq:
-                bridged.lane(Who(channel, lane, sender, boot_id)).put(boot_id, Position(seq, total))
+                position = Position(seq, total, tuple(zip(missing[::2], missing[1::2], strict=True)))
+                bridged.lane(Who(channel, lane, sender, boot_id)).put(boot_id, position)
 
 
 async def save_positions(pool: Pool, bridged: Bridged, changed: Mapping[Who, Position], stream_seq: int) -> None:
@@ -81,7 +83,9 @@ def _rows(bridged: Bridged, changed: Mapping[Who, Position], stream_seq: int) ->
             "boot_id": who.boot_id,
             "seq": position.seq,
             "total": position.total,
+            "missing": list(chain.from_iterable(position.missing)),
             "stream_seq": stream_seq,
             "before_seq": before.seq,
             "before_total": before.total,
+            "before_missing": list(chain.from_iterable(before.missing)),
         }

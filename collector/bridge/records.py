@@ -19,6 +19,8 @@ LINE = "stop line"
 MAX_NEWS = 2_000
 """Vehicles of one message; a counter that tells of more at once is not believed."""
 _UNKNOWN_CLASS = "object"
+_MAX_MISSING = 100
+"""Runs of messages that may still come; older ones are given up."""
 _CLOCK_ERROR_MS = 1_000
 _WRONG_CLOCK_ERROR_MS = 3_600_000
 
@@ -39,10 +41,37 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far they were taken in. 0: not at all."""
+    """How far they were taken in. 0: not at all. A broker that restarts may deliver in another order.
+
+    Attributes:
+        total: what they counted by then, where they tell.
+        missing: first and last of each run of messages before `seq` that did not come yet.
+    """
 
     seq: int = 0
     total: int = 0
+    missing: tuple[tuple[int, int], ...] = ()
+
+    def is_new(self, seq: int) -> bool:
+        """Whether this message did not come before."""
+        return seq > self.seq or any(first <= seq <= last for first, last in self.missing)
+
+    def then(self, seq: int, total: int) -> "Position":
+        """After this one came."""
+        runs = [*self.missing, (self.seq + 1, seq)] if seq > self.seq else self.missing
+        parts = (part for first, last in runs for part in _without(first, last, seq))
+        return Position(max(self.seq, seq), max(self.total, total), tuple(parts)[-_MAX_MISSING:])
+
+
+def _without(first: int, last: int, seq: int) -> Iterator[tuple[int, int]]:
+    """The run from `first` to `last` without one number."""
+    if not first <= seq <= last:
+        yield first, last
+        return
+    if first < seq:
+        yield first, seq - 1
+    if seq < last:
+        yield seq + 1, last
 
 
 def who_says(message: LaneMessage) -> Who:
@@ -63,19 +92,23 @@ def take_in(
         Unbelievable: more vehicles than can be.
     """
     before = before or Position()
-    # A last will is made when its sender connects: it comes last, with a low number.
-    came = message.seq == before.seq if isinstance(message, LaneState) else message.seq <= before.seq
-    if came:
+    if isinstance(message, LaneState):
+        # A last will is made when its sender connects: it comes last, with a low number.
+        is_new, after = message.seq != before.seq, Position(message.seq)
+    else:
+        is_new = before.is_new(message.seq)
+        after = before.then(message.seq, message.n_since_boot if isinstance(message, CarCounts) else 0)
+    if not is_new:
         return None
     at_ms, error_ms = _when(message.at, now_ms)
     if isinstance(message, CarCounts):
         n_news = _news(message, before, is_known)
         records = [*_measured(message, at_ms, error_ms), *_counts(message, n_news, at_ms, error_ms)]
-        return records, Position(message.seq, max(before.total, message.n_since_boot))
+        return records, after
     records = [_state(message, at_ms, error_ms)] if isinstance(message, LaneState) else []
     if isinstance(message, GreenTime):
         records.append(_green_time(message, at_ms, error_ms))
-    return records, Position(message.seq)
+    return records, after
 
 
 def _when(at_ms: int, now_ms: int) -> tuple[int, int]:

@@ -24,18 +24,20 @@ WHERE j.name = %(junction)s AND d.metadata @> '{"mqtt_bridge": true}' AND d.stat
 -- name: positions
 SELECT channel, lane, sender, boot_id,
        CASE WHEN stream_seq <= %(watermark)s THEN seq ELSE before_seq END AS seq,
-       CASE WHEN stream_seq <= %(watermark)s THEN total ELSE before_total END AS total
+       CASE WHEN stream_seq <= %(watermark)s THEN total ELSE before_total END AS total,
+       CASE WHEN stream_seq <= %(watermark)s THEN missing ELSE before_missing END AS missing
 FROM mqtt_positions WHERE device_id = %(device)s
 ORDER BY written_at;
 
 -- name: save_position
 INSERT INTO mqtt_positions AS p
-    (device_id, channel, lane, sender, boot_id, seq, total, stream_seq, before_seq, before_total)
-VALUES (%(device)s, %(channel)s, %(lane)s, %(sender)s, %(boot_id)s, %(seq)s, %(total)s, %(stream_seq)s, %(before_seq)s,
-        %(before_total)s)
+    (device_id, channel, lane, sender, boot_id, seq, total, missing, stream_seq, before_seq, before_total, before_missing)
+VALUES (%(device)s, %(channel)s, %(lane)s, %(sender)s, %(boot_id)s, %(seq)s, %(total)s, %(missing)s, %(stream_seq)s,
+        %(before_seq)s, %(before_total)s, %(before_missing)s)
 ON CONFLICT (device_id, channel, lane, sender, boot_id) DO UPDATE
-SET seq = excluded.seq, total = excluded.total, stream_seq = excluded.stream_seq, before_seq = excluded.before_seq,
-    before_total = excluded.before_total, written_at = now();
+SET seq = excluded.seq, total = excluded.total, missing = excluded.missing, stream_seq = excluded.stream_seq,
+    before_seq = excluded.before_seq, before_total = excluded.before_total, before_missing = excluded.before_missing,
+    written_at = now();
 
 -- name: forget_positions
 -- Of starts that ended long ago: a program says something every minute or so.

@@ -702,18 +702,21 @@ CREATE INDEX mqtt_messages_junction ON mqtt_messages (junction_id, at);
 SELECT guard_rows('mqtt_messages', 'junction_id IN (SELECT seen_junctions())');
 
 -- How far what an MQTT sender counts was taken in, per start of its program. It is written before the records that
--- it stands for, and holds once the device's stream has reached `stream_seq`; until then `before_*` does.
+-- it stands for, and holds once the device's stream has reached `stream_seq`; until then `before_*` does. `missing`:
+-- pairs, the first and last of each run of messages before `seq` that did not come yet.
 CREATE TABLE mqtt_positions (
-    device_id    uuid NOT NULL REFERENCES edge_devices,
-    channel      text NOT NULL,
-    lane         text NOT NULL,
-    sender       uuid NOT NULL,
-    boot_id      uuid NOT NULL,
-    seq          bigint NOT NULL,
-    total        bigint NOT NULL,
-    stream_seq   bigint NOT NULL,
-    before_seq   bigint NOT NULL,
-    before_total bigint NOT NULL,
-    written_at   timestamptz NOT NULL DEFAULT now(),
+    device_id      uuid NOT NULL REFERENCES edge_devices,
+    channel        text NOT NULL,
+    lane           text NOT NULL,
+    sender         uuid NOT NULL,
+    boot_id        uuid NOT NULL,
+    seq            bigint NOT NULL,
+    total          bigint NOT NULL,
+    missing        bigint[] NOT NULL,
+    stream_seq     bigint NOT NULL,
+    before_seq     bigint NOT NULL,
+    before_total   bigint NOT NULL,
+    before_missing bigint[] NOT NULL,
+    written_at     timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (device_id, channel, lane, sender, boot_id)
 );

@@ -89,6 +89,17 @@ def test_what_was_planned_is_a_line_of_the_log() -> None:
     assert log.context["green_s"] == 20.0
 
 
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=80))
+def test_without_a_total_each_message_counts_once_in_whatever_order(order: list[int]) -> None:
+    position, n = None, 0
+    for seq in order:
+        taken = take_in(counts(seq, seq), position, False, NOW)
+        if taken is not None:
+            n += n_counts(taken[0])
+            position = taken[1]
+    assert n == sum(set(order))
+
+
 @given(
     st.lists(st.integers(0, 5), min_size=1, max_size=30),
     st.data(),
@@ -105,4 +116,7 @@ def test_however_they_come_each_vehicle_is_counted_once(passed: list[int], data:
             n += n_counts(taken[0])
             position = taken[1]
     assert n == totals[-1]
+    assert position is not None
+    came = {0, *order, len(messages) - 1}
+    assert all(position.is_new(index + 1) == (index not in came) for index in range(len(passed)))
     assert who_says(messages[0]).lane == "north"
