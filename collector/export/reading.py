@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -214,9 +215,14 @@ class Reader:
 
 def local_time(at: datetime, there: datetime) -> str:
     """ISO 8601 with the offset of that place; `there` is what clocks show there, without a zone."""
-    offset_s = round((there - at.astimezone(UTC).replace(tzinfo=None)).total_seconds())
-    sign, minutes = "-" if offset_s < 0 else "+", abs(offset_s) // 60
-    return f"{there.isoformat(timespec='milliseconds')}{sign}{minutes // 60:02d}:{minutes % 60:02d}"
+    offset = there.replace(tzinfo=UTC) - at
+    return there.isoformat(timespec="milliseconds") + _offset_text(offset)
+
+
+@cache
+def _offset_text(offset: timedelta) -> str:
+    minutes = abs(round(offset.total_seconds())) // 60
+    return f"{'-' if offset < timedelta() else '+'}{minutes // 60:02d}:{minutes % 60:02d}"
 
 
 def _parameters(scope: _Scope, low: datetime, high: datetime) -> dict[str, Any]:
