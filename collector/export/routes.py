@@ -116,10 +116,10 @@ def export_routes(pool: Pool) -> list[HTTPRouteHandler]:
         start: From = None,
         end: To = None,
         step: Step = Bucket.HOUR,
-        form: FormParameter = Form.CSV,
+        format: FormParameter = Form.CSV,
         compress: Compress = None,
     ) -> Stream:
-        return await export([str(junction_id)], what, Range(*time_range(start, end), step), form, compress)
+        return await export([str(junction_id)], what, Range(*time_range(start, end), step), format, compress)
 
     @get(
         "/api/export",
@@ -136,9 +136,9 @@ def export_routes(pool: Pool) -> list[HTTPRouteHandler]:
         start: From = None,
         end: To = None,
         step: Step = Bucket.HOUR,
-        form: FormParameter = Form.CSV,
+        format: FormParameter = Form.CSV,
         compress: Compress = None,
     ) -> Stream:
-        return await export(junction, what, Range(*time_range(start, end), step), form, compress)
+        return await export(junction, what, Range(*time_range(start, end), step), format, compress)
 
     return [export_junction, export_all]

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -187,6 +188,32 @@ def test_files_have_good_names_and_may_be_compressed(on_plain: RunningCollector,
     packed = ask(on_plain, "/api/export", compress="zstd", **query)
     assert 'filename="stopline_Strae-Sud_counts_20261025T0000Z_20261025T0400Z.csv.zst"' in str(packed.headers)
     assert zstandard.ZstdDecompressor().decompressobj().decompress(packed.content) == answer.content
+
+
+def test_what_cannot_be_exported_is_told(on_plain: RunningCollector) -> None:
+    for wrong, told in (
+        ({"what": "everything"}, "what"),
+        ({"what": "counts", "step": "5m"}, "step"),
+        ({"what": "counts", "format": "xls"}, "format"),
+        ({"what": "counts", "compress": "rar"}, "compress"),
+        ({"what": "counts", "from": "2026-05-05T00:00:00Z", "to": "2026-05-04T00:00:00Z"}, "from"),
+        ({"what": "counts", "junction": "a\x00b"}, "junction"),
+        ({}, "what"),
+    ):
+        answer = httpx.get(f"{on_plain.url}/api/export", params=wrong)
+        assert answer.status_code == 400, answer.text
+        assert told in answer.text
+    unknown = httpx.get(f"{on_plain.url}/api/analytics/junction/{UUID(int=1)}/export", params={"what": "counts"})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "junction_unknown")
+    # Nothing there is no error: a file with its header alone.
+    text = ask(on_plain, "/api/export", what="counts", **{"from": "1970-01-01T00:00:00Z"}).text
+    assert text.count("\r\n") == 1
+    described = httpx.get(f"{on_plain.url}/schema/openapi.json").json()["paths"]
+    assert {"text/csv", "application/vnd.apache.parquet"} <= set(
+        described["/api/export"]["get"]["responses"]["200"]["content"]
+    )
+    for path in ("/api/logs", "/api/analytics/journeys", "/api/analytics/tags/{epc}"):
+        assert "examples" in str(described[path]["get"]["responses"]["200"])
 
 
 def test_users_get_their_junctions_alone(plain_dsn: str) -> None:
