@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 
 from collector.analytics.daily import DailyWorker
 from collector.analytics.routes import analytics_routes
+from collector.bridge.worker import Bridge
 from collector.config import CollectorConfig
 from collector.console.plotly import plotly_routes
 from collector.console.routes import console_routes
@@ -27,6 +28,7 @@ from collector.counting.routes import counting_routes
 from collector.db import Pool, Settings, load_queries, make_pool
 from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
+from collector.export.routes import export_routes
 from collector.fleet.device_routes import device_routes
 from collector.fleet.reject_routes import reject_routes
 from collector.fleet.routes import fleet_routes
@@ -46,6 +48,7 @@ from collector.ingest.link import Connect, Connection, SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
 from collector.ingest.writer import IngestWriter
+from collector.journeys.routes import journey_routes
 from collector.junctions.editing import Editing
 from collector.junctions.editing_routes import editing_routes
 from collector.junctions.lights_routes import lights_routes
@@ -53,6 +56,7 @@ from collector.junctions.map_routes import map_routes
 from collector.junctions.mode_routes import mode_routes
 from collector.junctions.ordering import Ordering
 from collector.junctions.routes import junction_routes
+from collector.logs.routes import log_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.limits import limit_requests
@@ -106,7 +110,6 @@ class Collector:
         self._on_death = on_death
         self._embedded = database.embedded
         self._stopping = False
-        self._requests_per_minute = config.requests_per_minute
         self.metrics = Metrics()
         self.hub = Hub()
         self._marks_written = asyncio.Event()
@@ -124,6 +127,9 @@ class Collector:
         self.orders = Orders(remote, self.desk, self.hub.publish)
         passwords = passwords or Passwords()
         sessions, grants = Sessions(self._pool, passwords), Grants(self._pool)
+        self._bridge = None
+        if config.mqtt.host is not None:
+            self._bridge = Bridge(config.mqtt, self._pool, connect, self.writer, self.metrics)
         self._identity = Identity(
             Users(self._pool, passwords),
             sessions,
@@ -140,9 +146,9 @@ class Collector:
         self._daily = DailyWorker(self._pool)
         self._maintenance = MaintenanceWorker(database.dsn, config.retention)
         self._watch_gauges()
-        self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
+        self.app: ASGIApp = RequestObserver(self._make_app(config, reading_open), self.metrics)
 
-    def _make_app(self, reading_open: bool) -> Litestar:
+    def _make_app(self, config: CollectorConfig, reading_open: bool) -> Litestar:
         reading = Router(
             "/",
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
@@ -158,6 +164,9 @@ class Collector:
                 *device_routes(self._pool, self._identity.access),
                 *reject_routes(self._pool),
                 *live_routes(self.hub),
+                *export_routes(self._pool),
+                *journey_routes(self._pool, self._identity.access, config.smallest_group),
+                *log_routes(self._pool, self._identity.access),
                 metrics_route(self.metrics),
             ],
         )
@@ -173,7 +182,7 @@ class Collector:
                 reading,
             ],
             lifespan=[self._lifespan],
-            middleware=[limit_requests(limit).middleware] if (limit := self._requests_per_minute) else [],
+            middleware=[limit_requests(limit).middleware] if (limit := config.requests_per_minute) else [],
             exception_handlers={
                 ApiProblem: problems.on_problem,
                 HTTPException: problems.on_http_exception,
@@ -230,6 +239,7 @@ class Collector:
             self._daily.run(),
             feed_watchdog(self._makes_progress),
             self._mind_embedded(),
+            *([self._bridge.run()] if self._bridge is not None else []),
         )
         async with self._pool, self._beside(*beside):
             notify("READY=1")

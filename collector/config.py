@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from collector.errors import SettingError
 
@@ -58,8 +58,29 @@ class Retention(_Section):
     stream_quality_metrics: Days = 90
     system_logs: Days = 30
     command_results: Days = 400
+    mqtt_messages: Days = 7
     minute_rollups: Days = 400
     """Counts and coverage per minute. Those per quarter of an hour, hour and day are kept for ever."""
+
+
+class Mqtt(_Section):
+    """A broker whose counters feed the collector: see `collector.bridge`. Off without a host."""
+
+    host: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 8883
+    tls: bool = True
+    """False sends everything in the clear, passwords too: for the loopback only."""
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    client_id: Annotated[str, Field(min_length=1, max_length=100)] = "stopline-collector"
+    """The broker keeps messages under this name while the collector is away. Another collector needs another."""
+    flat: bool = False
+    """Listen to the flat topics `car-counts` and `green-time` too."""
+    keep_messages: bool = False
+    """Keep what comes, as it comes, in `mqtt_messages`: to find out what a counter says."""
 
 
 class CollectorConfig(_Section):
@@ -81,8 +102,11 @@ class CollectorConfig(_Section):
     `X-Forwarded-For`. With one, readers sign in on the loopback as well."""
     requests_per_minute: Annotated[int, Field(ge=0)] = 1200
     """Of one session, API token or address. 0: any number."""
+    smallest_group: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Of fewer tagged vehicles than this, no figure is told."""
     pool: Pool = Pool()
     retention: Retention = Retention()
+    mqtt: Mqtt = Mqtt()
 
 
 def default_state_dir(environ: Mapping[str, str]) -> Path:

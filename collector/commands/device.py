@@ -39,12 +39,16 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     adding.add_argument("--junction", help="where it stands (default: as the file says)")
     adding.add_argument("--timezone", help="of a junction that is made with it, as Europe/Berlin (default: UTC)")
     adding.set_defaults(run=_run_add)
+    bridging = actions.add_parser("bridge", help="make a device for a junction's counters that speak only MQTT")
+    bridging.add_argument("junction", help="where they stand; the name that is in their topics")
+    bridging.add_argument("--timezone", help="of a junction that is made with it, as Europe/Berlin (default: UTC)")
+    bridging.set_defaults(run=_run_bridge)
     revoking = actions.add_parser("revoke", help="take nothing more in from a device; what it sent stays")
     revoking.add_argument("device", help="its id")
     revoking.set_defaults(run=_run_revoke)
     listing = actions.add_parser("list", help="the devices, and when they were last heard")
     listing.set_defaults(run=_run_list)
-    for action in (adding, revoking, listing):
+    for action in (adding, bridging, revoking, listing):
         add_common_options(action)
 
 
@@ -59,6 +63,14 @@ def _run_add(options: argparse.Namespace) -> int:
 
     _with_devices(options, work)
     print(f"{enrolment.name} ({enrolment.device}) may send" + (f", for junction {junction}" if junction else ""))
+    return 0
+
+
+def _run_bridge(options: argparse.Namespace) -> int:
+    device, is_new = _with_devices(
+        options, lambda devices: devices.add_bridge(options.junction, timezone=options.timezone)
+    )
+    print(f"{device} {'was made' if is_new else 'is there'}, for what comes by MQTT of {options.junction}")
     return 0
 
 

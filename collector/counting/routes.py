@@ -1,7 +1,6 @@
 """`GET /api/counts` and `GET /api/sources`."""
 
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -24,10 +23,8 @@ from collector.counting.queries import (
     State,
 )
 from collector.db import Pool
-from collector.errors import ApiProblem
+from collector.ops.parameters import time_range
 from common.codes import Direction, Via
-
-_DEFAULT_SPAN = timedelta(days=1)
 
 
 class JunctionRef(msgspec.Struct, frozen=True):
@@ -233,10 +230,7 @@ def counting_routes(pool: Pool) -> list[HTTPRouteHandler]:
         classes: Classes = None,
         direction: Directions = None,
     ) -> CountsAnswer:
-        until = _moment("to", end) if end is not None else datetime.now(UTC)
-        since = _moment("from", start) if start is not None else until - _DEFAULT_SPAN
-        if since >= until:
-            raise _unusable("from", f"{since.isoformat()} is not before `to` ({until.isoformat()})")
+        since, until = time_range(start, end)
         asked = Asked(since, until, bucket, source, junction, via, classes, direction)
         return _tell(await queries.counts(asked), bucket)
 
@@ -265,28 +259,6 @@ def counting_routes(pool: Pool) -> list[HTTPRouteHandler]:
         return SourceList([_source(each) for each in found[:limit]], offset + limit if more else None)
 
     return [counts, sources]
-
-
-def _moment(parameter: str, text: str) -> datetime:
-    """An RFC 3339 time. A `+` that was not escaped arrives as a space, and is taken for what it was."""
-    repaired = re.sub(r" (?=\d\d:\d\d$)", "+", text)
-    try:
-        moment = datetime.fromisoformat(repaired)
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise _unusable(
-            parameter, f"{text!r} is not a time with an offset from UTC, such as 2026-05-04T08:00:00+02:00 or ...Z"
-        )
-    if not 1970 <= moment.year <= 2200:
-        raise _unusable(parameter, f"{text!r} lies outside the years 1970 to 2200")
-    return moment.astimezone(UTC)
-
-
-def _unusable(parameter: str, detail: str) -> ApiProblem:
-    return ApiProblem(
-        400, "parameter_invalid", "A parameter cannot be used", f"{parameter}: {detail}", parameter=parameter
-    )
 
 
 def _tell(answer: Answer, bucket: Bucket) -> CountsAnswer:

@@ -146,7 +146,9 @@ async def _find(connection: Connection, name: str, limit: int, tell: Any) -> lis
 
 def _all_records() -> sql.Composed:
     """Stream and number of all records that have a row."""
-    each = [sql.SQL("SELECT stream_no, seq FROM {}").format(sql.Identifier(table)) for table in RECORD_TABLES]
+    # A log that somebody posted belongs to no stream.
+    rows = sql.SQL("SELECT stream_no, seq FROM {} WHERE stream_no IS NOT NULL")
+    each = [rows.format(sql.Identifier(table)) for table in RECORD_TABLES]
     gaps = sql.SQL("SELECT stream_no, seq FROM ingest_gaps WHERE from_seq IS NULL")
     return sql.SQL(" UNION ALL ").join([*each, gaps])
 

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from psycopg.rows import class_row
 
 from collector.db import Connection, Pool, load_queries, reading, writing
@@ -65,6 +67,26 @@ class Devices:
                 _check_same(device_id, known, public_key, junction)
             statement = self._queries["create_device" if known is None else "update_device"]
             await connection.execute(statement, parameters)
+
+    async def add_bridge(self, junction: str, *, timezone: str | None = None) -> tuple[UUID, bool]:
+        """Makes a device for what a junction's counters say over MQTT, and tells whether there was none before.
+
+        Nobody holds its private key: only the collector itself delivers for it.
+
+        Raises:
+            SettingError: a value cannot be used.
+        """
+        queries = load_queries("bridge")
+        async with reading(self._pool) as connection:
+            row = await (await connection.execute(queries["bridge_of"], {"junction": junction})).fetchone()
+        if row is not None:
+            return row[0], False
+        device = uuid4()
+        key = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        await self.add(device, f"MQTT {junction}"[:100], key, junction=junction, timezone=timezone)
+        async with writing(self._pool) as connection:
+            await connection.execute(queries["mark"], {"device": device})
+        return device, True
 
     async def revoke(self, device_id: UUID) -> None:
         """Takes in nothing more from a device, from the next request on. What it sent stays.

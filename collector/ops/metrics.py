@@ -49,6 +49,12 @@ class Metrics:
             ("code",),
             registry=self.registry,
         )
+        self.mqtt_messages = Counter(
+            "stopline_mqtt_messages",
+            "What came over MQTT by what became of it: stored, known, unreadable, foreign.",
+            ("outcome",),
+            registry=self.registry,
+        )
         for outcome in ("stored", "rejected", "lost", "duplicate"):
             self.records.labels(outcome)
 

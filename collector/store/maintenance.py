@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection, sql
 
-from collector.config import Retention
+from collector.config import Days, Retention
 from collector.counting.rollups import LOCK_KEY, roll_up_before
 from collector.db import load_queries
 from collector.store.editions import Edition, find_edition
@@ -135,9 +135,7 @@ class _Maintenance:
 
     def _cutoff(self, series: Series) -> datetime | None:
         """Rows before this go. Whole days or months only. None: they are kept for ever, as all rollups are."""
-        if not series.streamed:
-            return None
-        days = getattr(self._retention, series.table_name)
+        days: Days = getattr(self._retention, series.table_name, "forever")
         return None if days == "forever" else span_start(self._now - timedelta(days=days), series.span)
 
     async def _expire(self, series: Series, before: datetime, edition: Edition) -> None:
@@ -219,13 +217,13 @@ class _Maintenance:
 
     async def _count_out(self, series: Series, table: sql.Identifier) -> int:
         """Notes the rows of a partition that is about to go, for the audit."""
-        rows = sql.SQL("SELECT stream_no FROM {}").format(table)
+        rows = sql.SQL("SELECT {} FROM {}").format(_stream_of(series), table)
         return await self._note_expired(series, rows)
 
     async def _take_out(self, series: Series, table: sql.Identifier, end: datetime) -> int:
         """Deletes and notes the rows before `end`."""
-        rows = sql.SQL("DELETE FROM {} WHERE {} < {} RETURNING stream_no").format(
-            table, sql.Identifier(series.time_column), sql.Literal(end.isoformat())
+        rows = sql.SQL("DELETE FROM {} WHERE {} < {} RETURNING {}").format(
+            table, sql.Identifier(series.time_column), sql.Literal(end.isoformat()), _stream_of(series)
         )
         return await self._note_expired(series, rows)
 
@@ -233,7 +231,7 @@ class _Maintenance:
         statement = sql.SQL(
             "WITH gone AS ({rows}), noted AS ("
             " INSERT INTO expired_rows AS x (stream_no, table_name, n)"
-            " SELECT stream_no, {table}, count(*) FROM gone GROUP BY stream_no"
+            " SELECT stream_no, {table}, count(*) FROM gone WHERE stream_no IS NOT NULL GROUP BY stream_no"
             " ON CONFLICT (stream_no, table_name) DO UPDATE SET n = x.n + excluded.n)"
             " SELECT count(*) FROM gone"
         ).format(rows=rows, table=sql.Literal(series.table_name))
@@ -259,3 +257,8 @@ class _Maintenance:
     def _postpone(self, what: str) -> None:
         self._done.postponed += 1
         _log.info("Postponed %s: it would make ingest wait", what, extra={"action": "maintenance_postponed"})
+
+
+def _stream_of(series: Series) -> sql.SQL:
+    """Whose row it was. NULL: of no stream, as a log that somebody posted."""
+    return sql.SQL("stream_no" if series.streamed else "NULL::integer AS stream_no")

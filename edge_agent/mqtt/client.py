@@ -7,49 +7,23 @@ again when the connection is back.
 
 import logging
 import socket
-import ssl
 import sys
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
+from common.brokers import Broker, tls_context
 from common.topics import Qos
 
 logger = logging.getLogger(__name__)
 
 _KEEPALIVE_S = 10
 _MAX_OUT = 64
-
-
-class MqttUnusable(Exception):
-    """The settings cannot be used: a file that is not there, a key without its certificate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Broker:
-    """Where it is, and how a client proves itself: a certificate, or a user with a password, or both.
-
-    Attributes:
-        ca_file: who signed the broker's certificate; None: the system's authorities.
-        tls: False sends everything in the clear, passwords too: for the loopback only.
-        backoff_s: the first and the longest pause between two tries to connect.
-    """
-
-    host: str
-    port: int = 8883
-    tls: bool = True
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    backoff_s: tuple[int, int] = (1, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +81,7 @@ class Client:
         if broker.username is not None:
             self._paho.username_pw_set(broker.username, broker.password)
         if broker.tls:
-            self._paho.tls_set_context(_tls(broker))
+            self._paho.tls_set_context(tls_context(broker))
         if will is not None:
             self._paho.will_set(will.topic, will.payload, int(will.qos), will.retain)
         self._paho.on_socket_open = _send_at_once
@@ -190,18 +164,3 @@ class Client:
 def _send_at_once(_client: object, _data: object, link: Any) -> None:
     """Without Nagle's waiting: an ask is small, and 40 ms are a lot to a lease."""
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _tls(broker: Broker) -> ssl.SSLContext:
-    for path in (broker.ca_file, broker.cert_file, broker.key_file):
-        if path is not None and not path.is_file():
-            raise MqttUnusable(
-                f"there is no file {path}; mqtt-keys.sh makes it (systemd/mosquitto), copy it there"
-            )
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file)
-        if broker.cert_file is not None:
-            context.load_cert_chain(broker.cert_file, broker.key_file)
-    except (ssl.SSLError, OSError) as error:
-        raise MqttUnusable(f"the certificates for {broker.host} cannot be used: {error}") from error
-    return context

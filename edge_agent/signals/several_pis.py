@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from common import __version__, topics
+from common.brokers import Broker, MqttUnusable
 from common.codes import Aspect
 from common.commands import ClearFault, OrderResult
 from common.junction import DetectorKind, Junction
@@ -27,7 +28,7 @@ from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.drivers.heads.lanes import LaneLink, LanesHeads
 from edge_agent.link.messages import Ask, Crossing, OrderAnswer, Presence, SensorState
 from edge_agent.link.server import LinkServer
-from edge_agent.mqtt.client import Broker, Client, MqttUnusable, Will
+from edge_agent.mqtt.client import Client, Will
 from edge_agent.mqtt.speaking import NoBus, Speaker, topic_of
 from edge_agent.safe_file import write_safely
 from edge_agent.signals.aside import Aside

@@ -17,7 +17,7 @@ from collector.analytics.period import read_asked
 from collector.analytics.routes import analytics_routes
 from collector.config import Retention
 from collector.counting.queries import Bucket
-from collector.db import Settings, make_pool, reading, viewer
+from collector.db import VIEWER, Settings, make_pool, reading
 from collector.store.maintenance import maintain
 from tests.integration.analytics_facts import LaneFact, LightsFacts
 from tests.integration.reader import get, reading_client
@@ -192,7 +192,7 @@ def test_a_stranger_sees_neither_days_nor_marks(kept: Kept, client: TestClient[L
 
 async def _rows_seen(dsn: str, user: UUID, tables: tuple[str, ...]) -> list[int]:
     async with make_pool(Settings(dsn, min_size=1)) as pool:
-        viewer.set(user)
+        VIEWER.set(user)
         async with reading(pool) as connection:
             found = []
             for table in tables:
@@ -205,7 +205,7 @@ async def _rows_seen(dsn: str, user: UUID, tables: tuple[str, ...]) -> list[int]
 
 async def _days_seen(dsn: str, user: UUID, junction: UUID) -> list[int]:
     async with make_pool(Settings(dsn, min_size=1)) as pool:
-        viewer.set(user)
+        VIEWER.set(user)
         async with reading(pool) as connection:
             asked = await read_asked(connection, junction, _date(0), _date(2), Bucket.DAY)
             return [day.cycles for day in (await read_days(connection, asked)).days]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from common.brokers import Broker
 from common.topics import Qos
-from edge_agent.mqtt.client import Broker, Client, Will
+from edge_agent.mqtt.client import Client, Will
 from tests.servers.broker import Mosquitto
 
 WAIT_S = 60.0

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from common.brokers import Broker, MqttUnusable
 from common.topics import CAR_COUNTS, GREEN_TIME, JUNCTION_STATUS, LANE_STATE, LEASE, LEASE_ASK, Qos
-from edge_agent.mqtt.client import Broker, Client, MqttUnusable, Will
+from edge_agent.mqtt.client import Client, Will
 from tests.servers.broker import Mosquitto
 
 SHIPPED = Path(__file__).parents[2] / "systemd/mosquitto"

@@ -14,6 +14,7 @@ from collections import Counter
 from random import Random
 from typing import Any
 
+from common.brokers import Broker
 from common.codes import Aspect
 from common.junction import Junction
 from common.topics import Qos
@@ -23,7 +24,7 @@ from edge_agent.domain.signals.lights import Lights
 from edge_agent.drivers.heads.lanes import LaneLink
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.link.messages import Crossing, SensorState
-from edge_agent.mqtt.client import Broker, Came, Client
+from edge_agent.mqtt.client import Came, Client
 from edge_agent.mqtt.speaking import NoBus, Speaker
 from edge_agent.signals.driving import Driving
 from edge_agent.signals.lane_pi import LanePi, will_of

@@ -9,6 +9,7 @@ from litestar import Litestar, post
 from litestar.params import JSONBody
 
 from collector.app import Collector
+from collector.config import CollectorConfig
 from collector.db import writing
 from collector.remote.commands import CommandItem
 from collector.remote.orders import Issuer
@@ -29,8 +30,8 @@ class Given(msgspec.Struct):
 class OrderingCollector(Collector):
     """See above."""
 
-    def _make_app(self, reading_open: bool) -> Litestar:
-        app = super()._make_app(reading_open)
+    def _make_app(self, config: CollectorConfig, reading_open: bool) -> Litestar:
+        app = super()._make_app(config, reading_open)
 
         @post(PATH)
         async def give(data: JSONBody[Given]) -> CommandItem:

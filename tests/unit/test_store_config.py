@@ -29,7 +29,9 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
 
 def test_every_key_can_be_set_from_the_environment() -> None:
     assert {"dsn", "state_dir", "pool.prepare_statements", "retention.count_events"} <= set(keys())
-    config = load_config(None, {"STOPLINE_RETENTION__COUNT_EVENTS": "forever"})
+    assert {"mqtt.host", "mqtt.password", "retention.mqtt_messages", "smallest_group"} <= set(keys())
+    config = load_config(None, {"STOPLINE_RETENTION__COUNT_EVENTS": "forever", "STOPLINE_MQTT__PASSWORD": "x y"})
+    assert "x y" not in repr(config)
     assert config.retention.count_events == "forever"
 
 

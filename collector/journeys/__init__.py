@@ -1,0 +1,1 @@
+"""Journeys of tagged vehicles between junctions, and who comes back: always of many, never of one."""

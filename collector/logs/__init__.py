@@ -1,0 +1,1 @@
+"""What devices, people and programs have to say: one log for all."""

@@ -1,0 +1,168 @@
+"""Reading the log, and adding to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from psycopg.rows import class_row
+
+from collector.db import Connection, Pool, load_queries, reading, writing
+from collector.errors import ApiProblem
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+"""From what matters least to what matters most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page of the log ends: the next one goes on before it."""
+
+    at: datetime = datetime(9999, 12, 31, tzinfo=UTC)
+    stream_no: int = 2**31 - 1
+    seq: int = 2**62
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which logs. None: no filter. Names may be ids."""
+
+    since: datetime
+    until: datetime
+    limit: int
+    before: Place
+    junctions: Sequence[str] | None = None
+    devices: Sequence[str] | None = None
+    level: str | None = None
+    """At least this."""
+    actions: Sequence[str] | None = None
+    text: str | None = None
+    """Part of the message, in small letters or capitals."""
+    context: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class LogRow:
+    """One line. Without a device it was posted, by `said_by`."""
+
+    at: datetime
+    at_error_ms: int
+    stream_no: int
+    seq: int
+    level: str
+    action: str
+    message: str
+    context: dict[str, Any]
+    device_id: UUID | None
+    device_name: str | None
+    junction_id: UUID | None
+    junction_name: str | None
+    said_by: UUID | None
+    said_by_name: str | None
+
+
+@dataclass(frozen=True)
+class Said:
+    """One line to be posted. `junction`: name or id."""
+
+    at: datetime
+    level: str
+    action: str
+    message: str
+    context: dict[str, Any]
+    junction: str | None
+
+
+async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
+    """Newest first.
+
+    Raises:
+        ApiProblem: a junction or device that is named is not there, or not for who asks.
+    """
+    queries = load_queries("logs")
+    levels = LEVELS[LEVELS.index(asked.level) :] if asked.level else None
+    async with reading(pool) as connection:
+        junctions = await _known(connection, "junctions", asked.junctions)
+        devices = await _known(connection, "devices", asked.devices)
+        parameters: dict[str, Any] = {
+            "since": asked.since,
+            "until": asked.until,
+            "at": asked.before.at,
+            "stream_no": asked.before.stream_no,
+            "seq": asked.before.seq,
+            "streams": await _streams(connection, junctions, devices),
+            # What was posted is of no device.
+            "junctions": [] if devices is not None else junctions,
+            "levels": list(levels) if levels else None,
+            "actions": list(asked.actions) if asked.actions else None,
+            "text": f"%{_literal(asked.text)}%" if asked.text else None,
+            "context": None if asked.context is None else _json(asked.context),
+            "limit": asked.limit,
+        }
+        async with connection.cursor(row_factory=class_row(LogRow)) as cursor:
+            # Planned for these values: a plan for any would not use what is selective.
+            await cursor.execute(queries["page"], parameters, prepare=False)
+            return await cursor.fetchall()
+
+
+async def post_logs(pool: Pool, lines: Sequence[Said], said_by: UUID, name: str) -> None:
+    """All of them, or none.
+
+    Raises:
+        ApiProblem: a junction is not there, or not for who posts.
+    """
+    named = sorted({line.junction for line in lines if line.junction is not None})
+    async with reading(pool) as connection:
+        by_name = await _ids(connection, "junctions", named)
+    parameters = {
+        "ats": [line.at for line in lines],
+        "levels": [line.level for line in lines],
+        "actions": [line.action for line in lines],
+        "messages": [line.message for line in lines],
+        "contexts": [_json(line.context) for line in lines],
+        "junctions": [None if line.junction is None else by_name[line.junction] for line in lines],
+        "said_by": said_by,
+        "said_by_name": name,
+    }
+    async with writing(pool) as connection:
+        await connection.execute(load_queries("logs")["post"], parameters)
+
+
+async def _known(connection: Connection, kind: str, names: Sequence[str] | None) -> list[UUID] | None:
+    return None if not names else list((await _ids(connection, kind, names)).values())
+
+
+async def _ids(connection: Connection, kind: str, names: Sequence[str]) -> dict[str, UUID]:
+    """The ids of what is named: each name, and each id as it was written."""
+    found: dict[str, UUID] = {}
+    cursor = await connection.execute(load_queries("logs")[kind], {"names": list(names)})
+    for each, name in await cursor.fetchall():
+        found |= {wanted: each for wanted in names if wanted in (name, str(each))}
+    for name in names:
+        if name not in found:
+            what = kind.removesuffix("s")
+            raise ApiProblem(
+                404, f"{what}_unknown", f"There is no such {what}", f"{what}={name}: there is none", parameter=what
+            )
+    return found
+
+
+async def _streams(
+    connection: Connection, junctions: list[UUID] | None, devices: list[UUID] | None
+) -> list[int] | None:
+    if junctions is None and devices is None:
+        return None
+    parameters = {"junctions": junctions, "devices": devices}
+    cursor = await connection.execute(load_queries("logs")["streams"], parameters)
+    return [no for (no,) in await cursor.fetchall()]
+
+
+def _literal(text: str) -> str:
+    """Without the signs that LIKE takes for something else."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,289 @@
+"""Counters that speak only MQTT, a real broker and a real collector, which are killed and come back."""
+
+import asyncio
+import itertools
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from collector.db import Settings, make_pool
+from collector.fleet.devices import Devices
+from common.codes import Aspect
+from common.topics import CAR_COUNTS, LANE_STATE, CarCounts, LaneState, write
+from tests.integration.ingest_helpers import now_ms, rows
+from tests.integration.test_collector_cli import run, serving
+from tests.integration.test_logs import _check_audit
+from tests.servers.broker import ANYBODY, Mosquitto
+from tests.servers.collector import RunningCollector, running_collector
+
+JUNCTION = "Süd / 1"
+KEEPING = (
+    "user root\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
+    "autosave_on_changes true\nautosave_interval 1\nset_tcp_nodelay true\n"
+)
+
+
+def wait_for(condition: Callable[[], object], told: Callable[[], object] = lambda: "") -> None:
+    deadline_s = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline_s, f"it did not come to be: {told()}"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """One that keeps what it was given, and what it has not delivered."""
+    made = Mosquitto(tmp_path, KEEPING.format(folder=tmp_path))
+    made.start()
+    yield made
+    made.stop()
+
+
+class Counter:
+    """A lane's counter: it says what it counts, again until the broker has it."""
+
+    def __init__(self, port: int, lane: str, *, told_total: bool = True, junction: str = JUNCTION) -> None:
+        self._place = {"junction": junction, "lane": lane, "device": uuid4(), "boot_id": uuid4(), "epoch": 0}
+        self._told_total = told_total
+        self._seqs = itertools.count(1)
+        self.total = 0
+        self._said: list[tuple[str, bytes]] = []
+        self._paho = mqtt.Client(CallbackAPIVersion.VERSION2, str(uuid4()))
+        self._paho.max_queued_messages_set(0)
+        self._paho.reconnect_delay_set(1, 1)
+        self._paho.connect("127.0.0.1", port)
+        self._paho.loop_start()
+
+    def count(self, n: int, *, times: int = 1, flat: bool = False, told: bool = True) -> None:
+        self.total += n
+        members: dict[str, Any] = {"n": n, "by_class": {"car": n}, "span_ms": 1000}
+        members["n_since_boot"] = self.total if self._told_total else 0
+        message = self._make(CarCounts, **members)
+        for _ in range(times if told else 0):
+            self.say(CAR_COUNTS.topic(message.junction, message.lane), write(message))
+        if flat:
+            self.say("car-counts", write(message))
+
+    def state(self, *, online: bool, seq: int | None = None) -> None:
+        message = self._make(LaneState, online=online, aspect=Aspect.RED if online else None)
+        self.say(LANE_STATE.topic(message.junction, message.lane), write(message), retain=True)
+
+    def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self._said.append((topic, payload))
+        self._last = self._paho.publish(topic, payload, 1, retain)
+
+    def say_again(self, n: int) -> None:
+        for topic, payload in self._said[:n]:
+            self._paho.publish(topic, payload, 1)
+
+    def close(self) -> None:
+        self._last.wait_for_publish(30)
+        assert self._last.is_published(), "the broker has it all"
+        self._paho.disconnect()
+        self._paho.loop_stop()
+
+    def _make(self, kind: Any, **members: Any) -> Any:
+        head = {**self._place, "seq": next(self._seqs), "nonce": "12345678", "at": now_ms()}
+        return kind(**head, **members)
+
+
+def n_stored(dsn: str) -> dict[str, int]:
+    """Vehicles by lane."""
+    found = rows(
+        dsn,
+        "SELECT z.sensor, count(*) AS n FROM count_events e JOIN counting_zones z ON z.no = e.source_no"
+        " GROUP BY 1",
+    )
+    return {row["sensor"]: row["n"] for row in found}
+
+
+def make_device(dsn: str, junction: str) -> None:
+    """As `device bridge` does."""
+
+    async def make() -> None:
+        async with make_pool(Settings(dsn, min_size=1, max_size=1)) as pool:
+            await Devices(pool).add_bridge(junction)
+
+    asyncio.run(make())
+
+
+def settings(broker: Mosquitto, **more: Any) -> dict[str, Any]:
+    return {"host": "127.0.0.1", "port": broker.port, "tls": False, "flat": True, "keep_messages": True} | more
+
+
+def test_nothing_is_lost_and_nothing_comes_twice_whoever_dies(plain_dsn: str, broker: Mosquitto) -> None:
+    for word in ("was made", "is there"):
+        made = run("device", "bridge", JUNCTION, "--dsn", plain_dsn)
+        assert word in made.stdout, made.stderr
+    variables = {f"STOPLINE_MQTT__{key.upper()}": str(value).lower() for key, value in settings(broker).items()}
+    north = Counter(broker.port, "north")
+    south = Counter(broker.port, "south", told_total=False)
+    stop = threading.Event()
+
+    def go_on() -> None:
+        for number in itertools.count():
+            north.count(number % 3, times=1 + (number % 5 == 0), flat=number % 4 == 0, told=number % 7 != 0)
+            south.count(1, times=1 + (number % 5 == 0))
+            if stop.wait(0.01):
+                return
+
+    with serving("--dsn", plain_dsn, **variables) as (_, process):
+        first = Counter(broker.port, "first")
+
+        def heard() -> bool:
+            first.count(1)
+            return "first" in n_stored(plain_dsn)
+
+        wait_for(heard)
+        first.close()
+        thread = threading.Thread(target=go_on)
+        thread.start()
+        wait_for(lambda: n_stored(plain_dsn).get("south", 0) > 20)
+        process.send_signal(signal.SIGKILL)
+        process.wait(30)
+    try:
+        before = n_stored(plain_dsn)["south"]
+        # Counters go on, and the broker keeps what they say; also what they say once more.
+        south.say_again(before)
+        said = south.total
+        wait_for(lambda: south.total > said + 20)
+        assert n_stored(plain_dsn)["south"] == before
+        with running_collector(plain_dsn, mqtt=settings(broker)) as collector:
+            wait_for(lambda: n_stored(plain_dsn)["south"] > before + 30)
+            broker.stop()
+            broker.start()
+            after = n_stored(plain_dsn)["south"]
+            wait_for(lambda: n_stored(plain_dsn)["south"] > after + 30)
+            stop.set()
+            thread.join()
+            north.count(1)
+            for counter in (north, south):
+                counter.close()
+            # What `first` said before anybody listened, nobody kept.
+            expected = {"north": north.total, "south": south.total, "first": n_stored(plain_dsn)["first"]}
+            wait_for(lambda: n_stored(plain_dsn) == expected, lambda: (n_stored(plain_dsn), expected))
+            known = "SELECT count(*) AS n FROM mqtt_messages WHERE outcome = 'known'"
+            assert rows(plain_dsn, known)[0]["n"] > 5
+            assert _taken(collector) > 0
+        # The broker still has some that were said twice.
+        with running_collector(plain_dsn, mqtt=settings(broker)):
+            fence = Counter(broker.port, "fence")
+            fence.count(1)
+            wait_for(lambda: n_stored(plain_dsn).get("fence"))
+            fence.close()
+            assert n_stored(plain_dsn) == expected | {"fence": 1}
+        _check_audit(plain_dsn)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _taken(collector: RunningCollector) -> float:
+    text = httpx.get(f"{collector.url}/metrics").text
+    lines = [line for line in text.splitlines() if line.startswith("stopline_mqtt_messages_total{")]
+    return sum(float(line.split()[-1]) for line in lines)
+
+
+def test_states_strangers_and_nonsense(plain_dsn: str, tmp_path: Path) -> None:
+    make_device(plain_dsn, JUNCTION)
+    broker = Mosquitto(tmp_path, ANYBODY)
+    broker.start()
+    try:
+        lane, stranger = Counter(broker.port, "north"), Counter(broker.port, "x", junction="elsewhere")
+        lane.state(online=True)
+        with running_collector(plain_dsn, mqtt=settings(broker)):
+            wait_for(lambda: _qualities(plain_dsn) == ["ok"])
+            stranger.count(1)
+            lane.say("car-counts", b"{")
+            lane.say("car-counts", b"\xff\x00")
+            lane.state(online=False)
+            wait_for(lambda: _qualities(plain_dsn) == ["ok", "unreachable"])
+            outcomes = "SELECT outcome, junction_id IS NULL AS nowhere FROM mqtt_messages ORDER BY at, outcome"
+            wait_for(lambda: len(rows(plain_dsn, outcomes)) == 5)
+            found = sorted((row["outcome"], row["nowhere"]) for row in rows(plain_dsn, outcomes))
+            assert found == [
+                ("foreign", True),
+                ("stored", False),
+                ("stored", False),
+                ("unreadable", True),
+                ("unreadable", True),
+            ]
+            # A junction whose device is made later is heard from then on.
+            make_device(plain_dsn, "elsewhere")
+
+            def heard() -> bool:
+                stranger.count(1)
+                return "x" in n_stored(plain_dsn)
+
+            wait_for(heard)
+            lane.close()
+            stranger.close()
+    finally:
+        broker.stop()
+
+
+def _qualities(dsn: str) -> list[str]:
+    found = rows(dsn, "SELECT state FROM stream_quality_metrics ORDER BY seq")
+    return [row["state"] for row in found]
+
+
+def test_two_collectors_share_one_bridge(plain_dsn: str, tmp_path: Path) -> None:
+    make_device(plain_dsn, JUNCTION)
+    broker = Mosquitto(tmp_path, ANYBODY)
+    broker.start()
+    try:
+        lane = Counter(broker.port, "north")
+        with running_collector(plain_dsn, mqtt=settings(broker)) as second:
+            with running_collector(plain_dsn, mqtt=settings(broker)) as first:
+
+                def heard() -> bool:
+                    lane.count(1)
+                    return bool(n_stored(plain_dsn))
+
+                wait_for(heard)
+                both = [_taken(first) > 0, _taken(second) > 0]
+                assert sorted(both) == [False, True]
+            # The one that stays goes on, whichever it is.
+            before = n_stored(plain_dsn)["north"]
+
+            def more() -> bool:
+                lane.count(1)
+                return n_stored(plain_dsn)["north"] > before + 3
+
+            wait_for(more)
+            lane.close()
+            wait_for(lambda: n_stored(plain_dsn)["north"] == lane.total)
+        # All was acknowledged: nothing comes again.
+        with running_collector(plain_dsn, mqtt=settings(broker)) as third:
+            fence = Counter(broker.port, "fence")
+            fence.count(1)
+            fence.close()
+            wait_for(lambda: n_stored(plain_dsn).get("fence"))
+            assert _taken(third) == 1
+    finally:
+        broker.stop()
+
+
+def test_without_a_broker_in_the_settings_nothing_of_mqtt_is_loaded() -> None:
+    import subprocess
+    import sys
+
+    code = "import collector.app, sys; sys.exit('paho' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_certificates_that_are_not_there_are_told(plain_dsn: str, tmp_path: Path) -> None:
+    file = tmp_path / "collector.toml"
+    file.write_text(f'[mqtt]\nhost = "127.0.0.1"\nca_file = "{tmp_path}/none.crt"\n')
+    done = run("serve", "--port", "0", "--dsn", plain_dsn, "--config", str(file))
+    assert done.returncode == 78, done.stderr
+    assert "mqtt: there is no file" in done.stderr
