@@ -29,7 +29,7 @@ from collector.analytics.saturation import read_saturation
 from collector.analytics.waits import read_waits
 from collector.counting.queries import Asked, Bucket, CountQueries
 from collector.db import Pool, Settings, make_pool, reading
-from collector.junctions.queries import read_junctions
+from collector.junctions.queries import Listing, read_junctions
 from tests.bench import report
 from tests.bench.analytics_load import load_lights
 from tests.servers.databases import TEMPLATE, running_server
@@ -190,7 +190,7 @@ async def _measure_analytics(edition: str, dsn: str) -> None:
     """What is asked about one junction, as the API asks it."""
     month, week, day = (f"{END - timedelta(days=days):%Y-%m-%d}" for days in (29, 6, 0))
     async with make_pool(Settings(dsn, min_size=1)) as pool:
-        [junction] = await read_junctions(pool, ["junction 7"])
+        [junction] = await read_junctions(pool, Listing(["junction 7"]))
 
         async def ask(read: Callable[..., Awaitable[object]], since: str, bucket: Bucket = Bucket.HOUR) -> None:
             async with reading(pool) as connection:
