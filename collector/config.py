@@ -55,6 +55,17 @@ class Retention(_Section):
     """Counts and coverage per minute. Those per quarter of an hour, hour and day are kept for ever."""
 
 
+class Live(_Section):
+    """Live events."""
+
+    redis: Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")] | None = None
+    """Redis or Valkey through which several workers tell each other of events: `redis://127.0.0.1:6379/0`."""
+    origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/\\s]+$")], ...] = ()
+    """Whose pages may open WebSockets with a user's cookie, beside our own: `https://city.example`."""
+    max_listeners: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    """Of one worker."""
+
+
 class CollectorConfig(_Section):
     """All settings of a collector."""
 
@@ -69,6 +80,9 @@ class CollectorConfig(_Section):
     """Whoever reaches the port may make themself a user: a viewer."""
     secure_cookies: bool | None = None
     """Cookies of sessions go over TLS only. None: yes, unless it listens on loopback only."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve. Several need `live.redis`."""
+    live: Live = Live()
     pool: Pool = Pool()
     retention: Retention = Retention()
 

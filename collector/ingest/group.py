@@ -17,11 +17,11 @@ from collector.ingest.link import Connection
 from collector.ingest.names import MAX_NAMES_PER_DEVICE, Names, Unknown
 from collector.ingest.queue import Request, StreamKey
 from collector.ingest.settling import Advance, Settled, StreamState, check_device, is_resend, refuse, settle
-from collector.ingest.store import RecordRefused, Store
+from collector.ingest.store import RecordRefused, Store, StreamMoved
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
 from collector.realtime.events import Delivery
-from collector.realtime.hub import Hub
+from collector.realtime.hub import Publisher
 from common.batch import Ack, Pace, Rejection
 
 _BREATHER_RECORDS = 2_000
@@ -61,17 +61,20 @@ class GroupStore:
     def __init__(
         self,
         queries: Queries,
-        hub: Hub,
+        publisher: Publisher,
         metrics: Metrics,
         marks_written: asyncio.Event,
         now_ms: Callable[[], int],
     ) -> None:
         self._store = Store(queries)
         self._names = Names(queries)
-        self._hub = hub
+        self._publisher = publisher
         self._metrics = metrics
         self._marks_written = marks_written
         self._now_ms = now_ms
+        self.doubt = asyncio.Event()
+        """Set when it is not known whether a commit took place. If it did, nobody is told of its records: the next
+        attempt takes them for known ones."""
 
     def forget(self) -> None:
         """A connection broke: what was known of the database may hold no longer with the next one."""
@@ -198,7 +201,15 @@ class GroupStore:
             for work in works
             if work.junction is not None and work.rows.described is not None
         }
-        await self._store.commit(connection, [work.rows for work in works], list(by_stream.values()), described)
+        try:
+            await self._store.commit(
+                connection, [work.rows for work in works], list(by_stream.values()), described
+            )
+        except (RecordRefused, StreamMoved):
+            raise  # It was rolled back.
+        except BaseException:
+            self.doubt.set()
+            raise
 
     async def _put_bad_aside(self, connection: Connection, work: _Work) -> None:
         """Find the records that the database refuses, by halving, in a transaction that is rolled back."""
@@ -237,7 +248,8 @@ class GroupStore:
             rows = work.rows
             if rows.counts or rows.lights:
                 device = work.request.device.id
-                self._hub.publish(Delivery(device, work.junction, rows.counts, rows.source_ids, rows.lights))
+                told = (rows.counts, rows.source_ids, rows.lights)
+                self._publisher.publish(Delivery(device, work.junction, *told))
         if any(work.rows.marks for work in plan.works):
             self._marks_written.set()
 

@@ -18,7 +18,7 @@ from collector.ingest.decode import Item, Refused, raw_text
 from collector.ingest.names import DeviceNames, Unknown
 from collector.junctions.description import Described, described_in
 from collector.junctions.lights import LIVE_CODES
-from collector.realtime.events import Light
+from collector.realtime.events import Light, is_live_log
 from common.codes import Direction, Via
 from common.records import (
     CommandResult,
@@ -319,6 +319,8 @@ def _stream_quality(rows: Rows, r: StreamQuality) -> None:
 def _log(rows: Rows, r: Log) -> None:
     rows.add(SYSTEM_LOGS, (*_head(rows, r), r.level, r.action, r.message, _json(r.context)))
     rows.described = described_in(r) or rows.described
+    if is_live_log(r):
+        rows.lights.append(r)
 
 
 def _command_result(rows: Rows, r: CommandResult) -> None:
