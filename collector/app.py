@@ -28,6 +28,7 @@ from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.fleet.routes import fleet_routes
 from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
 from collector.identity.device_tokens import DeviceTokens
+from collector.identity.grants import Grants
 from collector.identity.passwords import Passwords
 from collector.identity.routes import Identity, identity_routes
 from collector.identity.users import Role, Users
@@ -101,7 +102,7 @@ class Collector:
         users = Users(self._pool, passwords or Passwords())
         self._identity = Identity(
             users,
-            Access(users),
+            Access(users, Grants(self._pool)),
             open_registration=config.open_registration,
             secure_cookies=secure_cookies,
         )

@@ -17,6 +17,8 @@ from litestar.handlers import BaseRouteHandler
 
 from collector.db import viewer
 from collector.errors import ApiProblem
+from collector.identity.audit import Actor
+from collector.identity.grants import Grants, Level, Rights
 from collector.identity.tokens import API_PREFIX, read_access_token
 from collector.identity.users import Role, Users
 
@@ -31,23 +33,31 @@ AnyConnection = ASGIConnection[Any, Any, Any, Any]
 Guard = Callable[[AnyConnection, BaseRouteHandler], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class CurrentUser:
-    """Whoever asks."""
+@dataclass(frozen=True)
+class CurrentUser(Actor):
+    """Whoever asks; as an `Actor` they are written down in the audit log."""
 
     id: UUID
-    name: str
     role: Role
-    by_api_token: bool
+    """The lesser of the user's and, where they sent an API token, the token's."""
     sees_all: bool
     """All junctions; else those that were granted."""
+    token_version: int | None = None
+    """Of the session; it ends when the user's version goes on. None: an API token was sent."""
+    token_id: UUID | None = None
+    """Of the API token that was sent."""
+
+    @property
+    def by_api_token(self) -> bool:
+        return self.token_id is not None
 
 
 class Access:
-    """Finds out who asks. Used by one event loop."""
+    """Finds out who asks, and what they may. Used by one event loop."""
 
-    def __init__(self, users: Users) -> None:
+    def __init__(self, users: Users, grants: Grants) -> None:
         self._users = users
+        self._grants = grants
         self._key: bytes | None = None
 
     async def key(self) -> bytes:
@@ -73,48 +83,97 @@ class Access:
             scheme, _, token = header.partition(" ")
             if scheme.lower() != "bearer":
                 raise _refused(f"the header Authorization must be `Bearer <token>`, not {scheme[:20]!r}")
-            return await self._of_bearer(token.strip())
+            return await self._of_bearer(token.strip(), address_of(connection))
         cookie = connection.cookies.get(ACCESS_COOKIE)
         if cookie is None:
             return None
         check_csrf(connection)
-        return await self._of_access_token(cookie)
+        return await self._of_access_token(cookie, address_of(connection))
 
-    async def _of_bearer(self, token: str) -> CurrentUser:
+    async def _of_bearer(self, token: str, address: str) -> CurrentUser:
         if not token.startswith(API_PREFIX):
-            return await self._of_access_token(token)
+            return await self._of_access_token(token, address)
         found = await self._users.of_api_token(token)
         if found is None:
             raise _refused("the API token does not hold: it was revoked, is over, or never was")
-        user_id, name, role, sees_all = found
-        return CurrentUser(user_id, name, role, by_api_token=True, sees_all=sees_all)
+        user_id, name, role, sees_all, token_id = found
+        return CurrentUser(user_id, name, address, role, sees_all, token_id=token_id)
 
-    async def _of_access_token(self, token: str) -> CurrentUser:
+    async def _of_access_token(self, token: str, address: str) -> CurrentUser:
         claims = read_access_token(await self.key(), token, time.time())
         if claims is None:
             raise _refused("the access token does not hold; refresh it, or sign in")
         found = await self._users.of_session(claims.user_id)
         if found is None or found[2] != claims.version:
             raise _refused("the session was ended; sign in")
-        name, role, _, sees_all = found
-        return CurrentUser(claims.user_id, name, role, by_api_token=False, sees_all=sees_all)
+        name, role, version, sees_all = found
+        return CurrentUser(claims.user_id, name, address, role, sees_all, token_version=version)
 
     def requires(self, role: Role) -> Guard:
         """A guard that lets in whoever has at least this role, and bounds what the request reads."""
 
         async def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
-            user = await self.current_user(connection)
-            if user is None:
-                raise ApiProblem(
-                    401, "sign_in_needed", "Please sign in", "this needs a user: sign in, or send a token"
-                )
-            if not user.role.at_least(role):
-                raise ApiProblem(
-                    403, "role_too_low", "Not allowed", f"this needs the role {role}; {user.name} is {user.role}"
-                )
-            viewer.set(None if user.sees_all else user.id)
+            check_role(await self.needed_user(connection), role)
 
         return guard
+
+    async def needed_user(self, connection: AnyConnection) -> CurrentUser:
+        """Whoever sent this request; what it reads from now on is bounded to what they may see.
+
+        Raises ApiProblem: nobody signed in, or as `current_user`.
+        """
+        user = await self.current_user(connection)
+        if user is None:
+            raise ApiProblem(
+                401, "sign_in_needed", "Please sign in", "this needs a user: sign in, or send a token"
+            )
+        viewer.set(None if user.sees_all else user.id)
+        return user
+
+    async def may_operate(self, connection: AnyConnection, junction_id: UUID) -> CurrentUser:
+        """Whoever sent this request, if they may operate the junction.
+
+        Raises ApiProblem: 404 where they do not see the junction, or there is none, which look alike; 403 where
+        they see it and may not operate it; 401 where nobody signed in.
+        """
+        user = await self.needed_user(connection)
+        level = await self._grants.level(user.id, junction_id)
+        if level is None:
+            raise ApiProblem(404, "junction_unknown", "No such junction", f"there is no junction {junction_id}")
+        check_role(user, Role.OPERATOR)
+        if level is not Level.OPERATE:
+            raise ApiProblem(
+                403,
+                "junction_read_only",
+                "Not allowed",
+                f"{user.name} may read this junction and not operate it; an admin can grant that",
+            )
+        return user
+
+    async def still(self, who: CurrentUser | UUID) -> Rights | None:
+        """What a user may by now; None: nothing any more. For streams that stay open: ask every 30 s or so.
+
+        Given a `CurrentUser`, it is None as well when the session or API token that they came with has ended.
+        """
+        if isinstance(who, UUID):
+            return await self._grants.rights(who)
+        rights = await self._grants.rights(who.id, who.token_id)
+        if rights is None or (who.token_version is not None and rights.token_version != who.token_version):
+            return None
+        return rights
+
+
+def check_role(user: CurrentUser, role: Role) -> None:
+    """Raises ApiProblem (403) for a user who has not at least this role."""
+    if not user.role.at_least(role):
+        raise ApiProblem(
+            403, "role_too_low", "Not allowed", f"this needs the role {role}; {user.name} is {user.role}"
+        )
+
+
+def address_of(connection: AnyConnection) -> str:
+    """Where a request comes from."""
+    return connection.client.host[:100] if connection.client else "unknown"
 
 
 def check_csrf(connection: AnyConnection) -> None:

@@ -1,6 +1,5 @@
 """`/api/users`: signing in and out, and who there is."""
 
-import ipaddress
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +14,15 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from collector.errors import ApiProblem
-from collector.identity.access import ACCESS_COOKIE, CSRF_COOKIE, REFRESH_COOKIE, Access, CurrentUser, check_csrf
+from collector.identity.access import (
+    ACCESS_COOKIE,
+    CSRF_COOKIE,
+    REFRESH_COOKIE,
+    Access,
+    CurrentUser,
+    address_of,
+    check_csrf,
+)
 from collector.identity.tokens import ACCESS_LIFETIME_S, REFRESH_LIFETIME_S, make_access_token, make_secret_token
 from collector.identity.users import ApiToken, Role, Session, User, Users
 
@@ -182,7 +189,7 @@ def _session_routes(identity: Identity) -> list[HTTPRouteHandler]:
 
     @post("/api/users/login", operation_id="login", summary="Sign in", tags=_TAGS, status_code=200)
     async def login(data: JSONBody[SignIn], request: AnyRequest) -> Response[Tokens]:
-        session = await users.sign_in(data.name, data.password, _address(request))
+        session = await users.sign_in(data.name, data.password, address_of(request))
         return await _signed_in(identity, session)
 
     @post(
@@ -239,7 +246,9 @@ def _own_routes(identity: Identity) -> list[HTTPRouteHandler]:
             raise ApiProblem(
                 403, "person_needed", "Not for programs", "a password is changed by who signed in with it"
             )
-        session = await users.change_password(current.id, data.old_password, data.new_password, _address(request))
+        session = await users.change_password(
+            current.id, data.old_password, data.new_password, address_of(request)
+        )
         return await _signed_in(identity, session)
 
     return [me, change_password]
@@ -361,18 +370,6 @@ def _refresh_token(request: AnyRequest, data: RefreshBody | None) -> str:
         raise ApiProblem(401, "refresh_refused", "Please sign in", "refresh_token: there is none, nor its cookie")
     check_csrf(request)
     return token
-
-
-def _address(request: AnyRequest) -> str:
-    """Where the request comes from: one address, or the network of one customer in IPv6."""
-    host = request.client.host if request.client else "unknown"
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host[:100]
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
 
 
 def _item(user: User) -> UserItem:

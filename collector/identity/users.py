@@ -1,5 +1,6 @@
 """Users and their sessions, in the database. Raises `ApiProblem`s that routes answer as they are."""
 
+import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -190,7 +191,7 @@ class Users:
 
     async def sign_in(self, name: str, password: str, address: str) -> Session:
         """Raises ApiProblem: 401 for a wrong name or password alike, 429 after too many of them."""
-        keys = (f"name:{name.lower()[:100]}", f"address:{address}")
+        keys = (f"name:{name.lower()[:100]}", f"address:{_network(address)}")
         await self._check_block(keys)
         async with reading(self._pool, unbounded=True) as connection:
             row = await self._one(connection, "user_to_sign_in", name=name)
@@ -256,7 +257,7 @@ class Users:
         user = await self.find(user_id)
         if user is None:
             raise _no_such_user(user_id)
-        keys = (f"name:{user.name.lower()[:100]}", f"address:{address}")
+        keys = (f"name:{user.name.lower()[:100]}", f"address:{_network(address)}")
         await self._check_block(keys)
         async with reading(self._pool, unbounded=True) as connection:
             row = await self._one(connection, "user_to_sign_in", name=user.name)
@@ -294,8 +295,8 @@ class Users:
             row = await self._one(connection, "session_user", id=user_id)
         return None if row is None else (row[0], Role(row[1]), row[2], row[3])
 
-    async def of_api_token(self, token: str) -> tuple[UUID, str, Role, bool] | None:
-        """Id, name and role of the user of a token that holds, and whether they see all junctions.
+    async def of_api_token(self, token: str) -> tuple[UUID, str, Role, bool, UUID] | None:
+        """Id, name and role of the user of a token that holds, whether they see all junctions, and the token's id.
 
         The role is the lesser of the user's and the token's.
         """
@@ -304,7 +305,7 @@ class Users:
         if row is None:
             return None
         role, limit = Role(row[2]), Role(row[3])
-        return row[0], row[1], limit if role.at_least(limit) else role, row[4]
+        return row[0], row[1], limit if role.at_least(limit) else role, row[4], row[5]
 
     # API tokens
 
@@ -382,6 +383,15 @@ class Users:
 
     async def _run(self, connection: Connection, query: str, **values: Any) -> None:
         await connection.execute(self._queries[query], values)
+
+
+def _network(address: str) -> str:
+    """What one customer holds: an address, or in IPv6 a network of many."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False)) if parsed.version == 6 else str(parsed)
 
 
 def _no_such_user(user_id: UUID) -> ApiProblem:

@@ -97,7 +97,7 @@ WITH found AS (
     UPDATE api_tokens SET used_at = now()
     WHERE id IN (SELECT token_id FROM found WHERE used_at IS NULL OR used_at < now() - interval '1 minute')
 )
-SELECT id, name, role, token_role, sees_all FROM found;
+SELECT id, name, role, token_role, sees_all, token_id FROM found;
 
 -- name: session_user
 SELECT name, role, token_version, role = 'admin' OR all_junctions FROM users WHERE id = %(id)s AND status = 'active';
