@@ -27,10 +27,14 @@ from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.fleet.routes import fleet_routes
 from collector.identity.access import ACCESS_COOKIE, CSRF_HEADER, Access
+from collector.identity.admin_routes import admin_routes
+from collector.identity.api_tokens import ApiTokens
+from collector.identity.audit import AuditLog
 from collector.identity.device_tokens import DeviceTokens
 from collector.identity.grants import Grants
 from collector.identity.passwords import Passwords
 from collector.identity.routes import Identity, identity_routes
+from collector.identity.sessions import Sessions
 from collector.identity.users import Role, Users
 from collector.ingest.description import wire_schemas
 from collector.ingest.link import Connect, Connection, SharedLink
@@ -99,10 +103,15 @@ class Collector:
         )
         tokens = DeviceTokens(_key_loader(self._questions, queries))
         self._ingest = Ingest(tokens, self.writer, self.metrics)
-        users = Users(self._pool, passwords or Passwords())
+        passwords = passwords or Passwords()
+        sessions, grants = Sessions(self._pool, passwords), Grants(self._pool)
         self._identity = Identity(
-            users,
-            Access(users, Grants(self._pool)),
+            Users(self._pool, passwords),
+            sessions,
+            ApiTokens(self._pool),
+            grants,
+            AuditLog(self._pool),
+            Access(sessions, grants),
             open_registration=config.open_registration,
             secure_cookies=secure_cookies,
         )
@@ -132,6 +141,7 @@ class Collector:
                 health_route(self._pool, self._signs()),
                 *console_routes(),
                 *identity_routes(self._identity),
+                *admin_routes(self._identity),
                 reading,
             ],
             lifespan=[self._lifespan],

@@ -1,4 +1,4 @@
-"""`stopline-collector user`: the first admin, and help for who is locked out."""
+"""`stopline-collector user`: the first admin, who sees which junctions, and help for who is locked out."""
 
 import argparse
 import asyncio
@@ -6,36 +6,81 @@ import getpass
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 from collector.commands.database import add_common_options, opened, settings
 from collector.db import Settings, make_pool
 from collector.errors import ApiProblem, SettingError
+from collector.identity.audit import COMMAND_LINE
+from collector.identity.grants import Grants
 from collector.identity.passwords import Passwords
-from collector.identity.users import Role, User, Users
+from collector.identity.sessions import Sessions
+from collector.identity.users import Level, Role, User, Users
 
 T = TypeVar("T")
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that looks like another
 _ALL = 100_000
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What the commands work with."""
+
+    users: Users
+    sessions: Sessions
+    grants: Grants
+
+
 def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     """Add the command's parser."""
-    parser = subparsers.add_parser("user", help="who may sign in")
+    parser = subparsers.add_parser("user", help="who may sign in, and who sees which junctions")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     adding = actions.add_parser("add", help="make a user; the first one should be an admin")
     adding.add_argument("name", help="to sign in with")
     adding.add_argument("--role", choices=[*Role], default=Role.ADMIN, type=Role, help="default: admin")
+    _add_junction_options(adding)
+    adding.add_argument("--all-junctions", action="store_true", help="sees all; an admin does in any case")
     _add_password_options(adding)
     adding.set_defaults(run=_run_add)
     password = actions.add_parser("password", help="set a user's password; all their sessions end")
     password.add_argument("name", help="of the user")
     _add_password_options(password)
     password.set_defaults(run=_run_password)
+    granting = actions.add_parser("grant", help="let a user see, or operate, junctions")
+    granting.add_argument("name", help="of the user")
+    _add_junction_options(granting, required=True)
+    granting.set_defaults(run=_run_grant)
+    withdrawing = actions.add_parser("withdraw", help="withdraw a user's access to junctions")
+    withdrawing.add_argument("name", help="of the user")
+    _add_junction_options(withdrawing, required=True, with_level=False)
+    withdrawing.set_defaults(run=_run_withdraw)
     listing = actions.add_parser("list", help="all users")
     listing.set_defaults(run=_run_list)
-    for action in (adding, password, listing):
+    for action in (adding, password, granting, withdrawing, listing):
         add_common_options(action)
+
+
+def _add_junction_options(
+    parser: argparse.ArgumentParser, *, required: bool = False, with_level: bool = True
+) -> None:
+    parser.add_argument(
+        "--junction",
+        action="append",
+        default=[],
+        required=required,
+        metavar="NAME",
+        help="its name or id; repeatable",
+    )
+    if with_level:
+        parser.add_argument(
+            "--level",
+            choices=[*Level],
+            default=Level.READ,
+            type=Level,
+            help="how far the access goes; to operate, the user needs the role operator as well (default: read)",
+        )
 
 
 def _add_password_options(parser: argparse.ArgumentParser) -> None:
@@ -48,37 +93,89 @@ def _add_password_options(parser: argparse.ArgumentParser) -> None:
 
 def _run_add(options: argparse.Namespace) -> int:
     password = _password(options)
-    _with_users(options, lambda users: users.create(options.name, password, options.role))
+
+    async def make(parts: _Parts) -> None:
+        # First, so that a junction's name that is wrong leaves no user behind.
+        junctions = await _junctions(parts.grants, options.junction)
+        user_id = await parts.users.create(
+            options.name, password, options.role, all_junctions=options.all_junctions
+        )
+        for junction_id in junctions.values():
+            await parts.grants.grant(COMMAND_LINE, user_id, junction_id, options.level)
+
+    _act_with(options, make)
     print(f"{options.name} may sign in, as {options.role}")
     _tell(options, password)
+    if options.role is not Role.ADMIN and not options.all_junctions and not options.junction:
+        print(f"{options.name} sees no junction yet: grant some with `stopline-collector user grant`")
     return 0
 
 
 def _run_password(options: argparse.Namespace) -> int:
     password = _password(options)
 
-    async def change(users: Users) -> None:
-        user = await _find(users, options.name)
-        await users.set_password(user.id, password)
+    async def change(parts: _Parts) -> None:
+        user = await _find(parts.users, options.name)
+        await parts.sessions.reset_password(COMMAND_LINE, user.id, password)
 
-    _with_users(options, change)
+    _act_with(options, change)
     print(f"{options.name} has a new password; all sessions ended")
     _tell(options, password)
     return 0
 
 
+def _run_grant(options: argparse.Namespace) -> int:
+    async def grant(parts: _Parts) -> User:
+        user = await _find(parts.users, options.name)
+        for junction_id in (await _junctions(parts.grants, options.junction)).values():
+            await parts.grants.grant(COMMAND_LINE, user.id, junction_id, options.level)
+        return user
+
+    user = _act_with(options, grant)
+    print(f"{user.name} may {options.level} {', '.join(options.junction)}")
+    if options.level is Level.OPERATE and user.role == Role.VIEWER:
+        print(f"{user.name} is a viewer, though, and operates nothing until an admin makes them an operator")
+    return 0
+
+
+def _run_withdraw(options: argparse.Namespace) -> int:
+    async def withdraw(parts: _Parts) -> User:
+        user = await _find(parts.users, options.name)
+        for junction_id in (await _junctions(parts.grants, options.junction)).values():
+            await parts.grants.withdraw(COMMAND_LINE, user.id, junction_id)
+        return user
+
+    user = _act_with(options, withdraw)
+    print(f"{user.name} was granted {', '.join(options.junction)} no more")
+    if user.all_junctions or user.role == Role.ADMIN:
+        print(f"{user.name} sees all junctions, though")
+    return 0
+
+
 def _run_list(options: argparse.Namespace) -> int:
-    for user in _with_users(options, lambda users: users.page(_ALL, 0)):
+    for user in _act_with(options, lambda parts: parts.users.page(_ALL, 0)):
         seen = f"signed in {user.signed_in_at:%Y-%m-%d %H:%M} UTC" if user.signed_in_at else "never signed in"
-        print(f"{user.name:<24} {user.role:<9} {user.status:<9} {seen}")
+        sees = "all junctions" if user.all_junctions or user.role == Role.ADMIN else "granted junctions"
+        print(f"{user.name:<24} {user.role:<9} {user.status:<9} {sees:<18} {seen}")
     return 0
 
 
 async def _find(users: Users, name: str) -> User:
-    found = [user for user in await users.page(_ALL, 0) if user.name.lower() == name.lower()]
-    if not found:
+    found = await users.named(name)
+    if found is None:
         raise SettingError(f"there is no user {name!r}; `stopline-collector user list` shows all")
-    return found[0]
+    return found
+
+
+async def _junctions(grants: Grants, names: list[str]) -> dict[str, UUID]:
+    """Their ids, by what they were called."""
+    found = {}
+    for name in names:
+        junction_id = await grants.junction_named(name)
+        if junction_id is None:
+            raise SettingError(f"--junction {name}: there is no such junction; nothing was changed")
+        found[name] = junction_id
+    return found
 
 
 def _password(options: argparse.Namespace) -> str:
@@ -104,14 +201,16 @@ def _tell(options: argparse.Namespace, password: str) -> None:
         print(f"password: {password}")
 
 
-def _with_users(options: argparse.Namespace, act: Callable[[Users], Awaitable[T]]) -> T:
+def _act_with(options: argparse.Namespace, act: Callable[[_Parts], Awaitable[T]]) -> T:
     with opened(settings(options)) as database:
         return asyncio.run(_act(database.dsn, act))
 
 
-async def _act(dsn: str, act: Callable[[Users], Awaitable[T]]) -> T:
+async def _act(dsn: str, act: Callable[[_Parts], Awaitable[T]]) -> T:
     async with make_pool(Settings(dsn, min_size=1, max_size=2)) as pool:
+        passwords = Passwords()
+        parts = _Parts(Users(pool, passwords), Sessions(pool, passwords), Grants(pool))
         try:
-            return await act(Users(pool, Passwords()))
+            return await act(parts)
         except ApiProblem as problem:
             raise SettingError(problem.detail) from problem

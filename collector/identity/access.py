@@ -18,9 +18,10 @@ from litestar.handlers import BaseRouteHandler
 from collector.db import viewer
 from collector.errors import ApiProblem
 from collector.identity.audit import Actor
-from collector.identity.grants import Grants, Level, Rights
+from collector.identity.grants import Grants, Rights
+from collector.identity.sessions import Sessions
 from collector.identity.tokens import API_PREFIX, read_access_token
-from collector.identity.users import Role, Users
+from collector.identity.users import Level, Role
 
 ACCESS_COOKIE = "stopline_access"
 REFRESH_COOKIE = "stopline_refresh"
@@ -55,15 +56,15 @@ class CurrentUser(Actor):
 class Access:
     """Finds out who asks, and what they may. Used by one event loop."""
 
-    def __init__(self, users: Users, grants: Grants) -> None:
-        self._users = users
+    def __init__(self, sessions: Sessions, grants: Grants) -> None:
+        self._sessions = sessions
         self._grants = grants
         self._key: bytes | None = None
 
     async def key(self) -> bytes:
         """What access tokens are signed with."""
         if self._key is None:
-            self._key = await self._users.signing_key()
+            self._key = await self._sessions.signing_key()
         return self._key
 
     async def current_user(self, connection: AnyConnection) -> CurrentUser | None:
@@ -93,7 +94,7 @@ class Access:
     async def _of_bearer(self, token: str, address: str) -> CurrentUser:
         if not token.startswith(API_PREFIX):
             return await self._of_access_token(token, address)
-        found = await self._users.of_api_token(token)
+        found = await self._sessions.of_api_token(token)
         if found is None:
             raise _refused("the API token does not hold: it was revoked, is over, or never was")
         user_id, name, role, sees_all, token_id = found
@@ -103,7 +104,7 @@ class Access:
         claims = read_access_token(await self.key(), token, time.time())
         if claims is None:
             raise _refused("the access token does not hold; refresh it, or sign in")
-        found = await self._users.of_session(claims.user_id)
+        found = await self._sessions.of_user(claims.user_id)
         if found is None or found[2] != claims.version:
             raise _refused("the session was ended; sign in")
         name, role, version, sees_all = found

@@ -3,15 +3,17 @@
 Passwords, tokens and what else opens something never go in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from collector.db import Connection, load_queries
+from collector.db import Connection, Pool, load_queries, reading
 
 
 class AuditAction(StrEnum):
@@ -27,6 +29,7 @@ class AuditAction(StrEnum):
     USER_CREATED = "user_created"
     USER_CHANGED = "user_changed"
     INVITED = "invited"
+    INVITATION_REVOKED = "invitation_revoked"
     ACCESS_GRANTED = "access_granted"
     ACCESS_WITHDRAWN = "access_withdrawn"
     TOKEN_MADE = "token_made"
@@ -55,6 +58,10 @@ class Actor:
     name: str
     address: str
     """Where from: an IP address, or `command line`."""
+
+
+COMMAND_LINE = Actor(None, "(command line)", "command line")
+"""Whoever may run the collector's commands on its machine."""
 
 
 @dataclass(frozen=True)
@@ -95,3 +102,59 @@ async def audit(
             "after": None if after is None else Jsonb(dict(after)),
         },
     )
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which entries. None: whichever."""
+
+    user_id: UUID | None = None
+    """Who did it, or whom it was done to."""
+    actions: Sequence[AuditAction] | None = None
+    junction_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A deed as written down."""
+
+    no: int
+    at: datetime
+    user_id: UUID | None
+    user_name: str
+    address: str
+    action: str
+    subject_kind: str
+    subject_id: UUID | None
+    subject_name: str
+    junction_id: UUID | None
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+
+
+class AuditLog:
+    """Reads what `audit` wrote."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._queries = load_queries("audit")
+
+    async def page(self, wanted: Wanted, limit: int, before: int | None) -> Sequence[Entry]:
+        """The latest first; `before` an entry's `no`, or from the latest on."""
+        values = {
+            "user_id": wanted.user_id,
+            "actions": None if wanted.actions is None else list(wanted.actions),
+            "junction_id": wanted.junction_id,
+            "since": wanted.since,
+            "until": wanted.until,
+            "before": before,
+            "limit": limit,
+        }
+        async with (
+            reading(self._pool, unbounded=True) as connection,
+            connection.cursor(row_factory=class_row(Entry)) as cursor,
+        ):
+            await cursor.execute(self._queries["entries"], values)
+            return await cursor.fetchall()

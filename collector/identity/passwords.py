@@ -1,6 +1,8 @@
 """Passwords: what is taken for one, and Argon2id of it, away from the event loop and a few at a time."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from argon2 import PasswordHasher
@@ -30,26 +32,31 @@ class Passwords:
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self._nobodys: str | None = None
 
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """A turn to verify in: only few go on at once, the others wait."""
+        async with self._turns:
+            yield
+
     async def hash(self, password: str) -> str:
-        """Argon2id in its usual text form."""
+        """Argon2id in its usual text form. Not within a turn: it takes one of its own."""
         async with self._turns:
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def verify(self, password: str, known_hash: str | None) -> Verdict:
-        """Whether it is right. For nobody (None) it takes as long: time must not tell who exists."""
+        """Whether it is right; within a `turn`. For nobody (None) it takes as long, so that time does not tell."""
         if known_hash is None:
             if self._nobodys is None:
-                self._nobodys = await self.hash("nobody has this password")
+                self._nobodys = await asyncio.to_thread(self._hasher.hash, "nobody has this password")
             await self._verify(password, self._nobodys)
             return Verdict(False)
         return await self._verify(password, known_hash)
 
     async def _verify(self, password: str, known_hash: str) -> Verdict:
-        async with self._turns:
-            try:
-                await asyncio.to_thread(self._hasher.verify, known_hash, password)
-            except (VerifyMismatchError, VerificationError, InvalidHashError):
-                return Verdict(False)
+        try:
+            await asyncio.to_thread(self._hasher.verify, known_hash, password)
+        except (VerifyMismatchError, VerificationError, InvalidHashError):
+            return Verdict(False)
         return Verdict(True, rehash=self._hasher.check_needs_rehash(known_hash))
 
 

@@ -21,3 +21,43 @@ FROM users u
 LEFT JOIN user_junction_access a ON a.user_id = u.id
 WHERE u.id = %(user_id)s AND u.status = 'active'
 GROUP BY u.id;
+
+-- name: granted
+SELECT j.id, j.name, a.level, a.granted_at, g.name AS granted_by
+FROM user_junction_access a
+JOIN junctions j ON j.id = a.junction_id
+LEFT JOIN users g ON g.id = a.granted_by
+WHERE a.user_id = %(user_id)s
+ORDER BY j.name
+LIMIT %(limit)s OFFSET %(offset)s;
+
+-- name: grant_of
+SELECT j.id, j.name, a.level, a.granted_at, g.name AS granted_by
+FROM user_junction_access a
+JOIN junctions j ON j.id = a.junction_id
+LEFT JOIN users g ON g.id = a.granted_by
+WHERE a.user_id = %(user_id)s AND a.junction_id = %(junction_id)s;
+
+-- name: lock_user
+SELECT name FROM users WHERE id = %(user_id)s FOR NO KEY UPDATE;
+
+-- name: junction_name
+SELECT name FROM junctions WHERE id = %(junction_id)s FOR KEY SHARE;
+
+-- name: junction_named
+SELECT id FROM junctions WHERE name = %(name)s OR id::text = lower(%(name)s) ORDER BY name = %(name)s DESC LIMIT 1;
+
+-- name: grant
+-- The level before, NULL if there was none; no row: it was the same.
+WITH before AS (
+    SELECT level FROM user_junction_access WHERE user_id = %(user_id)s AND junction_id = %(junction_id)s
+)
+INSERT INTO user_junction_access AS a (user_id, junction_id, level, granted_by)
+VALUES (%(user_id)s, %(junction_id)s, %(level)s, %(by)s)
+ON CONFLICT (user_id, junction_id) DO UPDATE
+SET level = excluded.level, granted_by = excluded.granted_by, granted_at = now()
+WHERE a.level <> excluded.level
+RETURNING (SELECT level FROM before);
+
+-- name: withdraw
+DELETE FROM user_junction_access WHERE user_id = %(user_id)s AND junction_id = %(junction_id)s RETURNING level;

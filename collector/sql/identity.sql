@@ -1,31 +1,51 @@
 -- Users, their sessions and tokens, and failed sign-ins.
 
 -- name: user_to_sign_in
-SELECT id, password_hash, token_version, role, status FROM users WHERE lower(name) = lower(%(name)s);
+SELECT id, password_hash, token_version, role, status, name FROM users WHERE lower(name) = lower(%(name)s);
 
 -- name: user
-SELECT id, name, display_name, role, status, token_version, created_at, password_changed_at, signed_in_at
+SELECT id, name, display_name, role, status, all_junctions, created_at, password_changed_at, signed_in_at
 FROM users WHERE id = %(id)s;
 
+-- name: user_of_name
+SELECT id, name, display_name, role, status, all_junctions, created_at, password_changed_at, signed_in_at
+FROM users WHERE lower(name) = lower(%(name)s);
+
+-- name: user_name
+SELECT name FROM users WHERE id = %(id)s;
+
 -- name: users
-SELECT id, name, display_name, role, status, token_version, created_at, password_changed_at, signed_in_at
-FROM users ORDER BY lower(name) LIMIT %(limit)s OFFSET %(offset)s;
+-- The order is another where one is asked for.
+SELECT id, name, display_name, role, status, all_junctions, created_at, password_changed_at, signed_in_at
+FROM users
+WHERE (%(part)s::text IS NULL OR position(lower(%(part)s) IN lower(concat_ws(' ', name, display_name))) > 0)
+  AND (%(role)s::text IS NULL OR role = %(role)s) AND (%(status)s::text IS NULL OR status = %(status)s)
+ORDER BY {order}, id
+LIMIT %(limit)s OFFSET %(offset)s;
 
 -- name: create_user
-INSERT INTO users (name, display_name, password_hash, role, password_changed_at)
-VALUES (%(name)s, %(display_name)s, %(password_hash)s, %(role)s, now())
+INSERT INTO users (name, display_name, password_hash, role, all_junctions, password_changed_at)
+VALUES (%(name)s, %(display_name)s, %(password_hash)s, %(role)s, %(all_junctions)s, now())
 ON CONFLICT (lower(name)) DO NOTHING
 RETURNING id;
+
+-- name: add_access
+-- Of an invitation whose junction is gone by now, nothing is left to give.
+INSERT INTO user_junction_access (user_id, junction_id, level)
+SELECT %(user_id)s, id, %(level)s FROM junctions WHERE id = %(junction_id)s;
 
 -- name: update_user
 -- A change of role or status ends the access tokens that were made before.
 UPDATE users SET role = coalesce(%(role)s, role), status = coalesce(%(status)s, status),
        display_name = coalesce(%(display_name)s, display_name),
+       all_junctions = coalesce(%(all_junctions)s, all_junctions),
        token_version = token_version + CASE
            WHEN role IS DISTINCT FROM coalesce(%(role)s, role) OR status IS DISTINCT FROM coalesce(%(status)s, status)
            THEN 1 ELSE 0 END
-WHERE id = %(id)s
-RETURNING id;
+WHERE id = %(id)s;
+
+-- name: lock_user
+SELECT name, display_name, role, status, all_junctions FROM users WHERE id = %(id)s FOR UPDATE;
 
 -- name: n_other_admins
 SELECT count(*) FROM users WHERE role = 'admin' AND status = 'active' AND id <> %(id)s;
@@ -37,7 +57,7 @@ SELECT id FROM users WHERE role = 'admin' ORDER BY id FOR UPDATE;
 -- name: set_password
 UPDATE users SET password_hash = %(password_hash)s, password_changed_at = now(), token_version = token_version + 1
 WHERE id = %(id)s
-RETURNING id;
+RETURNING token_version;
 
 -- name: note_sign_in
 UPDATE users SET signed_in_at = now() WHERE id = %(id)s;
@@ -56,10 +76,10 @@ WHERE hash = %(hash)s AND used_at IS NULL AND revoked_at IS NULL AND expires_at 
 RETURNING family, user_id;
 
 -- name: refresh_token
-SELECT family, user_id, used_at IS NOT NULL AS was_used, revoked_at IS NOT NULL AS is_revoked,
-       expires_at <= now() AS is_expired,
-       coalesce(used_at > now() - make_interval(secs => %(grace_s)s), false) AS was_used_now
-FROM refresh_tokens WHERE hash = %(hash)s;
+SELECT r.family, r.user_id, r.used_at IS NOT NULL AS was_used, r.revoked_at IS NOT NULL AS is_revoked,
+       r.expires_at <= now() AS is_expired,
+       coalesce(r.used_at > now() - make_interval(secs => %(grace_s)s), false) AS was_used_now, u.name
+FROM refresh_tokens r JOIN users u ON u.id = r.user_id WHERE r.hash = %(hash)s;
 
 -- name: end_family
 UPDATE refresh_tokens SET revoked_at = now() WHERE family = %(family)s AND revoked_at IS NULL;
@@ -83,7 +103,7 @@ WHERE user_id = %(user_id)s AND revoked_at IS NULL ORDER BY created_at, id;
 -- name: revoke_api_token
 UPDATE api_tokens SET revoked_at = now()
 WHERE id = %(id)s AND user_id = %(user_id)s AND revoked_at IS NULL
-RETURNING id;
+RETURNING name;
 
 -- name: api_token_user
 -- The user of a token that holds, with the lesser of both roles. That it was used is noted once a minute at most.
@@ -103,35 +123,62 @@ SELECT id, name, role, token_role, sees_all, token_id FROM found;
 SELECT name, role, token_version, role = 'admin' OR all_junctions FROM users WHERE id = %(id)s AND status = 'active';
 
 -- name: create_invitation
-INSERT INTO invitations (hash, role, invited_by, expires_at)
-VALUES (%(hash)s, %(role)s, %(invited_by)s, now() + make_interval(secs => %(lifetime_s)s))
-RETURNING expires_at;
+INSERT INTO invitations (hash, role, all_junctions, invited_by, expires_at)
+VALUES (%(hash)s, %(role)s, %(all_junctions)s, %(invited_by)s, now() + make_interval(secs => %(lifetime_s)s))
+RETURNING id, expires_at;
+
+-- name: add_to_invitation
+INSERT INTO invitation_access (invitation_id, junction_id, level) VALUES (%(id)s, %(junction_id)s, %(level)s);
+
+-- name: open_invitation
+-- What it gives, before the work of hashing a password is done for it.
+SELECT i.role, i.all_junctions, ARRAY[]::uuid[], ARRAY[]::text[] FROM invitations i
+WHERE i.hash = %(hash)s AND i.used_at IS NULL AND i.revoked_at IS NULL AND i.expires_at > now();
+
+-- name: invitations
+SELECT i.id, i.role, i.all_junctions,
+       (SELECT count(*) FROM invitation_access a WHERE a.invitation_id = i.id) AS n_junctions,
+       u.name AS invited_by, i.created_at, i.expires_at
+FROM invitations i LEFT JOIN users u ON u.id = i.invited_by
+WHERE i.used_at IS NULL AND i.revoked_at IS NULL AND i.expires_at > now()
+ORDER BY i.created_at DESC, i.id
+LIMIT 1000;
+
+-- name: revoke_invitation
+UPDATE invitations SET revoked_at = now()
+WHERE id = %(id)s AND used_at IS NULL AND revoked_at IS NULL AND expires_at > now()
+RETURNING id;
 
 -- name: take_invitation
-SELECT role FROM invitations
-WHERE hash = %(hash)s AND used_at IS NULL AND expires_at > now()
-FOR UPDATE;
+SELECT i.role, i.all_junctions, ARRAY(SELECT a.junction_id FROM invitation_access a WHERE a.invitation_id = i.id
+                                      ORDER BY a.junction_id),
+       ARRAY(SELECT a.level FROM invitation_access a WHERE a.invitation_id = i.id ORDER BY a.junction_id)
+FROM invitations i
+WHERE i.hash = %(hash)s AND i.used_at IS NULL AND i.revoked_at IS NULL AND i.expires_at > now()
+FOR UPDATE OF i;
 
 -- name: use_invitation
 UPDATE invitations SET used_at = now(), used_by = %(user_id)s WHERE hash = %(hash)s;
 
 -- name: blocked_for_s
+-- Names are told apart as `users` does, whatever their spelling.
 SELECT max(extract(epoch FROM blocked_until - now()))::double precision
-FROM failed_sign_ins WHERE key = ANY (%(keys)s) AND blocked_until > now();
+FROM failed_sign_ins WHERE key = ANY (ARRAY(SELECT lower(k) FROM unnest(%(keys)s::text[]) AS k)) AND blocked_until > now();
 
 -- name: note_failure
 -- After `free` failures each further one blocks twice as long, up to `most_s`; a quiet `forget_s` forgets them.
-INSERT INTO failed_sign_ins AS f (key, n) VALUES (%(key)s, 1)
+INSERT INTO failed_sign_ins AS f (key, n) VALUES (lower(%(key)s), 1)
 ON CONFLICT (key) DO UPDATE SET
     n = CASE WHEN f.last_at < now() - make_interval(secs => %(forget_s)s) THEN 1 ELSE f.n + 1 END,
     last_at = now(),
     blocked_until = CASE
         WHEN f.last_at >= now() - make_interval(secs => %(forget_s)s) AND f.n + 1 >= %(free)s
         THEN now() + make_interval(secs => least(%(most_s)s, power(2, least(f.n + 1 - %(free)s, 20))))
-    END;
+    END
+RETURNING n, extract(epoch FROM blocked_until - now())::double precision;
 
 -- name: forget_failures
-DELETE FROM failed_sign_ins WHERE key = %(key)s OR last_at < now() - interval '1 day';
+DELETE FROM failed_sign_ins WHERE key = lower(%(key)s) OR last_at < now() - interval '1 day';
 
 -- name: make_secret
 INSERT INTO secrets (name, value) VALUES (%(name)s, %(value)s) ON CONFLICT (name) DO NOTHING;
