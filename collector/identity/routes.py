@@ -45,7 +45,7 @@ from collector.identity.shapes import (
     token_item,
 )
 from collector.identity.tokens import ACCESS_LIFETIME_S, REFRESH_LIFETIME_S, make_access_token, make_secret_token
-from collector.identity.users import Level, Users
+from collector.identity.users import Level, Role, Users
 
 _TAGS = ["users"]
 _REFRESH_PATH = "/api/users"
@@ -120,8 +120,8 @@ def _session_routes(identity: Identity) -> list[HTTPRouteHandler]:
         "/api/users/register",
         operation_id="register",
         summary="Become a user",
-        description="With an invitation, with what it gives. Without one, where that is allowed, as a viewer who sees"
-        " no junction until an admin grants it.",
+        description="With an invitation, with what it gives. Without one, where that is allowed, as a viewer who"
+        " sees no junction until an admin grants it.",
         tags=_TAGS,
         responses=answer(Created, {"id": ID}, "The new user.", 201),
     )

@@ -1,8 +1,8 @@
 """Signing in and out, and what shows later that somebody did. Raises `ApiProblem`s that routes answer as they are.
 
 Failed sign-ins are counted in the database, by the name and by where they come from, so that all workers refuse
-together. Each password is checked in a turn, and in it is asked once more whether to check it at all: of a thousand
-that come at once, hardly more are checked than of a thousand in a row.
+together. Each password is checked in a turn, and in it is asked once more whether to check it at all: of thousands
+that come at once, hardly more are checked than of those that come in a row.
 """
 
 import ipaddress
