@@ -17,7 +17,7 @@ from collector.config import CollectorConfig
 from collector.db import Settings, load_queries, make_pool
 from collector.errors import CollectorError
 from collector.fleet.completeness import audit
-from collector.store.editions import find_edition, find_versions
+from collector.store.editions import Edition, find_edition, find_versions
 
 _LOW_DISK_BYTES = 1_000_000_000
 _MANY_MARKS = 100_000
@@ -105,7 +105,8 @@ async def _look_around(connection: AsyncConnection[Any]) -> AsyncIterator[Check]
     versions = await find_versions(connection, store)
     edition = await find_edition(connection, store)
     timescaledb = f", TimescaleDB {versions.timescaledb}" if versions.timescaledb else ""
-    yield Check("edition", True, f"{edition.value} on PostgreSQL {versions.postgresql}{timescaledb}")
+    unused = "; columnstore unused, for row-level security" if edition is Edition.TIMESCALEDB_COMMUNITY else ""
+    yield Check("edition", True, f"{edition.value} on PostgreSQL {versions.postgresql}{timescaledb}{unused}")
     marks = await _number(connection, load_queries("rollups")["pending_marks"], {"bound": _MANY_MARKS})
     yield Check("rollups", marks < _MANY_MARKS, f"{marks} minutes wait" if marks else "up to date")
     rejects = await _number(connection, load_queries("ingest")["count_rejects"], {})

@@ -58,9 +58,3 @@ WHERE step_s = 60
 DELETE FROM coverage_rollups
 WHERE step_s = 60
   AND bucket < least(%(before)s, (SELECT dropped_before FROM timeseries WHERE table_name = 'frame_metadata'));
-
--- name: compressed
--- Whether a hypertable has its columnstore policy.
-SELECT EXISTS (
-    SELECT FROM timescaledb_information.jobs
-    WHERE hypertable_name = %(table)s AND proc_name IN ('policy_compression', 'policy_columnstore'));

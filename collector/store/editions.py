@@ -1,7 +1,8 @@
 """Which of the three editions of the store a database is. It behaves the same in all of them.
 
-It was decided when the database was made: the time series are hypertables or native partitions. Whether
-TimescaleDB may also compress is asked of the server each time, as its licence is a setting.
+It was decided when the database was made: the time series are hypertables or native partitions. TimescaleDB under
+its own licence has a columnstore besides. It takes no table with row-level security, which is what keeps users to
+their junctions in SQL itself; so it is not used, and that is said at start.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Edition(StrEnum):
     TIMESCALEDB = "timescaledb"
     """TimescaleDB under the Apache licence: hypertables, dropped by our maintenance."""
     TIMESCALEDB_COMMUNITY = "timescaledb_community"
-    """TimescaleDB under its own licence: hypertables, and old chunks in the columnstore."""
+    """TimescaleDB under its own licence: the same; its columnstore is not used."""
 
 
 @dataclass(frozen=True)

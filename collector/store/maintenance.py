@@ -36,15 +36,6 @@ _log = logging.getLogger(__name__)
 
 _MARKED = {"count_events": "count", "frame_metadata": "coverage"}
 """Tables that rollups are made of, and the kind of their marks."""
-_COMPRESS_AFTER = "7 days"
-_SEGMENT_BY = {
-    "count_events": "source_no",
-    "zone_occupancy": "source_no",
-    "frame_metadata": "camera_no",
-    "detections": "camera_no",
-    "signal_events": "stream_no",
-    "device_health": "stream_no",
-}
 _LOCK_TIMEOUT = "2s"
 
 
@@ -87,9 +78,11 @@ class MaintenanceWorker:
 
     async def run(self) -> None:
         """Works until it is cancelled. A database that is away is waited for."""
+        edition: Edition | None = None
         while True:
             pause_s = self._interval_s
             try:
+                edition = edition or await self._told_edition()
                 done = await maintain(self._dsn, self._now(), self._retention)
             except psycopg.OperationalError as error:
                 _log.warning("Maintenance waits for the database: %s", error, extra={"action": "maintenance_wait"})
@@ -98,6 +91,17 @@ class MaintenanceWorker:
                 self.last_success_unix_s = self._now().timestamp()
                 _log.info("Maintenance done: %s", done, extra={"action": "maintained"})
             await asyncio.sleep(pause_s)
+
+    async def _told_edition(self) -> Edition:
+        async with await AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None) as connection:
+            edition = await find_edition(connection, load_queries("store"))
+        if edition is Edition.TIMESCALEDB_COMMUNITY:
+            _log.info(
+                "TimescaleDB's columnstore is not used: it does not go with row-level security, which keeps users"
+                " to their junctions",
+                extra={"action": "columnstore_unused"},
+            )
+        return edition
 
 
 class _Maintenance:
@@ -117,8 +121,6 @@ class _Maintenance:
             before = self._cutoff(series)
             if before is not None:
                 await self._expire(series, before, edition)
-        if edition is Edition.TIMESCALEDB_COMMUNITY:
-            await self._compress()
         await self._forget_minutes()
         return self._done
 
@@ -247,25 +249,6 @@ class _Maintenance:
         for name in ("forget_minutes", "forget_coverage_minutes"):
             cursor = await self._connection.execute(self._store[name], {"before": before})
             self._done.minutes_forgotten += cursor.rowcount
-
-    async def _compress(self) -> None:
-        """Has TimescaleDB move chunks that are a week old into its columnstore."""
-        for table, segment_by in _SEGMENT_BY.items():
-            cursor = await self._connection.execute(self._store["compressed"], {"table": table})
-            row = await cursor.fetchone()
-            if row is not None and row[0]:
-                continue
-            await self._connection.execute(
-                sql.SQL(
-                    "ALTER TABLE {} SET (timescaledb.enable_columnstore, timescaledb.segmentby = {},"
-                    " timescaledb.orderby = 'at')"
-                ).format(sql.Identifier(table), sql.Literal(segment_by))
-            )
-            await self._connection.execute(
-                sql.SQL("CALL add_columnstore_policy({}, after => INTERVAL {})").format(
-                    sql.Literal(table), sql.Literal(_COMPRESS_AFTER)
-                )
-            )
 
     @asynccontextmanager
     async def _patient(self) -> AsyncIterator[None]:

@@ -50,6 +50,9 @@ CATALOGS = {
     "grants": """
         SELECT table_name, grantee, privilege_type FROM information_schema.role_table_grants
         WHERE grantee = 'stopline_reader'""",
+    "column grants": """
+        SELECT table_name, column_name, privilege_type FROM information_schema.role_column_grants
+        WHERE grantee = 'stopline_reader'""",
     "triggers": "SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
     "series": "SELECT table_name, time_column, span, fillfactor FROM timeseries",
 }

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -19,7 +20,7 @@ from psycopg import conninfo
 from collector.config import Retention
 from collector.counting.queries import Asked, Bucket, CountQueries
 from collector.counting.rollups import RollupWorker
-from collector.db import Settings, make_pool, reading
+from collector.db import Pool, Settings, make_pool, reading, viewer
 from collector.fleet.completeness import audit
 from collector.migrate import migrate, status
 from collector.store.maintenance import maintain
@@ -107,5 +108,37 @@ def test_a_statement_of_a_request_is_bounded(bounced_dsn: str) -> None:
             async with reading(pool) as connection:
                 cursor = await connection.execute("SELECT current_setting('transaction_read_only')")
                 assert await cursor.fetchone() == ("on",)
+
+    asyncio.run(run())
+
+
+def test_what_one_user_sees_is_bounded_and_nobody_elses_is(bounced_dsn: str) -> None:
+    migrate(bounced_dsn)
+    facts = [Facts(bounced_dsn) for _ in range(2)]
+    with psycopg.connect(bounced_dsn) as connection:
+        users = [
+            connection.execute(
+                "WITH u AS (INSERT INTO users (name, role) VALUES (%s, 'viewer') RETURNING id)"
+                " INSERT INTO user_junction_access (user_id, junction_id, level)"
+                " SELECT u.id, j.id, 'read' FROM u, junctions j WHERE j.name = %s RETURNING user_id",
+                (each.junction, each.junction),
+            ).fetchall()[0][0]
+            for each in facts
+        ]
+    everything = sorted(each.junction for each in facts)
+    expected: dict[UUID | None, list[str]] = {None: everything, uuid4(): []}
+    expected |= {user: [each.junction] for user, each in zip(users, facts, strict=True)}
+
+    async def look(pool: Pool, user: UUID | None) -> None:
+        viewer.set(user)
+        for _ in range(20):
+            async with reading(pool) as connection:
+                cursor = await connection.execute("SELECT name FROM junctions ORDER BY name")
+                assert [name for (name,) in await cursor.fetchall()] == expected[user]
+
+    async def run() -> None:
+        async with make_pool(Settings(bounced_dsn, min_size=6, max_size=6, prepare_threshold=None)) as pool:
+            # Each in a task, and so a context, of its own, as requests are.
+            await asyncio.gather(*(asyncio.create_task(look(pool, user)) for user in expected for _ in range(3)))
 
     asyncio.run(run())
