@@ -101,7 +101,7 @@ class Grants:
             values = {"user_id": user_id, "junction_id": junction_id, "level": level, "by": by.id}
             row = await self._one(connection, "grant", **values)
             if row is not None:
-                before = None if row[0] is None else {"level": row[0]}
+                before = None if row[0] is None else {"level": row[0], "junction": junction}
                 after = {"level": level, "junction": junction}
                 await audit(
                     connection,
