@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from litestar.connection import ASGIConnection
+from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 
 from collector.db import viewer
@@ -27,6 +28,7 @@ ACCESS_COOKIE = "stopline_access"
 REFRESH_COOKIE = "stopline_refresh"
 CSRF_COOKIE = "stopline_csrf"
 CSRF_HEADER = "X-CSRF-Token"
+_OWN_SITES = {"same-origin", "none"}
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _STATE_KEY = "stopline_user"
 
@@ -89,6 +91,9 @@ class Access:
         if cookie is None:
             return None
         check_csrf(connection)
+        if connection.scope["type"] == ScopeType.WEBSOCKET:
+            # A browser opens one for any page, and it changes nothing: only where it comes from tells.
+            check_own_page(connection)
         return await self._of_access_token(cookie, address_of(connection))
 
     async def _of_bearer(self, token: str, address: str) -> CurrentUser:
@@ -188,6 +193,27 @@ def check_csrf(connection: AnyConnection) -> None:
             "csrf_refused",
             "Not sent by our own page",
             f"send the value of the cookie {CSRF_COOKIE} in the header {CSRF_HEADER}",
+        )
+
+
+def check_own_page(connection: AnyConnection) -> None:
+    """Raises ApiProblem (403) for what a browser sends for a page of another site, as far as it tells.
+
+    For what sets cookies, as a foreign form could sign its reader in as somebody else, and for WebSockets, which
+    any page may open. Most browsers tell by `Sec-Fetch-Site`. Without it, a foreign page can send no JSON, and a
+    WebSocket tells the page's origin.
+    """
+    headers = connection.headers
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        is_foreign = site not in _OWN_SITES
+    elif connection.scope["type"] == ScopeType.WEBSOCKET:
+        is_foreign = origin is not None and origin.partition("://")[2] != headers.get("host")
+    else:
+        is_foreign = origin is not None and not headers.get("content-type", "").startswith("application/json")
+    if is_foreign:
+        raise ApiProblem(
+            403, "foreign_page", "Not sent by our own page", "a page of another site can do nothing here"
         )
 
 

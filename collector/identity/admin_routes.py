@@ -133,7 +133,15 @@ def _user_routes(identity: Identity) -> list[HTTPRouteHandler]:
           description="All their sessions and access tokens end.", tags=_TAGS, status_code=204,
           guards=admins)  # fmt: skip
     async def reset(user_id: FromPath[UUID], data: JSONBody[PasswordReset], request: AnyRequest) -> None:
-        await identity.sessions.reset_password(await access.needed_user(request), user_id, data.password)
+        by = await access.needed_user(request)
+        if by.id == user_id:
+            raise ApiProblem(
+                403,
+                "password_own",
+                "Not your own",
+                "your own is changed with the present one: users/me/password",
+            )
+        await identity.sessions.reset_password(by, user_id, data.password)
 
     return [list_users, create, change, reset]
 

@@ -19,6 +19,7 @@ from collector.identity.access import (
     CurrentUser,
     address_of,
     check_csrf,
+    check_own_page,
 )
 from collector.identity.api_tokens import ApiTokens
 from collector.identity.audit import AuditLog
@@ -92,6 +93,7 @@ def _session_routes(identity: Identity) -> list[HTTPRouteHandler]:
         responses=answer(Tokens, TOKENS_EXAMPLE, "Signed in."),
     )
     async def login(data: JSONBody[SignIn], request: AnyRequest) -> Response[Tokens]:
+        check_own_page(request)
         session = await sessions.sign_in(data.name, data.password, address_of(request))
         return await _signed_in(identity, session)
 
@@ -105,6 +107,7 @@ def _session_routes(identity: Identity) -> list[HTTPRouteHandler]:
         responses=answer(Tokens, TOKENS_EXAMPLE, "The session goes on."),
     )
     async def refresh(request: AnyRequest, data: JSONBody[RefreshBody | None] = None) -> Response[Tokens]:
+        check_own_page(request)
         session = await sessions.refresh(_refresh_token(request, data), address_of(request))
         return await _signed_in(identity, session)
 

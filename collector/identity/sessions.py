@@ -92,7 +92,9 @@ class Sessions:
         key = f"register:{network_of(address)}"
         await self._check_block((key,))
         async with writing(self._pool) as connection:
-            await self._count_failure(connection, key, _FREE_PER_ADDRESS)
+            n, blocked_s = await self._count_failure(connection, key, _FREE_PER_ADDRESS)
+        if blocked_s is not None and n > _FREE_PER_ADDRESS:
+            raise _throttled(blocked_s)
 
     # Going on, and ending
 
@@ -219,13 +221,7 @@ class Sessions:
         async with reading(self._pool, unbounded=True) as connection:
             row = await self._one(connection, "blocked_for_s", keys=list(keys))
         if row is not None and row[0] is not None:
-            raise ApiProblem(
-                429,
-                "sign_in_throttled",
-                "Too many failed sign-ins",
-                f"try again in {max(1, round(row[0]))} s",
-                retry_after_s=float(row[0]),
-            )
+            raise _throttled(float(row[0]))
 
     async def _note_failure(self, keys: tuple[str, ...], user: Subject, address: str) -> None:
         """What was typed as a name is kept only where a user has it: it may have been a password."""
@@ -266,6 +262,11 @@ def network_of(address: str) -> str:
 
 def _name_key(name: str) -> str:
     return f"name:{name}"
+
+
+def _throttled(wait_s: float) -> ApiProblem:
+    told = f"try again in {max(1, round(wait_s))} s"
+    return ApiProblem(429, "sign_in_throttled", "Too many attempts", told, retry_after_s=wait_s)
 
 
 def _no_session(why: str) -> ApiProblem:

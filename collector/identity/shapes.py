@@ -13,8 +13,10 @@ from msgspec import Meta
 from collector.identity.api_tokens import ApiToken
 from collector.identity.users import Level, Role, User
 
-_NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
-_NAME = r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$"
+# Neither what controls nor what is not seen: two names that look alike are one.
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+_NO_CONTROLS = rf"^[^{_UNSEEN}]*$"
+_NAME = rf"^[^\s{_UNSEEN}]([^{_UNSEEN}]*[^\s{_UNSEEN}])?$"
 
 UserName = Annotated[str, Meta(min_length=1, max_length=100, pattern=_NAME, examples=["ada"])]
 Password = Annotated[str, Meta(max_length=1000, examples=["three quiet green lamps"])]

@@ -18,7 +18,7 @@ __all__ = ["browser"]
 
 @pytest.fixture
 def collector(plain_dsn: str) -> Iterator[RunningCollector]:
-    make_user(plain_dsn, "ada", Role.VIEWER)
+    make_user(plain_dsn, "ada", Role.VIEWER, all_junctions=True)
     with running_collector(plain_dsn, reading_open=False) as running:
         yield running
 

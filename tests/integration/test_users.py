@@ -38,12 +38,13 @@ def browser(collector: RunningCollector) -> Iterator[httpx.Client]:
         yield client
 
 
-def make_user(dsn: str, name: str, role: Role, password: str = PASSWORD) -> str:
+def make_user(dsn: str, name: str, role: Role, password: str = PASSWORD, *, all_junctions: bool = False) -> str:
     """As `user add` does; the user's id."""
 
     async def make() -> str:
         async with make_pool(Settings(dsn, min_size=1, max_size=1)) as pool:
-            return str(await Users(pool, weak_passwords()).create(name, password, role))
+            users = Users(pool, weak_passwords())
+            return str(await users.create(name, password, role, all_junctions=all_junctions))
 
     # In a thread of its own: where a browser is driven, this one has an event loop already.
     with ThreadPoolExecutor(1) as pool:
