@@ -47,8 +47,12 @@ from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.metrics import Metrics
 from collector.ops.requests import RequestObserver
-from collector.realtime.hub import Hub
-from collector.realtime.routes import live_routes
+from collector.realtime.hub import Hub, Publisher
+from collector.realtime.junction_words import JunctionReader
+from collector.realtime.relay import Relay
+from collector.realtime.routes import junction_live_route, live_routes, live_sockets
+from collector.realtime.streams import HEARTBEAT_S
+from collector.realtime.transport import Live
 from collector.store.maintenance import MaintenanceWorker
 from common import __version__
 from common.notify import feed_watchdog, notify
@@ -58,6 +62,8 @@ _log = logging.getLogger(__name__)
 _DRAIN_S = 20.0
 """How long batches that wait may take to be stored when the collector stops."""
 _EMBEDDED_CHECK_S = 1.0
+_RELAY_PATIENCE_S = 3.0
+"""How long the first listeners wait for a server of live events that is away."""
 _QUESTION_TIMEOUT_S = 5.0
 """How long a device waits for the database to know its key, or where its stream stands."""
 
@@ -92,14 +98,17 @@ class Collector:
         self._embedded = database.embedded
         self._stopping = False
         self.metrics = Metrics()
-        self.hub = Hub()
+        self.hub = Hub(max_subscribers=config.live.max_listeners)
+        self._relay = Relay(config.live.redis, self.hub) if config.live.redis else None
+        self.publisher: Publisher = self._relay or self.hub
+        """Where what was committed is told; `hub` is where it is heard."""
         self._marks_written = asyncio.Event()
         self._pool = make_pool(_pool_settings(config, database.dsn))
         queries = load_queries("ingest")
         connect = _connector(self._pool)
         self._questions = SharedLink(connect, _QUESTION_TIMEOUT_S)
         self.writer = IngestWriter(
-            connect, self._questions, queries, self.hub, self.metrics, self._marks_written, limits=limits
+            connect, self._questions, queries, self.publisher, self.metrics, self._marks_written, limits=limits
         )
         tokens = DeviceTokens(_key_loader(self._questions, queries))
         self._ingest = Ingest(tokens, self.writer, self.metrics)
@@ -123,6 +132,8 @@ class Collector:
         self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
 
     def _make_app(self, reading_open: bool) -> Litestar:
+        live = Live(self.hub, None if reading_open else self._identity.access, HEARTBEAT_S)
+        junction_reader = JunctionReader(self._pool, self.hub)
         reading = Router(
             "/",
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
@@ -131,7 +142,8 @@ class Collector:
                 *junction_routes(self._pool),
                 *lights_routes(self._pool),
                 *fleet_routes(self._pool),
-                *live_routes(self.hub),
+                *live_routes(live),
+                junction_live_route(live, junction_reader),
                 metrics_route(self.metrics),
             ],
         )
@@ -140,6 +152,7 @@ class Collector:
                 *ingest_routes(self._ingest),
                 health_route(self._pool, self._signs()),
                 *console_routes(),
+                *live_sockets(live, junction_reader),
                 *identity_routes(self._identity),
                 *admin_routes(self._identity),
                 reading,
@@ -184,6 +197,8 @@ class Collector:
         watch("stopline_ingest_oldest_wait_seconds", "Longest wait of a batch.", self.writer.oldest_wait_s)
         watch("stopline_live_listeners", "Listeners of live counts.", lambda: self.hub.n_subscribers)
         watch("stopline_live_dropped", "Listeners dropped for reading slowly.", lambda: self.hub.n_dropped)
+        watch("stopline_live_resets", "Times that all listeners had to read the store.", lambda: self.hub.n_resets)
+        watch("stopline_live_paused", "1: live events do not come through.", lambda: float(self.hub.is_paused))
 
     def _makes_progress(self) -> bool:
         return self.writer.oldest_wait_s() < STUCK_S
@@ -191,13 +206,17 @@ class Collector:
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncIterator[None]:
         """Opened in this order, closed in reverse; requests are served in between."""
-        beside = (
+        beside: tuple[Coroutine[Any, Any, None], ...] = (
             self.writer.run(),
             self._rollups.run(),
             feed_watchdog(self._makes_progress),
             self._mind_embedded(),
         )
+        if self._relay is not None:
+            beside += (self._relay.run(),)
         async with self._pool, self._beside(*beside):
+            if self._relay is not None and not await self._relay.until_it_follows(_RELAY_PATIENCE_S):
+                _log.warning("Live events wait for their server", extra={"action": "relay_waits"})
             notify("READY=1")
             _log.info("Ready", extra={"action": "ready", "version": __version__})
             try:

@@ -60,8 +60,6 @@ class Live(_Section):
 
     redis: Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")] | None = None
     """Redis or Valkey through which several workers tell each other of events: `redis://127.0.0.1:6379/0`."""
-    origins: tuple[Annotated[str, Field(pattern=r"^https?://[^/\s]+$")], ...] = ()
-    """Whose pages may open WebSockets with a user's cookie, beside our own: `https://city.example`."""
     max_listeners: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     """Of one worker."""
 

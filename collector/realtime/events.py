@@ -100,7 +100,7 @@ class LiveLog(msgspec.Struct, frozen=True):
 
 
 class LiveMode(msgspec.Struct, frozen=True):
-    """An order to the lights of a junction was given, or something became of it. `order` is as the API tells it."""
+    """An order to the lights of a junction was given, or something became of it. `order`: as the API tells it."""
 
     at: UnixMs
     at_error_ms: int
@@ -205,8 +205,8 @@ def _live_lane(lane: LaneCycle) -> LiveLane:
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which events a listener wants; by default all counts. `source` is the name or the id of a line, zone or
-    reader, and chooses among counts; `lights` adds all that is no count. `seen` are the junctions that the listener
-    may hear of; None: of all, and of devices without one."""
+    reader, and chooses among counts; `lights` adds all that is no count. `seen` are the junctions that the
+    listener may hear of; None: of all, and of devices without one."""
 
     junction: UUID | None = None
     source: str | None = None

@@ -2,9 +2,9 @@
 
 Events are numbered `<run>-<n>`: `n` from 1 without a hole. With one worker `run` is new with each start of the
 collector; several workers take both from what they share (`collector.realtime.relay`). A listener that comes back
-with the last id it saw gets what it missed from a ring of the latest events. Where the ring no longer reaches back,
-the id is of another run, or events were lost on the way here, it gets a `reset` first: "read the store, then go on
-from here".
+with the last id it saw gets what it missed from a ring of the latest events. Where the ring no longer reaches
+back, the id is of another run, or events were lost on the way here, it gets a `reset` first: "read the store, then
+go on from here".
 
 Rule for slow readers, `slow_reader`: a listener that is more than `queue_events` behind is dropped. It is told so
 and may come back with its last id; nobody else waits for it.
@@ -41,8 +41,8 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a listener reads. `kind` is that of `data`, `reset` (some events are gone), `paused` (nothing comes until
-    a `reset`) or `dropped` (read too slowly)."""
+    """What a listener reads. `kind` is that of `data`, `reset` (some events are gone), `paused` (nothing comes
+    until a `reset`) or `dropped` (read too slowly)."""
 
     id: str
     kind: str

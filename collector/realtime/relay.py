@@ -149,7 +149,7 @@ class Relay:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Server]:
-        """The server, once it answers. Nothing is retried below: an append that is repeated tells its events twice."""
+        """The server, once it answers. Nothing is retried: an append that is repeated tells its events twice."""
         from redis.asyncio import Redis
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
@@ -158,7 +158,7 @@ class Relay:
             self._url,
             protocol=2,
             retry=Retry(NoBackoff(), 0),
-            # Its own timeouts go by `wait_for`, which in Python 3.11 may swallow that we are cancelled; see `_answer`.
+            # Its own timeouts go by `wait_for`, which in Python 3.11 may swallow that we are cancelled.
             socket_timeout=None,
             socket_connect_timeout=None,
             socket_keepalive=True,
