@@ -47,6 +47,7 @@ from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.metrics import Metrics
 from collector.ops.requests import RequestObserver
+from collector.ops.worker import WorkerLink
 from collector.realtime.hub import Hub, Publisher
 from collector.realtime.junction_words import JunctionReader
 from collector.realtime.relay import Relay
@@ -62,6 +63,8 @@ _log = logging.getLogger(__name__)
 _DRAIN_S = 20.0
 """How long batches that wait may take to be stored when the collector stops."""
 _EMBEDDED_CHECK_S = 1.0
+_SETTLED_AFTER_S = 60.0
+"""Maintenance can wait until a start is over."""
 _RELAY_PATIENCE_S = 3.0
 """How long the first listeners wait for a server of live events that is away."""
 _QUESTION_TIMEOUT_S = 5.0
@@ -80,6 +83,7 @@ class Collector:
     """All parts of one collector. `app` serves; what runs beside it lives as long as the application does.
 
     `reading_open`: whoever reaches it may read without a user. `secure_cookies`: those of sessions need TLS.
+    `worker`: this is one of several, and its parent is told how it is, instead of systemd.
     `on_death` is called if one of the parts ends by itself: then the daemon must stop, and systemd starts it anew.
     """
 
@@ -93,11 +97,13 @@ class Collector:
         limits: Limits | None = None,
         passwords: Passwords | None = None,
         secure_cookies: bool = True,
+        worker: WorkerLink | None = None,
     ) -> None:
         self._on_death = on_death
+        self._worker = worker
         self._embedded = database.embedded
         self._stopping = False
-        self.metrics = Metrics()
+        self.metrics = Metrics(worker.number if worker else None)
         self.hub = Hub(max_subscribers=config.live.max_listeners)
         self._relay = Relay(config.live.redis, self.hub) if config.live.redis else None
         self.publisher: Publisher = self._relay or self.hub
@@ -127,7 +133,7 @@ class Collector:
         self._started_unix_s = time.time()
         self._rollup_queries = load_queries("rollups")
         self._rollups = RollupWorker(self._pool, self._marks_written)
-        self._maintenance = MaintenanceWorker(database.dsn, config.retention)
+        self._maintenance = MaintenanceWorker(database.dsn, config.retention, first_after_s=_SETTLED_AFTER_S)
         self._watch_gauges()
         self.app: ASGIApp = RequestObserver(self._make_app(reading_open), self.metrics)
 
@@ -206,10 +212,12 @@ class Collector:
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncIterator[None]:
         """Opened in this order, closed in reverse; requests are served in between."""
+        watched = self._worker.beat if self._worker else feed_watchdog
         beside: tuple[Coroutine[Any, Any, None], ...] = (
             self.writer.run(),
             self._rollups.run(),
-            feed_watchdog(self._makes_progress),
+            self._maintenance.run(),
+            watched(self._makes_progress),
             self._mind_embedded(),
         )
         if self._relay is not None:
@@ -217,8 +225,7 @@ class Collector:
         async with self._pool, self._beside(*beside):
             if self._relay is not None and not await self._relay.until_it_follows(_RELAY_PATIENCE_S):
                 _log.warning("Live events wait for their server", extra={"action": "relay_waits"})
-            notify("READY=1")
-            _log.info("Ready", extra={"action": "ready", "version": __version__})
+            self._tell_ready()
             try:
                 yield
             finally:
@@ -226,6 +233,13 @@ class Collector:
                 self._stopping = True
                 await self.writer.drain(_DRAIN_S)
                 await self._questions.close()
+
+    def _tell_ready(self) -> None:
+        if self._worker is not None:
+            self._worker.tell_ready()
+            return
+        notify("READY=1")
+        _log.info("Ready", extra={"action": "ready", "version": __version__})
 
     async def _mind_embedded(self) -> None:
         """Bring the embedded PostgreSQL back should it die; meanwhile batches are answered 503."""

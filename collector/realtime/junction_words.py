@@ -66,7 +66,7 @@ class SignalChange(msgspec.Struct, frozen=True):
 
 
 class ModeChange(msgspec.Struct, frozen=True):
-    """How the lights are run now. `order`: the order of which something became known, where that is what is told."""
+    """How the lights are run now. `order`: the one of which something became known, where that is the news."""
 
     at: datetime
     mode: SignalMode | None

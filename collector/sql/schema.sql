@@ -767,3 +767,12 @@ CROSS JOIN junctions j
 LEFT JOIN user_junction_access a ON a.user_id = u.id AND a.junction_id = j.id
 LEFT JOIN users g ON g.id = a.granted_by
 WHERE u.status = 'active' AND (u.role = 'admin' OR u.all_junctions OR a.user_id IS NOT NULL);
+
+
+-- Workers --------------------------------------------------------------------------------------------------------
+
+-- What one of all workers does now and then, on whatever machine. Who claims a duty sets when it is due again.
+CREATE TABLE duties (
+    name   text PRIMARY KEY,
+    due_at timestamptz NOT NULL
+);

@@ -1,6 +1,7 @@
 """A junction's live stream in its operators' words, over real sockets, and who may hear it."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -201,8 +202,7 @@ def closing(collector: RunningCollector, path: str, headers: dict[str, str]) -> 
     """The code that a connection is closed with."""
     with connect(f"ws://127.0.0.1:{collector.port}{path}", additional_headers=headers) as socket:
         with pytest.raises(ConnectionClosed) as closed:
-            while True:
-                socket.recv(timeout=30)
+            deque(iter(socket.recv, None), maxlen=0)
         assert closed.value.rcvd is not None
         return closed.value.rcvd.code
 

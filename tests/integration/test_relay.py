@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from uuid import uuid4
 
-from collector.realtime.events import Delivery, Filter, LiveMode
+from collector.realtime.events import Delivery, Filter, Light, LiveMode
 from collector.realtime.hub import Event, Hub, Subscription
 from collector.realtime.relay import STREAM_KEY, Relay
 from common.codes import Direction, Via
@@ -124,7 +124,7 @@ def test_a_worker_that_begins_knows_what_was_told_before(redis_server: RedisServ
 
 
 def test_every_kind_of_event_survives_the_way(redis_server: RedisServer) -> None:
-    lights = [
+    lights: list[Light] = [
         SignalEvent(3, AT + 3, 0, "x", 8, 4),
         Cycle(5, AT + 5, 1, "x", 61.0, "automatic", "adaptive", [LaneCycle("north", None, 20.0, 3.0, 38.0)]),
         Occupancy(6, AT + 6, 0, "cam", "zone", 5000, 2.5, 4, 3, n_standing=2),
