@@ -23,15 +23,10 @@ class Visitor:
     """A listener. Without a user where whoever reaches the collector may read."""
 
     def __init__(self, access: Access | None, user: CurrentUser | None, rights: Rights | None) -> None:
-        self._access, self._user, self._rights = access, user, rights
-        self._ask_at_s = _next_s()
-
-    @property
-    def seen(self) -> frozenset[UUID] | None:
+        self._access, self._user = access, user
+        self.seen = _seen(rights)
         """The junctions that they may hear of; None: all."""
-        if self._rights is None or self._rights.sees_all:
-            return None
-        return frozenset(self._rights.junctions)
+        self._ask_at_s = _next_s()
 
     def sees(self, junction: UUID) -> bool:
         """Whether they may hear of it."""
@@ -46,12 +41,13 @@ class Visitor:
             return True
         self._ask_at_s = _next_s()
         try:
-            self._rights = await self._access.still(self._user)
+            rights = await self._access.still(self._user)
         except (psycopg.Error, TimeoutError) as error:
             _log.warning("Rights of listeners cannot be asked for: %s", error, extra={"action": "rights_unknown"})
             self._ask_at_s = time.monotonic() + 1.0
             return True
-        return self._rights is not None
+        self.seen = _seen(rights)
+        return rights is not None
 
 
 async def visitor_of(connection: AnyConnection, access: Access | None) -> Visitor:
@@ -66,6 +62,10 @@ async def visitor_of(connection: AnyConnection, access: Access | None) -> Visito
     if rights is None:
         raise ApiProblem(401, "token_invalid", "The token does not hold", "the session was ended; sign in")
     return Visitor(access, user, rights)
+
+
+def _seen(rights: Rights | None) -> frozenset[UUID] | None:
+    return None if rights is None or rights.sees_all else frozenset(rights.junctions)
 
 
 def _next_s() -> float:
