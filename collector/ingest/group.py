@@ -75,10 +75,19 @@ class GroupStore:
         self.doubt = asyncio.Event()
         """Set when it is not known whether a commit took place. If it did, nobody is told of its records: the next
         attempt takes them for known ones."""
+        self._doubtful: set[int] = set()
+        """Streams of such commits."""
 
     def forget(self) -> None:
         """A connection broke: what was known of the database may hold no longer with the next one."""
         self._names.forget()
+
+    async def settle_doubt(self, connection: Connection) -> None:
+        """Wait until such commits have taken place or never will."""
+        self.doubt.clear()
+        streams = sorted(self._doubtful)
+        await self._store.await_streams(connection, streams)
+        self._doubtful.difference_update(streams)
 
     async def watermark(self, connection: Connection, key: StreamKey) -> StreamState:
         """Where one stream stands."""
@@ -208,6 +217,7 @@ class GroupStore:
         except (RecordRefused, StreamMoved):
             raise  # It was rolled back.
         except BaseException:
+            self._doubtful |= by_stream.keys()
             self.doubt.set()
             raise
 

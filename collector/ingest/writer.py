@@ -44,8 +44,7 @@ _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
 _RETRY_AFTER_S = 5.0
-_SETTLES_WITHIN_S = 0.5
-"""A commit whose connection broke has happened by then, or never will."""
+_ASK_AGAIN_S = 0.5
 
 
 class IngestWriter:
@@ -141,15 +140,15 @@ class IngestWriter:
                     self._queue.release(group)
 
     async def _make_good(self) -> None:
-        """After a commit of unknown outcome: have listeners read the store, once it answers."""
+        """After a commit of unknown outcome: have listeners read the store, once it is known there."""
         while True:
             await self._groups.doubt.wait()
-            await asyncio.sleep(_SETTLES_WITHIN_S)
             try:
-                await self._questions.ask(lambda connection: connection.execute("SELECT 1"))
+                await self._questions.ask(self._groups.settle_doubt)
             except (psycopg.Error, TimeoutError):
+                self._groups.doubt.set()
+                await asyncio.sleep(_ASK_AGAIN_S)
                 continue
-            self._groups.doubt.clear()
             self._publisher.lose()
 
     async def _serve(self, link: Link, group: list[Request]) -> bool:

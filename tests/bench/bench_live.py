@@ -1,7 +1,7 @@
 """A thousand WebSocket watchers of one junction on one worker, and events between workers through Redis or Valkey.
 
-Collector, database, sender and watchers share the machine's cores. A watcher here is a bare protocol that notes when
-bytes arrive. What is measured begins when the batch is sent, so the commit itself is in it.
+Collector, database, sender and watchers share the machine's cores. A watcher here is a bare protocol that notes
+when bytes arrive. What is measured begins when the batch is sent, so the commit itself is in it.
 """
 
 import asyncio

@@ -2,13 +2,16 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -71,16 +74,17 @@ class Serving:
 
 
 @contextmanager
-def serving(*arguments: str, **variables: str) -> Iterator[Serving]:
+def serving(*arguments: str, variables: Mapping[str, str], in_order: bool = True) -> Iterator[Serving]:
     process = subprocess.Popen(
-        [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env=environment() | variables
+        [*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env=environment() | dict(variables)
     )
     assert process.stderr is not None
     try:
         running = Serving(process)
         yield running
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        if in_order:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
     finally:
         process.kill()
         process.wait(60)
@@ -97,9 +101,9 @@ def listening(serving: Serving, n: int, last_id: str = "") -> Iterator[list[Clie
         yield [opened.enter_context(connect(url, close_timeout=1)) for _ in range(n)]
 
 
-def hear(socket_: ClientConnection) -> dict[str, Any]:
+def hear(one: ClientConnection) -> dict[str, Any]:
     while True:
-        message: dict[str, Any] = json.loads(socket_.recv(timeout=60))
+        message: dict[str, Any] = json.loads(one.recv(timeout=60))
         if message["event"] != "heartbeat":
             return message
 
@@ -156,13 +160,18 @@ def all_hear(collector: Serving, stream: Stream, sockets: list[ClientConnection]
 
 
 def test_workers_tell_the_same_and_survive_what_they_lean_on(
-    pg_server: PgServer, redis_server: RedisServer
+    pg_server: PgServer, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     """One start for all of it: starting the workers is what costs."""
     dsn = pg_server.dsn(TEMPLATE)
     stream = Stream(dsn)
     settings = ("--dsn", dsn, "--workers", "2")
-    with serving(*settings, STOPLINE_LIVE__REDIS=redis_server.url) as collector:
+    variables = systemd_asks(tmp_path) | {"STOPLINE_LIVE__REDIS": redis_server.url}
+    with (
+        systemd(tmp_path) as words,
+        serving(*settings, variables=variables) as collector,
+    ):
+        until(lambda: {"READY=1", "WATCHDOG=1"} <= words)
         told = _through_both(collector, stream)
         _through_a_race(collector, stream)
         _through_a_restart_of_redis(collector, stream, redis_server)
@@ -226,6 +235,55 @@ def _through_the_death_of_a_worker(collector: Serving, stream: Stream, long_ago:
     with listening(collector, 4, long_ago) as sockets:
         assert {hear(one)["event"] for one in sockets} == {"reset"}
         all_hear(collector, stream, sockets)
+
+
+def systemd_asks(folder: Path) -> dict[str, str]:
+    return {"NOTIFY_SOCKET": str(folder / "notify"), "WATCHDOG_USEC": "1000000"}
+
+
+@contextmanager
+def systemd(folder: Path) -> Iterator[set[str]]:
+    """The words that are sent to it, which must all come from one process, the parent."""
+    told: set[str] = set()
+    senders: set[bytes] = set()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+        link.bind(systemd_asks(folder)["NOTIFY_SOCKET"])
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+
+        def listen() -> None:
+            word = b""
+            while word != b"STOPPING=1":
+                word, ancillary, *_ = link.recvmsg(1000, socket.CMSG_SPACE(12))
+                told.add(word.decode())
+                senders.add(ancillary[0][2][:4])
+
+        listening = threading.Thread(target=listen, daemon=True)
+        listening.start()
+        yield told
+        listening.join(60)
+    assert "STOPPING=1" in told
+    assert len(senders) == 1
+
+
+def test_workers_end_with_their_parent_and_its_database_does_not_stay_away(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """On the embedded PostgreSQL, which a process beside the workers minds."""
+    variables = {"STOPLINE_LIVE__REDIS": redis_server.url, "STOPLINE_STATE_DIR": str(tmp_path / "state")}
+    with serving("--workers", "2", variables=variables, in_order=False) as collector:
+        pid_file = tmp_path / "state/postgres/data/postmaster.pid"
+        os.kill(int(pid_file.read_text().split()[0]), signal.SIGKILL)
+        until(lambda: collector.told("postgres_restart") != [])
+        until(lambda: httpx.get(collector.url + "/health").json()["store"] == "ok")
+        workers = collector.workers()
+        assert len(workers) == 3
+        collector.process.kill()
+        _, left = psutil.wait_procs(workers, 30)
+        assert left == []
+    # The next collector would take it over.
+    postgres = psutil.Process(int(pid_file.read_text().split()[0]))
+    postgres.send_signal(signal.SIGQUIT)
+    postgres.wait(30)
 
 
 def test_several_workers_without_redis_are_refused(plain_dsn: str) -> None:
