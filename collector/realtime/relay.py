@@ -143,7 +143,8 @@ class Relay:
                 _log.warning("Live events begin anew on the server", extra={"action": "relay_run_ended"})
             except (RedisError, OSError, TimeoutError) as error:
                 if not failures:
-                    _log.warning("Live events: no %s: %s", what, error, extra={"action": "relay_away"})
+                    why = str(error) or "the server does not answer"
+                    _log.warning("Live events: no %s: %s", what, why, extra={"action": "relay_away"})
                 await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)] * random.uniform(0.5, 1.5))
                 failures += 1
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
@@ -284,6 +285,44 @@ def test_workers_end_with_their_parent_and_its_database_does_not_stay_away(
     postgres = psutil.Process(int(pid_file.read_text().split()[0]))
     postgres.send_signal(signal.SIGQUIT)
     postgres.wait(30)
+
+
+STAND_IN = """
+import sys, time
+from collector.commands import workers
+
+workers.STANDS_STILL_S = 0.3
+
+def work(link):
+    link.tell_ready()
+    while not %(ends)s:
+        time.sleep(0.05)
+    return 3
+
+sys.exit(workers.Workers(2, work).run())
+"""
+
+
+@pytest.mark.parametrize(
+    ("ends", "why"),
+    [
+        ("(time.sleep(0.5) or link.number == 2)", "Worker 2 ended (3); another takes its place"),
+        ("False", "Worker 1 stands still; it is killed"),
+    ],
+    ids=["they end", "one stands still"],
+)
+def test_workers_that_do_not_work_are_replaced_some_times_and_then_all_stop(ends: str, why: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", STAND_IN % {"ends": ends}],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment(),
+    )
+    assert ran.returncode == 1
+    assert why in ran.stderr
+    assert ran.stderr.count("another takes its place") == 5
 
 
 def test_several_workers_without_redis_are_refused(plain_dsn: str) -> None:
