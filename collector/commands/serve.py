@@ -116,7 +116,7 @@ def serve(
     server = Server(collector)
     if worker is None:
         _tell_address(listener)
-    if not reading_open and (worker is None or worker.number == 1):
+    if not reading_open and (worker is None or worker.is_first):
         _log.info("Readers have to sign in on this address", extra={"action": "reading_closed"})
     _tune_garbage_collection()
     # uvicorn stops in order on a signal, and then raises it again; what is still open has yet to be closed.

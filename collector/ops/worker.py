@@ -22,6 +22,11 @@ class WorkerLink:
         self.number = number
         self._parent, self._parent_pid = parent, parent_pid
 
+    @property
+    def is_first(self) -> bool:
+        """Whether it does what only one worker of a machine may."""
+        return self.number == 1
+
     def tell_ready(self) -> None:
         """Requests are served from now on."""
         self._send(READY)
