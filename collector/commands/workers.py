@@ -27,6 +27,7 @@ from common.notify import notify, watchdog_interval_s
 
 _log = logging.getLogger(__name__)
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S = 1.0
 _STARTS_WITHIN_S = 120.0
 STANDS_STILL_S = 60.0
@@ -128,13 +129,13 @@ class Workers:
         """Number 0 minds the embedded PostgreSQL."""
         if number == 0:
             process = self._fork.Process(target=self._mind_embedded, name="postgres-minder")
-            process.start()
+            _start_unheard(process)
             return _Child(number, process, None, time.monotonic())
         ours, theirs = self._fork.Pipe(duplex=False)
         process = self._fork.Process(
             target=self._be_worker, args=(number, theirs, os.getpid()), name=f"worker-{number}"
         )
-        process.start()
+        _start_unheard(process)
         theirs.close()
         return _Child(number, process, ours, time.monotonic())
 
@@ -184,10 +185,20 @@ def _close(child: _Child) -> None:
     child.process.close()
 
 
+def _start_unheard(process: ForkProcess) -> None:
+    """A signal that comes before the child has its own handlers waits: the parent's would swallow it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+
+
 def _forget_parents_signals() -> None:
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
 
 @contextlib.contextmanager
@@ -197,11 +208,12 @@ def _woken_by(stop: Callable[[], None]) -> Iterator[socket.socket]:
     with readable, written:
         written.setblocking(False)
         before = signal.set_wakeup_fd(written.fileno())
-        handlers = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
+        for number in _STOPPING:
+            signal.signal(number, lambda *_: stop())
         try:
             yield readable
         finally:
             signal.set_wakeup_fd(before)
             # What is still open has yet to be closed, so a second signal does not end it.
-            for number in handlers:
+            for number in _STOPPING:
                 signal.signal(number, lambda *_: None)
