@@ -63,8 +63,13 @@ from collector.ops.limits import limit_requests
 from collector.ops.metrics import Metrics
 from collector.ops.openapi import describe_problems
 from collector.ops.requests import RequestObserver
-from collector.realtime.hub import Hub
-from collector.realtime.routes import live_routes
+from collector.ops.worker import WorkerLink
+from collector.realtime.hub import Hub, Publisher
+from collector.realtime.junction_words import JunctionReader
+from collector.realtime.relay import Relay
+from collector.realtime.routes import junction_live_route, live_routes, live_sockets
+from collector.realtime.streams import HEARTBEAT_S
+from collector.realtime.transport import Live
 from collector.remote.desk import Desk
 from collector.remote.orders import Orders
 from collector.remote.routes import remote_routes
@@ -77,6 +82,10 @@ _log = logging.getLogger(__name__)
 _DRAIN_S = 20.0
 """How long batches that wait may take to be stored when the collector stops."""
 _EMBEDDED_CHECK_S = 1.0
+_SETTLED_AFTER_S = 60.0
+"""Maintenance can wait until a start is over."""
+_RELAY_PATIENCE_S = 3.0
+"""How long the first listeners wait for a server of live events that is away."""
 _QUESTION_TIMEOUT_S = 5.0
 """How long a device waits for the database to know its key, or where its stream stands."""
 
@@ -93,6 +102,7 @@ class Collector:
     """All parts of one collector. `app` serves; what runs beside it lives as long as the application does.
 
     `reading_open`: whoever reaches it may read without a user. `secure_cookies`: those of sessions need TLS.
+    `worker`: this is one of several, and its parent is told how it is, instead of systemd.
     `on_death` is called if one of the parts ends by itself: then the daemon must stop, and systemd starts it anew.
     """
 
@@ -106,29 +116,34 @@ class Collector:
         limits: Limits | None = None,
         passwords: Passwords | None = None,
         secure_cookies: bool = True,
+        worker: WorkerLink | None = None,
     ) -> None:
         self._on_death = on_death
+        self._worker = worker
         self._embedded = database.embedded
         self._stopping = False
-        self.metrics = Metrics()
-        self.hub = Hub()
+        self.metrics = Metrics(worker.number if worker else None)
+        self.hub = Hub(max_subscribers=config.live.max_listeners)
+        self._relay = Relay(config.live.redis, self.hub) if config.live.redis else None
+        self.publisher: Publisher = self._relay or self.hub
+        """Where what was committed is told; `hub` is where it is heard."""
         self._marks_written = asyncio.Event()
         self._pool = make_pool(_pool_settings(config, database.dsn))
         queries = load_queries("ingest")
         connect = _connector(self._pool)
         self._questions = SharedLink(connect, _QUESTION_TIMEOUT_S)
         self.writer = IngestWriter(
-            connect, self._questions, queries, self.hub, self.metrics, self._marks_written, limits=limits
+            connect, self._questions, queries, self.publisher, self.metrics, self._marks_written, limits=limits
         )
         self._tokens = DeviceTokens(DeviceKeys(self._questions, queries).load)
         self._ingest = Ingest(self._tokens, self.writer, self.metrics)
         remote = load_queries("remote")
-        self.desk = Desk(connect, remote, self.hub.publish)
-        self.orders = Orders(remote, self.desk, self.hub.publish)
+        self.desk = Desk(connect, remote, self.publisher.publish)
+        self.orders = Orders(remote, self.desk, self.publisher.publish)
         passwords = passwords or Passwords()
         sessions, grants = Sessions(self._pool, passwords), Grants(self._pool)
         self._bridge = None
-        if config.mqtt.host is not None:
+        if config.mqtt.host is not None and (worker is None or worker.is_first):
             self._bridge = Bridge(config.mqtt, self._pool, connect, self.writer, self.metrics)
         self._identity = Identity(
             Users(self._pool, passwords),
@@ -144,11 +159,13 @@ class Collector:
         self._rollup_queries = load_queries("rollups")
         self._rollups = RollupWorker(self._pool, self._marks_written)
         self._daily = DailyWorker(self._pool)
-        self._maintenance = MaintenanceWorker(database.dsn, config.retention)
+        self._maintenance = MaintenanceWorker(database.dsn, config.retention, first_after_s=_SETTLED_AFTER_S)
         self._watch_gauges()
         self.app: ASGIApp = RequestObserver(self._make_app(config, reading_open), self.metrics)
 
     def _make_app(self, config: CollectorConfig, reading_open: bool) -> Litestar:
+        live = Live(self.hub, None if reading_open else self._identity.access, HEARTBEAT_S)
+        junction_reader = JunctionReader(self._pool, self.hub)
         reading = Router(
             "/",
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
@@ -163,7 +180,8 @@ class Collector:
                 *fleet_routes(self._pool),
                 *device_routes(self._pool, self._identity.access),
                 *reject_routes(self._pool),
-                *live_routes(self.hub),
+                *live_routes(live),
+                junction_live_route(live, junction_reader),
                 *export_routes(self._pool),
                 *journey_routes(self._pool, self._identity.access, config.smallest_group),
                 *log_routes(self._pool, self._identity.access),
@@ -177,6 +195,7 @@ class Collector:
                 health_route(self._pool, self._signs()),
                 *console_routes(),
                 *plotly_routes(),
+                *live_sockets(live, junction_reader),
                 *identity_routes(self._identity),
                 *admin_routes(self._identity),
                 reading,
@@ -225,6 +244,8 @@ class Collector:
         watch("stopline_devices_waiting", "Devices that wait for orders.", lambda: self.desk.n_waiting)
         watch("stopline_live_listeners", "Listeners of live counts.", lambda: self.hub.n_subscribers)
         watch("stopline_live_dropped", "Listeners dropped for reading slowly.", lambda: self.hub.n_dropped)
+        watch("stopline_live_resets", "Times that all listeners had to read the store.", lambda: self.hub.n_resets)
+        watch("stopline_live_paused", "1: live events do not come through.", lambda: float(self.hub.is_paused))
 
     def _makes_progress(self) -> bool:
         return self.writer.oldest_wait_s() < STUCK_S
@@ -232,18 +253,23 @@ class Collector:
     @asynccontextmanager
     async def _lifespan(self, _: Litestar) -> AsyncIterator[None]:
         """Opened in this order, closed in reverse; requests are served in between."""
-        beside = (
+        watched = self._worker.beat if self._worker else feed_watchdog
+        beside: tuple[Coroutine[Any, Any, None], ...] = (
             self.writer.run(),
             self._rollups.run(),
             self.desk.run(),
             self._daily.run(),
-            feed_watchdog(self._makes_progress),
+            self._maintenance.run(),
+            watched(self._makes_progress),
             self._mind_embedded(),
             *([self._bridge.run()] if self._bridge is not None else []),
         )
+        if self._relay is not None:
+            beside += (self._relay.run(),)
         async with self._pool, self._beside(*beside):
-            notify("READY=1")
-            _log.info("Ready", extra={"action": "ready", "version": __version__})
+            if self._relay is not None and not await self._relay.until_it_follows(_RELAY_PATIENCE_S):
+                _log.warning("Live events wait for their server", extra={"action": "relay_waits"})
+            self._tell_ready()
             try:
                 yield
             finally:
@@ -251,6 +277,13 @@ class Collector:
                 self._stopping = True
                 await self.writer.drain(_DRAIN_S)
                 await self._questions.close()
+
+    def _tell_ready(self) -> None:
+        if self._worker is not None:
+            self._worker.tell_ready()
+            return
+        notify("READY=1")
+        _log.info("Ready", extra={"action": "ready", "version": __version__})
 
     async def _mind_embedded(self) -> None:
         """Bring the embedded PostgreSQL back should it die; meanwhile batches are answered 503."""

@@ -83,6 +83,15 @@ class Mqtt(_Section):
     """Keep what comes, as it comes, in `mqtt_messages`: to find out what a counter says."""
 
 
+class Live(_Section):
+    """Live events."""
+
+    redis: Annotated[str, Field(pattern=r"^(redis|rediss|unix)://")] | None = None
+    """Redis or Valkey through which several workers tell each other of events: `redis://127.0.0.1:6379/0`."""
+    max_listeners: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    """Of one worker."""
+
+
 class CollectorConfig(_Section):
     """All settings of a collector."""
 
@@ -100,10 +109,13 @@ class CollectorConfig(_Section):
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     """Addresses or networks, with commas between, of proxies that pass people on and tell of whom by
     `X-Forwarded-For`. With one, readers sign in on the loopback as well."""
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    """Processes that serve. Several need `live.redis`."""
     requests_per_minute: Annotated[int, Field(ge=0)] = 1200
     """Of one session, API token or address. 0: any number."""
     smallest_group: Annotated[int, Field(ge=1, le=1000)] = 5
     """Of fewer tagged vehicles than this, no figure is told."""
+    live: Live = Live()
     pool: Pool = Pool()
     retention: Retention = Retention()
     mqtt: Mqtt = Mqtt()

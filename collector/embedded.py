@@ -62,7 +62,9 @@ class EmbeddedPostgres:
     Its methods block. `start` and `stop` may be called again; `ensure_running` brings a server back that died.
     """
 
-    def __init__(self, state_dir: Path, *, bin_dir: Path | None = None) -> None:
+    def __init__(self, state_dir: Path, *, bin_dir: Path | None = None, connections: int = 60) -> None:
+        """`connections`: how many at most, where it is started here."""
+        self._connections = connections
         self._home = state_dir.absolute() / "postgres"
         self._data = self._home / "data"
         self._bin = bin_dir or bundled_bin_dir()
@@ -189,7 +191,7 @@ class EmbeddedPostgres:
         try:
             assert self._socket_dir is not None
             _clear_leftovers(self._data, self._socket_dir)
-            _write_settings(self._data, self._socket_dir, account)
+            _write_settings(self._data, self._socket_dir, account, self._connections)
             self._spawn(account, claim)
         finally:
             os.close(claim)
@@ -372,9 +374,10 @@ def _socket_dir(home: Path, account: Account) -> Path:
     return folder
 
 
-def _write_settings(data: Path, socket_dir: Path, account: Account) -> None:
+def _write_settings(data: Path, socket_dir: Path, account: Account, connections: int) -> None:
     """Writes the server's configuration anew. What `ALTER SYSTEM` set is kept apart by the server, and wins."""
-    lines = [f"{key} = '{value}'" for key, value in server_settings(socket_dir, data.parent / "log").items()]
+    settings = server_settings(socket_dir, data.parent / "log", connections)
+    lines = [f"{key} = '{value}'" for key, value in settings.items()]
     names = {pwd.getpwuid(uid).pw_name for uid in {account.uid, os.geteuid(), 0}}
     for name, text in {
         "postgresql.conf": "# Written by Stopline at every start; use ALTER SYSTEM for settings of your own.\n"
@@ -389,7 +392,7 @@ def _write_settings(data: Path, socket_dir: Path, account: Account) -> None:
         fresh.replace(data / name)
 
 
-def server_settings(socket_dir: Path, log_dir: Path) -> Mapping[str, str]:
+def server_settings(socket_dir: Path, log_dir: Path, connections: int = 60) -> Mapping[str, str]:
     """postgresql.conf: durable, kind to disks, and small on a small machine."""
     memory_mb = psutil.virtual_memory().total // 2**20
     return {
@@ -397,7 +400,7 @@ def server_settings(socket_dir: Path, log_dir: Path) -> Mapping[str, str]:
         "unix_socket_directories": str(socket_dir).replace("'", "''"),
         "unix_socket_permissions": "0700",
         "port": str(_PORT),
-        "max_connections": "60",
+        "max_connections": str(connections),
         "shared_buffers": f"{min(max(memory_mb // 8, 64), 1024)}MB",
         "effective_cache_size": f"{max(memory_mb // 2, 128)}MB",
         "maintenance_work_mem": f"{min(max(memory_mb // 16, 32), 256)}MB",

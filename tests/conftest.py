@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.servers.broker", "tests.servers.databases", "tests.servers.proxy"]
+pytest_plugins = ["tests.servers.broker", "tests.servers.databases", "tests.servers.proxy", "tests.servers.redis"]
 
 CHECKOUT = Path(__file__).parents[1]
 DATA_VARIABLE = "STOPLINE_TEST_DATA"

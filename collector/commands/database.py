@@ -16,6 +16,10 @@ from collector.errors import SettingError, UnavailableError
 from collector.migrate import migrate
 from collector.ops.logs import set_up_logging
 
+CONNECTIONS_BESIDE_POOL = 5
+"""That a worker holds: two writers, one each for questions of devices, waiting devices and maintenance."""
+_SPARE_CONNECTIONS = 10
+
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that needs the database."""
@@ -39,7 +43,10 @@ def opened(config: CollectorConfig, *, migrated: bool = True) -> Iterator[Databa
         MigrationError: its schema cannot be brought to this release's.
     """
     if config.dsn is None:
-        with EmbeddedPostgres(config.state_dir) as embedded:
+        connections = max(
+            60, _SPARE_CONNECTIONS + config.workers * (config.pool.max_size + CONNECTIONS_BESIDE_POOL)
+        )
+        with EmbeddedPostgres(config.state_dir, connections=connections) as embedded:
             if migrated:
                 _migrate(embedded.dsn)
             yield Database(embedded.dsn, embedded)

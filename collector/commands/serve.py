@@ -14,9 +14,11 @@ from litestar.types import ASGIApp
 
 from collector.app import Collector, Database
 from collector.commands.database import add_common_options, opened, settings
+from collector.commands.workers import Workers
 from collector.config import CollectorConfig
 from collector.errors import SettingError, UnavailableError
 from collector.ingest.queue import Limits
+from collector.ops.worker import WorkerLink
 
 _log = logging.getLogger(__name__)
 
@@ -39,15 +41,40 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
         default=None,
         help="let everyone read who reaches a non-loopback address, without signing in",
     )
+    parser.add_argument("--workers", type=int, help="processes that serve; several need Redis (default: 1)")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT."""
     signal.signal(signal.SIGTERM, _give_up)
-    config = settings(options, host=options.host, port=options.port, open_reading=options.open_reading)
+    given = {name: getattr(options, name) for name in ("host", "port", "open_reading", "workers")}
+    config = settings(options, **given)
+    check_workers(config)
     with listening_socket(config.host, config.port) as listener, opened(config) as database:
-        return serve(config, database, listener)
+        if config.workers == 1:
+            return serve(config, database, listener)
+        return serve_by_workers(config, database, listener)
+
+
+def check_workers(config: CollectorConfig) -> None:
+    """Raises SettingError: several workers could not tell each other of live events."""
+    if config.workers > 1 and config.live.redis is None:
+        raise SettingError(
+            f"workers = {config.workers}: several workers tell each other of live events through Redis or Valkey:"
+            ' set redis = "redis://127.0.0.1:6379/0" under [live] (STOPLINE_LIVE__REDIS), or leave workers at 1'
+        )
+
+
+def serve_by_workers(config: CollectorConfig, database: Database, listener: socket.socket) -> int:
+    """Run `config.workers` processes on `listener` until told to stop; 1 if they cannot go on."""
+
+    def work(link: WorkerLink) -> int:
+        return serve(config, Database(database.dsn, None), listener, worker=link)
+
+    _tell_address(listener)
+    gc.freeze()  # What was loaded so far is shared by all, for as long as nobody touches it.
+    return Workers(config.workers, work, database.embedded).run()
 
 
 def _give_up(*_: object) -> None:
@@ -56,10 +83,18 @@ def _give_up(*_: object) -> None:
 
 
 def serve(
-    config: CollectorConfig, database: Database, listener: socket.socket, *, limits: Limits | None = None
+    config: CollectorConfig,
+    database: Database,
+    listener: socket.socket,
+    *,
+    limits: Limits | None = None,
+    worker: WorkerLink | None = None,
 ) -> int:
-    """Run the application on `listener` until it is told to stop; 1 if one of its parts failed."""
-    host, port = listener.getsockname()[:2]
+    """Run the application on `listener` until it is told to stop; 1 if one of its parts failed.
+
+    `worker`: it is one of several, whose parent has told what there is to tell.
+    """
+    host = listener.getsockname()[0]
     failed = False
 
     def stop() -> None:
@@ -78,11 +113,12 @@ def serve(
         on_death=stop,
         limits=limits,
         secure_cookies=secure_cookies,
+        worker=worker,
     )
     server = Server(collector, config.trusted_proxies)
-    shown = f"[{host}]" if ":" in host else host
-    _log.info("Listening on http://%s:%d", shown, port, extra={"action": "listening", "port": port})
-    if not reading_open:
+    if worker is None:
+        _tell_address(listener)
+    if not reading_open and (worker is None or worker.is_first):
         _log.info("Readers have to sign in on this address", extra={"action": "reading_closed"})
     _tune_garbage_collection()
     # uvicorn stops in order on a signal, and then raises it again; what is still open has yet to be closed.
@@ -90,6 +126,12 @@ def serve(
         signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
     return 1 if failed or not server.started else 0
+
+
+def _tell_address(listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    _log.info("Listening on http://%s:%d", shown, port, extra={"action": "listening", "port": port})
 
 
 class Server(uvicorn.Server):

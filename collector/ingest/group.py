@@ -17,11 +17,11 @@ from collector.ingest.link import Connection
 from collector.ingest.names import MAX_NAMES_PER_DEVICE, Names, Unknown
 from collector.ingest.queue import Request, StreamKey
 from collector.ingest.settling import Advance, Settled, StreamState, check_device, is_resend, refuse, settle
-from collector.ingest.store import News, RecordRefused, Store
+from collector.ingest.store import News, RecordRefused, Store, StreamMoved
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
 from collector.realtime.events import Delivery
-from collector.realtime.hub import Hub
+from collector.realtime.hub import Publisher
 from collector.remote.commands import CommandItem
 from collector.remote.news import news_of
 from collector.remote.results import first_results
@@ -66,21 +66,33 @@ class GroupStore:
     def __init__(
         self,
         queries: Queries,
-        hub: Hub,
+        publisher: Publisher,
         metrics: Metrics,
         marks_written: asyncio.Event,
         now_ms: Callable[[], int],
     ) -> None:
         self._store = Store(queries)
         self._names = Names(queries)
-        self._hub = hub
+        self._publisher = publisher
         self._metrics = metrics
         self._marks_written = marks_written
         self._now_ms = now_ms
+        self.doubt = asyncio.Event()
+        """Set when it is not known whether a commit took place. If it did, nobody is told of its records: the next
+        attempt takes them for known ones."""
+        self._doubtful: set[int] = set()
+        """Streams of such commits."""
 
     def forget(self) -> None:
         """A connection broke: what was known of the database may hold no longer with the next one."""
         self._names.forget()
+
+    async def settle_doubt(self, connection: Connection) -> None:
+        """Wait until such commits have taken place or never will."""
+        self.doubt.clear()
+        streams = sorted(self._doubtful)
+        await self._store.await_streams(connection, streams)
+        self._doubtful.difference_update(streams)
 
     async def watermark(self, connection: Connection, key: StreamKey) -> StreamState:
         """Where one stream stands."""
@@ -204,7 +216,14 @@ class GroupStore:
                 news[work.junction].add(work.request.device.id, work.rows)
         results = first_results((work.request.device.id, result) for work in works for result in work.rows.results)
         rows = [work.rows for work in works]
-        return await self._store.commit(connection, rows, list(by_stream.values()), news, results)
+        try:
+            return await self._store.commit(connection, rows, list(by_stream.values()), news, results)
+        except (RecordRefused, StreamMoved):
+            raise  # It was rolled back.
+        except BaseException:
+            self._doubtful |= by_stream.keys()
+            self.doubt.set()
+            raise
 
     async def _put_bad_aside(self, connection: Connection, work: _Work) -> None:
         """Find the records that the database refuses, by halving, in a transaction that is rolled back."""
@@ -243,9 +262,10 @@ class GroupStore:
             rows = work.rows
             if rows.counts or rows.lights:
                 device = work.request.device.id
-                self._hub.publish(Delivery(device, work.junction, rows.counts, rows.source_ids, rows.lights))
+                told = (rows.counts, rows.source_ids, rows.lights)
+                self._publisher.publish(Delivery(device, work.junction, *told))
         for command in plan.commands:
-            self._hub.publish(news_of(command))
+            self._publisher.publish(news_of(command))
         if any(work.rows.marks for work in plan.works):
             self._marks_written.set()
 

@@ -88,6 +88,10 @@ class Store:
         """Make sure that `streams`, of known devices, have their rows."""
         await connection.execute(self._queries["create_streams"], _keys(streams))
 
+    async def await_streams(self, connection: Connection, nos: Sequence[int]) -> None:
+        """Return when no transaction that moves one of these streams is under way."""
+        await connection.execute(self._queries["await_streams"], {"nos": list(nos)})
+
     async def commit(
         self,
         connection: Connection,

@@ -19,7 +19,7 @@ from collector.ingest.names import DeviceNames, Unknown
 from collector.junctions.description import Described, described_in
 from collector.junctions.lights import LIVE_CODES
 from collector.junctions.lights_log import Told, told_in
-from collector.realtime.events import Light
+from collector.realtime.events import Light, is_live_log
 from common.codes import Direction, Via
 from common.records import (
     CommandResult,
@@ -325,6 +325,8 @@ def _log(rows: Rows, r: Log) -> None:
     rows.add(SYSTEM_LOGS, (*_head(rows, r), r.level, r.action, r.message, _json(r.context)))
     rows.described = described_in(r) or rows.described
     rows.told += told_in(r)
+    if is_live_log(r):
+        rows.lights.append(r)
 
 
 def _command_result(rows: Rows, r: CommandResult) -> None:

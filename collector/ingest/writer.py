@@ -10,6 +10,7 @@ What can go wrong, and why nothing is lost or stored twice:
   halves. In the batch that is found so, the bad records are found likewise, and put aside as `not_storable`.
 * The connection breaks, also during the commit: the group is done again on a new connection. If the first commit
   did succeed, the watermarks tell so, and nothing is stored again. If that fails too, all are answered 503.
+  Either way live listeners are told to read the store.
 * Another collector moves a stream meanwhile, or its device is revoked: the watermarks do not move as they should,
   the transaction is rolled back, and the group is done again from what is true now.
 * Whoever asked goes away, or the collector is stopped: a batch is committed whole or not at all. Its agent sends
@@ -35,7 +36,7 @@ from collector.ingest.settling import check_device
 from collector.ingest.store import RecordRefused, StreamMoved
 from collector.ops.clock import unix_ms
 from collector.ops.metrics import Metrics
-from collector.realtime.hub import Hub
+from collector.realtime.hub import Publisher
 from common.batch import Ack, Batch
 from common.codes import ProblemCode
 
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 _ATTEMPTS = 3
 _RETRY_AFTER_S = 5.0
+_ASK_AGAIN_S = 0.5
 
 
 class IngestWriter:
@@ -53,7 +55,7 @@ class IngestWriter:
         connect: Connect,
         questions: SharedLink,
         queries: Queries,
-        hub: Hub,
+        publisher: Publisher,
         metrics: Metrics,
         marks_written: asyncio.Event,
         *,
@@ -64,7 +66,8 @@ class IngestWriter:
     ) -> None:
         self._connect = connect
         self._questions = questions
-        self._groups = GroupStore(queries, hub, metrics, marks_written, now_ms)
+        self._groups = GroupStore(queries, publisher, metrics, marks_written, now_ms)
+        self._publisher = publisher
         self._metrics = metrics
         self._queue = BatchQueue(limits or Limits())
         self._n_writers = n_writers
@@ -112,6 +115,7 @@ class IngestWriter:
         async with asyncio.TaskGroup() as tasks:
             for number in range(self._n_writers):
                 tasks.create_task(self._work(), name=f"ingest-writer-{number}")
+            tasks.create_task(self._make_good(), name="ingest-make-good")
 
     async def drain(self, timeout_s: float) -> None:
         """Take no more batches in, and wait until those that wait are stored, for `timeout_s` at most."""
@@ -134,6 +138,18 @@ class IngestWriter:
                     for request in group:
                         request.settle(_unavailable("the database could not store the batch now"))
                     self._queue.release(group)
+
+    async def _make_good(self) -> None:
+        """After a commit of unknown outcome: have listeners read the store, once it is known there."""
+        while True:
+            await self._groups.doubt.wait()
+            try:
+                await self._questions.ask(self._groups.settle_doubt)
+            except (psycopg.Error, TimeoutError):
+                self._groups.doubt.set()
+                await asyncio.sleep(_ASK_AGAIN_S)
+                continue
+            self._publisher.lose()
 
     async def _serve(self, link: Link, group: list[Request]) -> bool:
         """Store a group, again if need be. False: what has no answer yet could not be stored."""

@@ -153,7 +153,7 @@ def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
         found = await read_junction_lights(pool, junction_id)
         if found is None:
             raise _no_junction(junction_id)
-        return _signals(found)
+        return signals_answer(found)
 
     @get(
         "/api/junctions/{junction_id:uuid}/cycles",
@@ -179,7 +179,7 @@ def _no_junction(junction: UUID) -> NotFoundException:
     return NotFoundException(f"there is no junction {junction}; GET /api/junctions lists them")
 
 
-def _signals(found: JunctionLights) -> SignalsAnswer:
+def signals_answer(found: JunctionLights) -> SignalsAnswer:
     lights = found.lights
     return SignalsAnswer(
         junction=JunctionRef(found.id, found.name),

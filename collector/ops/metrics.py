@@ -1,8 +1,10 @@
 """What the collector counts about itself, for Prometheus. One object per application; nothing is global."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _GROUP_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -10,9 +12,14 @@ _COMMIT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 
 class Metrics:
-    """The figures. Hot paths add to them once per request or group, never per record."""
+    """The figures. Hot paths add to them once per request or group, never per record.
 
-    def __init__(self) -> None:
+    `worker`: the number of this process, where several serve. Each answers with its own figures, so all of them
+    carry it as a label: sums over it are right, as far as a scraper has met all workers.
+    """
+
+    def __init__(self, worker: int | None = None) -> None:
+        self._worker = worker
         self.registry = CollectorRegistry(auto_describe=False)
         self.requests = Counter(
             "stopline_http_requests", "Requests answered.", ("route", "status"), registry=self.registry
@@ -72,4 +79,20 @@ class Metrics:
 
     def render(self) -> bytes:
         """All figures in Prometheus' text format."""
-        return generate_latest(self.registry)
+        if self._worker is None:
+            return generate_latest(self.registry)
+        labelled = CollectorRegistry(auto_describe=False)
+        labelled.register(_Labelled(self.registry, {"worker": str(self._worker)}))
+        return generate_latest(labelled)
+
+
+class _Labelled(Collector):
+    """All figures of a registry with one more label."""
+
+    def __init__(self, registry: CollectorRegistry, labels: dict[str, str]) -> None:
+        self._registry, self._labels = registry, labels
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [one._replace(labels=self._labels | one.labels) for one in metric.samples]
+            yield metric

@@ -1,4 +1,5 @@
-"""What a listener is told: counts, and what the lights of a junction do. All times are UTC in ms since 1970."""
+"""What a listener is told: counts, what the lights of a junction do, what is ordered of them, and log lines that
+people should see. All times are UTC in ms since 1970."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ import msgspec
 
 from collector.junctions.lights import PHASE_ASPECTS
 from common.codes import Aspect, Direction, Via
-from common.records import Count, Cycle, LaneCycle, Occupancy, SignalEvent, UnixMs
+from common.junction import DESCRIBED_ACTION
+from common.records import Count, Cycle, LaneCycle, Log, Occupancy, SignalEvent, UnixMs
 
 
 class LiveCount(msgspec.Struct, frozen=True):
@@ -85,6 +87,18 @@ class LiveOccupancy(msgspec.Struct, frozen=True):
     n_standing: int | None
 
 
+class LiveLog(msgspec.Struct, frozen=True):
+    """A line of a device's log: a warning or worse, or about the lights. `device` null: the collector's own."""
+
+    at: UnixMs
+    at_error_ms: int
+    junction: UUID | None
+    device: UUID | None
+    level: str
+    action: str
+    message: str
+
+
 class LiveMode(msgspec.Struct, frozen=True):
     """An order to the lights of a junction was given, or something became of it. `order`: as the API tells it."""
 
@@ -95,17 +109,20 @@ class LiveMode(msgspec.Struct, frozen=True):
     order: dict[str, Any]
 
 
-Live = LiveCount | LiveSignal | LiveCycle | LiveOccupancy | LiveMode
-Light = SignalEvent | Cycle | Occupancy
-"""Records that tell how a junction's lights and lanes are."""
+Live = LiveCount | LiveSignal | LiveCycle | LiveOccupancy | LiveLog | LiveMode
+Light = SignalEvent | Cycle | Occupancy | Log
+"""Records that tell how a junction's lights and lanes are, and what its people should see of its logs."""
 
 _KINDS: dict[type[Live], str] = {
     LiveCount: "count",
     LiveSignal: "signal",
     LiveCycle: "cycle",
     LiveOccupancy: "occupancy",
+    LiveLog: "log",
     LiveMode: "mode",
 }
+_LOUD = frozenset({"warning", "error", "critical", "fatal"})
+_LIGHTS_ACTION = "lights_"
 
 
 def kind_of(live: Live) -> str:
@@ -113,17 +130,22 @@ def kind_of(live: Live) -> str:
     return _KINDS[type(live)]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """Records of one device that were committed together. They are made into events only for who listens.
+def is_live_log(log: Log) -> bool:
+    """Whether a log line is for those who watch: a warning or worse, or about the lights."""
+    return log.level.lower() in _LOUD or log.action.startswith(_LIGHTS_ACTION) or log.action == DESCRIBED_ACTION
 
-    Its places are those of the counts, then of the lights, then of the modes.
+
+class Delivery(msgspec.Struct, frozen=True, array_like=True):
+    """What was committed together and belongs to one junction. It is made into events only for who listens.
+
+    Its places are those of the counts, then of the lights, then of the modes. It also travels between workers, so
+    fields are only ever added, at the end, with a default.
     """
 
-    device: UUID
+    device: UUID | None
     junction: UUID | None
-    counts: Sequence[Count]
-    source_ids: Sequence[UUID]
+    counts: Sequence[Count] = ()
+    source_ids: Sequence[UUID] = ()
     """The sources of `counts`, one by one."""
     lights: Sequence[Light] = ()
     modes: Sequence[LiveMode] = ()
@@ -141,38 +163,38 @@ class Delivery:
         record = self.lights[place - n_counts]
         if isinstance(record, SignalEvent):
             return self._signal(record)
+        if isinstance(record, Log):
+            return self._log(record)
         return self._cycle(record) if isinstance(record, Cycle) else self._occupancy(record)
 
     def _count(self, c: Count, source_id: UUID) -> LiveCount:
-        return LiveCount(
-            c.at,
-            c.at_error_ms,
-            self.junction,
-            self.device,
-            c.sensor,
-            c.source,
-            source_id,
-            c.via,
-            c.cls,
-            c.direction,
-            c.confidence,
-            c.inferred,
-        )
+        device = _known(self.device)
+        told = (c.via, c.cls, c.direction, c.confidence, c.inferred)
+        return LiveCount(c.at, c.at_error_ms, self.junction, device, c.sensor, c.source, source_id, *told)
 
     def _signal(self, e: SignalEvent) -> LiveSignal:
         aspect = PHASE_ASPECTS.get(e.code)
         phase = None if aspect is None else e.parameter
-        head = (e.at, e.at_error_ms, self.junction, self.device)
+        head = (e.at, e.at_error_ms, self.junction, _known(self.device))
         return LiveSignal(*head, e.code, e.parameter, phase, aspect)
 
     def _cycle(self, c: Cycle) -> LiveCycle:
         lanes = [_live_lane(lane) for lane in c.lanes]
-        head = (c.at, c.at_error_ms, self.junction, self.device)
+        head = (c.at, c.at_error_ms, self.junction, _known(self.device))
         return LiveCycle(*head, c.length_s, c.mode, c.algorithm, c.plan, lanes)
 
     def _occupancy(self, o: Occupancy) -> LiveOccupancy:
-        head = (o.at, o.at_error_ms, self.junction, self.device)
+        head = (o.at, o.at_error_ms, self.junction, _known(self.device))
         return LiveOccupancy(*head, o.sensor, o.zone, o.n_end, o.n_standing)
+
+    def _log(self, r: Log) -> LiveLog:
+        return LiveLog(r.at, r.at_error_ms, self.junction, self.device, r.level, r.action, r.message)
+
+
+def _known(device: UUID | None) -> UUID:
+    """Records have a device."""
+    assert device is not None
+    return device
 
 
 def _live_lane(lane: LaneCycle) -> LiveLane:
@@ -183,15 +205,19 @@ def _live_lane(lane: LaneCycle) -> LiveLane:
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which events a listener wants; by default all counts. `source` is the name or the id of a line, zone or
-    reader, and chooses among counts; `lights` adds what the lights do."""
+    reader, and chooses among counts; `lights` adds all that is no count. `seen` are the junctions that the
+    listener may hear of; None: of all, and of devices without one."""
 
     junction: UUID | None = None
     source: str | None = None
     lights: bool = False
+    seen: frozenset[UUID] | None = None
 
     def select(self, delivery: Delivery, start: int = 0) -> Sequence[int]:
         """The places in `delivery`, from `start` on, of the events that pass."""
         if self.junction is not None and delivery.junction != self.junction:
+            return ()
+        if self.seen is not None and delivery.junction not in self.seen:
             return ()
         n_counts = len(delivery.counts)
         lights = range(max(start, n_counts), len(delivery)) if self.lights else range(0)

@@ -1,28 +1,32 @@
-"""Two ways to watch counts and lights: Server-Sent Events and a WebSocket. Both resume from an id."""
+"""Ways to watch counts and lights: Server-Sent Events and WebSockets, of all and of one junction. All resume."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-import msgspec
-from litestar import Request, WebSocket, get, websocket
-from litestar.exceptions import WebSocketDisconnect
+from litestar import get, websocket
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import QueryParameter
+from litestar.openapi.spec import Example
+from litestar.params import PathParameter, QueryParameter
 from litestar.response import Stream
 
 from collector.errors import ApiProblem
-from collector.realtime.events import Filter, LiveCount, LiveCycle, LiveMode, LiveOccupancy, LiveSignal
-from collector.realtime.hub import Event, Hub, Subscription, TooManyListeners
+from collector.junctions.lights_routes import SignalsAnswer
+from collector.realtime.events import Filter, LiveCount, LiveCycle, LiveLog, LiveMode, LiveOccupancy, LiveSignal
+from collector.realtime.junction_words import (
+    CarCount,
+    GreenTime,
+    JunctionReader,
+    JunctionWords,
+    LogLine,
+    ModeChange,
+    SignalChange,
+)
+from collector.realtime.streams import Ending, JunctionGone, PlainWords
+from collector.realtime.transport import AnyRequest, AnySocket, Live
+from collector.realtime.visitors import Visitor, visitor_of
 
-HEARTBEAT_S = 10.0
-SLOW_READER_CODE = 4408
-"""WebSocket close code for a listener that read too slowly."""
-_ENCODE = msgspec.json.Encoder()
-
-Junction = Annotated[UUID | None, QueryParameter(name="junction", description="Only counts of this junction.")]
+Junction = Annotated[UUID | None, QueryParameter(name="junction", description="Only events of this junction.")]
 SourceName = Annotated[
     str | None,
     QueryParameter(name="source", description="Only counts of this line, zone or reader: its name or id."),
@@ -30,46 +34,23 @@ SourceName = Annotated[
 LastId = Annotated[
     str | None, QueryParameter(name="last_id", description="Go on after this event.", max_length=64)
 ]
+JunctionId = Annotated[UUID, PathParameter(description="Id of the junction.")]
+
+_ALWAYS = (
+    "`reset` (some were missed: read the store), `paused` (nothing comes until a `reset`), `dropped` (too slow)"
+)
+_EXAMPLE = (
+    "retry: 3000\nid: 9c1f0b7e52aa-41\n\n"
+    'id: 9c1f0b7e52aa-42\nevent: car_count\ndata: {"at":"2026-05-04T10:00:57.120Z","lane":"north",'
+    '"detector":"stop_line","class":"car","direction":"in","via":"camera","sensor":"cam-north","source":"line",'
+    '"device":"0198a6a2-6f0e-7c3e-9a51-0d6e3f1f2b11","inferred":false}\n\n'
+    'id: 9c1f0b7e52aa-43\nevent: signal\ndata: {"movement":"north","phase":2,"aspect":"yellow",'
+    '"since":"2026-05-04T10:00:58Z"}\n\n'
+)
 
 
-def _subscribe(hub: Hub, wanted: Filter, last_id: str | None) -> Subscription:
-    try:
-        return hub.subscribe(wanted, last_id)
-    except TooManyListeners as error:
-        raise ApiProblem(
-            503, "too_many_listeners", "Too many listeners", str(error), retry_after_s=30.0
-        ) from error
-
-
-def sse_text(event: Event) -> bytes:
-    """An event as Server-Sent Events writes it."""
-    data = _ENCODE.encode(event.data) if event.data is not None else _notice(event)
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (event.id.encode(), event.kind.encode(), data)
-
-
-def _notice(event: Event) -> bytes:
-    if event.kind == "reset":
-        return b'{"reason":"events were missed: read the store, then go on from here"}'
-    return b'{"reason":"slow_reader"}'
-
-
-async def sse_stream(
-    hub: Hub, subscription: Subscription, heartbeat_s: float = HEARTBEAT_S
-) -> AsyncIterator[bytes]:
-    """The body of an event stream. A comment is sent when nothing else is, so that no proxy cuts it."""
-    try:
-        yield b"retry: 3000\nid: %b\n\n" % subscription.start_id.encode()
-        while True:
-            events = await subscription.read(heartbeat_s)
-            yield b"".join(map(sse_text, events)) or b": still here\n\n"
-            if subscription.dropped or subscription.ended:
-                return
-    finally:
-        hub.unsubscribe(subscription)
-
-
-def live_routes(hub: Hub, heartbeat_s: float = HEARTBEAT_S) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
-    """The handlers."""
+def live_routes(live: Live) -> list[HTTPRouteHandler]:
+    """The handlers of event streams. Whoever they let in has been asked who they are."""
 
     @get(
         "/api/live/counts",
@@ -81,117 +62,120 @@ def live_routes(hub: Hub, heartbeat_s: float = HEARTBEAT_S) -> list[HTTPRouteHan
             200: ResponseSpec(
                 LiveCount,
                 media_type="text/event-stream",
-                description="Events `count` (data: this), `reset` (some were missed), `dropped` (too slow).",
+                description=f"Events `count` (data: this), {_ALWAYS}.",
                 generate_examples=False,
             )
         },
     )
     async def live_counts(
-        request: Request[Any, Any, Any],
-        junction: Junction = None,
-        source: SourceName = None,
-        last_id: LastId = None,
+        request: AnyRequest, junction: Junction = None, source: SourceName = None, last_id: LastId = None
     ) -> Stream:
-        """Server-Sent Events. A browser's EventSource resumes by itself, with `Last-Event-ID`."""
-        return _sse(hub, request, Filter(junction, source), last_id, heartbeat_s)
+        """Server-Sent Events, also as text messages of the WebSocket `/ws/live/counts`.
+
+        A browser's EventSource resumes by itself, with `Last-Event-ID`. Users hear of the junctions they see.
+        """
+        visitor = await visitor_of(request, live.access)
+        return await live.sse(request, visitor, Filter(junction, source), PlainWords(), last_id)
 
     @get(
         "/api/live",
         operation_id="live",
-        summary="Counts, lights and cycles as they are stored",
+        summary="Counts, lights, cycles, orders and logs as they are stored",
         tags=["live"],
         media_type="text/event-stream",
         responses={
             200: ResponseSpec(
-                LiveCount | LiveSignal | LiveCycle | LiveOccupancy | LiveMode,
+                LiveCount | LiveSignal | LiveCycle | LiveOccupancy | LiveMode | LiveLog,
                 media_type="text/event-stream",
-                description="Events `count`, `signal`, `cycle`, `occupancy`, `mode` (data: one of these in this"
-                " order), `reset` (some were missed), `dropped` (too slow).",
+                description="Events `count`, `signal`, `cycle`, `occupancy`, `mode`, `log` (data: one of these in"
+                f" this order), {_ALWAYS}.",
                 generate_examples=False,
             )
         },
     )
-    async def live(request: Request[Any, Any, Any], junction: Junction = None, last_id: LastId = None) -> Stream:
-        """Server-Sent Events, as `liveCounts`, with what the lights do."""
-        return _sse(hub, request, Filter(junction, lights=True), last_id, heartbeat_s)
+    async def live_all(request: AnyRequest, junction: Junction = None, last_id: LastId = None) -> Stream:
+        """As `liveCounts`, with what the lights do; also at the WebSocket `/ws/live`."""
+        visitor = await visitor_of(request, live.access)
+        return await live.sse(request, visitor, Filter(junction, lights=True), PlainWords(), last_id)
+
+    return [live_counts, live_all]
+
+
+def junction_live_route(live: Live, reader: JunctionReader) -> HTTPRouteHandler:
+    """The handler of a junction's event stream."""
+
+    @get(
+        "/api/junctions/{junction_id:uuid}/live",
+        operation_id="junctionLive",
+        summary="What a junction does, as it is stored",
+        tags=["live"],
+        media_type="text/event-stream",
+        responses={
+            200: ResponseSpec(
+                SignalsAnswer | CarCount | GreenTime | SignalChange | ModeChange | LogLine,
+                media_type="text/event-stream",
+                description="Events `snapshot`, `car_count`, `green_time`, `signal`, `mode`, `log` (data: one of"
+                f" these in this order), {_ALWAYS}.",
+                examples=[Example(value=_EXAMPLE)],
+            )
+        },
+    )
+    async def junction_live(request: AnyRequest, junction_id: JunctionId, last_id: LastId = None) -> Stream:
+        """Server-Sent Events: first a `snapshot` (as `junctionSignals`), then what changes, or was missed since
+        `last_id`. After a `reset` there is a new `snapshot`.
+
+        The WebSocket `/ws/junction/{junction_id}` sends the same as text messages `{"id", "event", "data"}`, and
+        `{"event": "heartbeat"}` when nothing else is sent for 10 s. It takes the cookie of a page of this host, or
+        a token in `Authorization`. It is closed with 4401: sign in; 4404: no such junction, or not for you; 4408:
+        read too slowly, come back with the last id; 1012, 1013: come back later.
+        """
+        visitor = await visitor_of(request, live.access)
+        try:
+            await _check(visitor, junction_id, reader)
+        except JunctionGone:
+            raise ApiProblem(
+                404, "junction_unknown", "No such junction", f"there is no junction {junction_id}"
+            ) from None
+        words = JunctionWords(junction_id, reader)
+        return await live.sse(request, visitor, Filter(junction_id, lights=True), words, last_id)
+
+    return junction_live
+
+
+def live_sockets(live: Live, reader: JunctionReader) -> list[WebsocketRouteHandler]:
+    """The handlers of WebSockets, which ask themselves who comes: a guard could not say why it refuses."""
 
     @websocket("/ws/live/counts")
     async def live_counts_ws(
-        socket: WebSocket[Any, Any, Any],
-        junction: Junction = None,
-        source: SourceName = None,
-        last_id: LastId = None,
+        socket: AnySocket, junction: Junction = None, source: SourceName = None, last_id: LastId = None
     ) -> None:
-        """The same events as text messages: `{"id", "event", "data"}`; `heartbeat` when nothing else is sent."""
-        await _serve_socket(hub, socket, Filter(junction, source), last_id, heartbeat_s)
+        """The events of `/api/live/counts` as text messages: `{"id", "event", "data"}`, and `heartbeat`."""
+        if visitor := await live.enter(socket):
+            await live.serve(socket, visitor, Filter(junction, source), PlainWords(), last_id)
 
     @websocket("/ws/live")
-    async def live_ws(socket: WebSocket[Any, Any, Any], junction: Junction = None, last_id: LastId = None) -> None:
+    async def live_ws(socket: AnySocket, junction: Junction = None, last_id: LastId = None) -> None:
         """The events of `/api/live` as text messages."""
-        await _serve_socket(hub, socket, Filter(junction, lights=True), last_id, heartbeat_s)
+        if visitor := await live.enter(socket):
+            await live.serve(socket, visitor, Filter(junction, lights=True), PlainWords(), last_id)
 
-    return [live_counts, live, live_counts_ws, live_ws]
-
-
-def _sse(
-    hub: Hub, request: Request[Any, Any, Any], wanted: Filter, last_id: str | None, heartbeat_s: float
-) -> Stream:
-    after = request.headers.get("last-event-id") or last_id
-    return Stream(
-        sse_stream(hub, _subscribe(hub, wanted, after), heartbeat_s),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
-
-
-async def _serve_socket(
-    hub: Hub, socket: WebSocket[Any, Any, Any], wanted: Filter, last_id: str | None, heartbeat_s: float
-) -> None:
-    await socket.accept()
-    try:
-        subscription = hub.subscribe(wanted, last_id)
-    except TooManyListeners as error:
-        await socket.close(1013, str(error))
-        return
-    try:
-        await _converse(socket, subscription, heartbeat_s)
-    finally:
-        hub.unsubscribe(subscription)
-
-
-async def _converse(socket: WebSocket[Any, Any, Any], subscription: Subscription, heartbeat_s: float) -> None:
-    """Send until the other side leaves, which only shows when something is read from it."""
-    sending = asyncio.create_task(_send_events(socket, subscription, heartbeat_s))
-    leaving = asyncio.create_task(_until_gone(socket))
-    try:
-        await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (sending, leaving):
-            task.cancel()
-        results = await asyncio.gather(sending, leaving, return_exceptions=True)
-    for result in results:
-        if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
-            raise result
-
-
-async def _send_events(socket: WebSocket[Any, Any, Any], subscription: Subscription, heartbeat_s: float) -> None:
-    while True:
-        events = await subscription.read(heartbeat_s)
-        for event in events:
-            await socket.send_text(ws_text(event))
-        if subscription.dropped:
-            await socket.close(SLOW_READER_CODE, "slow_reader")
+    @websocket("/ws/junction/{junction_id:uuid}")
+    async def junction_ws(socket: AnySocket, junction_id: JunctionId, last_id: LastId = None) -> None:
+        """The events of `/api/junctions/{junction_id}/live` as text messages."""
+        visitor = await live.enter(socket)
+        if visitor is None:
             return
-        if not events:
-            await socket.send_text('{"event":"heartbeat"}')
+        if not visitor.sees(junction_id):
+            await socket.close(*Ending.UNKNOWN.value)
+            return
+        words = JunctionWords(junction_id, reader)
+        await live.serve(socket, visitor, Filter(junction_id, lights=True), words, last_id)
+
+    return [live_counts_ws, live_ws, junction_ws]
 
 
-def ws_text(event: Event) -> str:
-    """An event as a WebSocket message."""
-    data = msgspec.Raw(_ENCODE.encode(event.data) if event.data is not None else _notice(event))
-    return _ENCODE.encode({"id": event.id, "event": event.kind, "data": data}).decode()
-
-
-async def _until_gone(socket: WebSocket[Any, Any, Any]) -> None:
-    while True:
-        await socket.receive_data(mode="text")
+async def _check(visitor: Visitor, junction: UUID, reader: JunctionReader) -> None:
+    """Raises JunctionGone: there is no such junction, or not for them, which look alike."""
+    if not visitor.sees(junction):
+        raise JunctionGone
+    await reader.read(junction)

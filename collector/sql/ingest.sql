@@ -48,6 +48,10 @@ SET last_seq = step.to_seq,
 FROM step JOIN locked USING (no)
 WHERE s.no = step.no AND s.last_seq = step.from_seq
 
+-- Waits for whoever moves one of these streams now.
+-- name: await_streams
+SELECT no FROM ingest_streams WHERE no = ANY (%(nos)s::int[]) ORDER BY no FOR SHARE
+
 -- name: names_of_devices
 SELECT device_id, 'camera', name, NULL, NULL, no, id
 FROM cameras WHERE device_id = ANY (%(devices)s::uuid[])

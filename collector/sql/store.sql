@@ -65,3 +65,12 @@ WHERE step_s = 60
 DELETE FROM coverage_rollups
 WHERE step_s = 60
   AND bucket < least(%(before)s, (SELECT dropped_before FROM timeseries WHERE table_name = 'frame_metadata'));
+
+-- name: claim_duty
+-- Takes a duty on if it is due, and sets when it is due again. No row: it is not, or somebody else has it.
+INSERT INTO duties AS d (name, due_at) VALUES (%(name)s, now() + make_interval(secs => %(pause_s)s))
+ON CONFLICT (name) DO UPDATE SET due_at = excluded.due_at WHERE d.due_at <= now()
+RETURNING name;
+
+-- name: postpone_duty
+UPDATE duties SET due_at = now() + make_interval(secs => %(pause_s)s) WHERE name = %(name)s;

@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 _MARKED = {"count_events": "count", "frame_metadata": "coverage"}
 """Tables that rollups are made of, and the kind of their marks."""
 _LOCK_TIMEOUT = "2s"
+_LOOK_S = 60.0
+"""How often a worker looks whether maintenance is due."""
 
 
 @dataclass
@@ -60,7 +62,11 @@ async def maintain(dsn: str, now: datetime, retention: Retention) -> Maintained:
 
 
 class MaintenanceWorker:
-    """Runs `maintain` when it starts and then every `interval_s`, until it is cancelled."""
+    """Runs `maintain` every `interval_s`, until it is cancelled. Of all workers on a database one does.
+
+    Args:
+        first_after_s: before it looks for the first time.
+    """
 
     def __init__(
         self,
@@ -68,29 +74,47 @@ class MaintenanceWorker:
         retention: Retention,
         *,
         interval_s: float = 3600.0,
+        first_after_s: float = 0.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._dsn = dsn
         self._retention = retention
         self._interval_s = interval_s
+        self._first_after_s = first_after_s
         self._now = now
         self.last_success_unix_s = 0.0
 
     async def run(self) -> None:
         """Works until it is cancelled. A database that is away is waited for."""
+        await asyncio.sleep(self._first_after_s)
         edition: Edition | None = None
         while True:
-            pause_s = self._interval_s
             try:
                 edition = edition or await self._told_edition()
-                done = await maintain(self._dsn, self._now(), self._retention)
+                await self._run_if_due()
             except psycopg.OperationalError as error:
                 _log.warning("Maintenance waits for the database: %s", error, extra={"action": "maintenance_wait"})
-                pause_s = min(60.0, self._interval_s)
-            else:
-                self.last_success_unix_s = self._now().timestamp()
-                _log.info("Maintenance done: %s", done, extra={"action": "maintained"})
-            await asyncio.sleep(pause_s)
+            except psycopg.Error:
+                # Old rows that stay are no reason to take in no new ones.
+                _log.exception("Maintenance failed; it is tried again", extra={"action": "maintenance_failed"})
+            await asyncio.sleep(min(_LOOK_S, self._interval_s))
+
+    async def _run_if_due(self) -> None:
+        if not await self._ask("claim_duty", self._interval_s):
+            return
+        try:
+            done = await maintain(self._dsn, self._now(), self._retention)
+        except BaseException:
+            await self._ask("postpone_duty", _LOOK_S)
+            raise
+        self.last_success_unix_s = self._now().timestamp()
+        _log.info("Maintenance done: %s", done, extra={"action": "maintained"})
+
+    async def _ask(self, query: str, pause_s: float) -> bool:
+        async with await AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None) as connection:
+            parameters = {"name": "maintenance", "pause_s": pause_s}
+            cursor = await connection.execute(load_queries("store")[query], parameters)
+            return cursor.rowcount > 0
 
     async def _told_edition(self) -> Edition:
         async with await AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None) as connection:

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import psycopg
 import pytest
+from psycopg import conninfo
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -19,6 +21,8 @@ from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.databases import TEMPLATE
 from tests.servers.device import FakeDevice
 from tests.servers.postgres import PgServer
+from tests.servers.proxy import LossyProxy
+from tests.waiting import until
 
 SSE = "/api/live/counts"
 
@@ -159,6 +163,38 @@ def test_it_goes_on_when_the_database_was_restarted(pg_server: PgServer) -> None
         pg_server.start()
         send(collector, device, counts(2, 1), 2)
         assert listener.event()["data"]["source"] == "line"
+
+
+SLOW_COMMIT = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON ingest_streams DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (OLD.last_seq = 1) EXECUTE FUNCTION slow()
+"""
+
+
+def test_after_a_commit_of_unknown_outcome_the_store_is_to_be_read(
+    plain_dsn: str, device: FakeDevice, lossy_proxy: Callable[[int], LossyProxy]
+) -> None:
+    """The link breaks while the database commits: the collector cannot know, and finds all of it stored."""
+    port = conninfo.conninfo_to_dict(plain_dsn)["port"]
+    proxy = lossy_proxy(int(port or 0))
+    with psycopg.connect(plain_dsn, autocommit=True) as watching:
+        watching.execute(SLOW_COMMIT)
+        with running_collector(f"{plain_dsn} port={proxy.port}") as collector, listening(collector) as listener:
+            send(collector, device, counts(1, 1))
+            assert listener.event()["event"] == "count"
+            with ThreadPoolExecutor() as pool:
+                sending = pool.submit(send, collector, device, counts(2, 1), 2)
+                asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                until(lambda: watching.execute(asleep).fetchall() == [(1,)])
+                proxy.cut()
+                proxy.restore()
+                sending.result()
+                until(lambda: send(collector, device, counts(2, 1), 2).status_code == 200)
+            event = listener.event()
+            assert event["event"] == "reset"
+            [(n,)] = watching.execute("SELECT count(*) FROM count_events").fetchall()
+            assert n == 2, "what was not told is there to be read"
 
 
 def ws_url(collector: RunningCollector, query: str = "") -> str:

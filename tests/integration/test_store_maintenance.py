@@ -209,3 +209,33 @@ def test_the_worker_waits_for_a_database_that_is_away() -> None:
 
     asyncio.run(run())
     assert worker.last_success_unix_s == 0.0
+
+
+def test_of_several_workers_one_maintains(plain_dsn: str) -> None:
+    workers = [MaintenanceWorker(plain_dsn, KEEP) for _ in range(3)]
+
+    async def run() -> None:
+        running = asyncio.gather(*(worker.run() for worker in workers))
+        async with asyncio.timeout(60):
+            while not any(worker.last_success_unix_s for worker in workers):
+                await asyncio.sleep(0.01)
+        # All have asked by the time that one is done, or do now: it is not due.
+        assert [await worker._ask("claim_duty", 1.0) for worker in workers] == [False] * 3
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(run())
+    assert sum(bool(worker.last_success_unix_s) for worker in workers) == 1
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("UPDATE duties SET due_at = now()")
+    assert [asyncio.run(worker._ask("claim_duty", 60.0)) for worker in workers] == [True, False, False]
+
+
+def test_maintenance_that_fails_is_due_again_soon(plain_dsn: str) -> None:
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("ALTER TABLE timeseries RENAME TO away")
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        asyncio.run(MaintenanceWorker(plain_dsn, KEEP)._run_if_due())
+    with psycopg.connect(plain_dsn) as connection:
+        [(soon,)] = connection.execute("SELECT due_at < now() + interval '2 minutes' FROM duties").fetchall()
+    assert soon

@@ -1,5 +1,7 @@
 """A real collector on a free port, in a thread of the test process: real HTTP, real PostgreSQL."""
 
+import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -30,10 +32,20 @@ class RunningCollector:
 
     port: int
     parts: Collector
+    loop: asyncio.AbstractEventLoop
+    """In which all its parts live."""
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+class _Server(Server):
+    loop: asyncio.AbstractEventLoop
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        await super().serve(sockets)
 
 
 @contextmanager
@@ -58,7 +70,7 @@ def running_collector(
         secure_cookies=False,
     )
     with listening_socket("127.0.0.1", port) as listener:
-        server = Server(parts, config.trusted_proxies)
+        server = _Server(parts, config.trusted_proxies)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="collector")
         thread.start()
         try:
@@ -67,7 +79,7 @@ def running_collector(
                 assert thread.is_alive(), "the collector did not start"
                 assert time.monotonic() < deadline_s, "the collector starts too slowly"
                 time.sleep(0.005)
-            yield RunningCollector(listener.getsockname()[1], parts)
+            yield RunningCollector(listener.getsockname()[1], parts, server.loop)
         finally:
             server.should_exit = True
             thread.join(60)

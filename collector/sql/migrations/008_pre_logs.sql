@@ -11,8 +11,9 @@ ALTER TABLE system_logs ADD CONSTRAINT system_logs_has_a_source CHECK (stream_no
 CREATE INDEX system_logs_time ON system_logs (at);
 CREATE INDEX system_logs_context ON system_logs USING gin (context jsonb_path_ops);
 ALTER POLICY seen ON system_logs USING (
-    (SELECT sees_all()) OR stream_no IN (SELECT seen_streams()) OR junction_id IN (SELECT seen_junctions())
+    (SELECT sees_all()) OR (SELECT stream_ranges()) @> stream_no OR junction_id IN (SELECT seen_junctions())
     OR said_by = (SELECT app_user()));
+SELECT grant_reading('system_logs');
 
 CREATE INDEX lane_cycle_data_epcs ON lane_cycle_data USING gin (epc_ids);
 
