@@ -23,6 +23,9 @@ from collector.ops.worker import WorkerLink
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
+"""Connections that may wait to be taken."""
+
+_BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 _GC_ALLOCATIONS = 200_000
 GRACE_S = 15
@@ -116,6 +119,8 @@ def serve(
         worker=worker,
     )
     server = Server(collector, config.trusted_proxies)
+    # Before anybody is told that it is ready: who comes a moment too early waits, and is not refused.
+    listener.listen(_BACKLOG)
     if worker is None:
         _tell_address(listener)
     if not reading_open and (worker is None or worker.is_first):

@@ -187,8 +187,11 @@ def test_the_audit_knows_every_table_that_holds_records(plain_dsn: str) -> None:
     with psycopg.connect(plain_dsn) as connection:
         rows = connection.execute(
             "SELECT table_name FROM information_schema.columns"
-            " WHERE column_name = 'seq' AND table_schema = 'public'"
-            " AND table_name NOT IN ('ingest_gaps', 'ingest_rejects', 'lane_cycle_data')"
+            " JOIN information_schema.tables USING (table_schema, table_name)"
+            " WHERE column_name = 'seq' AND table_schema = 'public' AND table_type = 'BASE TABLE'"
+            " AND table_name NOT IN ('ingest_gaps', 'ingest_rejects', 'lane_cycle_data', 'mqtt_positions')"
         ).fetchall()
     assert {name for (name,) in rows} == set(RECORD_TABLES)
-    assert set(RECORD_TABLES) | {"lane_cycle_data", "minute_rollups"} == set(Retention.model_fields)
+    assert set(RECORD_TABLES) | {"lane_cycle_data", "minute_rollups", "mqtt_messages"} == set(
+        Retention.model_fields
+    )
