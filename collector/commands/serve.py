@@ -23,9 +23,6 @@ from collector.ops.worker import WorkerLink
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 2048
-"""Connections that may wait to be taken."""
-
-_BACKLOG = 2048
 _KEEP_ALIVE_S = 75
 _GC_ALLOCATIONS = 200_000
 GRACE_S = 15

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from collector.db import Pool, VIEWER
+from collector.db import VIEWER, Pool
 from collector.junctions.lights_queries import read_junction_lights
 from collector.junctions.lights_routes import SignalsAnswer, signals_answer
 from collector.realtime.events import LiveCount, LiveCycle, LiveLane, LiveLog, LiveMode, LiveOccupancy, LiveSignal

@@ -15,6 +15,7 @@ from tests.integration.ingest_helpers import account, count, counts, rows, send,
 from tests.integration.test_collector_cli import device_file, environment, run, serving
 from tests.servers.device import FakeDevice
 from tests.servers.postgres import PgServer
+from tests.waiting import until
 
 FIRST_NEW = "collector/sql/migrations/005_pre_access.sql"
 """The first migration that the release before does not know."""
@@ -61,12 +62,15 @@ def test_the_collector_before_serves_on_and_nothing_is_lost(
     _old(old_code, "device", "add", str(device_file(file, device)), "--dsn", empty_dsn)
     before = _applied(empty_dsn)
     with serving("--dsn", empty_dsn, **_runs(old_code)) as (old_url, _):
+        until(lambda: _takes_connections(old_url))  # It says so a moment too early.
         assert send(old_url, device, counts(1, N)).status_code == 200
         upgraded = run("migrate", "--pre-only", "--dsn", empty_dsn)
         assert upgraded.returncode == 0, upgraded.stderr
         assert _applied(empty_dsn) > before
         assert send(old_url, device, counts(N + 1, N), first_seq=N + 1).status_code == 200
-        junctions = httpx.get(f"{old_url}/api/junctions", timeout=30).json()["junctions"]
+        answer = httpx.get(f"{old_url}/api/junctions", timeout=30)
+        assert answer.status_code == 200, (answer.status_code, answer.headers, answer.text)
+        junctions = answer.json()["junctions"]
         assert [junction["name"] for junction in junctions] == ["Main"]
         with serving("--dsn", empty_dsn) as (new_url, _):
             next_seq = 2 * N + 1
@@ -79,6 +83,13 @@ def test_the_collector_before_serves_on_and_nothing_is_lost(
     assert stored_seqs(empty_dsn, device) == list(range(1, 2 * N + 4))
     audited = run("doctor", "--audit", "--dsn", empty_dsn)
     assert audited.returncode == 0, audited.stdout
+
+
+def _takes_connections(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=30).status_code == 200
+    except httpx.ConnectError:
+        return False
 
 
 def _old(code: Path, *arguments: str) -> None:
