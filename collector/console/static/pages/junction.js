@@ -72,7 +72,9 @@ class JunctionPage {
 
   event(kind, data) {
     const { model } = this;
-    if (!model.read && kind !== "reset") return;
+    if (kind === "paused") return this.lost(null); // The collector hears nothing itself; a reset ends it.
+    if (kind === "reset") return this.opened();
+    if (!model.read) return;
     if (this.store.id === NOWHERE && data.junction) return; // Of somewhere.
     if (kind === "count") this.counted(data);
     else if (kind === "signal") this.signalled(data);
@@ -80,7 +82,6 @@ class JunctionPage {
     else if (kind === "occupancy") model.lights.occupancy(data);
     else if (kind === "mode") this.ordered(data.order ?? data);
     else if (kind === "log") this.readSoon();
-    else if (kind === "reset") this.read();
     this.draw();
   }
 

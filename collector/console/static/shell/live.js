@@ -11,7 +11,7 @@ const WAIT_MS = [300, 1000, 2000, 4000, 8000];
 
 /**
  * @param {object} on what to call: `opened()` after each connection; `event(kind, data)` for `count` (data: the
- *   count), `reset` and `dropped`; `lost(error)` when a connection ends, `error` telling why where that is known (a `Problem`,
+ *   count), `reset`, `paused` (nothing comes until a reset) and `dropped`; `lost(error)` when a connection ends, `error` telling why where that is known (a `Problem`,
  *   or `SignInNeeded`).
  * @param {AbortSignal} signal ends it.
  * @returns {{retry: function(): void}} `retry` tries again at once instead of waiting.
