@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def certificates_are_read_once() -> Iterator[None]:
-    """`httpx.get` reads the certificates of all the world each time, 30 ms of work, to ask 127.0.0.1 by plain HTTP.
+    """`httpx.get` reads the certificates of all the world each time, 30 ms of work, be it to ask 127.0.0.1.
 
     Only that reading is shared; a TLS context with certificates of one's own is made as ever.
     """
