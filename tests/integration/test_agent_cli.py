@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import stat
 import subprocess
 import time
@@ -182,20 +183,29 @@ def test_identity(tmp_path: Path) -> None:
     assert "private" not in json.dumps(public)
 
 
+@pytest.fixture(scope="module")
+def state_of_an_agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an agent left behind."""
+    folder = tmp_path_factory.mktemp("counted")
+    config = write_config(folder, SIM)
+    with RunningAgent(config) as running:
+        running.until_counted(2)
+        status = agent("outbox", "status", "--config", config)
+        assert "an agent runs, and its status page" in status.stderr, "it took a free port"
+        port = running.status_port
+        status = agent("outbox", "status", "--config", config, STOPLINE_STATUS__PORT=str(port))
+        assert "the agent runs" in status.stdout
+        assert "look at" in status.stdout or running.status()["clock_synced"]
+        assert running.stop() == 0
+    return folder / "state"
+
+
 class TestOutbox:
     @pytest.fixture
-    def config(self, tmp_path: Path) -> Path:
-        config = write_config(tmp_path, SIM)
-        with RunningAgent(config) as running:
-            running.until_counted(2)
-            status = agent("outbox", "status", "--config", config)
-            assert "an agent runs, and its status page" in status.stderr, "it took a free port"
-            port = running.status_port
-            status = agent("outbox", "status", "--config", config, STOPLINE_STATUS__PORT=str(port))
-            assert "the agent runs" in status.stdout
-            assert "look at" in status.stdout or running.status()["clock_synced"]
-            assert running.stop() == 0
-        return config
+    def config(self, state_of_an_agent: Path, tmp_path: Path) -> Path:
+        """With a copy of it."""
+        shutil.copytree(state_of_an_agent, tmp_path / "state")
+        return write_config(tmp_path, SIM)
 
     def test_status_export_verify(self, config: Path, tmp_path: Path) -> None:
         before = (tmp_path / "state/outbox.db").read_bytes()

@@ -5,6 +5,7 @@ that only loads modules. Where the start itself is what is tested, use `subproce
 """
 
 import atexit
+import gc
 import importlib
 import json
 import os
@@ -126,4 +127,6 @@ def _carry_out(order: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for name in LOADED:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # What is never looked at again at the end of a fork is not copied for it.
     _serve(sys.argv[1])
