@@ -32,17 +32,15 @@ def certificates_are_read_once() -> Iterator[None]:
 
     Only that reading is shared; a TLS context with certificates of one's own is made as ever.
     """
-    make, everyones = ssl.create_default_context, certifi.where()
-
-    @cache
-    def of_all_the_world() -> ssl.SSLContext:
-        return make(cafile=everyones)
+    make = ssl.create_default_context
+    everyones = {certifi.where(), os.environ.get("SSL_CERT_FILE")} - {None}
+    once = cache(lambda cafile: make(cafile=cafile))
 
     def create_default_context(
         purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, cafile: str | None = None, **more: str | bytes | None
     ) -> ssl.SSLContext:
-        if cafile == everyones and purpose is ssl.Purpose.SERVER_AUTH and not more:
-            return of_all_the_world()
+        if cafile in everyones and purpose is ssl.Purpose.SERVER_AUTH and not more:
+            return once(cafile)
         return make(purpose, cafile=cafile, **more)
 
     with pytest.MonkeyPatch.context() as patch:
