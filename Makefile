@@ -33,7 +33,13 @@ setup: $(STAMP_DEV)
 demo: $(STAMP_RUN)
 	@$(BIN)/stopline-collector demo $${SOURCE:+--source "$$SOURCE"} $${MODEL:+--model "$$MODEL"}
 
-test: $(STAMP_DEV) servers test-tools lint
+# Beside the lint, on another core: pytest compiles all tests once, and not in each of its processes at once. Nor does
+# each of the hundreds of processes that the tests start compile what it imports: also not where that is switched off.
+test: export PYTHONDONTWRITEBYTECODE =
+test: $(STAMP_DEV) servers test-tools
+	@$(BIN)/python -m compileall -q common edge_agent collector
+	@$(BIN)/pytest -n 0 --collect-only -q $(PYTEST_ARGS) >/dev/null 2>&1 & \
+	$(MAKE) --no-print-directory lint; code=$$?; wait; exit $$code
 	@$(BIN)/pytest -n 3 --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS)
 
 bench: $(STAMP_DEV) servers

@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from atspm import SignalDataProcessor
-
 from edge_agent.domain.signals.log_rows import (
     DETECTOR_COLUMNS,
     EVENT_COLUMNS,
@@ -53,6 +51,9 @@ class Measured:
     """
 
     def __init__(self, rows: Sequence[LogRow], detectors: Iterable[DetectorRow], folder: Path) -> None:
+        # Here alone: it loads a second's worth of modules into whoever only collects tests.
+        from atspm import SignalDataProcessor
+
         events, config = folder / "events.csv", folder / "detectors.csv"
         write_csv(events, EVENT_COLUMNS, to_event_rows(rows, "7", DAY))
         write_csv(config, DETECTOR_COLUMNS, detectors)

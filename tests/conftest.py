@@ -1,9 +1,13 @@
 """What all tests share: servers, real data, and a loud word at the end on what was not tested."""
 
 import os
+import ssl
 from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
+import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -20,6 +24,28 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     settings.load_profile("stopline")
     config.addinivalue_line("markers", "timescaledb: needs TimescaleDB; tests/servers/timescaledb.sh makes one")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_are_read_once() -> Iterator[None]:
+    """`httpx.get` reads the certificates of all the world each time, 30 ms of work, be it to ask 127.0.0.1.
+
+    Only that reading is shared; a TLS context with certificates of one's own is made as ever.
+    """
+    make = ssl.create_default_context
+    everyones = {certifi.where(), os.environ.get("SSL_CERT_FILE")} - {None}
+    once = cache(lambda cafile: make(cafile=cafile))
+
+    def create_default_context(
+        purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH, *, cafile: str | None = None, **more: str | bytes | None
+    ) -> ssl.SSLContext:
+        if cafile in everyones and purpose is ssl.Purpose.SERVER_AUTH and not more:
+            return once(cafile)
+        return make(purpose, cafile=cafile, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ssl, "create_default_context", create_default_context)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,6 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-import supervision
-from trackers import ByteTrackTracker
 
 from common.codes import Direction
 from edge_agent.domain.crossing import CrossingCounter, CrossingParams
@@ -73,6 +71,10 @@ def count(
 
 def count_byte_track(frames: Frames) -> Counts:
     """ByteTrack of `trackers` at its defaults, and a simple rule: a track's first change of side of its middle."""
+    # Only where they are needed: tests take other parts of this file, and these two load for a second.
+    import supervision
+    from trackers import ByteTrackTracker
+
     tracker = ByteTrackTracker(frame_rate=1 / max(frames[1][0] - frames[0][0], 1e-3))
     sides: dict[int, bool] = {}
     counted: dict[int, bool] = {}

@@ -34,6 +34,22 @@ class Case:
     pictures: list[np.ndarray]
 
 
+@pytest.fixture(scope="session")
+def models(test_data: Path) -> Iterator[Callable[[str], Detector]]:
+    """Gives a model that looks for vehicles, loaded once for all that only look with it."""
+    loaded: dict[str, Detector] = {}
+
+    def give(name: str) -> Detector:
+        if name not in loaded:
+            path = test_data / f"models/{name}.onnx"
+            loaded[name] = load_detector(str(path), classes=VEHICLES, threads=1)
+        return loaded[name]
+
+    yield give
+    for detector in loaded.values():
+        detector.close()
+
+
 @pytest.fixture(params=["motion", *MODELS])
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     if request.param == "motion":
@@ -41,13 +57,12 @@ def case(request: pytest.FixtureRequest) -> Iterator[Case]:
         detector = load_detector("motion")
         for t in range(20):
             detector.detect(street.picture(20 + t / 10))
-        pictures = [street.picture(22 + t / 10) for t in range(3)]
+        yield Case(detector, [street.picture(22 + t / 10) for t in range(3)])
+        detector.close()
     else:
         data: Path = request.getfixturevalue("test_data")
-        detector = load_detector(str(data / f"models/{request.param}.onnx"), classes=VEHICLES, threads=1)
-        pictures = [read(data, n) for n in (16, 200, 400)]
-    yield Case(detector, pictures)
-    detector.close()
+        detector = request.getfixturevalue("models")(request.param)
+        yield Case(detector, [read(data, n) for n in (16, 200, 400)])
 
 
 def read(data: Path, number: int) -> np.ndarray:
@@ -106,9 +121,13 @@ def test_pictures_of_other_sizes(case: Case) -> None:
         case.detector.detect(np.full(shape, 120, np.uint8))
 
 
-def test_close_twice(case: Case) -> None:
-    case.detector.close()
-    case.detector.close()
+@pytest.mark.parametrize("model", ["motion", *MODELS])
+def test_close_twice(model: str, request: pytest.FixtureRequest) -> None:
+    if model != "motion":
+        model = str(request.getfixturevalue("test_data") / f"models/{model}.onnx")
+    detector = load_detector(model)
+    detector.close()
+    detector.close()
 
 
 # --- models ------------------------------------------------------------------------------------------------------
@@ -257,10 +276,11 @@ def raw(detector: OnnxDetector, picture: np.ndarray, least: float) -> tuple[list
 
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name != "deimv2_atto_320_int8"])
-def test_families_agree_on_what_is_plain_to_see(test_data: Path, model: str) -> None:
+def test_families_agree_on_what_is_plain_to_see(
+    test_data: Path, models: Callable[[str], Detector], model: str
+) -> None:
     """Colours, means or letterbox taken wrongly still give boxes, but fewer and displaced ones."""
-    reference = load_detector(str(test_data / "models/yolox_nano_416.onnx"), classes=VEHICLES, threads=1)
-    other = load_detector(str(test_data / f"models/{model}.onnx"), classes=VEHICLES, threads=1)
+    reference, other = models("yolox_nano_416"), models(model)
     overlaps = []
     for number in (16, 200, 400):
         plain = reference.detect(read(test_data, number))

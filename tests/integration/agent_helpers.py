@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from tests.servers.commands import run_command
+
 AGENT = (sys.executable, "-m", "edge_agent")
 _PATIENCE_S = 60.0
 
@@ -24,15 +26,7 @@ def clean_environment(**more: str) -> dict[str, str]:
 
 def agent(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run one command to its end."""
-    return subprocess.run(
-        [*AGENT, *map(str, arguments)],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-        env=clean_environment(**environment),
-    )
+    return run_command("edge_agent", *map(str, arguments), environ=clean_environment(**environment))
 
 
 def write_config(folder: Path, *cameras: dict[str, Any], **settings: Any) -> Path:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import stat
 import subprocess
 import time
@@ -21,7 +22,9 @@ SIM = {"name": "north", "source": "sim:road", "fps": 10.0}
 class TestCommandLine:
     def test_help_lists_the_commands_and_is_quick(self) -> None:
         began_s = time.monotonic()
-        answer = agent("--help")
+        answer = subprocess.run(
+            [*AGENT, "--help"], capture_output=True, text=True, check=False, timeout=60, env=clean_environment()
+        )
         took_s = time.monotonic() - began_s
         assert answer.returncode == 0
         for command in ("run", "count", "init", "check", "identity", "outbox"):
@@ -180,20 +183,29 @@ def test_identity(tmp_path: Path) -> None:
     assert "private" not in json.dumps(public)
 
 
+@pytest.fixture(scope="module")
+def state_of_an_agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an agent left behind."""
+    folder = tmp_path_factory.mktemp("counted")
+    config = write_config(folder, SIM)
+    with RunningAgent(config) as running:
+        running.until_counted(2)
+        status = agent("outbox", "status", "--config", config)
+        assert "an agent runs, and its status page" in status.stderr, "it took a free port"
+        port = running.status_port
+        status = agent("outbox", "status", "--config", config, STOPLINE_STATUS__PORT=str(port))
+        assert "the agent runs" in status.stdout
+        assert "look at" in status.stdout or running.status()["clock_synced"]
+        assert running.stop() == 0
+    return folder / "state"
+
+
 class TestOutbox:
     @pytest.fixture
-    def config(self, tmp_path: Path) -> Path:
-        config = write_config(tmp_path, SIM)
-        with RunningAgent(config) as running:
-            running.until_counted(2)
-            status = agent("outbox", "status", "--config", config)
-            assert "an agent runs, and its status page" in status.stderr, "it took a free port"
-            port = running.status_port
-            status = agent("outbox", "status", "--config", config, STOPLINE_STATUS__PORT=str(port))
-            assert "the agent runs" in status.stdout
-            assert "look at" in status.stdout or running.status()["clock_synced"]
-            assert running.stop() == 0
-        return config
+    def config(self, state_of_an_agent: Path, tmp_path: Path) -> Path:
+        """With a copy of it."""
+        shutil.copytree(state_of_an_agent, tmp_path / "state")
+        return write_config(tmp_path, SIM)
 
     def test_status_export_verify(self, config: Path, tmp_path: Path) -> None:
         before = (tmp_path / "state/outbox.db").read_bytes()

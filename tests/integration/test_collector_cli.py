@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.integration.ingest_helpers import account, counts, send
+from tests.servers.commands import run_command
 from tests.servers.device import FakeDevice
 
 COMMAND = [sys.executable, "-m", "collector"]
@@ -26,15 +27,7 @@ def environment(state_dir: Path | None = None) -> dict[str, str]:
 
 
 def run(*arguments: str, state_dir: Path | None = None, typed: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        input=typed,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env=environment(state_dir),
-    )
+    return run_command("collector", *arguments, typed=typed, environ=environment(state_dir))
 
 
 @contextmanager
@@ -159,7 +152,7 @@ def test_a_state_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_without_a_command_the_help_is_shown() -> None:
-    refused = run()
+    refused = subprocess.run(COMMAND, capture_output=True, text=True, check=False, timeout=60, env=environment())
     assert refused.returncode == 2
     assert "COMMAND" in refused.stderr
 

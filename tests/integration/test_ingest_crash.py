@@ -65,7 +65,7 @@ class Sender:
         elif answer.status_code == 503:
             assert answer.json()["code"] == "store_unavailable"
             assert int(answer.headers["retry-after"]) >= 1
-            self.stop.wait(0.01)
+            self.stop.wait(0.1)
         else:
             raise AssertionError(answer.text)
 

@@ -1,6 +1,7 @@
 """The scenes that the bundled model is trained on: drawn alike from one seed, and labelled truly."""
 
 import math
+from functools import cache
 from itertools import islice
 
 import numpy as np
@@ -25,6 +26,12 @@ def some(seed: int, n: int) -> list[Drawn]:
     return list(islice(scenes.scenes(seed, SIZE_PX), n))
 
 
+@cache
+def many() -> tuple[Drawn, ...]:
+    """Drawn once for all who only look at them."""
+    return tuple(some(2, 120))
+
+
 def test_a_seed_gives_the_same_scenes_and_another_gives_others() -> None:
     first, again, other = some(4, 3), some(4, 3), some(5, 3)
     for a, b in zip(first, again, strict=True):
@@ -35,7 +42,7 @@ def test_a_seed_gives_the_same_scenes_and_another_gives_others() -> None:
 
 
 def test_boxes_lie_in_the_picture_and_have_classes() -> None:
-    drawn = some(1, 30)
+    drawn = many()
     boxes = np.concatenate([one.boxes_px for one in drawn])
     ids = np.concatenate([one.class_ids for one in drawn])
     assert len(ids) > 60
@@ -49,7 +56,7 @@ def test_boxes_lie_in_the_picture_and_have_classes() -> None:
 
 def test_scenes_are_of_every_kind() -> None:
     """All classes, views from straight above to the horizon, dark and bright pictures, empty and crowded ones."""
-    drawn = some(2, 120)
+    drawn = many()
     assert {int(i) for one in drawn for i in one.class_ids} >= set(range(len(CLASSES)))
     levels = [float(one.image.mean()) for one in drawn]
     assert min(levels) < 50
