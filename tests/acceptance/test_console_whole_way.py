@@ -1,4 +1,4 @@
-"""An operator orders a junction's lights in a browser; a real agent takes the order to real lights, and they follow."""
+"""An operator orders a junction in a browser; a real agent takes the order to real lights, and they follow."""
 
 from contextlib import ExitStack
 from pathlib import Path
