@@ -2,7 +2,7 @@
 
 import { clockIn } from "./range.js";
 import { colour, shade, titled } from "./plotly.js";
-import { hour, number, percent, rounded, shortDate, signed, WEEKDAYS } from "./words.js";
+import { hour, number, percent, rounded, several, shortDate, signed, WEEKDAYS } from "./words.js";
 
 /** A day below this share measured is shown as measured in part. */
 const WHOLE = 0.98;
@@ -20,7 +20,7 @@ export const DAYS = {
     const sum = measured.reduce((total, day) => total + day.vehicles, 0);
     const missing = days.length - measured.length;
     const mean = `${number(sum / measured.length)} a day on average`;
-    return `${number(sum)} vehicles on ${measured.length} days, ${mean}${missing ? `; ${missing} not measured` : ""}.`;
+    return `${several(sum, "vehicle")} on ${several(measured.length, "day")}, ${mean}${missing ? `; ${missing} not measured` : ""}.`;
   },
   columns: [
     { label: "Day", value: (day) => day.date, words: (day) => shortDate(day.date) },

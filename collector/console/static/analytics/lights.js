@@ -2,7 +2,7 @@
 
 import { clockIn } from "./range.js";
 import { colour, nth, plain, titled } from "./plotly.js";
-import { number, percent, rounded, seconds } from "./words.js";
+import { number, percent, rounded, seconds, several } from "./words.js";
 
 const LANE_ROW_PX = 34;
 const HOUR_MS = 3_600_000;
@@ -94,7 +94,7 @@ export const CYCLES = {
   summary(answer) {
     if (answer.cycles === 0) return "The lights told of no cycle.";
     const lost = answer.lost_share === null ? "" : ` Nobody had green or yellow for ${percent(answer.lost_share, 1)} of the time.`;
-    return `${number(answer.cycles)} cycles of ${seconds(answer.mean_s)} on average, half of them below ${seconds(answer.p50_s)}.${lost}`;
+    return `${several(answer.cycles, "cycle")} of ${seconds(answer.mean_s)} on average, half of them below ${seconds(answer.p50_s)}.${lost}`;
   },
   columns: [
     { label: "Lane", value: (lane) => lane.lane },
@@ -176,6 +176,9 @@ export const SPLIT_FAILURES = {
   },
 };
 
+/** Whether it is known when vehicles come. Who stood in a queue passes the line on green, whenever they came. */
+const comes = (phase) => phase.share !== null && phase.detector === "advance";
+
 export const ARRIVALS = {
   id: "arrivals",
   title: "Arrivals on green",
@@ -183,8 +186,8 @@ export const ARRIVALS = {
   mostDays: LOG_DAYS,
   about: "Who came when it was green, beside how much of the time was green: more of the first than of the second is coordination that works.",
   summary({ phases }) {
-    const told = phases.filter((phase) => phase.share !== null);
-    if (told.length === 0) return "No detector tells when vehicles come.";
+    const told = phases.filter(comes);
+    if (told.length === 0) return "No detector ahead of the stop line tells when vehicles come. At the line nearly all pass on green.";
     const [n, green] = ["n", "n_on_green"].map((name) => told.reduce((sum, phase) => sum + phase[name], 0));
     return `${percent(green / n)} of ${number(n)} vehicles came on green.`;
   },
@@ -200,7 +203,7 @@ export const ARRIVALS = {
   rows: ({ phases }) => phases,
   height: ({ phases }) => laneHeight(phases.length * 1.4),
   figure({ phases }) {
-    const told = phases.filter((phase) => phase.share !== null);
+    const told = phases.filter(comes);
     if (told.length === 0) return null;
     const traces = [
       { name: "time that was green", of: (phase) => phase.green_share, marker: { color: colour("hatch") }, hovertemplate: "%{x:.0%} of the time green<extra></extra>" },

@@ -10,6 +10,11 @@ export function number(value, digits = 0) {
   return digits === 0 ? format.count(Math.round(value)) : value.toFixed(digits);
 }
 
+/** "1 day", "3 days" */
+export function several(n, one, more = `${one}s`) {
+  return `${number(n)} ${n === 1 ? one : more}`;
+}
+
 export function percent(share, digits = 0) {
   return share === null || share === undefined ? NOT_MEASURED : `${(100 * share).toFixed(digits)}\u202f%`;
 }
