@@ -5,7 +5,7 @@
 SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)
 
 -- name: junction
-SELECT id, name, timezone, metadata -> 'lights' ->> 'description' AS description, now() AS as_of
+SELECT id, name, timezone, coalesce(metadata #>> '{lights,description}', wanted::text) AS description, now() AS as_of
 FROM junctions WHERE id = %(junction)s
 
 -- What was asked, in whole buckets of the junction's zone. A date as the end is still in it; noon is the one hour

@@ -8,7 +8,7 @@ WITH told AS (
            coalesce(began_at, ordered_at) AT TIME ZONE %(zone)s AS there,
            CASE WHEN began_at IS NULL THEN 0
                 ELSE greatest(0, extract(epoch FROM coalesce(ended_at, now()) - began_at)) END AS held_s
-    FROM manual_override_history
+    FROM v_override_history
     WHERE junction_id = %(junction)s
       AND coalesce(began_at, ordered_at) >= %(low)s AND coalesce(began_at, ordered_at) < %(high)s
 )

@@ -990,8 +990,9 @@ BEGIN
     SELECT junction_id, starts_at FROM junction_daily_stats WHERE junction_id = NEW.id;
     RETURN NULL;
 END $$;
-CREATE TRIGGER mark_days AFTER UPDATE OF metadata ON junctions
-FOR EACH ROW WHEN (OLD.metadata #> '{lights,description}' IS DISTINCT FROM NEW.metadata #> '{lights,description}')
+CREATE TRIGGER mark_days AFTER UPDATE OF metadata, wanted ON junctions
+FOR EACH ROW WHEN (coalesce(OLD.metadata #> '{lights,description}', OLD.wanted)
+                   IS DISTINCT FROM coalesce(NEW.metadata #> '{lights,description}', NEW.wanted))
 EXECUTE FUNCTION mark_days_of_junction();
 
 -- How a junction is, by the worst of its devices that were not revoked.
