@@ -61,7 +61,7 @@ from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.limits import limit_requests
 from collector.ops.metrics import Metrics
-from collector.ops.openapi import describe_problems
+from collector.ops.openapi import describe_bodies, describe_problems
 from collector.ops.requests import RequestObserver
 from collector.ops.worker import WorkerLink
 from collector.realtime.hub import Hub, Publisher
@@ -218,6 +218,7 @@ class Collector:
         assert described is not None
         described.update(wire_schemas())
         describe_problems(app.openapi_schema)
+        describe_bodies(app.openapi_schema)
         return app
 
     def _signs(self) -> Signs:

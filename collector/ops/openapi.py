@@ -4,21 +4,25 @@ Litestar describes its own exceptions; ours are answered instead, as problems (R
 """
 
 from litestar.openapi.spec import (
+    Example,
     OpenAPI,
     OpenAPIMediaType,
     OpenAPIResponse,
     Operation,
     PathItem,
     Reference,
+    RequestBody,
     Schema,
 )
 from litestar.openapi.spec.enums import OpenAPIType
 
+from collector.ops.examples import BODIES
 from collector.ops.problems import PROBLEM_TYPE
 
 _METHODS = ("get", "put", "post", "patch", "delete")
 _NAME = "Problem"
 _FIRST_FAILURE = 400
+_NO_CONTENT = "204"
 
 
 def describe_problems(description: OpenAPI) -> None:
@@ -28,8 +32,18 @@ def describe_problems(description: OpenAPI) -> None:
     for path in (description.paths or {}).values():
         for operation in _operations(path):
             told = (operation.responses or {}).items()
-            kept = {code: response for code, response in told if _is_kept(code, response)}
+            kept = {code: _without_body(code, response) for code, response in told if _is_kept(code, response)}
             operation.responses = {**kept, "4XX": _response("Refused"), "5XX": _response("Failed")}
+
+
+def describe_bodies(description: OpenAPI) -> None:
+    """What may be sent has an example with each operation."""
+    for path in (description.paths or {}).values():
+        for operation in _operations(path):
+            body, example = operation.request_body, BODIES.get(operation.operation_id or "")
+            if example is not None and isinstance(body, RequestBody):
+                for media in body.content.values():
+                    media.examples = {"one": Example(value=example)}
 
 
 def _operations(path: PathItem) -> list[Operation]:
@@ -42,6 +56,13 @@ def _is_kept(code: str, response: OpenAPIResponse | Reference) -> bool:
     if not code.isdigit() or int(code) < _FIRST_FAILURE or isinstance(response, Reference):
         return True
     return PROBLEM_TYPE in (response.content or {})
+
+
+def _without_body(code: str, response: OpenAPIResponse | Reference) -> OpenAPIResponse | Reference:
+    """An answer without content has none."""
+    if code == _NO_CONTENT and isinstance(response, OpenAPIResponse):
+        response.content = None
+    return response
 
 
 def _response(what: str) -> OpenAPIResponse:
