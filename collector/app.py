@@ -59,7 +59,7 @@ from collector.junctions.routes import junction_routes
 from collector.logs.routes import log_routes
 from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
-from collector.ops.limits import limit_requests
+from collector.ops.limits import STORE, ForgettingStore, Readers, limit_requests
 from collector.ops.metrics import Metrics
 from collector.ops.openapi import describe_bodies, describe_problems
 from collector.ops.requests import RequestObserver
@@ -145,13 +145,14 @@ class Collector:
         self._bridge = None
         if config.mqtt.host is not None and (worker is None or worker.is_first):
             self._bridge = Bridge(config.mqtt, self._pool, connect, self.writer, self.metrics)
+        self._readers = Readers()
         self._identity = Identity(
             Users(self._pool, passwords),
             sessions,
             ApiTokens(self._pool),
             grants,
             AuditLog(self._pool),
-            Access(sessions, grants),
+            Access(sessions, grants, self._readers.note),
             open_registration=config.open_registration,
             secure_cookies=secure_cookies,
         )
@@ -201,7 +202,10 @@ class Collector:
                 reading,
             ],
             lifespan=[self._lifespan],
-            middleware=[limit_requests(limit).middleware] if (limit := config.requests_per_minute) else [],
+            middleware=[limit_requests(limit, self._readers).middleware]
+            if (limit := config.requests_per_minute)
+            else [],
+            stores={STORE: ForgettingStore()},
             exception_handlers={
                 ApiProblem: problems.on_problem,
                 HTTPException: problems.on_http_exception,

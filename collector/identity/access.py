@@ -59,8 +59,15 @@ class CurrentUser(Actor):
 class Access:
     """Finds out who asks, and what they may. Used by one event loop."""
 
-    def __init__(self, sessions: Sessions, grants: Grants) -> None:
+    def __init__(
+        self,
+        sessions: Sessions,
+        grants: Grants,
+        found: Callable[[AnyConnection, CurrentUser], None] = lambda *_: None,
+    ) -> None:
+        """`found` is told of each request of which it is known who sent it."""
         self._sessions = sessions
+        self._found = found
         self._grants = grants
         self._key: bytes | None = None
 
@@ -77,7 +84,9 @@ class Access:
         """
         state = connection.scope["state"]
         if _STATE_KEY not in state:
-            state[_STATE_KEY] = await self._find(connection)
+            state[_STATE_KEY] = user = await self._find(connection)
+            if user is not None:
+                self._found(connection, user)
         found: CurrentUser | None = state[_STATE_KEY]
         return found
 

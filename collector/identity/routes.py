@@ -240,11 +240,14 @@ def _token_routes(identity: Identity) -> list[HTTPRouteHandler]:
         "/api/users/me/tokens/{token_id:uuid}",
         operation_id="revoke_api_token",
         summary="Revoke one of my API tokens",
+        description="An API token revokes itself alone.",
         tags=_TAGS,
         guards=signed_in,
     )
     async def revoke(token_id: FromPath[UUID], request: AnyRequest) -> None:
         current = await access.needed_user(request)
+        if current.token_id != token_id:
+            await _person(access, request, "a program's token revokes itself alone: others may do more than it")
         await tokens.revoke(current, current.id, token_id)
 
     return [mine, create, revoke]

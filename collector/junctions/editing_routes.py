@@ -117,6 +117,7 @@ def editing_routes(editing: Editing, access: Access) -> list[HTTPRouteHandler]:
         operation_id="createJunction",
         summary="Make a junction",
         tags=_TAGS,
+        request_max_body_size=MAX_FILE_BYTES,
         guards=admins,
         responses={201: _EDITED, **problem_specs(_TOLD, 401, 403, 409, 422)},
     )
@@ -129,6 +130,7 @@ def editing_routes(editing: Editing, access: Access) -> list[HTTPRouteHandler]:
         operation_id="changeJunction",
         summary="Change a junction",
         tags=_TAGS,
+        request_max_body_size=MAX_FILE_BYTES,
         responses={200: _EDITED, **problem_specs(_TOLD, 401, 403, 404, 409, 422)},
     )
     async def change(

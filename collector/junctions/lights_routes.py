@@ -79,7 +79,8 @@ class LaneItem(msgspec.Struct, frozen=True):
     red_s: float
     saturation: float | None
     """Demand over capacity."""
-    epcs: list[str]
+    tags: int
+    """How many tags were read; which they are is told to admins alone, and written down."""
 
 
 class CycleItem(msgspec.Struct, frozen=True):
@@ -120,7 +121,7 @@ _EXAMPLE_CYCLES = {
                     "yellow_s": 3.0,
                     "red_s": 31.0,
                     "saturation": 0.81,
-                    "epcs": [],
+                    "tags": 0,
                 }
             ],
         }

@@ -19,6 +19,7 @@ from collector.ops.problems import problem_specs
 from collector.remote.commands import CommandItem
 
 _TAGS = ["junctions"]
+_MAX_BODY_BYTES = 64 * 1024
 _TOLD = {
     401: "Nobody signed in.",
     403: "The user may read this junction, and not operate it.",
@@ -60,6 +61,7 @@ def mode_routes(ordering: Ordering, access: Access) -> list[HTTPRouteHandler]:
             " by `/commands/{command}`, and live by the event `mode`."
         ),
         tags=_TAGS,
+        request_max_body_size=_MAX_BODY_BYTES,
         status_code=202,
         responses={
             202: ResponseSpec(CommandItem, description="Queued.", examples=[Example(value=COMMAND_EXAMPLE)]),
@@ -78,6 +80,7 @@ def mode_routes(ordering: Ordering, access: Access) -> list[HTTPRouteHandler]:
         summary="What the lights would make of an order",
         description="Nothing is ordered. Greens that were not given are computed as the lights will.",
         tags=_TAGS,
+        request_max_body_size=_MAX_BODY_BYTES,
         status_code=200,
         responses={
             200: ResponseSpec(Preview, description="The round.", examples=[Example(value=PREVIEW_EXAMPLE)]),

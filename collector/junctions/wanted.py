@@ -6,9 +6,10 @@ junction that only counts needs no more than a name. What a file says nothing ab
 
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time
+from itertools import chain, islice
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,9 @@ RESERVED_METADATA = "lights"
 """The collector's own note in a junction's metadata: what its lights told."""
 _HEAD = ("name", "timezone", "location", "devices", "metadata")
 _DEVICES = tuple[Name, ...]
+_MOST_FAULTS = 200
+_MOST_PARTS = 20
+"""Of a path that is told."""
 
 
 class Location(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,7 +72,7 @@ def read_tree(
     head: Mapping[str, Any], description: Mapping[str, Any] | None, path: str = ""
 ) -> tuple[Wanted | None, list[Fault]]:
     """What two tables want: the collector's own part, and the description, whose faults are told below `path`."""
-    found = [*_not_storable(head, ""), *_not_storable(description or {}, path)]
+    found = list(islice(chain(_not_storable(head, ""), _not_storable(description or {}, path)), _MOST_FAULTS))
     if found:
         return None, found
     junction, faults = (None, []) if description is None else read_junction(description)
@@ -132,22 +136,45 @@ def metadata_faults(metadata: Any) -> Iterator[Fault]:
 
 
 def _not_storable(value: Any, path: str) -> Iterator[Fault]:
-    """What no JSON in a database can hold: NUL characters, infinite numbers, dates of TOML."""
+    """What no JSON in a database can hold: NUL characters, infinite numbers, dates of TOML.
+
+    A path is made of what has a fault alone: it may be long, and the members below it many.
+    """
+    levels: list[Iterator[tuple[str | int, Any]]] = [iter([(path, value)])]
+    trail: list[str | int] = []
+    while levels:
+        name, member = next(levels[-1], (None, None))
+        if name is None:
+            levels.pop()
+            continue
+        trail[len(levels) - 1 :] = [name]
+        for text in (name, member):
+            if why := _why_not(text):
+                told = str(text) if isinstance(text, date | time) else None
+                yield Fault(_path(trail), told, why)
+        if isinstance(member, Mapping):
+            levels.append(iter((str(each), below) for each, below in member.items()))
+        elif isinstance(member, list | tuple):
+            levels.append(iter(enumerate(member)))
+
+
+def _why_not(value: Any) -> str | None:
+    """Why a text or number cannot be stored; None: it can, or is neither."""
     if isinstance(value, str):
         if "\x00" in value:
-            yield Fault(path or "name", None, "holds a NUL character; leave it out")
-        elif not value.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            yield Fault(path or "name", None, "holds half a character; write it anew")
+            return "holds a NUL character; leave it out"
+        if not value.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in value):
+            return "holds half a character; write it anew"
     elif isinstance(value, float) and not math.isfinite(value):
-        yield Fault(path, None, "has to be a finite number")
+        return "has to be a finite number"
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53:
-        yield Fault(path, None, "is too large a number")
+        return "is too large a number"
     elif isinstance(value, date | time):
-        yield Fault(path, str(value), "is a date or time; write it as text, in quotation marks")
-    elif isinstance(value, Mapping):
-        for name, member in value.items():
-            yield from _not_storable(str(name), f"{path}.{name}".strip(".").replace("\x00", "?"))
-            yield from _not_storable(member, f"{path}.{name}".strip(".").replace("\x00", "?"))
-    elif isinstance(value, list | tuple):
-        for i, member in enumerate(value):
-            yield from _not_storable(member, f"{path}[{i}]")
+        return "is a date or time; write it as text, in quotation marks"
+    return None
+
+
+def _path(trail: Sequence[str | int]) -> str:
+    """As `metadata.places[2]`, with long names cut."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{short(part)}" for part in trail[:_MOST_PARTS])
+    return "".join(parts).strip(".").replace("\x00", "?") or "name"

@@ -32,7 +32,14 @@ SourceName = Annotated[
     QueryParameter(name="source", description="Only counts of this line, zone or reader: its name or id."),
 ]
 LastId = Annotated[
-    str | None, QueryParameter(name="last_id", description="Go on after this event.", max_length=64)
+    str | None,
+    QueryParameter(
+        name="last_id",
+        description="Go on after this event.",
+        max_length=64,
+        # It is told again as it came: a line or a quotation mark in it would become events.
+        pattern=r"^[0-9A-Za-z-]*(?!\n)$",
+    ),
 ]
 JunctionId = Annotated[UUID, PathParameter(description="Id of the junction.")]
 

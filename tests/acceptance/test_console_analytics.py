@@ -28,6 +28,8 @@ ZONE = ZoneInfo("Europe/Berlin")
 MONDAY = date(2026, 3, 23)
 DAYS = f"from={MONDAY}&to={MONDAY + timedelta(days=6)}"
 """The week in which the clocks change."""
+FORMULA = "-1+2"
+"""The name of somebody whom a spreadsheet should not reckon with."""
 COUNTS = {0: 7, 1: 5, 2: None, 3: 3, 4: None, 5: 2, 6: 4}
 """How many were counted on which day; None: not measured."""
 
@@ -53,7 +55,7 @@ def week(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[Week
         for day, n in COUNTS.items():
             if n is not None:
                 _day(facts, MONDAY + timedelta(days=day), n)
-        facts.override(_at(MONDAY, 9), _at(MONDAY, 10), user="otto")
+        facts.override(_at(MONDAY, 9), _at(MONDAY, 10), user=FORMULA)
         junction = facts.junction_id
         facts.commit()
         with running_collector(dsn, reading_open=False) as running:
@@ -84,6 +86,14 @@ def answered(page: Any, week: Week, path: str) -> Any:
     return answer.json()
 
 
+def saved(page: Any, described: Any) -> list[dict[str, str]]:
+    """The file of a panel, line by line."""
+    with page.expect_download() as begun:
+        described.get_by_role("button", name="CSV").click()
+    with open(begun.value.path(), encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def test_charts_are_drawn_and_their_tables_and_files_are_what_the_api_tells(browser: Any, week: Week) -> None:
     with signed_in(browser, week.url, week.page) as page:
         days = panel(page, "Vehicles by day")
@@ -98,10 +108,7 @@ def test_charts_are_drawn_and_their_tables_and_files_are_what_the_api_tells(brow
         expect(rows).to_have_count(len(told))
         shown = [each.locator("td").first.inner_text() for each in rows.all()]
         assert shown == ["not measured" if day["vehicles"] is None else str(day["vehicles"]) for day in told]
-        with page.expect_download() as begun:
-            days.get_by_role("button", name="CSV").click()
-        with open(begun.value.path(), encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file))
+        lines = saved(page, days)
         assert [(line["Day"], line["Vehicles"]) for line in lines] == [
             (day["date"], "" if day["vehicles"] is None else str(day["vehicles"])) for day in told
         ]
@@ -111,6 +118,7 @@ def test_charts_are_drawn_and_their_tables_and_files_are_what_the_api_tells(brow
         lanes.get_by_text("As a table").click()
         expect(lanes.locator("tbody tr")).to_have_count(len(answered(page, week, "lanes")["lanes"]))
         expect(panel(page, "Orders by hand").get_by_role("status")).to_contain_text("1 in all, for 60\u202fmin")
+        assert {line["Who"] for line in saved(page, panel(page, "Orders by hand"))} == {f"'{FORMULA}"}
         change = panel(page, "Before and after a change of plan")
         expect(change.get_by_role("status")).to_contain_text("No new plan ran in these days.")
         change.get_by_label("Changed on").fill(str(MONDAY + timedelta(days=3)))

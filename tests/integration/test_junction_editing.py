@@ -189,6 +189,8 @@ def test_admins_change_all_operators_a_little_and_others_nothing(city: City) -> 
     wrong = city.ask("PATCH", f"/{made}", json={"description": _described(stages=[])})
     assert wrong.json()["errors"][0]["key"].startswith("description.")
     assert city.ask("PATCH", f"/{uuid4()}", json={"name": "x"}).status_code == 404
+    for method, path, size in (("PATCH", "", 2**20), ("PUT", "/mode", 2**16), ("POST", "/mode/preview", 2**16)):
+        assert city.ask(method, f"/{made}{path}", "otto", json={"why": "x" * size}).status_code == 413, path
 
 
 def test_a_junction_that_has_counted_keeps_its_days(city: City) -> None:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import httpx
@@ -310,3 +311,9 @@ def test_an_id_that_is_none_is_refused(collector: RunningCollector, ada: dict[st
     assert httpx.get(f"{collector.url}/api/junctions/north/live", headers=ada).status_code in (400, 404)
     with pytest.raises((InvalidStatus, ConnectionClosed)):
         closing(collector, "/ws/junction/north", ada)
+    for last_id in ("a\n\nevent: log\ndata: {}", "a\n", 'a","event":"log'):
+        query = {"last_id": last_id}
+        with httpx.stream("GET", f"{collector.url}/api/live", params=query, headers=ada) as answer:
+            assert answer.status_code == 400, "it would be told as events"
+        with pytest.raises((InvalidStatus, ConnectionClosed)):
+            closing(collector, f"/ws/live?{urlencode(query)}", ada)

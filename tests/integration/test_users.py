@@ -292,6 +292,11 @@ def test_a_program_has_a_token_of_its_own(browser: httpx.Client, plain_dsn: str)
     )
     change = {"old_password": PASSWORD, "new_password": OTHER}
     assert code(browser.post("/api/users/me/password", json=change, headers=program)) == (403, "person_needed")
+    other = browser.post("/api/users/me/tokens", json={"name": "more", "role": "admin"}, headers=admin).json()
+    path = f"/api/users/me/tokens/{other['details']['id']}"
+    assert code(browser.delete(path, headers=program)) == (403, "person_needed"), "a lesser token ends a greater"
+    itself = {"Authorization": f"Bearer {other['token']}"}
+    assert browser.delete(path, headers=itself).status_code == 204
     [kept] = browser.get("/api/users/me/tokens", headers=admin).json()
     assert (kept["name"], kept["role"], kept["used_at"] is not None) == ("export", "viewer", True)
     assert created["token"] not in str(kept)

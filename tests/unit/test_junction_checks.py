@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
+from collector.junctions.wanted import read_tree
 from common.junction import Junction
 from common.junction_checks import faults, read_junction
 from common.junction_times import cycle_s, intergreen_s
@@ -156,3 +157,17 @@ def test_times_between_stages() -> None:
     assert intergreen_s(junction, "ns", "ns") == 0.0
     assert cycle_s(junction, junction.plans[0]) == 25.0 + 8.0 + 20.0 + 8.0
     assert intergreen_s(crossroads(), "ns", "ew") == 5.0
+
+
+def test_what_a_file_holds_is_told_in_few_and_short_words() -> None:
+    deep: Any = "\x00"
+    for _ in range(3_000):
+        deep = {"a": deep}
+    [fault] = read_tree({"name": "x", "metadata": deep}, None)[1]
+    assert len(fault.path) < 200
+    many = {"k" * 50_000: ["\x00"] * 1_000, "day\x00": 2**60}
+    found = read_tree({"name": "x", "metadata": many}, None)[1]
+    assert len(found) <= 200, "each was told with the whole of its long path"
+    assert sum(len(one.path) for one in found) < 50_000
+    [named, large] = read_tree({"name": "x"}, {"lanes": [{"a\x00": 2**60}]}, "description")[1]
+    assert (named.path, large.path) == ("description.lanes[0].a?",) * 2

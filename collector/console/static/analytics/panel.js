@@ -153,7 +153,7 @@ function tableColumns(columns) {
 }
 
 /** Spreadsheets take what begins with these for a formula. */
-const FORMULA = /^[=+@\t\r]|^-(?!\d)/;
+const FORMULA = /^[=+@\t\r-]/;
 
 function csvCell(value) {
   if (value === null || value === undefined) return "";
