@@ -586,6 +586,19 @@ def test_new_plans_wait_until_an_emergency_vehicle_has_passed(tmp_path: Path) ->
         bench.until(lambda: bench.daemon._config == new)
 
 
+def test_new_plans_do_not_forget_an_emergency_vehicle_that_comes_during_start_up(tmp_path: Path) -> None:
+    fire = Preemption(name="fire", stage="ew", number=1)
+    with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
+        bench.until(lambda: bench.daemon._link is not None)
+        assert order(bench, Preempt(by="siren", preemption="fire", on=True)).accepted
+        new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
+        bench.daemon._reloading._loaded.put(new)
+        assert bench.daemon._config != new
+        bench.until(lambda: shown(bench).mode is SignalMode.PREEMPT)
+        order(bench, Preempt(by="siren", preemption="fire", on=False))
+        bench.until(lambda: bench.daemon._config == new)
+
+
 def test_a_fault_found_just_before_new_plans_begin_is_theirs_too(tmp_path: Path) -> None:
     with running(tmp_path) as bench:
         bench.until_green()
