@@ -203,7 +203,7 @@ class Relay:
             raise
 
     def _payload(self, delivery: Delivery) -> bytes:
-        """Empty: it cannot travel, as a number of more than 64 bits in a device's log; listeners read the store."""
+        """Empty: it cannot travel, as a number of more than 64 bits in a log; listeners read the store."""
         try:
             return self._encode(delivery)
         except (OverflowError, ValueError, TypeError) as error:
