@@ -66,6 +66,11 @@ class DailyWorker:
                 self.stats.failures += 1
                 _log.warning("Days wait for the database: %s", error, extra={"action": "days_wait"})
                 pause_s = _RETRY_S
+            except psycopg.Error:
+                # Days are computed when they are read: no reason to take in no records.
+                self.stats.failures += 1
+                _log.exception("Days could not be made; it is tried again", extra={"action": "days_failed"})
+                pause_s = self._idle_s
             await asyncio.sleep(pause_s)
 
     async def mend(self) -> int:

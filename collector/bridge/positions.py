@@ -58,7 +58,8 @@ async def read_positions(pool: Pool, bridged: Bridged, watermark: int) -> None:
     queries, device = load_queries("bridge"), bridged.device.id
     async with writing(pool) as connection:
         await connection.execute(queries["forget_positions"], {"device": device})
-        cursor = await connection.execute(queries["positions"], {"device": device, "watermark": watermark})
+        await connection.execute(queries["take_back_positions"], {"device": device, "watermark": watermark})
+        cursor = await connection.execute(queries["positions"], {"device": device})
         for channel, lane, sender, boot_id, seq, total, missing in await cursor.fetchall():
             if seq:
                 position = Position(seq, total, tuple(zip(missing[::2], missing[1::2], strict=True)))

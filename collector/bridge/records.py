@@ -17,7 +17,9 @@ from common.topics import CarCounts, GreenTime, LaneMessage, LaneState
 
 LINE = "stop line"
 MAX_NEWS = 2_000
-"""Vehicles of one message; a counter that tells of more at once is not believed."""
+"""Vehicles of one message. Of a total that went further, as in a long outage, the next ones bring the rest."""
+_MAX_BEHIND = 1_000_000
+"""A counter whose total goes further at once is not believed."""
 _UNKNOWN_CLASS = "object"
 _MAX_MISSING = 100
 """Runs of messages that may still come; older ones are given up."""
@@ -97,12 +99,13 @@ def take_in(
         is_new, after = message.seq != before.seq, Position(message.seq)
     else:
         is_new = before.is_new(message.seq)
-        after = before.then(message.seq, message.n_since_boot if isinstance(message, CarCounts) else 0)
+        after = before.then(message.seq, 0)
     if not is_new:
         return None
     at_ms, error_ms = _when(message.at, now_ms)
     if isinstance(message, CarCounts):
-        n_news = _news(message, before, is_known)
+        n_news, total = _news(message, before, is_known)
+        after = before.then(message.seq, total)
         records = [*_measured(message, at_ms, error_ms), *_counts(message, n_news, at_ms, error_ms)]
         return records, after
     records = [_state(message, at_ms, error_ms)] if isinstance(message, LaneState) else []
@@ -118,15 +121,18 @@ def _when(at_ms: int, now_ms: int) -> tuple[int, int]:
     return now_ms, _WRONG_CLOCK_ERROR_MS
 
 
-def _news(message: CarCounts, before: Position, is_known: bool) -> int:
-    n = message.n or 0
+def _news(message: CarCounts, before: Position, is_known: bool) -> tuple[int, int]:
+    """How many vehicles are taken in, and the total that they make."""
+    n, most = message.n or 0, MAX_NEWS
+    start = 0
     if message.n_since_boot:
         # Of the first start that is heard of, nobody knows what was counted by whom before.
         start = before.total if before.seq or is_known else max(0, message.n_since_boot - n)
-        n = max(0, message.n_since_boot - start)
-    if n > MAX_NEWS:
-        raise Unbelievable(f"{n} vehicles at once are more than {MAX_NEWS}")
-    return n
+        n, most = max(0, message.n_since_boot - start), _MAX_BEHIND
+    if n > most:
+        raise Unbelievable(f"{n} vehicles at once are more than {most}")
+    n = min(n, MAX_NEWS)
+    return n, start + n if message.n_since_boot else 0
 
 
 def _measured(message: CarCounts, at_ms: int, error_ms: int) -> Iterator[Record]:

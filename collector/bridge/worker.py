@@ -157,6 +157,9 @@ class Bridge:
             return _Fate(arrived, "unreadable", detail=str(error)[:1000])
         if not isinstance(message, LaneMessage):
             return _Fate(arrived, "unreadable", detail="it is of no lane")
+        if "\x00" in message.lane:
+            # PostgreSQL takes none, and the broker would bring it again and again.
+            return _Fate(arrived, "unreadable", detail="the name of its lane holds a NUL")
         bridged = self._devices.get(message.junction)
         if bridged is None:
             self._say_strange(message.junction)

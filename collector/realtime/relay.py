@@ -196,11 +196,19 @@ class Relay:
         try:
             async with server.pipeline(transaction=False) as pipe:
                 for delivery in batch:
-                    pipe.eval(*self._append(len(delivery), self._encode(delivery)))
+                    pipe.eval(*self._append(len(delivery), self._payload(delivery)))
                 await _answer(pipe.execute())
         except BaseException:
             self._owes_mark = True
             raise
+
+    def _payload(self, delivery: Delivery) -> bytes:
+        """Empty: it cannot travel, as a number of more than 64 bits in a log; listeners read the store."""
+        try:
+            return self._encode(delivery)
+        except (OverflowError, ValueError, TypeError) as error:
+            _log.warning("Live events: one cannot be told: %s", error, extra={"action": "relay_untellable"})
+            return b""
 
     async def _pay_mark(self, server: Server) -> None:
         if not self._owes_mark:

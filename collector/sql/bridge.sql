@@ -21,11 +21,14 @@ UPDATE edge_devices SET metadata = metadata || '{"mqtt_bridge": true}' WHERE id 
 SELECT d.id FROM edge_devices d JOIN junctions j ON j.id = d.junction_id
 WHERE j.name = %(junction)s AND d.metadata @> '{"mqtt_bridge": true}' AND d.status = 'active';
 
+-- name: take_back_positions
+-- What was written down and whose records were not stored. They may never be, and their numbers become others'.
+UPDATE mqtt_positions
+SET seq = before_seq, total = before_total, missing = before_missing, stream_seq = %(watermark)s
+WHERE device_id = %(device)s AND stream_seq > %(watermark)s;
+
 -- name: positions
-SELECT channel, lane, sender, boot_id,
-       CASE WHEN stream_seq <= %(watermark)s THEN seq ELSE before_seq END AS seq,
-       CASE WHEN stream_seq <= %(watermark)s THEN total ELSE before_total END AS total,
-       CASE WHEN stream_seq <= %(watermark)s THEN missing ELSE before_missing END AS missing
+SELECT channel, lane, sender, boot_id, seq, total, missing
 FROM mqtt_positions WHERE device_id = %(device)s
 ORDER BY written_at;
 

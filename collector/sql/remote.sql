@@ -14,12 +14,13 @@ RETURNING id, junction_id, device_id, command::text, issued_by_name, state,
 SELECT id, status, public_key FROM edge_devices WHERE id = ANY (%(devices)s::uuid[])
 
 -- All open commands of these devices, oldest first. Those that waited are delivered by this. What was delivered
--- before comes again, expired or not: its device may have lost the answer, and has to tell what became of it.
+-- before comes again, expired or not: its device may have lost the answer, and has to tell what became of it. An
+-- order is for the lights of one junction: to a device that was moved to another it is not given any more.
 -- name: deliver
 WITH waiting AS (
     SELECT c.id
     FROM commands c
-    JOIN edge_devices d ON d.id = c.device_id AND d.status = 'active'
+    JOIN edge_devices d ON d.id = c.device_id AND d.status = 'active' AND d.junction_id = c.junction_id
     WHERE c.device_id = ANY (%(devices)s::uuid[]) AND c.state = 'queued' AND c.expires_at > now()
     ORDER BY c.no
     FOR UPDATE OF c

@@ -63,6 +63,13 @@ class Ask(_Message, frozen=True, tag="ask"):
     until_ns: BootNs | None = None
     """Who asked waits no longer: what is read later is not carried out. None: it is, whenever it is read."""
 
+    def is_late(self, boot_ns: int) -> bool:
+        """Whether it must not be carried out any more."""
+        return self.until_ns is not None and self.until_ns < boot_ns
+
+
+TOO_LATE = OrderResult(accepted=False, reason="it was read too late; order it again")
+
 
 class Taken(_Message, frozen=True, tag="taken"):
     """Records up to this one of this spool are durable at the agent, and may be forgotten."""

@@ -38,6 +38,7 @@ _IN_DOUBT = (
     "the agent's memory of orders was damaged: it may have been carried out before; look at the lights, then "
     "order again"
 )
+_TOO_LATE = "it came too late, and was not given to the lights"
 _FROM = " (collector)"
 _BY_CHARS = 60
 
@@ -129,9 +130,12 @@ class Carrier:
         if not await self._lights_in_time(self._left_s(offered, received)):
             if self._left_s(offered, received) > 0.0:
                 return CommandStatus.REFUSED, "the lights' daemon is not there; look at the lights, and at its log"
-            return CommandStatus.EXPIRED, "it came too late, and was not given to the lights"
+            return CommandStatus.EXPIRED, _TOO_LATE
         if not await self._note(Entry(offered.id)):
             return CommandStatus.REFUSED, "the agent's disk cannot be written, so that orders cannot be remembered"
+        if self._left_s(offered, received) <= 0.0:
+            # A worn SD card may take its time.
+            return CommandStatus.EXPIRED, _TOO_LATE
         if not order.by.endswith(_FROM):
             # The lights' log is to tell them from those of somebody beside the junction.
             order = msgspec.structs.replace(order, by=f"{order.by[:_BY_CHARS]}{_FROM}")

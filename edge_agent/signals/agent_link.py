@@ -3,17 +3,25 @@
 import time
 from pathlib import Path
 
-from common.commands import OrderResult
 from edge_agent.domain.signals.steps import Fault
 from edge_agent.link.handover import Handover
-from edge_agent.link.messages import Ask, Crossing, OrderAnswer, Presence, SensorState, Shown, Taken, TakeRecords
+from edge_agent.link.messages import (
+    TOO_LATE,
+    Ask,
+    Crossing,
+    OrderAnswer,
+    Presence,
+    SensorState,
+    Shown,
+    Taken,
+    TakeRecords,
+)
 from edge_agent.link.server import LinkServer, Peer
 from edge_agent.link.spool import Spool
 from edge_agent.signals.driving import Driven
 
 SHOWN_EVERY_S = 1.0
 Sensed = Crossing | Presence | SensorState
-_TOO_LATE = OrderResult(accepted=False, reason="it was read too late; order it again")
 
 
 class AgentLink:
@@ -42,8 +50,8 @@ class AgentLink:
         asked: list[tuple[Peer, Ask]] = []
         for peer, message in self._server.poll():
             if isinstance(message, Ask):
-                if message.until_ns is not None and message.until_ns < time.clock_gettime_ns(time.CLOCK_BOOTTIME):
-                    self.answer(peer, OrderAnswer(id=message.id, result=_TOO_LATE))
+                if message.is_late(time.clock_gettime_ns(time.CLOCK_BOOTTIME)):
+                    self.answer(peer, OrderAnswer(id=message.id, result=TOO_LATE))
                 else:
                     asked.append((peer, message))
             elif isinstance(message, Taken | TakeRecords):

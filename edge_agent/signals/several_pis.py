@@ -26,7 +26,7 @@ from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.leases import LEASE_TIMES, Obeyed
 from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.drivers.heads.lanes import LaneLink, LanesHeads
-from edge_agent.link.messages import Ask, Crossing, OrderAnswer, Presence, SensorState
+from edge_agent.link.messages import TOO_LATE, Ask, Crossing, OrderAnswer, Presence, SensorState
 from edge_agent.link.server import LinkServer
 from edge_agent.mqtt.client import Client, Will
 from edge_agent.mqtt.speaking import NoBus, Speaker, topic_of
@@ -367,15 +367,19 @@ class LaneDaemon:
             return
         for peer, message in self._for_link.do(now_s, [], self._server.poll):
             if isinstance(message, Ask):
-                result = (
-                    pi.clear(now_s, message.order.fault)
-                    if isinstance(message.order, ClearFault)
-                    else OrderResult(accepted=False, reason="this is a lane's Pi; order it at the coordinator")
-                )
-                self._server.tell(OrderAnswer(id=message.id, result=result), peer)
+                self._server.tell(OrderAnswer(id=message.id, result=_ordered(pi, message, now_s)), peer)
             else:
                 pi.sense([message], now_s)
 
     def _open_link(self) -> bool:
         self._server.open()
         return True
+
+
+def _ordered(pi: LanePi, ask: Ask, now_s: float) -> OrderResult:
+    """What becomes of an order at a lane's Pi."""
+    if not isinstance(ask.order, ClearFault):
+        return OrderResult(accepted=False, reason="this is a lane's Pi; order it at the coordinator")
+    if ask.is_late(time.clock_gettime_ns(time.CLOCK_BOOTTIME)):
+        return TOO_LATE
+    return pi.clear(now_s, ask.order.fault)

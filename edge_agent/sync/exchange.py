@@ -182,11 +182,11 @@ class Exchange:
         if response.status_code == 200:
             try:
                 return decoder.decode(content)
-            except (msgspec.MsgspecError, UnicodeDecodeError):
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 pass
         try:
             problem = _problem_decoder.decode(content) if response.status_code >= 400 else None
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             problem = None
         retry_after_s = parse_retry_after(response.headers.get("Retry-After"), now.at_ms / 1000)
         if retry_after_s is None and problem is not None:

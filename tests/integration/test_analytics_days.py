@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar.exceptions import NotFoundException
 from litestar.testing import TestClient
 
+from collector.analytics.daily import DailyWorker
 from collector.analytics.days import read_days
 from collector.analytics.period import read_asked
 from collector.analytics.routes import analytics_routes
@@ -188,6 +189,23 @@ def test_a_stranger_sees_neither_days_nor_marks(kept: Kept, client: TestClient[L
     assert seen[0] >= 3
     assert seen[1:] == [1, 1]
     assert asyncio.run(_days_seen(kept.dsn, user, kept.id)) == [2, 1, 1]
+
+
+def test_days_that_cannot_be_made_end_no_collector(plain_dsn: str) -> None:
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("ALTER TABLE junction_day_marks RENAME TO elsewhere")
+
+    async def run() -> bool:
+        async with make_pool(Settings(plain_dsn, min_size=1)) as pool:
+            worker = DailyWorker(pool)
+            running = asyncio.create_task(worker.run())
+            while not worker.stats.failures and not running.done():
+                await asyncio.sleep(0.01)
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            return running.cancelled()
+
+    assert asyncio.run(run())
 
 
 async def _rows_seen(dsn: str, user: UUID, tables: tuple[str, ...]) -> list[int]:

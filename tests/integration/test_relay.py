@@ -143,6 +143,18 @@ def test_every_kind_of_event_survives_the_way(redis_server: RedisServer) -> None
     asyncio.run(run())
 
 
+def test_what_cannot_travel_ends_no_relay(redis_server: RedisServer) -> None:
+    async def run() -> None:
+        async with working(redis_server, 1) as (worker,):
+            listener = worker.hub.subscribe(EVERYTHING)
+            log = Log(1, AT, 0, "error", "x", "a device says what it likes", {"n": 2**70})
+            worker.relay.publish(Delivery(DEVICE, JUNCTION, [], [], [log]))
+            worker.tell(7)
+            assert told(await hear(listener, 2)) == ["reset", 7]
+
+    asyncio.run(run())
+
+
 def test_a_restart_of_the_server_leads_to_a_reset_and_goes_on(redis_server: RedisServer) -> None:
     async def run() -> None:
         async with working(redis_server) as (a, b):

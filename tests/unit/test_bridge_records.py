@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.bridge.records import Position, Unbelievable, take_in, who_says
+from collector.bridge.records import MAX_NEWS, Position, Unbelievable, take_in, who_says
 from common.codes import Aspect, SignalMode
 from common.records import Count, Frames, Gap, Log, Record, StreamQuality
 from common.topics import CarCounts, GreenTime, LaneMessage, LaneState
@@ -71,6 +71,16 @@ def test_a_wrong_clock_is_no_fact() -> None:
 def test_more_than_can_be_is_not_believed() -> None:
     with pytest.raises(Unbelievable):
         new(counts(2, 1, 2**50), Position(1, 1))
+
+
+def test_what_was_counted_during_a_long_outage_is_taken_in_by_and_by() -> None:
+    position, n = Position(9, 100), 0
+    for seq, total in ((5000, 5100), (5001, 5102), (5002, 5102), (5003, 5103)):
+        taken = take_in(counts(seq, 1, total), position, True, NOW)
+        assert taken is not None
+        position, n = taken[1], n + n_counts(taken[0])
+        assert n_counts(taken[0]) <= MAX_NEWS
+    assert n == 5003, "each vehicle since the one that was heard of last"
 
 
 def test_a_last_will_comes_last_though_it_was_made_first() -> None:

@@ -142,6 +142,18 @@ def test_one_that_comes_too_late_is_not_given(world: World) -> None:
     assert len(world.given) == 1
 
 
+def test_one_that_became_late_while_it_was_written_down_is_not_given(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(path: Path, data: bytes) -> None:
+        world.now_ns += 30 * 10**9
+
+    monkeypatch.setattr("edge_agent.orders.journal.write_safely", slow)
+    run(world, offered(expires_in_s=20.0))
+    assert [status for status, _ in world.words] == ["expired"]
+    assert world.given == []
+
+
 def test_lights_that_are_away(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(carrier_module, "LIGHTS_PATIENCE_S", 0.01)
     world.is_connected = False

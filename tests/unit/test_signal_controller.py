@@ -483,6 +483,25 @@ def test_an_input_that_is_stuck_does_not_own_the_junction() -> None:
     assert in_mode(SignalMode.PREEMPT)(clock.step)
 
 
+def test_an_input_that_flickered_and_is_off_is_served_like_any_other_the_next_time() -> None:
+    clock = Clock(emergencies())
+    clock.go(7)
+    for number in range(1000):
+        clock.order(Preempt(by="siren", preemption="fire", on=number % 2 == 0))
+        clock.go()
+        if "fire comes again" in clock.step.decision.note:
+            break
+    else:
+        pytest.fail("it was never made to wait")
+    clock.order(Preempt(by="siren", preemption="fire", on=False))
+    clock.go(300)
+    assert clock.step.decision.note == ""
+    clock.until(lambda step: Aspect.YELLOW in step.aspects.values())
+    clock.order(Preempt(by="siren", preemption="fire", on=True))
+    clock.go()
+    assert in_mode(SignalMode.PREEMPT)(clock.step), "an emergency vehicle waits for nobody"
+
+
 def test_stages_that_no_plan_has() -> None:
     """Start-up and an emergency may have their own."""
     base = crossroads()

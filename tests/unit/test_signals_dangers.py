@@ -375,17 +375,42 @@ def test_a_flood_of_orders_does_not_hold_up_a_step(tmp_path: Path) -> None:
             bench.step()
 
 
-def test_a_lane_that_stops_does_not_wait_for_its_broker(tmp_path: Path) -> None:
-    """Its green has to end with the lease, and hanging up joins a thread that may be connecting."""
+def lane_daemon(folder: Path) -> LaneDaemon:
     config = SignalsConfig(
-        state_dir=str(tmp_path),
-        socket=str(tmp_path / "link"),
+        state_dir=str(folder),
+        socket=str(folder / "link"),
         heads=HeadsSettings(driver="simulated"),
         junction=crossroads(),
         lane=LaneSettings(movement="north"),
         mqtt=MqttSettings(host="127.0.0.1", port=9, tls=False),
     )
-    daemon = LaneDaemon(config, SimulatedHeads(["north"]))
+    return LaneDaemon(config, SimulatedHeads(["north"]))
+
+
+def test_a_lane_clears_no_fault_for_somebody_who_went_away(tmp_path: Path) -> None:
+    daemon = lane_daemon(tmp_path)
+    heard = bytearray()
+    try:
+        daemon.tick(Tick(100.0, 0.0, frozenset()))
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(tmp_path / "link"))
+            peer.settimeout(0.01)
+            late = Ask(id="1", order=ClearFault(by="x"), until_ns=time.clock_gettime_ns(time.CLOCK_BOOTTIME))
+            peer.sendall(msgspec.json.encode(late) + b"\n")
+            for step in range(1, 100):
+                daemon.tick(Tick(100.0 + step / 10, 0.0, frozenset()))
+                with suppress(TimeoutError):
+                    heard.extend(peer.recv(65536))
+                if b"accepted" in heard:
+                    break
+    finally:
+        daemon.close()
+    assert b"it was read too late" in heard
+
+
+def test_a_lane_that_stops_does_not_wait_for_its_broker(tmp_path: Path) -> None:
+    """Its green has to end with the lease, and hanging up joins a thread that may be connecting."""
+    daemon = lane_daemon(tmp_path)
     hangs_up, close = [threading.current_thread()], daemon._speaker.bus.close
 
     def slowly() -> None:
@@ -582,6 +607,19 @@ def test_new_plans_wait_until_an_emergency_vehicle_has_passed(tmp_path: Path) ->
         bench.daemon._reloading._loaded.put(new)
         bench.until_green("east")
         assert bench.daemon._config != new
+        order(bench, Preempt(by="siren", preemption="fire", on=False))
+        bench.until(lambda: bench.daemon._config == new)
+
+
+def test_new_plans_do_not_forget_an_emergency_vehicle_that_comes_during_start_up(tmp_path: Path) -> None:
+    fire = Preemption(name="fire", stage="ew", number=1)
+    with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
+        bench.until(lambda: bench.daemon._link is not None)
+        assert order(bench, Preempt(by="siren", preemption="fire", on=True)).accepted
+        new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
+        bench.daemon._reloading._loaded.put(new)
+        assert bench.daemon._config != new
+        bench.until(lambda: shown(bench).mode is SignalMode.PREEMPT)
         order(bench, Preempt(by="siren", preemption="fire", on=False))
         bench.until(lambda: bench.daemon._config == new)
 

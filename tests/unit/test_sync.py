@@ -9,18 +9,20 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+import httpx
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from common.batch import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, Pace, Rejection
-from common.clock import FLOOR_MS, Stamp
+from common.clock import FLOOR_MS, Resolved, Stamp
 from common.codes import GapReason, ProblemCode, RejectCode
 from edge_agent.clock_source import Clock
 from edge_agent.enrol import Identity, load_or_create
 from edge_agent.outbox.writer import OutboxWriter, WriterSettings
 from edge_agent.sync import Phase, Syncer, SyncSettings, Trouble
+from edge_agent.sync.exchange import Exchange, Refusal, _offer_decoder
 from edge_agent.sync.pacing import BatchSize, backoff_s, parse_retry_after, spread_s
 from edge_agent.sync.trouble import explain_answer
 from tests.collector_double import Answer, DoubleCollector, make_certificate
@@ -559,3 +561,12 @@ def test_openssl_knows_the_flag_that_leaves_dates_out() -> None:
     context.verify_flags |= ssl.VerifyFlags(0x200000)
     assert context.verify_flags & 0x200000
     assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_an_order_that_is_nested_without_end_is_no_answer(identity: Identity) -> None:
+    exchange = Exchange(SyncSettings("https://collector"), identity, Clock(), lambda anchor: None)
+    deep = b'{"commands": [{"order": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}"
+    now = Resolved(FLOOR_MS, 0)
+    for status in (200, 400):
+        answer = exchange._parse(httpx.Response(status), deep, now, _offer_decoder)
+        assert isinstance(answer, Refusal)

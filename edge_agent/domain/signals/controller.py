@@ -149,8 +149,9 @@ class Controller:
 
     @property
     def is_preempted(self) -> bool:
-        """Whether an emergency vehicle holds the junction."""
-        return self._preemptions.holding is not None
+        """Whether an emergency vehicle holds the junction, or waits for it."""
+        lives = self._life in (_Life.START_UP, _Life.RUNNING)
+        return self._preemptions.holding is not None or (lives and self._preemptions.is_waited_for)
 
     def standing(self, now_s: float) -> ManualOverride | FixedPlan | None:
         """The override that is in force, with the time that it has left; None: there is none."""

@@ -71,7 +71,7 @@ class Lights:
 
     @property
     def is_preempted(self) -> bool:
-        """Whether an emergency vehicle holds the junction."""
+        """See `Controller.is_preempted`."""
         return self._controller.is_preempted
 
     def order(self, order: Order, now_s: float) -> OrderResult:

@@ -47,8 +47,13 @@ class Preemptions:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is nothing to do: no input is on, and nobody holds."""
-        return not self._on_s and self.holding is None
+        """Whether there is nothing to do: no input is on, nobody holds, and nobody rests who may be served again."""
+        return not self._on_s and self.holding is None and not self.resting
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether an input is on that is not taken for stuck."""
+        return not self._on_s.keys() <= self.stuck
 
     def update(
         self, now_s: float, green_s: float | None, *, overdue_s: Sequence[float] = (), is_served: bool = True
