@@ -47,7 +47,7 @@ class Preemptions:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether there is nothing to do: no input is on, nobody holds, and nobody rests who may be served again."""
+        """Whether nothing is to be done: no input is on, nobody holds, nobody rests who may be served again."""
         return not self._on_s and self.holding is None and not self.resting
 
     @property
