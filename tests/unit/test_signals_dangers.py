@@ -598,16 +598,22 @@ def test_an_override_outlives_new_plans_where_it_fits_them(
             assert bench.now_s - ordered_s < 150.0 + 75.0, "it has the time that it had left"
 
 
+def siren(bench: Bench, *, on: bool) -> None:
+    """Between two steps: over the socket, minutes of the bench may go by, and the input be taken for stuck."""
+    assert bench.daemon._driving is not None
+    assert bench.daemon._driving.order(Preempt(by="siren", preemption="fire", on=on), bench.now_s).accepted
+
+
 def test_new_plans_wait_until_an_emergency_vehicle_has_passed(tmp_path: Path) -> None:
     fire = Preemption(name="fire", stage="ew", number=1)
     with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
         bench.until_green()
-        order(bench, Preempt(by="siren", preemption="fire", on=True))
+        siren(bench, on=True)
         new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
         bench.daemon._reloading._loaded.put(new)
         bench.until_green("east")
         assert bench.daemon._config != new
-        order(bench, Preempt(by="siren", preemption="fire", on=False))
+        siren(bench, on=False)
         bench.until(lambda: bench.daemon._config == new)
 
 
@@ -615,12 +621,12 @@ def test_new_plans_do_not_forget_an_emergency_vehicle_that_comes_during_start_up
     fire = Preemption(name="fire", stage="ew", number=1)
     with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
         bench.until(lambda: bench.daemon._link is not None)
-        assert order(bench, Preempt(by="siren", preemption="fire", on=True)).accepted
+        siren(bench, on=True)
         new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
         bench.daemon._reloading._loaded.put(new)
         assert bench.daemon._config != new
         bench.until(lambda: shown(bench).mode is SignalMode.PREEMPT)
-        order(bench, Preempt(by="siren", preemption="fire", on=False))
+        siren(bench, on=False)
         bench.until(lambda: bench.daemon._config == new)
 
 

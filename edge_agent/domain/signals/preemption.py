@@ -47,7 +47,7 @@ class Preemptions:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing is to be done: no input is on, nobody holds, nobody rests who may be served again."""
+        """Whether there is nothing to do: no input is on, nobody holds, and nobody has to wait for others."""
         return not self._on_s and self.holding is None and not self.resting
 
     @property
