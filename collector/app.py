@@ -183,7 +183,7 @@ class Collector:
                 *reject_routes(self._pool),
                 *live_routes(live),
                 junction_live_route(live, junction_reader),
-                *export_routes(self._pool),
+                *export_routes(self._pool, live.access),
                 *journey_routes(self._pool, self._identity.access, config.smallest_group),
                 *log_routes(self._pool, self._identity.access),
                 metrics_route(self.metrics),

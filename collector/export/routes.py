@@ -1,11 +1,14 @@
 """`GET /api/analytics/junction/{id}/export` and `GET /api/export`."""
 
+import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from litestar import get
+import psycopg
+from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Schema
@@ -15,14 +18,18 @@ from litestar.response import Stream
 
 from collector.counting.queries import Bucket
 from collector.db import VIEWER, Pool
-from collector.errors import ApiProblem
-from collector.export.reading import Range, Reader
+from collector.errors import ApiProblem, CollectorError
+from collector.export.reading import Junction, Range, Reader
 from collector.export.streams import CSV_TYPE, PARQUET_TYPE, Compression, Export, Form
 from collector.export.tables import What
+from collector.identity.access import Access, CurrentUser
 from collector.ops.parameters import From, To, check_text, time_range
+
+_log = logging.getLogger(__name__)
 
 MAX_RUNNING = 16
 """Exports of one collector at a time."""
+_RECHECK_S = 30.0
 
 JunctionId = Annotated[UUID, PathParameter(description="Id of the junction.")]
 Junctions = Annotated[
@@ -50,6 +57,7 @@ Compress = Annotated[
         description="A CSV is then a compressed file (default: it is not); Parquet is inside (default: zstd).",
     ),
 ]
+AnyRequest = Request[Any, Any, Any]
 _TAGS = ["analytics"]
 _DESCRIPTION = (
     "A stream of any size. Times are UTC, with the local time in a column of its own; names of columns tell units."
@@ -86,12 +94,52 @@ class _Running:
             self.n -= 1
 
 
-def export_routes(pool: Pool) -> list[HTTPRouteHandler]:
-    """The handlers."""
-    reader, running = Reader(pool), _Running()
+class AccessEnded(CollectorError):
+    """Whoever an export is for may not see all of it any more."""
+
+
+@dataclass(frozen=True)
+class _Allowed:
+    """Breaks an export off when its user may not see its junctions any more: else it would seem to be whole."""
+
+    access: Access | None
+    """None: whoever reaches the collector may read."""
+
+    async def while_allowed(
+        self, pieces: AsyncIterator[bytes], request: AnyRequest, junctions: Sequence[Junction]
+    ) -> AsyncIterator[bytes]:
+        user = await self.access.current_user(request) if self.access else None
+        ask_at_s = time.monotonic() + _RECHECK_S
+        async for piece in pieces:
+            if user is not None and time.monotonic() >= ask_at_s:
+                await self._check(user, junctions)
+                ask_at_s = time.monotonic() + _RECHECK_S
+            yield piece
+        if user is not None:
+            await self._check(user, junctions)
+
+    async def _check(self, user: CurrentUser, junctions: Sequence[Junction]) -> None:
+        assert self.access is not None
+        try:
+            rights = await self.access.still(user)
+        except (psycopg.Error, TimeoutError) as error:
+            _log.warning("Rights cannot be asked for: %s", error, extra={"action": "rights_unknown"})
+            return
+        if rights is None or not all(rights.sees(junction.id) for junction in junctions):
+            raise AccessEnded(f"{user.name} may not see what they export any more")
+
+
+def export_routes(pool: Pool, access: Access | None) -> list[HTTPRouteHandler]:
+    """The handlers. `access` None: whoever reaches the collector may read."""
+    reader, running, allowed = Reader(pool), _Running(), _Allowed(access)
 
     async def export(
-        names: Sequence[str] | None, what: What, asked: Range, form: Form, compress: Compression | None
+        request: AnyRequest,
+        names: Sequence[str] | None,
+        what: What,
+        asked: Range,
+        form: Form,
+        compress: Compression | None,
     ) -> Stream:
         if running.n >= MAX_RUNNING:
             detail = f"{running.n} exports are under way; wait until one is done"
@@ -99,7 +147,8 @@ def export_routes(pool: Pool) -> list[HTTPRouteHandler]:
         check_text("junction", *(names or ()))
         found = Export(reader, what, await reader.junctions(names), asked, form, compress, VIEWER.get())
         headers = {"Content-Disposition": found.disposition, "Cache-Control": "no-store"}
-        return Stream(running.counted(found.stream()), media_type=found.media_type, headers=headers)
+        pieces = allowed.while_allowed(found.stream(), request, found.junctions)
+        return Stream(running.counted(pieces), media_type=found.media_type, headers=headers)
 
     @get(
         "/api/analytics/junction/{junction_id:uuid}/export",
@@ -111,6 +160,7 @@ def export_routes(pool: Pool) -> list[HTTPRouteHandler]:
         responses={200: ResponseSpec(bytes, description="The file.", generate_examples=False)},
     )
     async def export_junction(
+        request: AnyRequest,
         junction_id: JunctionId,
         what: WhatParameter,
         start: From = None,
@@ -119,7 +169,8 @@ def export_routes(pool: Pool) -> list[HTTPRouteHandler]:
         format: FormParameter = Form.CSV,
         compress: Compress = None,
     ) -> Stream:
-        return await export([str(junction_id)], what, Range(*time_range(start, end), step), format, compress)
+        names, asked = [str(junction_id)], Range(*time_range(start, end), step)
+        return await export(request, names, what, asked, format, compress)
 
     @get(
         "/api/export",
@@ -131,6 +182,7 @@ def export_routes(pool: Pool) -> list[HTTPRouteHandler]:
         responses={200: ResponseSpec(bytes, description="The file.", generate_examples=False)},
     )
     async def export_all(
+        request: AnyRequest,
         what: WhatParameter,
         junction: Junctions = None,
         start: From = None,
@@ -139,6 +191,6 @@ def export_routes(pool: Pool) -> list[HTTPRouteHandler]:
         format: FormParameter = Form.CSV,
         compress: Compress = None,
     ) -> Stream:
-        return await export(junction, what, Range(*time_range(start, end), step), format, compress)
+        return await export(request, junction, what, Range(*time_range(start, end), step), format, compress)
 
     return [export_junction, export_all]

@@ -7,6 +7,7 @@ import io
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,24 @@ def test_users_get_their_junctions_alone(plain_dsn: str) -> None:
         query = {"what": "counts", "junction": "foreign"}
         assert httpx.get(f"{collector.url}/api/export", params=query, headers=vic).status_code == 404
         assert httpx.get(f"{collector.url}/api/export", params={"what": "counts"}).status_code == 401
+        _what_ends_while_it_is_read_is_not_whole(collector, plain_dsn, vic)
+
+
+def _what_ends_while_it_is_read_is_not_whole(collector: RunningCollector, dsn: str, vic: Any) -> None:
+    """Of one junction, and of all."""
+    for sees_all, end in (
+        (False, "DELETE FROM user_junction_access"),
+        (True, "UPDATE users SET status = 'disabled'"),
+    ):
+        execute(dsn, "UPDATE users SET all_junctions = %s", sees_all)
+        with psycopg.connect(dsn) as blocker, ThreadPoolExecutor(1) as reader:
+            blocker.execute("LOCK TABLE count_events IN ACCESS EXCLUSIVE MODE")
+            file = reader.submit(ask, collector, "/api/export", vic, what="counts", **SPAN)
+            _wait(lambda: _at_work(dsn)[0] == 1)
+            execute(dsn, end)
+            blocker.commit()
+            with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+                file.result(60)
 
 
 def fill(dsn: str, n: int) -> None:
