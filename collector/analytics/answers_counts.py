@@ -15,7 +15,7 @@ class DayItem(msgspec.Struct, frozen=True):
         vehicles: all but people, at the stop lines where the lights' description names them.
         measured_share: how much of the day, as far as it is over, the cameras watched; null: it cannot be told,
             as tag readers do not tell.
-        cycles: that ended on this day.
+        cycles: that ended on this day; null: dropped by retention before they were added up.
         saturation: vehicles over what the greens could have sent, mean over `saturation_cycles` cycles of a lane,
             weighted by their green.
         overrides: orders by hand that took the lights on this day.
@@ -29,10 +29,10 @@ class DayItem(msgspec.Struct, frozen=True):
     people: int | None
     by_class: dict[str, int]
     measured_share: float | None
-    cycles: int
+    cycles: int | None
     mean_cycle_s: float | None
     saturation: float | None
-    saturation_cycles: int
+    saturation_cycles: int | None
     overrides: int
 
 

@@ -23,10 +23,10 @@ class Day:
     ends_at: datetime
     by_class: dict[str, int]
     measured_ms: int
-    cycles: int
+    cycles: int | None
     mean_cycle_s: float | None
     saturation: float | None
-    saturation_cycles: int
+    saturation_cycles: int | None
     overrides: int
 
 

@@ -42,7 +42,7 @@ ORDER BY day
 
 -- name: computed
 -- Some days of a junction as they are now. `live`: with what waits to be rolled up. Cycles of a time whose rows were
--- dropped are those that were added up before.
+-- dropped are those that were added up before, and not known (NULL) if none were.
 WITH asked AS (
     SELECT * FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[], %(days)s::date[]) AS d (start, until, day)
 ), streams AS (
@@ -123,10 +123,10 @@ WITH asked AS (
 )
 SELECT a.day, a.start AS starts_at, a.until AS ends_at, coalesce(x.by_class, '{}') AS by_class,
        coalesce(w.measured_ms, 0) AS measured_ms,
-       CASE WHEN d.dropped THEN coalesce(k.cycles, 0) ELSE c.n END AS cycles,
+       CASE WHEN d.dropped THEN k.cycles ELSE c.n END AS cycles,
        CASE WHEN d.dropped THEN k.mean_cycle_s ELSE c.mean_s END AS mean_cycle_s,
        CASE WHEN d.dropped THEN k.saturation ELSE l.mean END AS saturation,
-       CASE WHEN d.dropped THEN coalesce(k.saturation_cycles, 0) ELSE l.n END AS saturation_cycles,
+       CASE WHEN d.dropped THEN k.saturation_cycles ELSE l.n END AS saturation_cycles,
        o.n AS overrides
 FROM asked a
 LEFT JOIN classes x USING (start)

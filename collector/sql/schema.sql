@@ -901,11 +901,12 @@ CREATE TABLE junction_daily_stats (
     by_class          jsonb NOT NULL,
     -- For how long the cameras watched, added up.
     measured_ms       bigint NOT NULL,
-    cycles            integer NOT NULL,
+    -- NULL: retention had dropped them before they were added up.
+    cycles            integer,
     mean_cycle_s      double precision,
     -- Mean over lanes' cycles, weighted by their green; and how many cycles.
     saturation        double precision,
-    saturation_cycles integer NOT NULL,
+    saturation_cycles integer,
     -- Orders by hand that took the lights.
     overrides         integer NOT NULL,
     computed_at       timestamptz NOT NULL DEFAULT now(),

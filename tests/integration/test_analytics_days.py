@@ -168,6 +168,12 @@ def test_cycles_that_were_dropped_are_kept_in_their_days(kept: Kept, client: Tes
         assert today["by_class"] == {"bus": 1, "car": 1, "person": 1}
         drain(kept.dsn)
         keep_days(kept.dsn)
+    with psycopg.connect(kept.dsn) as connection:
+        connection.execute("DELETE FROM junction_daily_stats")
+    for _ in range(2):
+        unknown, *_ = kept.days(client)
+        assert (unknown["cycles"], unknown["saturation"], unknown["saturation_cycles"]) == (None, None, None)
+        keep_days(kept.dsn)
 
 
 def test_a_stranger_sees_neither_days_nor_marks(kept: Kept, client: TestClient[Litestar]) -> None:
@@ -221,7 +227,7 @@ async def _rows_seen(dsn: str, user: UUID, tables: tuple[str, ...]) -> list[int]
             return found
 
 
-async def _days_seen(dsn: str, user: UUID, junction: UUID) -> list[int]:
+async def _days_seen(dsn: str, user: UUID, junction: UUID) -> list[int | None]:
     async with make_pool(Settings(dsn, min_size=1)) as pool:
         VIEWER.set(user)
         async with reading(pool) as connection:
