@@ -219,7 +219,8 @@ class PgServer:
 
     def create_database(self, name: str, *, template: str = "template1") -> str:
         """A new database, a copy of `template`; its connection string."""
-        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        # Copied as files, and not through the log: a fraction of the time for a schema of many small tables.
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
         self.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
         return self.dsn(name)
 
