@@ -121,7 +121,7 @@ class Bridge:
                 await lock.execute(self._queries["still_there"])
                 if time.monotonic() - self._looked_s >= _LOOK_EVERY_S:
                     await self._look()
-                await self._serve(listener, messages)
+                await self._serve(listener, messages, lock)
         finally:
             await listener.close()
 
@@ -139,16 +139,16 @@ class Bridge:
         self._strangers -= found.keys()
         self._looked_s = time.monotonic()
 
-    async def _serve(self, listener: "Listener", messages: Sequence["Arrived"]) -> None:
+    async def _serve(self, listener: "Listener", messages: Sequence["Arrived"], lock: Connection) -> None:
         """Store them, and tell the broker so; group by group, each no larger than a batch may be."""
         fates: list[_Fate] = []
         groups: dict[str, _Group] = {}
         for message in messages:
             fates.append(self._sort(message, groups))
             if max((len(group.records) for group in groups.values()), default=0) >= _MOST_RECORDS:
-                await self._store(listener, groups, fates)
+                await self._store(listener, groups, fates, lock)
                 fates, groups = [], {}
-        await self._store(listener, groups, fates)
+        await self._store(listener, groups, fates, lock)
 
     def _sort(self, arrived: "Arrived", groups: dict[str, _Group]) -> _Fate:
         try:
@@ -185,27 +185,30 @@ class Bridge:
             text = "MQTT: no device is made for junction %r; `stopline-collector device bridge` makes one"
             _log.warning(text, junction, extra={"action": "mqtt_foreign"})
 
-    async def _store(self, listener: "Listener", groups: Mapping[str, _Group], fates: Sequence[_Fate]) -> None:
+    async def _store(
+        self, listener: "Listener", groups: Mapping[str, _Group], fates: Sequence[_Fate], lock: Connection
+    ) -> None:
         for junction, group in groups.items():
             if group.changed:
-                await self._deliver(self._devices[junction], group)
+                await self._deliver(self._devices[junction], group, lock)
         if self._settings.keep_messages and fates:
             await self._keep(fates)
         for fate in fates:
             self._metrics.mqtt_messages.labels(fate.outcome).inc()
         listener.acknowledge([fate.message for fate in fates])
 
-    async def _deliver(self, bridged: Bridged, group: _Group) -> None:
+    async def _deliver(self, bridged: Bridged, group: _Group, lock: Connection) -> None:
         """First how far it goes, then the records. Between the two, the watermark tells which of them holds."""
         last_seq = bridged.next_seq + len(group.records) - 1
         await save_positions(self._pool, bridged, group.changed, last_seq)
         if group.records:
-            await self._submit(bridged, group.records)
+            await self._submit(bridged, group.records, lock)
         bridged.next_seq = last_seq + 1
         for who, position in group.changed.items():
             bridged.lane(who).put(who.boot_id, position)
 
-    async def _submit(self, bridged: Bridged, records: Sequence[Record]) -> None:
+    async def _submit(self, bridged: Bridged, records: Sequence[Record], lock: Connection) -> None:
+        """Raises psycopg.Error or StoreError where another bridge may be at work: then all is asked anew."""
         first = bridged.next_seq
         numbered = [structs.replace(record, seq=first + i) for i, record in enumerate(records)]
         raws = [msgspec.Raw(msgspec.json.encode(record)) for record in numbered]
@@ -213,14 +216,18 @@ class Bridge:
         batch = Batch(bridged.device.id, STREAM, epoch, first, self._now_ms(), clock, raws)
         size_bytes = sum(len(bytes(raw)) for raw in raws)
         while True:
+            # Whoever lost the lock while it waited must not write under numbers that are another's by now.
+            await lock.execute(self._queries["still_there"])
             try:
-                await self._writer.submit(bridged.device, batch, size_bytes)
+                ack = await self._writer.submit(bridged.device, batch, size_bytes)
             except ApiProblem as problem:
                 if problem.status not in _PATIENT:
                     raise
                 # The same again: what was stored of it is known by its numbers.
                 await asyncio.sleep(_RETRY_S)
             else:
+                if ack.watermark != numbered[-1].seq:
+                    raise StoreError(f"{bridged.device.id}: somebody else writes its stream")
                 return
 
     async def _keep(self, fates: Sequence[_Fate]) -> None:
