@@ -18,6 +18,7 @@ from collector.analytics.overrides import read_overrides
 from collector.analytics.parameters import From, JunctionId, To, answers
 from collector.analytics.period import read_asked
 from collector.db import Pool, reading
+from collector.ops.parameters import Limit, Offset
 
 Junctions = Annotated[
     list[str] | None, QueryParameter(name="junction", description="Name or id of a junction; repeatable.")
@@ -27,10 +28,6 @@ States = Annotated[
 ]
 Days = Annotated[
     int, QueryParameter(name="days", ge=1, le=35, description="How many days to tell of, today being the last.")
-]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
-Offset = Annotated[
-    int, QueryParameter(name="offset", ge=0, le=1_000_000_000, description="How many to leave out first.")
 ]
 
 

@@ -23,7 +23,7 @@ from collector.counting.queries import (
     State,
 )
 from collector.db import Pool
-from collector.ops.parameters import time_range
+from collector.ops.parameters import Limit, Offset, time_range
 from common.codes import Direction, Via
 
 
@@ -199,8 +199,6 @@ Classes = Annotated[
 Directions = Annotated[
     list[Direction] | None, QueryParameter(name="direction", description="Only these directions; repeatable.")
 ]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
-Offset = Annotated[int, QueryParameter(name="offset", ge=0, description="How many to leave out first.")]
 
 
 def counting_routes(pool: Pool) -> list[HTTPRouteHandler]:

@@ -18,6 +18,7 @@ from collector.fleet.device_items import DeviceList, DeviceStoryItem, device_ite
 from collector.fleet.overview import DeviceState, Order, Wanted, read_page, read_story
 from collector.identity.access import Access
 from collector.identity.users import Role
+from collector.ops.parameters import Limit, Offset
 
 _TAGS = ["fleet"]
 _NO_NUL = r"^[^\x00]*$"
@@ -122,10 +123,6 @@ Sort = Annotated[
     QueryParameter(
         name="sort", description="`name`, or `received_at`: who is silent for longest first. `-` turns it round."
     ),
-]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
-Offset = Annotated[
-    int, QueryParameter(name="offset", ge=0, le=MOST_OFFSET, description="How many to leave out first.")
 ]
 
 

@@ -13,8 +13,9 @@ from litestar.params import QueryParameter
 from collector.counting.routes import DeviceRef, JunctionRef
 from collector.db import Pool
 from collector.errors import ApiProblem
-from collector.fleet.device_routes import Junctions, Limit, Text
+from collector.fleet.device_routes import Junctions, Text
 from collector.fleet.rejects import Put, Reject, WantedRejects, read_rejects
+from collector.ops.parameters import Limit
 from common.codes import RejectCode
 
 RAW_CHARACTERS = 4000

@@ -13,6 +13,7 @@ from litestar.params import QueryParameter
 
 from collector.db import Pool
 from collector.fleet.completeness import MAX_GAPS, DeviceCompleteness, Gap, Stream, completeness
+from collector.ops.parameters import Limit, Offset
 
 
 class GapItem(msgspec.Struct, frozen=True):
@@ -112,8 +113,6 @@ _EXAMPLE = {
 Devices = Annotated[
     list[str] | None, QueryParameter(name="device", description="Name or id of a device; repeatable.")
 ]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many devices to return.")]
-Offset = Annotated[int, QueryParameter(name="offset", ge=0, description="How many to leave out first.")]
 
 
 def fleet_routes(pool: Pool) -> list[HTTPRouteHandler]:

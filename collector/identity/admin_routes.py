@@ -31,9 +31,7 @@ from collector.identity.shapes import (
     InvitationList,
     Invite,
     JunctionAccess,
-    Limit,
     NewUser,
-    Offset,
     PasswordReset,
     Status,
     UserChange,
@@ -44,6 +42,7 @@ from collector.identity.shapes import (
     user_item,
 )
 from collector.identity.users import Filter, Invited, Level, Role, User, no_such_user
+from collector.ops.parameters import Limit, Offset
 
 _TAGS = ["users"]
 _Sort = Literal["name", "-name", "created_at", "-created_at", "signed_in_at", "-signed_in_at"]

@@ -7,7 +7,6 @@ from uuid import UUID
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import QueryParameter
 from msgspec import Meta
 
 from collector.identity.api_tokens import ApiToken
@@ -23,10 +22,6 @@ Password = Annotated[str, Meta(max_length=1000, examples=["three quiet green lam
 DisplayName = Annotated[str, Meta(min_length=1, max_length=100, pattern=_NO_CONTROLS)]
 Days = Annotated[float, Meta(gt=0, le=3650)]
 Status = Literal["active", "disabled"]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
-Offset = Annotated[
-    int, QueryParameter(name="offset", ge=0, le=1_000_000_000, description="How many to leave out first.")
-]
 
 
 class _Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,6 @@
 """`PUT /api/junctions/{id}/mode`, its preview, and what came of orders."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -8,13 +8,14 @@ from litestar import Request, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from collector.errors import ApiProblem
 from collector.identity.access import Access
 from collector.junctions.examples import COMMAND_EXAMPLE, OVERRIDE_EXAMPLE, PREVIEW_EXAMPLE
 from collector.junctions.mode_orders import ModeOrder, Preview
 from collector.junctions.ordering import Ordering, OverrideItem
+from collector.ops.parameters import Limit, Offset
 from collector.ops.problems import problem_specs
 from collector.remote.commands import CommandItem
 
@@ -44,8 +45,6 @@ class OverridePage(msgspec.Struct, frozen=True):
 
 
 AnyRequest = Request[Any, Any, Any]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
-Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=2**31, description="How many to leave out first.")]
 
 
 def mode_routes(ordering: Ordering, access: Access) -> list[HTTPRouteHandler]:

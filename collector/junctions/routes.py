@@ -20,6 +20,7 @@ from collector.junctions.editing import unknown_junction
 from collector.junctions.examples import DETAILS_EXAMPLE, JUNCTIONS_EXAMPLE, NO_JUNCTION
 from collector.junctions.queries import Freshness, Junction, Listing, Sort, level_for, read_junctions
 from collector.ops.etag import NOT_MODIFIED, etagged
+from collector.ops.parameters import Limit, Offset
 from collector.ops.problems import problem_specs
 
 
@@ -65,8 +66,6 @@ class JunctionList(msgspec.Struct, frozen=True):
 Junctions = Annotated[
     list[str] | None, QueryParameter(name="junction", description="Name or id of a junction; repeatable.")
 ]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
-Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=2**31, description="How many to leave out first.")]
 
 
 Search = Annotated[

@@ -17,7 +17,7 @@ from collector.errors import ApiProblem
 from collector.identity.access import Access
 from collector.identity.users import Role
 from collector.logs.queries import Asked, LogRow, Place, Said, post_logs, read_logs
-from collector.ops.parameters import From, To, check_text, time_range, unusable
+from collector.ops.parameters import From, Limit, To, check_text, time_range, unusable
 
 MAX_POSTED = 1000
 _MAX_AHEAD = timedelta(minutes=5)
@@ -122,7 +122,6 @@ Context = Annotated[
         examples=[Example(value='{"sensor": "north"}')],
     ),
 ]
-Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
 Cursor = Annotated[
     str | None, QueryParameter(name="cursor", max_length=100, description="`next` of the page before.")
 ]

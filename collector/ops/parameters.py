@@ -27,6 +27,8 @@ To = Annotated[
         examples=[Example(value="2026-05-05T00:00:00+02:00")],
     ),
 ]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=1000, description="How many to return.")]
+Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=2**31, description="How many to leave out first.")]
 
 
 def moment(parameter: str, text: str) -> datetime:
