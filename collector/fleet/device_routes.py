@@ -22,7 +22,6 @@ from collector.ops.parameters import Limit, Offset
 
 _TAGS = ["fleet"]
 _NO_NUL = r"^[^\x00]*$"
-MOST_OFFSET = 10_000_000
 
 DeviceName = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00]+$", examples=["pi north"])]
 AnyRequest = Request[Any, Any, Any]

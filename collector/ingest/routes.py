@@ -23,7 +23,6 @@ from common.batch import BATCHES_PATH, STREAMS_PATH, Ack, Problem
 from common.codes import ProblemCode
 
 _ENCODE = msgspec.json.Encoder()
-_BODY_PROBLEMS = frozenset({ProblemCode.BATCH_TOO_LARGE, ProblemCode.ENCODING_UNKNOWN})
 
 
 def _described(*codes: int) -> dict[int, ResponseSpec]:

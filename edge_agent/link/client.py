@@ -301,13 +301,3 @@ def numbered(batch: Sequence[Spooled], reached: int | None) -> list[tuple[int, R
         items.append((one.no, one.record, one.stamp))
         reached = max(reached or 0, one.no)
     return items
-
-
-def _missing(n: int, before: Spooled) -> Gap:
-    return Gap(
-        *(1, 0, 0),
-        reason=GapReason.OUTBOX_CORRUPT,
-        duration_ms=0,
-        dropped={DropClass.CYCLES: n},
-        detail=f"the lights' records: {n} are missing before number {before.no} of {before.spool}",
-    )
