@@ -102,6 +102,11 @@ class RollupWorker:
                 self.stats.failures += 1
                 _log.warning("Rollups wait for the database: %s", error, extra={"action": "rollups_wait"})
                 pause_s = _RETRY_S
+            except psycopg.Error:
+                # What cannot be added up now stays marked; it is no reason to take in nothing more.
+                self.stats.failures += 1
+                _log.exception("Rollups failed; they are tried again", extra={"action": "rollups_failed"})
+                pause_s = _RETRY_S
             await asyncio.sleep(pause_s)
             await self._await_wake()
 

@@ -325,7 +325,7 @@ def test_marks_of_unknown_sources_do_no_harm(dsn: str) -> None:
     assert drain(dsn) == 2
 
 
-def test_the_worker_wakes_waits_out_a_dead_database_and_goes_on(pg_server: Any) -> None:
+def test_the_worker_wakes_waits_out_a_database_that_is_dead_or_refuses_and_goes_on(pg_server: Any) -> None:
     from tests.servers.databases import TEMPLATE
 
     dsn = pg_server.dsn(TEMPLATE)
@@ -346,8 +346,16 @@ def test_the_worker_wakes_waits_out_a_dead_database_and_goes_on(pg_server: Any) 
                 while worker.stats.failures < 1:
                     await asyncio.sleep(0.01)
                 pg_server.start()
+                with psycopg.connect(dsn) as connection:
+                    connection.execute("ALTER TABLE count_rollups RENAME TO elsewhere")
                 facts.count(datetime(2026, 5, 4, 13, 0, tzinfo=UTC))
                 facts.commit()
+                failures = worker.stats.failures
+                wake.set()
+                while worker.stats.failures == failures:
+                    await asyncio.sleep(0.01)
+                with psycopg.connect(dsn) as connection:
+                    connection.execute("ALTER TABLE elsewhere RENAME TO count_rollups")
                 while worker.stats.marks < 2:
                     await asyncio.sleep(0.01)
                 running.cancel()
