@@ -194,7 +194,9 @@ def _driver(lights: _Lights) -> tuple[UUID, Junction]:
         detail = f"no device is known to drive the lights of {lights.name}; one is once its lights have started"
         raise _conflict("no_lights", detail)
     if not lights.may_send:
-        detail = f"{lights.device_name}, which drove the lights of {lights.name}, was revoked"
+        detail = (
+            f"{lights.device_name}, which drove the lights of {lights.name}, was revoked or stands elsewhere now"
+        )
         raise _conflict("lights_revoked", detail)
     if lights.runs is None:
         raise _conflict("lights_unknown", f"what the lights of {lights.name} tell of themselves is not known here")

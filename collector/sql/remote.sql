@@ -33,7 +33,10 @@ WITH waiting AS (
 ), open AS (
     SELECT given.*, true AS is_new FROM given
     UNION ALL
-    SELECT c.*, false FROM commands c WHERE c.device_id = ANY (%(devices)s::uuid[]) AND c.state = 'delivered'
+    SELECT c.*, false
+    FROM commands c
+    JOIN edge_devices d ON d.id = c.device_id AND d.junction_id = c.junction_id
+    WHERE c.device_id = ANY (%(devices)s::uuid[]) AND c.state = 'delivered'
 )
 SELECT id, junction_id, device_id, command::text, issued_by_name, state,
     detail, issued_at, expires_at, delivered_at, settled_at,

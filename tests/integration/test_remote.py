@@ -200,15 +200,19 @@ def test_what_a_device_does_not_tell_the_end_of_is_given_up_until_it_does(module
     assert state(module_dsn, command) == ("applied", None)
 
 
-def test_an_order_does_not_follow_a_device_to_another_junction(module_dsn: str, pi: RemotePi) -> None:
+@pytest.mark.parametrize("given", [False, True])
+def test_an_order_does_not_follow_a_device_to_another_junction(module_dsn: str, pi: RemotePi, given: bool) -> None:
+    """Neither one that waits, nor one whose answer may have been lost on the way."""
     command = queue(module_dsn, pi)
+    if given:
+        assert len(pi.fetched()) == 1
     other = RemotePi(module_dsn, pi.collector)
     with psycopg.connect(module_dsn) as connection:
         connection.execute(
             "UPDATE edge_devices SET junction_id = %s WHERE id = %s", (other.junction, pi.device.id)
         )
     assert pi.fetched() == []
-    assert state(module_dsn, command)[0] == "queued"
+    assert state(module_dsn, command)[0] == ("delivered" if given else "queued")
 
 
 def test_who_may_not_is_told(module_dsn: str, collector: RunningCollector, pi: RemotePi) -> None:
