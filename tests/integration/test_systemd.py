@@ -246,4 +246,5 @@ def test_the_collectors_example_is_a_valid_configuration() -> None:
     )
     assert config.dsn is not None
     assert config.host == "127.0.0.1"
+    assert config.trusted_proxies, "whoever comes by the proxy would read without a user"
     assert config.retention.count_events == 90
