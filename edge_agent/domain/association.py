@@ -133,17 +133,19 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
     return rows[real], columns[real]
 
 
-def shared_areas_px2(first_px: Floats, second_px: Floats) -> Floats:
-    """Area of the intersection of each pair, (n, m), of boxes (4, n) and (4, m) as corners."""
-    x1, y1, x2, y2 = first_px[:, :, None]
-    width = np.minimum(x2, second_px[2])
-    width -= np.maximum(x1, second_px[0])
-    height = np.minimum(y2, second_px[3])
-    height -= np.maximum(y1, second_px[1])
-    np.maximum(width, 0.0, out=width)
-    np.maximum(height, 0.0, out=height)
-    width *= height
-    return np.asarray(width)
+def meeting_pairs(corners_px: Floats, ends_px: Floats) -> tuple[Ints, Ints]:
+    """Indices of the boxes that meet, each pair both ways, and each box with itself.
+
+    Args:
+        corners_px: (4, n).
+        ends_px: (2, n), where each ends to the right and below, or a little later.
+    """
+    begins_before_end = corners_px[:2, :, None] < ends_px[:, None]
+    meets = begins_before_end[0]
+    meets &= begins_before_end[1]
+    meets = meets & meets.T
+    rows, columns = meets.nonzero()
+    return rows, columns
 
 
 def copies_and_parts(
@@ -161,14 +163,23 @@ def copies_and_parts(
         None: every box meets itself only, as is usual.
     """
     n = len(scores)
-    shared = shared_areas_px2(corners_px, corners_px)
-    if np.count_nonzero(shared) <= n:
+    boxes, others = meeting_pairs(corners_px, corners_px[2:])
+    if len(boxes) <= n:
         return None
-    areas = np.diagonal(shared)
-    better = np.tri(n, k=-1, dtype=np.bool_)
-    within = (shared > params.part_share * areas[:, None]) & better
-    within &= areas[:, None] > params.part_size * areas
-    copies = better & (shared * (1.0 + params.same_overlap) > params.same_overlap * (areas[:, None] + areas))
-    surely = copies | (within & (scores[:, None] < params.part_score * scores))
-    perhaps = within & (scores[:, None] < params.doubt_score * scores)
-    return np.asarray(surely.any(axis=1)), np.asarray(perhaps.any(axis=1))
+    worse = (boxes > others).nonzero()[0]
+    boxes, others = boxes.take(worse), others.take(worse)
+    box, other = corners_px.take(boxes, axis=1), corners_px.take(others, axis=1)
+    sides = np.minimum(box[2:], other[2:])
+    sides -= np.maximum(box[:2], other[:2])
+    shared = sides[0] * sides[1]
+    box[2:] -= box[:2]
+    other[2:] -= other[:2]
+    area, other_area = box[2] * box[3], other[2] * other[3]
+    score, other_score = scores.take(boxes), scores.take(others)
+    copies = shared * (1.0 + params.same_overlap) > params.same_overlap * (area + other_area)
+    within = shared > params.part_share * area
+    within &= area > params.part_size * other_area
+    surely, perhaps = np.zeros((2, n), np.bool_)
+    surely[boxes[copies | (within & (score < params.part_score * other_score))]] = True
+    perhaps[boxes[within & (score < params.doubt_score * other_score)]] = True
+    return surely, perhaps

@@ -156,6 +156,8 @@ class _View:
     distances: Floats
     dead: Floats
     """(2, lines, n): width of the dead zone on the negative and the positive side."""
+    jitter_px: Floats
+    """(n,): a box that moved less than this may be standing."""
     zones: Floats
     """-1, 0, 1: beyond the dead zone on the negative side, within it, beyond it on the positive side."""
 
@@ -258,6 +260,7 @@ class CrossingCounter:
         boxes = tracks.boxes_px.T
         width = boxes[3] - boxes[1]
         width *= self._params.dead_zone
+        jitter = width * self._params.rearm
         np.maximum(width, 1.0, out=width)
         np.multiply(width, self._params.rearm, out=width, where=tracks.standing)
         dead = np.minimum(width, self._half_room_px)
@@ -270,7 +273,7 @@ class CrossingCounter:
         above, below = (distances > dead[1]).view(np.int8), (distances < -dead[0]).view(np.int8)
         zones = np.subtract(above, below, dtype=np.float64)
         feet = bodies.points_px[Anchor.BOTTOM].T
-        return _View(step, tracks, bodies.boxes_px.T, points.swapaxes(1, 2), feet, distances, dead, zones)
+        return _View(step, tracks, bodies.boxes_px.T, points.swapaxes(1, 2), feet, distances, dead, jitter, zones)
 
     def _note_births(self, view: _View, n_new: int) -> None:
         rows, new = self._rows, slice(-n_new, None)
@@ -488,14 +491,14 @@ class CrossingCounter:
         open_ = facts[ORIGIN] > 0
         if not np.count_nonzero(open_):
             return []
-        open_ &= view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings)
-        open_ &= view.zones * facts[SIDE] > 0
+        # A box that stands jitters as well; it is asked again once it has moved further than that.
+        moved_px = view.distances - facts[BORN]
+        moved_px *= facts[SIDE]
+        open_ &= moved_px > view.jitter_px
         if not np.count_nonzero(open_):
             return []
-        # A box that stands jitters as well; it is asked again once it has moved further than that.
-        heights_px = view.tracks.boxes_px[:, 3] - view.tracks.boxes_px[:, 1]
-        jitter_px = self._params.dead_zone * self._params.rearm * heights_px
-        open_ &= (view.distances - facts[BORN]) * facts[SIDE] > jitter_px
+        open_ &= view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings)
+        open_ &= view.zones * facts[SIDE] > 0
         crossings = []
         for line, row in np.argwhere(open_).tolist():
             facts[ORIGIN, line, row] = 0.0

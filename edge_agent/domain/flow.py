@@ -18,6 +18,7 @@ _CELLS = 64
 """Cells each way."""
 _FIRST_CELL_PX = 10.0
 """So 640 pixels fit at first. A larger picture is met by larger cells."""
+_MOST_WORTH = 1e6
 _WEIGHT, _VX, _VY, _SQUARES = range(4)
 
 
@@ -47,6 +48,8 @@ class FlowField:
         self._params = params
         self._cell_px = _FIRST_CELL_PX
         self._sums = np.zeros((_CELLS, _CELLS, 4))
+        self._worth = 1.0
+        """What one second weighs by now, against one at the beginning."""
         self._noted_s = -math.inf
 
     def due(self, now_s: float) -> bool:
@@ -61,15 +64,30 @@ class FlowField:
         """
         passed_s = min(now_s - self._noted_s, 4 * self._params.every_s)
         if passed_s > 0:
-            self._sums *= math.exp(-passed_s / self._params.forget_s)
+            self._fade(passed_s)
         self._noted_s = now_s
         if not moves.shape[1]:
             return
         self._make_room(float(moves[:2].max()))
+        values = np.empty((moves.shape[1], 4))
+        values[:, _WEIGHT] = 1.0
         speeds = moves[4:6] / np.sqrt(moves[2] * moves[3])
-        values = np.stack([np.ones(moves.shape[1]), speeds[0], speeds[1], (speeds * speeds).sum(axis=0)], axis=1)
-        columns, rows = np.clip(moves[:2] / self._cell_px, 0, _CELLS - 1).astype(np.intp)
-        np.add.at(self._sums, (rows, columns), values * passed_s)
+        values[:, _VX : _VY + 1] = speeds.T
+        speeds *= speeds
+        np.add(speeds[0], speeds[1], out=values[:, _SQUARES])
+        values *= passed_s * self._worth
+        cells = moves[:2] / self._cell_px
+        np.maximum(cells, 0.0, out=cells)
+        np.minimum(cells, _CELLS - 1, out=cells)
+        columns, rows = cells.astype(np.intp)
+        np.add.at(self._sums, (rows, columns), values)
+
+    def _fade(self, passed_s: float) -> None:
+        """Let what is known count less, by letting what comes count more: that is one number, not all cells."""
+        self._worth *= math.exp(passed_s / self._params.forget_s)
+        if self._worth > _MOST_WORTH:
+            self._sums /= self._worth
+            self._worth = 1.0
 
     def expected(self, x_px: float, y_px: float, size_px: float) -> tuple[float, float, float, float]:
         """What is known of the speed of a box of this size there.
@@ -85,7 +103,7 @@ class FlowField:
             return 0.0, 0.0, 0.0, 0.0
         vx, vy = vx / weight, vy / weight
         variance = max(0.5 * (squares / weight - vx * vx - vy * vy), 0.0) + self._params.least_spread**2
-        return vx, vy, variance, weight / (weight + self._params.doubt_s)
+        return vx, vy, variance, weight / (weight + self._params.doubt_s * self._worth)
 
     def _span(self, middle_px: float, reach_px: float) -> tuple[int, int]:
         first = int(min(max((middle_px - reach_px) / self._cell_px, 0), _CELLS - 1))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.domain.association import meeting_pairs
 from edge_agent.domain.shapes import Anchor
 from edge_agent.domain.tracking import Tracks
 
@@ -114,17 +115,20 @@ def _unknown(n: int) -> Floats:
 
 def hidden_below(boxes_px: Floats, seen: Mask) -> Mask:
     """Mask, (n,), of boxes whose lower end a nearer box may hide: one that reaches further down."""
-    if len(boxes_px) < 2:
-        return np.zeros(len(boxes_px), np.bool_)
-    x1, y1, x2, y2 = np.ascontiguousarray(boxes_px.T)
-    low = y2[:, None]
-    nearer = low < y2
-    nearer &= y1[:, None] < y1
-    nearer &= low + (_TOUCH * (y2 - y1))[:, None] > y1
-    nearer &= seen
-    if not np.count_nonzero(nearer):
-        return np.zeros(len(boxes_px), np.bool_)
-    across = np.minimum(x2[:, None], x2)
-    across -= np.maximum(x1[:, None], x1)
-    nearer &= across > (0.3 * (x2 - x1))[:, None]
-    return np.asarray(nearer.any(axis=1))
+    n = len(boxes_px)
+    hidden = np.zeros(n, np.bool_)
+    corners = boxes_px.T
+    ends = corners[2:].copy()
+    ends[1] += _TOUCH * (ends[1] - corners[1])
+    boxes, others = meeting_pairs(corners, ends)
+    if len(boxes) <= n:
+        return hidden
+    x1, y1, x2, y2 = corners.take(boxes, axis=1)
+    near_x1, near_y1, near_x2, near_y2 = corners.take(others, axis=1)
+    hides = y2 < near_y2
+    hides &= y1 < near_y1
+    hides &= ends[1].take(boxes) > near_y1
+    hides &= seen.take(others)
+    hides &= np.minimum(x2, near_x2) - np.maximum(x1, near_x1) > 0.3 * (x2 - x1)
+    hidden[boxes[hides]] = True
+    return hidden

@@ -229,11 +229,17 @@ class Tracker:
         if missed_s is None:
             self._model.predict(states, step.dt_s, known)
             return
-        states[GROWTH, missed_s > _KEEPS_GROWING_S] = 0.0
+        known &= missed_s <= 0
+        longest_s = float(missed_s.max())
+        if longest_s > _KEEPS_GROWING_S:
+            states[GROWTH, missed_s > _KEEPS_GROWING_S] = 0.0
+        if longest_s + step.dt_s <= self._params.tentative_s:
+            self._model.predict(states, step.dt_s, known)
+            return
         waiting = self._flags[_STANDING] & (missed_s + step.dt_s > self._params.tentative_s)
         held = states[:, waiting]
         held[VELOCITY] = 0.0
-        self._model.predict(states, step.dt_s, known & (missed_s <= 0))
+        self._model.predict(states, step.dt_s, known)
         states[:, waiting] = held
 
     def _match(self, boxes: "_Boxes", step: Step, missed_s: Floats | None) -> Ints:
@@ -289,7 +295,8 @@ class Tracker:
         numbers[_HITS] += seen
         trails_px = figures[_TRAIL_X : _TRAIL_Y + 1]
         ahead_px = states[:2] - trails_px
-        share = (1.0 - np.exp((figures[_SEEN_S] - step.now_s) / _TRAIL_S)) * seen
+        share = 1.0 - np.exp((figures[_SEEN_S] - step.now_s) / _TRAIL_S)
+        share *= seen
         trails_px += ahead_px * share
         figures[_SEEN_S, tracks] = step.now_s
         ahead_px *= 1.0 - share
@@ -363,11 +370,12 @@ class Tracker:
     def _note_flow(self, now_s: float) -> None:
         """Learn from those whose speed is known, and who do not wait."""
         flags = self._flags
-        moving = flags[_SEEN] & flags[_CONFIRMED] & ~flags[_STANDING] & (self._numbers[_HITS] >= _KNOWN_HITS)
-        moves = self._states[:8, moving]
-        fresh = self._numbers[_HITS, moving] == _KNOWN_HITS
+        moving = flags[_SEEN] & flags[_CONFIRMED] & (self._numbers[_HITS] >= _KNOWN_HITS)
+        columns = (moving > flags[_STANDING]).nonzero()[0]
+        moves = self._states[:8].take(columns, axis=1)
+        fresh = self._numbers[_HITS].take(columns) == _KNOWN_HITS
         if np.count_nonzero(fresh):  # how they came to where they are is known only now
-            ages_s = now_s - self._figures[_BORN_S, moving][fresh]
+            ages_s = now_s - self._figures[_BORN_S].take(columns)[fresh]
             moves = np.concatenate(
                 [moves, *(_back(moves[:, fresh], ages_s * share) for share in _WAY_BACK)], axis=1
             )
