@@ -141,7 +141,7 @@ class _Counted:
     confidence: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _View:
     """One update, as the counter sees it; (lines, n) unless said otherwise."""
 
@@ -262,7 +262,8 @@ class CrossingCounter:
         width *= self._params.dead_zone
         jitter = width * self._params.rearm
         np.maximum(width, 1.0, out=width)
-        np.multiply(width, self._params.rearm, out=width, where=tracks.standing)
+        if np.count_nonzero(tracks.standing):
+            np.multiply(width, self._params.rearm, out=width, where=tracks.standing)
         dead = np.minimum(width, self._half_room_px)
         counted = self._rows.facts[COUNTED]
         if np.count_nonzero(counted):
@@ -284,6 +285,7 @@ class CrossingCounter:
         rows.born_points_px[:, :, new] = view.points_px[:, :, new]
         rows.born_boxes_px[:, new] = view.tracks.boxes_px[new].T
         rows.seen_s[new] = view.step.now_s
+        rows.known_since_s[new] = view.tracks.born_s[new]
 
     def _note_cuts(self, view: _View) -> None:
         """Where the path went from one side of a line to the other since it was last seen."""
@@ -363,6 +365,7 @@ class CrossingCounter:
         """Let the track of `row` go on with what was known of `donor`."""
         rows = self._rows
         self._lineage.go_on(int(rows.ids[row]), after=donor.track)
+        rows.known_since_s[row] = donor.known_since_s
         facts = rows.facts[:, :, row]
         knows = donor.facts[SIDE] != 0
         for plane in (SIDE, COUNTED, *range(SETTLED.start, SETTLED.stop)):
@@ -520,6 +523,9 @@ class CrossingCounter:
         if speed_px_s <= 0 or speed_px_s < self._params.infer_speed * float(box[3] - box[1]):
             return None
         before_s = side * born_px / speed_px_s
+        known_since_s = float(self._rows.known_since_s[row])
+        if known_since_s < min(born_s, born_s - before_s):
+            return None  # it was seen then, under another id, and did not go over the line
         measured = born_s - before_s > self._since_s
         # Where the edge cuts a box, its middle is not the vehicle's, and its speed a guess.
         cut = self._is_cut(self._rows.born_boxes_px[:, row]) or self._is_cut(box)

@@ -50,6 +50,8 @@ class Rows:
     born_boxes_px: Floats
     velocities_px_s: Floats
     seen_s: Floats
+    known_since_s: Floats
+    """When the vehicle was first seen, under whatever id."""
     standing: Mask
     sightings: NDArray[np.int64]
     """How often it was seen before this update."""
@@ -69,7 +71,7 @@ class Rows:
         facts[WAITS], facts[CUT] = np.inf, np.nan
         points, boxes = np.zeros((n_lines, 2, n)), np.zeros((4, n))
         return Rows(
-            ids, facts, points, points.copy(), boxes, boxes.copy(), boxes.copy(), np.zeros(n),
+            ids, facts, points, points.copy(), boxes, boxes.copy(), boxes.copy(), np.zeros(n), np.zeros(n),
             np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.bool_),
         )  # fmt: skip
 
@@ -84,6 +86,7 @@ class Rows:
             np.concatenate([self.born_boxes_px[:, keep], new.born_boxes_px], axis=1),
             np.concatenate([self.velocities_px_s[:, keep], new.velocities_px_s], axis=1),
             np.concatenate([self.seen_s[keep], new.seen_s]),
+            np.concatenate([self.known_since_s[keep], new.known_since_s]),
             np.concatenate([self.standing[keep], new.standing]),
             np.concatenate([self.sightings[keep], new.sightings]),
             np.concatenate([self.arrived[keep], new.arrived]),
@@ -94,6 +97,7 @@ class Rows:
         return Departed(
             track=int(self.ids[row]),
             seen_s=float(self.seen_s[row]),
+            known_since_s=float(self.known_since_s[row]),
             box_px=self.boxes_px[:, row].copy(),
             velocity_px_s=self.velocities_px_s[:, row].copy(),
             standing=bool(self.standing[row]),

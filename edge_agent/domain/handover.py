@@ -46,6 +46,7 @@ class Departed:
         standing: it hardly moved.
         facts: what the counter knew about it, per line; the counter's own layout.
         points_px: (lines, 2) its reference points.
+        known_since_s: when the vehicle was first seen, under this id or one before; the counter's own as well.
         patience_s: how long this one is waited for, if not as long as all that stood, or moved.
     """
 
@@ -56,6 +57,7 @@ class Departed:
     standing: bool
     facts: Floats
     points_px: Floats
+    known_since_s: float = 0.0
     patience_s: float | None = None
 
 
