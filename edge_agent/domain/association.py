@@ -71,21 +71,21 @@ def pair_costs(
         missed_s: (tracks,) for how long it should have been seen and was not; None: nobody was missed.
         measured_px: (4, boxes) as centre and size.
     """
+    # Variances of place are shares of the area, those of size are of logarithms: neither has a unit.
     area = states[2] * states[3]
     unsure, certain = states[VAR_P]
-    most = known * (params.known_place**2 - params.unknown_place**2)
-    most += params.unknown_place**2
-    spread = np.minimum(unsure, most * area)
-    spread += params.place_error**2 * area
+    spread = np.minimum(unsure / area, np.where(known, params.known_place**2, params.unknown_place**2))
+    spread += params.place_error**2
+    doubt = np.log(spread)
+    doubt *= 2.0
+    if missed_s is not None:
+        doubt += params.missed_cost * missed_s
+    spread *= area
     weights = np.empty((4, states.shape[1]))
     np.divide(1.0, spread, out=weights[:2])
     np.divide(1.0, certain / (states[2:4] * states[2:4]) + params.size_error**2, out=weights[2:])
     costs = _squared_gaps(states[POSITION], measured_px, weights)
     too_far = costs > params.gate
-    doubt = np.log(spread / area)
-    doubt *= 2.0
-    if missed_s is not None:
-        doubt += params.missed_cost * missed_s
     costs += doubt[:, None]
     costs += params.class_change * (track_classes[:, None] != classes)
     costs[too_far] = np.inf

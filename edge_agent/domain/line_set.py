@@ -20,7 +20,7 @@ class LineSet:
         spans = np.array([line.points_px[1] for line in lines], np.float64).reshape(-1, 2) - starts
         lengths = np.hypot(spans[:, 0], spans[:, 1])
         self._normals = np.stack([-spans[:, 1] / lengths, spans[:, 0] / lengths])[..., None]
-        self._starts = starts.T[..., None]
+        self._offsets = (starts.T[..., None] * self._normals).sum(axis=0)
         self._bent = [i for i, line in enumerate(lines) if len(line.points_px) > 2]
         width_px, height_px = frame_size_px
         corners = np.array([(0, 0), (width_px, 0), (width_px, height_px), (0, height_px)], np.float64)
@@ -36,8 +36,9 @@ class LineSet:
 
     def distances_px(self, points_px: Floats) -> Floats:
         """Signed distance of each point from its line, (lines, n), of points (lines or 1, n, 2)."""
-        result: Floats = (points_px[..., 0] - self._starts[0]) * self._normals[0]
-        result += (points_px[..., 1] - self._starts[1]) * self._normals[1]
+        result: Floats = points_px[..., 0] * self._normals[0]
+        result += points_px[..., 1] * self._normals[1]
+        result -= self._offsets
         for i in self._bent:
             result[i] = signed_distance_px(self.lines[i], points_px[i % len(points_px)])
         return result

@@ -83,9 +83,15 @@ class MotionModel:
         states[POSITION] += states[VELOCITY] * step_s
         np.maximum(states[_SIZE], _MIN_SIZE_PX, out=states[_SIZE])
         var_v, cov = states[VAR_V], states[COV_PV]
-        states[VAR_P] += (cov + cov + (wander / 3.0 + var_v) * dt_s) * dt_s
-        cov += (wander * 0.5 + var_v) * dt_s
+        var_p = wander * (dt_s / 3.0)
+        var_p += cov
+        cov += var_v * dt_s
+        var_p += cov
+        var_p *= dt_s
+        states[VAR_P] += var_p
         var_v += wander
+        wander *= 0.5 * dt_s
+        cov += wander
 
     def correct(
         self, states: Floats, measured_px: Floats, seen: NDArray[np.bool_], error_var: Floats | None = None

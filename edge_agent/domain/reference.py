@@ -34,7 +34,7 @@ _WIDTH, _SINCE = 0, 2
 """Rows of what is known of whole vehicles: width, height, and since when."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bodies:
     """Where vehicles are.
 

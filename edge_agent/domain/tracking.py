@@ -36,6 +36,7 @@ _WAY_BACK = (1.0, 0.67, 0.33)
 """Shares of the age of a track whose speed has just become known, at which it is noted to have moved alike."""
 _TRAIL_S = 1.0
 _KEEPS_GROWING_S = 0.2
+_ROUNDING_S = 1e-6
 _FAR_PX = 1e6
 """No picture is this large; a box beyond it is a fault of the detector."""
 
@@ -179,6 +180,7 @@ class Tracker:
         self._flags = np.zeros((3, 0), np.bool_)
         self._votes = np.zeros((0, len(self._class_names)))
         self._flow = FlowField(self._params.flow)
+        self._all_live_until_s = -math.inf
 
     def update(self, detections: Detections, t_s: float) -> Tracks:
         """Take in one frame; returns all tracks that live, seen or not, confirmed or not.
@@ -196,8 +198,9 @@ class Tracker:
             self._bury(step)
         boxes = _Boxes.usable(detections, self._params)
         missed_s = self._missed_s(step)
-        self._predict(step, missed_s)
-        taken = self._match(boxes, step, missed_s)
+        known = self._numbers[_HITS] >= _KNOWN_HITS
+        self._predict(step, known, missed_s)
+        taken = self._match(boxes, step, known, missed_s)
         self._begin(boxes, taken, step)
         self._bury(step)
         if self._flow.due(step.now_s):
@@ -222,27 +225,28 @@ class Tracker:
         if not self._numbers.size:
             self._forget_all()
 
-    def _predict(self, step: Step, missed_s: Floats | None) -> None:
-        if not self._numbers.size or not step.dt_s:
+    def _predict(self, step: Step, known: NDArray[np.bool_], missed_s: Floats | None) -> None:
+        states = self._states
+        if not states.size or not step.dt_s:
             return
-        states, known = self._states, self._numbers[_HITS] >= _KNOWN_HITS
         if missed_s is None:
             self._model.predict(states, step.dt_s, known)
             return
-        known &= missed_s <= 0
+        known = known & (missed_s <= 0)
         longest_s = float(missed_s.max())
         if longest_s > _KEEPS_GROWING_S:
-            states[GROWTH, missed_s > _KEEPS_GROWING_S] = 0.0
+            np.copyto(states[GROWTH], 0.0, where=missed_s > _KEEPS_GROWING_S)
         if longest_s + step.dt_s <= self._params.tentative_s:
             self._model.predict(states, step.dt_s, known)
             return
         waiting = self._flags[_STANDING] & (missed_s + step.dt_s > self._params.tentative_s)
-        held = states[:, waiting]
+        held = states.compress(waiting, axis=1)
         held[VELOCITY] = 0.0
         self._model.predict(states, step.dt_s, known)
-        states[:, waiting] = held
+        if held.size:
+            states[:, waiting] = held
 
-    def _match(self, boxes: "_Boxes", step: Step, missed_s: Floats | None) -> Ints:
+    def _match(self, boxes: "_Boxes", step: Step, known: NDArray[np.bool_], missed_s: Floats | None) -> Ints:
         """Give boxes to the tracks that live: first the good boxes, then the poor ones to whom got none.
 
         Returns:
@@ -258,7 +262,7 @@ class Tracker:
         costs = pair_costs(
             self._states,
             numbers[_CLASS],
-            numbers[_HITS] >= _KNOWN_HITS,
+            known,
             missed_s,
             boxes.measured_px,
             boxes.class_ids,
@@ -332,8 +336,11 @@ class Tracker:
         """A new track for each good box that no track explains."""
         if len(taken) == len(boxes.scores):
             return
-        free = boxes.may_begin.copy()
+        free = np.ones(len(boxes.scores), np.bool_)
         free[taken] = False
+        free[boxes.n_good :] = False
+        if boxes.doubtful is not None:
+            free &= ~boxes.doubtful
         new = free.nonzero()[0][: max(0, self._params.max_tracks - self._numbers.shape[1])]
         n = len(new)
         if not n:
@@ -383,13 +390,16 @@ class Tracker:
 
     def _bury(self, step: Step) -> None:
         """Forget those that were not seen for too long."""
-        flags, params = self._flags, self._params
-        unseen_s = step.now_s - self._figures[_SEEN_S]
-        if not unseen_s.size or not unseen_s.max() > min(params.tentative_s, params.lost_s, params.parked_s):
+        if step.now_s < self._all_live_until_s:
             return
-        patience_s = np.where(flags[_STANDING], params.parked_s, params.lost_s)
-        patience_s[~flags[_CONFIRMED]] = params.tentative_s
-        alive = unseen_s <= patience_s
+        flags, params = self._flags, self._params
+        left_s = np.where(flags[_STANDING], params.parked_s, params.lost_s)
+        left_s[~flags[_CONFIRMED]] = params.tentative_s
+        left_s -= step.now_s - self._figures[_SEEN_S]
+        alive = left_s >= 0.0
+        # Nobody ends before the first of these, nor whoever is seen from now on before the least patience is over.
+        least_s = min(params.tentative_s, params.lost_s, params.parked_s)
+        self._all_live_until_s = step.now_s + float(left_s.min(where=alive, initial=least_s)) - _ROUNDING_S
         if np.count_nonzero(alive) < len(alive):
             self._states, self._votes = self._states[:, alive], self._votes[alive]
             self._numbers, self._figures = self._numbers[:, alive], self._figures[:, alive]
@@ -421,7 +431,7 @@ def _back(moves: Floats, ages_s: Floats) -> Floats:
     return earlier
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Boxes:
     """One frame's boxes that can be used, best score first."""
 
@@ -433,8 +443,8 @@ class _Boxes:
     """How many have a good score; the rest may continue tracks only."""
     error_var: Floats | None
     """By what factor the variance of each is larger than usual; None: of none."""
-    may_begin: NDArray[np.bool_]
-    """Those that may begin a track: they have a good score, and are hardly a part of what another box shows."""
+    doubtful: NDArray[np.bool_] | None
+    """Those that are perhaps a part of what another box shows; None: no boxes meet."""
 
     @staticmethod
     def usable(detections: Detections, params: TrackerParams) -> "_Boxes":
@@ -443,36 +453,44 @@ class _Boxes:
         corners = np.array(detections.boxes_px.reshape(-1, 4).take(order, axis=0).T, np.float64, order="C")
         scores, class_ids = scores.take(order), np.asarray(detections.class_ids, np.int64).take(order)
         sound = _sound(corners, scores, class_ids, len(detections.class_names), params.keep_score)
-        if np.count_nonzero(sound) < len(sound) or len(sound) > params.max_tracks:
-            some = sound.nonzero()[0][: params.max_tracks]
+        if sound is not None or len(scores) > params.max_tracks:
+            every = np.arange(len(scores)) if sound is None else sound.nonzero()[0]
+            some = every[: params.max_tracks]
             corners, scores, class_ids = corners.take(some, axis=1), scores.take(some), class_ids.take(some)
-        scores = np.minimum(scores, 1.0)
+        if len(scores) and scores[0] > 1.0:
+            scores = np.minimum(scores, 1.0)
         doubts = copies_and_parts(corners, scores, params.association)
         doubtful = None
         if doubts is not None:
-            own = ~doubts[0]
-            corners, scores, class_ids, doubtful = corners[:, own], scores[own], class_ids[own], doubts[1][own]
-        good = scores >= params.birth_score
-        n_good = int(np.count_nonzero(good))
-        return _Boxes(
-            measured_px=to_centre_and_size(corners),
-            scores=scores,
-            class_ids=class_ids,
-            n_good=n_good,
-            error_var=None if n_good == len(good) else np.where(good, 1.0, params.low_score_error**2),
-            may_begin=good if doubtful is None else good & ~doubtful,
-        )
+            own = (~doubts[0]).nonzero()[0]
+            corners, doubtful = corners.take(own, axis=1), doubts[1].take(own)
+            scores, class_ids = scores.take(own), class_ids.take(own)
+        n_good = len(scores)
+        error_var = None
+        if n_good and scores[-1] < params.birth_score:
+            good = scores >= params.birth_score
+            n_good = int(np.count_nonzero(good))
+            error_var = np.where(good, 1.0, params.low_score_error**2)
+        return _Boxes(to_centre_and_size(corners), scores, class_ids, n_good, error_var, doubtful)
 
 
 def _sound(
     corners_px: Floats, scores: Floats, class_ids: NDArray[np.int64], n_classes: int, keep_score: float
-) -> NDArray[np.bool_]:
-    """Which boxes, (4, n) corners, have a place, an area, a score that counts, and a class."""
+) -> NDArray[np.bool_] | None:
+    """Which boxes, (4, n) corners, have a place, an area, a score that counts, and a class; None: all.
+
+    Args:
+        scores: best first; what has none comes last.
+    """
     # Comparisons with NaN are false: what has no place or no area is not sound.
     ordered = corners_px[2:] > corners_px[:2]
-    sound = ordered[0] & ordered[1]
-    sound &= scores >= keep_score
-    sound &= class_ids.view(np.uint64) < n_classes  # below 0 is far above
-    if not np.vdot(corners_px, corners_px) < _FAR_PX**2:  # else none of them is as far
+    classed = class_ids.view(np.uint64) < n_classes  # below 0 is far above
+    near = bool(np.vdot(corners_px, corners_px) < _FAR_PX**2)  # all of them
+    n = len(scores)
+    whole = np.count_nonzero(ordered) == 2 * n and np.count_nonzero(classed) == n
+    if near and whole and (not n or scores[-1] >= keep_score):
+        return None
+    sound = ordered[0] & ordered[1] & classed & (scores >= keep_score)
+    if not near:
         sound &= (np.abs(corners_px) < _FAR_PX).all(axis=0)
     return np.asarray(sound)
