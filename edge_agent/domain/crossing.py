@@ -42,7 +42,7 @@ from edge_agent.domain.lineage import Lineage
 from edge_agent.domain.reference import EDGE_PX, ReferencePoints
 from edge_agent.domain.shapes import Anchor, Line, Point, check_names
 from edge_agent.domain.timeline import Step, Timeline
-from edge_agent.domain.tracking import Tracks
+from edge_agent.domain.tracking import Tracks, kept_and_gone
 
 _FASTEST = 8.0
 """Box sizes per second that nothing exceeds."""
@@ -241,11 +241,10 @@ class CrossingCounter:
         rows = self._rows
         if rows.ids.tobytes() == tracks.ids.tobytes():
             return 0
-        lives = np.isin(rows.ids, tracks.ids)
-        for row in (~lives).nonzero()[0].tolist():
+        keep, gone = kept_and_gone(rows.ids, tracks.ids)
+        for row in gone.tolist():
             self._departures.add(rows.departed(row))
         self._departures.forget_old(step.now_s)
-        keep = lives.nonzero()[0]
         new = tracks.ids[len(keep) :]
         self._rows = rows.kept(keep, Rows.new(new, self._n_lines))
         self._references.align(keep, len(new))

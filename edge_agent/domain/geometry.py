@@ -108,25 +108,44 @@ def border_cuts(zone: Zone, start_px: Point, end_px: Point) -> list[float]:
     return sorted(cut for cut in cuts if cut is not None)
 
 
+class Border:
+    """A zone's border, ready to be asked about many points."""
+
+    def __init__(self, zone: Zone) -> None:
+        self._x, self._y = starts = np.asarray(zone.points_px, np.float64).T
+        self._end_y = np.roll(self._y, -1)
+        self._dx, self._dy = np.roll(starts, -1, axis=1) - starts
+        self._squares = self._dx * self._dx + self._dy * self._dy
+        self._goes_down = self._dy > 0
+
+    def inside_distance_px(self, points_px: Floats) -> Floats:
+        """How far each point is from the border: positive inside, negative outside.
+
+        Args:
+            points_px: (n, 2).
+
+        Returns:
+            (n,). NaN where a point is NaN.
+        """
+        y = points_px[:, 1, None]
+        to_x, to_y = points_px[:, 0, None] - self._x, y - self._y
+        shares = to_x * self._dx
+        shares += to_y * self._dy
+        shares /= self._squares
+        np.minimum(np.maximum(shares, 0.0, out=shares), 1.0, out=shares)
+        away_x, away_y = to_x - shares * self._dx, to_y - shares * self._dy
+        away_x *= away_x
+        away_y *= away_y
+        away_x += away_y
+        distances = np.sqrt(away_x.min(axis=1))
+        # A ray to the left meets each edge left of the point whose half-open span of y holds it.
+        met = (self._y <= y) != (self._end_y <= y)
+        if np.count_nonzero(met):
+            met &= (self._dx * to_y < self._dy * to_x) == self._goes_down
+        inside = np.bitwise_xor.reduce(met, axis=1)
+        return np.asarray(np.where(inside, distances, -distances))
+
+
 def inside_distance_px(zone: Zone, points_px: Floats) -> Floats:
-    """How far each point is from the zone's border: positive inside, negative outside.
-
-    Args:
-        points_px: (n, 2).
-
-    Returns:
-        (n,). NaN where a point is NaN.
-    """
-    starts = np.asarray(zone.points_px, np.float64)
-    ends = np.roll(starts, -1, axis=0)
-    spans = ends - starts
-    offsets = points_px[:, None, :] - starts
-    shares = np.clip((offsets * spans).sum(-1) / (spans * spans).sum(-1), 0.0, 1.0)
-    away = offsets - shares[..., None] * spans
-    distances = np.hypot(away[..., 0], away[..., 1]).min(axis=1)
-    # A ray to the left: each edge whose half-open span of y holds the point and that lies left of it is met once.
-    y = points_px[:, None, 1]
-    straddles = (starts[:, 1] <= y) != (ends[:, 1] <= y)
-    crosses = spans[:, 0] * offsets[..., 1] - spans[:, 1] * offsets[..., 0]
-    met = straddles & ((crosses < 0) == (spans[:, 1] > 0))
-    return np.asarray(np.where(met.sum(axis=1) % 2 == 1, distances, -distances))
+    """How far each point is from a zone's border (see `Border`)."""
+    return Border(zone).inside_distance_px(points_px)

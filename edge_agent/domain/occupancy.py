@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.domain.geometry import border_cuts, inside_distance_px
+from edge_agent.domain.geometry import Border, border_cuts
 from edge_agent.domain.handover import Departed, Departures, HandoverParams
 from edge_agent.domain.reference import ReferencePoints
 from edge_agent.domain.shapes import Zone, check_names
 from edge_agent.domain.timeline import Step, Timeline
-from edge_agent.domain.tracking import Tracks
+from edge_agent.domain.tracking import Tracks, kept_and_gone
 
 Floats = NDArray[np.float64]
 
@@ -119,8 +119,8 @@ _OUT = 3
 """Since when it has been found outside; NaN: it has not."""
 _STILL = 4
 """Since when it has been at one place, inside or not."""
-_AT_X, _AT_Y = 5, 6
-"""That place."""
+_AT = slice(5, 7)
+"""That place, x and y."""
 _STOOD = 7
 """How long it stood still in this visit, until it moved last."""
 _PLANES = 8
@@ -154,6 +154,7 @@ class ZoneCounter:
         """
         check_names(zones)
         self._zones = tuple(zones)
+        self._borders = [Border(zone) for zone in zones]
         self._params = params or OccupancyParams()
         self._references = ReferencePoints(frame_size_px)
         self._timeline = Timeline()
@@ -254,14 +255,13 @@ class ZoneCounter:
 
     def _align(self, tracks: Tracks) -> None:
         """Make the rows those of `tracks`; remember the tracks that ended."""
-        if len(self._ids) == len(tracks.ids) and np.array_equal(self._ids, tracks.ids):
+        if self._ids.tobytes() == tracks.ids.tobytes():
             return
-        lives = np.isin(self._ids, tracks.ids)
-        for row in np.flatnonzero(~lives):
-            self._departures.add(self._departed(int(row)))
-        keep = np.flatnonzero(lives)
-        fresh = ~np.isin(tracks.ids, self._ids)
-        n_new = int(fresh.sum())
+        keep, gone = kept_and_gone(self._ids, tracks.ids)
+        for row in gone.tolist():
+            self._departures.add(self._departed(row))
+        fresh = slice(len(keep), None)
+        n_new = len(tracks) - len(keep)
         facts = np.full((_PLANES, len(self._zones), n_new), np.nan)
         facts[[_INSIDE, _STOOD]] = 0.0
         self._facts = np.concatenate([self._facts[:, :, keep], facts], axis=2)
@@ -298,25 +298,27 @@ class ZoneCounter:
         seen = tracks.seen
         by_anchor = self._references.bodies(tracks, step.now_s).points_px
         heights = tracks.boxes_px[:, 3] - tracks.boxes_px[:, 1]
-        self._boxes_px[seen] = tracks.boxes_px[seen]
-        self._velocities_px_s[seen] = tracks.velocities_px_s[seen]
-        self._standing[seen] = tracks.standing[seen]
+        past_px = -np.maximum(self._params.dead_zone * heights, 1.0)
+        np.copyto(self._boxes_px, tracks.boxes_px, where=seen[:, None])
+        np.copyto(self._velocities_px_s, tracks.velocities_px_s, where=seen[:, None])
+        np.copyto(self._standing, tracks.standing, where=seen)
         for number, zone in enumerate(self._zones):
             points = by_anchor[zone.anchor]
-            depth_px = inside_distance_px(zone, points)
+            depth_px = self._borders[number].inside_distance_px(points)
             within = seen & (depth_px >= 0)
-            out = seen & (depth_px < -np.maximum(self._params.dead_zone * heights, 1.0))
+            out = seen & (depth_px < past_px)
             first, last, since = self._facts[_FROM, number], self._facts[_LAST, number], self._facts[_OUT, number]
             came, went = within & np.isnan(first), seen & (depth_px < 0) & (last == self._seen_s)
-            first[came] = last[within] = step.now_s
-            since[within] = np.nan
-            since[out & np.isnan(since)] = step.now_s
-            for row in np.flatnonzero(came | went).tolist():
+            np.copyto(first, step.now_s, where=came)
+            np.copyto(last, step.now_s, where=within)
+            np.copyto(since, np.nan, where=within)
+            np.copyto(since, step.now_s, where=out & np.isnan(since))
+            for row in (came | went).nonzero()[0].tolist():
                 plane, which = (first, -1) if came[row] else (last, 0)
                 plane[row] = self._cut_s(zone, row, self._points_px[number, row], points[row], step.now_s, which)
             self._note_place(number, seen, points, step)
-            self._points_px[number, seen] = points[seen]
-        self._seen_s[seen] = step.now_s
+            np.copyto(self._points_px[number], points, where=seen[:, None])
+        np.copyto(self._seen_s, step.now_s, where=seen)
 
     def _cut_s(self, zone: Zone, row: int, before_px: Floats, now_px: Floats, now_s: float, which: int) -> float:
         """When the way of `row` since it was last seen cut the border: the first time, or with -1 the last.
@@ -334,15 +336,19 @@ class ZoneCounter:
     def _note_place(self, number: int, seen: NDArray[np.bool_], points: Floats, step: Step) -> None:
         """Whether each still is where it was, and if not, for how long it was there."""
         facts = self._facts[:, number]
-        sizes_px = np.sqrt(np.prod(self._boxes_px[:, 2:] - self._boxes_px[:, :2], axis=1))
-        away_px = np.hypot(points[:, 0] - facts[_AT_X], points[:, 1] - facts[_AT_Y])
-        stays = seen & (away_px <= self._params.still_reach * sizes_px)
-        moved = seen & ~stays
-        facts[_STOOD][moved] += self._stood_s(facts, np.fmin(facts[_LAST], self._seen_s))[moved]
-        facts[_STILL][moved] = step.now_s
-        facts[[_AT_X, _AT_Y]] = np.where(moved, points.T, facts[[_AT_X, _AT_Y]])
-        share = 1.0 - np.exp((self._seen_s - step.now_s) / _PLACE_FOLLOWS_S)
-        facts[[_AT_X, _AT_Y]] += np.where(stays, share * (points.T - facts[[_AT_X, _AT_Y]]), 0.0)
+        place_px = facts[_AT]
+        spans_px = (self._boxes_px[:, 2:] - self._boxes_px[:, :2]).T
+        away_px = points.T - place_px
+        reach_px2 = spans_px[0] * spans_px[1] * self._params.still_reach**2
+        stays = seen & (away_px[0] * away_px[0] + away_px[1] * away_px[1] <= reach_px2)
+        moved = seen > stays
+        if np.count_nonzero(moved):
+            facts[_STOOD][moved] += self._stood_s(facts, np.fmin(facts[_LAST], self._seen_s))[moved]
+            np.copyto(facts[_STILL], step.now_s, where=moved)
+            np.copyto(place_px, points.T, where=moved)
+        if np.count_nonzero(stays):
+            away_px *= 1.0 - np.exp((self._seen_s - step.now_s) / _PLACE_FOLLOWS_S)
+            np.add(place_px, away_px, out=place_px, where=stays)
 
     def _stood_s(self, facts: Floats, until_s: Floats) -> Floats:
         """How long it stood still inside at its present place, where that is long enough to tell."""
@@ -378,21 +384,27 @@ class ZoneCounter:
 
     def _enter_and_leave(self, tracks: Tracks, step: Step) -> list[Visit]:
         facts, confirm_s = self._facts, self._params.confirm_s
-        self._classes.update(
-            (int(tracks.ids[row]), tracks.class_names[int(tracks.class_ids[row])])
-            for row in np.flatnonzero(facts[_INSIDE].any(axis=0) | ~np.isnan(facts[_FROM]).all(axis=0))
-        )
-        entered = (facts[_INSIDE] == 0) & tracks.confirmed & (facts[_LAST] - facts[_FROM] >= confirm_s)
-        for number in np.flatnonzero(entered.any(axis=1)):
-            self._spans[number].entries += int(entered[number].sum())
-        facts[_INSIDE][entered] = 1.0
-        gone = (step.now_s - facts[_OUT] >= confirm_s) & ~np.isnan(facts[_FROM])
-        left = gone & (facts[_INSIDE] > 0)
+        inside, from_s = facts[_INSIDE], facts[_FROM]
+        found = ~np.isnan(from_s)
+        concerned = (found | (inside > 0)).any(axis=0).nonzero()[0]
+        if not len(concerned):
+            return []
+        for track, cls in zip(tracks.ids[concerned].tolist(), tracks.class_ids[concerned].tolist(), strict=True):
+            self._classes[track] = tracks.class_names[cls]
+        entered = found & (inside == 0) & tracks.confirmed & (facts[_LAST] - from_s >= confirm_s)
+        if np.count_nonzero(entered):
+            for span, n in zip(self._spans, entered.sum(axis=1).tolist(), strict=True):
+                span.entries += n
+            inside[entered] = 1.0
+        gone = found & (step.now_s - facts[_OUT] >= confirm_s)
+        if not np.count_nonzero(gone):
+            return []
         visits = [
-            self._end(int(zone), int(self._ids[row]), facts[:, zone, row]) for zone, row in np.argwhere(left)
+            self._end(zone, int(self._ids[row]), facts[:, zone, row])
+            for zone, row in np.argwhere(gone & (inside > 0)).tolist()
         ]
-        facts[_INSIDE][gone] = 0.0
-        facts[_FROM][gone] = np.nan
+        inside[gone] = 0.0
+        from_s[gone] = np.nan
         facts[_STOOD][gone] = 0.0
         return visits
 

@@ -126,6 +126,18 @@ class Tracks(Sequence[Track]):
         return (self[i] for i in range(len(self)))
 
 
+def kept_and_gone(ids: NDArray[np.int64], now_ids: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices into `ids` of the tracks that are in `now_ids` as well, and of those that are not. Both ascend.
+
+    Ids are never used twice, so those of `now_ids` that are new come last.
+    """
+    places = now_ids.searchsorted(ids)
+    lives = places < len(now_ids)
+    if len(now_ids):
+        lives &= now_ids.take(places, mode="clip") == ids
+    return lives.nonzero()[0], (~lives).nonzero()[0]
+
+
 @dataclass(frozen=True, slots=True)
 class TrackerParams:
     """How boxes become tracks. The defaults suit road users at 3 to 30 frames a second.
