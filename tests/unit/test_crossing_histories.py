@@ -256,7 +256,7 @@ class _Named:
         )
 
 
-# First seen so near that it may have come over the line, and away from it later, under an id that was born just then.
+# First seen so near that it may have come over the line; it drives off later, under an id that was born just then.
 @example([Vehicle(24.0, False, 1.0, (Leg(False, 1.5, 0.0), Leg(False, 2.0, 0.0)))], 10.0, 0.5, 0)
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.lists(vehicles, min_size=1, max_size=4), rates, st.floats(0, 0.9), st.integers(0, 999))

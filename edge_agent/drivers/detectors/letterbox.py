@@ -12,8 +12,6 @@ from edge_agent.domain.frames import Image
 Floats = NDArray[np.float32]
 RGB = (2, 1, 0)
 BGR = (0, 1, 2)
-_LARGE_PX = 1_500_000
-"""More pixels than those of 1280x720, with some to spare."""
 
 
 class Fit(Enum):
@@ -124,11 +122,8 @@ class Letterbox:
         assert placement is not None
         for smaller in self._halves:
             image = _halved(image, smaller)
-        cv2.split(image, self._split)
-        for colour, sizes in zip(self._split, self._colours, strict=True):
-            for smaller in sizes[:-1]:
-                colour = _halved(colour, smaller)
-            cv2.resize(colour, placement.inner_size_px, dst=sizes[-1], interpolation=cv2.INTER_LINEAR)
+        cv2.resize(image, placement.inner_size_px, dst=self._shrunk, interpolation=cv2.INTER_LINEAR)
+        cv2.split(self._shrunk, self._colours)
         self._write()
         return self._tensor, placement
 
@@ -136,14 +131,9 @@ class Letterbox:
         self._placement = placement = place(picture_size_px, self._wanted)
         (x, y), (width, height) = placement.offset_px, placement.inner_size_px
         halves = _halves(picture_size_px, max(placement.scale))
-        # Colours are quicker to shrink one by one. Only a very large picture is shrunk as it is first, since apart
-        # they need as much memory as the picture itself.
-        whole = [size for size in halves if 4 * size[0] * size[1] > _LARGE_PX]
-        apart = halves[len(whole) :]
-        self._halves = [np.empty((*size[::-1], 3), np.uint8) for size in whole]
-        split_width, split_height = whole[-1] if whole else picture_size_px
-        self._split = [np.empty((split_height, split_width), np.uint8) for _ in range(3)]
-        self._colours = [[np.empty(size[::-1], np.uint8) for size in (*apart, (width, height))] for _ in range(3)]
+        self._halves = [np.empty((*size[::-1], 3), np.uint8) for size in halves]
+        self._shrunk = np.empty((height, width, 3), np.uint8)
+        self._colours = [np.empty((height, width), np.uint8) for _ in range(3)]
         background = (self._wanted.fill - self._mean) * self._factor
         self._planes[:] = background[:, None, None].astype(self._wanted.dtype)
         self._covered = self._planes[:, y : y + height, x : x + width]
@@ -152,7 +142,7 @@ class Letterbox:
         for target, channel, mean, factor in zip(
             self._covered, self._wanted.channels, self._mean, self._factor, strict=True
         ):
-            colour = self._colours[channel][-1]
+            colour = self._colours[channel]
             if mean == 0 and factor == 1:
                 np.copyto(target, colour, casting="unsafe")
             elif self._wanted.dtype is np.float32:
