@@ -180,7 +180,7 @@ class Collector:
                 *analytics_routes(self._pool),
                 *fleet_routes(self._pool),
                 *device_routes(self._pool, self._identity.access),
-                *reject_routes(self._pool),
+                *reject_routes(self._pool, self._identity.access),
                 *live_routes(live),
                 junction_live_route(live, junction_reader),
                 *export_routes(self._pool, live.access),

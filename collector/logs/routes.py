@@ -15,6 +15,7 @@ from msgspec import Meta
 from collector.db import Pool
 from collector.errors import ApiProblem
 from collector.identity.access import Access
+from collector.identity.tags import names_tags, without_tags
 from collector.identity.users import Role
 from collector.logs.queries import Asked, LogRow, Place, Said, post_logs, read_logs
 from collector.ops.parameters import From, Limit, To, check_text, time_range, unusable
@@ -50,7 +51,7 @@ class UserRef(msgspec.Struct, frozen=True):
 
 
 class LogItem(msgspec.Struct, frozen=True):
-    """One line: of a device, or posted by a user."""
+    """One line: of a device, or posted by a user. Where `context` names tags, only admins see which."""
 
     at: datetime
     at_error_ms: int
@@ -129,10 +130,10 @@ Cursor = Annotated[
 
 def log_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
     """The handlers. To post, a user is needed even where reading is open."""
-    return [_reading_route(pool), _posting_route(pool, access)]
+    return [_reading_route(pool, access), _posting_route(pool, access)]
 
 
-def _reading_route(pool: Pool) -> HTTPRouteHandler:
+def _reading_route(pool: Pool, access: Access) -> HTTPRouteHandler:
     @get(
         "/api/logs",
         operation_id="logs",
@@ -142,6 +143,7 @@ def _reading_route(pool: Pool) -> HTTPRouteHandler:
         responses={200: ResponseSpec(LogList, description="A page of it.", examples=[Example(value=_EXAMPLE)])},
     )
     async def logs(
+        request: Request[Any, Any, Any],
         junction: Junctions = None,
         device: Devices = None,
         level: AtLeast = None,
@@ -158,11 +160,15 @@ def _reading_route(pool: Pool) -> HTTPRouteHandler:
         for parameter, values in named.items():
             check_text(parameter, *(values or ()))
         filters = (junction, device, level, action, text)
-        found = await read_logs(
-            pool, Asked(since, until, limit + 1, _place(cursor), *filters, context=_context(context))
-        )
+        asked = Asked(since, until, limit + 1, _place(cursor), *filters, context=_context(context))
+        user = await access.current_user(request)
+        sees_tags = user is not None and user.role.at_least(Role.ADMIN)
+        if not sees_tags and names_tags(asked.context or {}):
+            raise ApiProblem(403, "role_too_low", "Not allowed", "context: to look for a tag needs the role admin")
+        found = await read_logs(pool, asked)
         more = len(found) > limit
-        return LogList([_item(row) for row in found[:limit]], _cursor(found[limit - 1]) if more else None)
+        items = [_item(row, sees_tags) for row in found[:limit]]
+        return LogList(items, _cursor(found[limit - 1]) if more else None)
 
     return logs
 
@@ -225,7 +231,7 @@ def _context(text: str | None) -> dict[str, Any] | None:
     return found
 
 
-def _item(row: LogRow) -> LogItem:
+def _item(row: LogRow, sees_tags: bool) -> LogItem:
     device = junction = said_by = None
     if row.device_id is not None and row.device_name is not None:
         device = DeviceRef(row.device_id, row.device_name)
@@ -233,7 +239,7 @@ def _item(row: LogRow) -> LogItem:
         junction = JunctionRef(row.junction_id, row.junction_name)
     if row.said_by_name is not None:
         said_by = UserRef(row.said_by, row.said_by_name)
-    line = (row.level, row.action, row.message, row.context)
+    line = (row.level, row.action, row.message, row.context if sees_tags else without_tags(row.context))
     return LogItem(row.at, row.at_error_ms, *line, device, junction, said_by)
 
 

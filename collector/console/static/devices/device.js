@@ -70,8 +70,7 @@ export class DevicePage {
 
   async read() {
     try {
-      const query = { device: this.context.params.id, limit: MOST_REJECTS };
-      const [story, rejects] = await Promise.all([this.context.ask(this.path), this.context.ask("/api/fleet/rejects", { query })]);
+      const [story, rejects] = await Promise.all([this.context.ask(this.path), this.#askRejects({})]);
       this.context.notice(null);
       this.show(story);
       this.#showRejects(rejects, story.device);
@@ -112,12 +111,19 @@ export class DevicePage {
     this.care.replaceChildren(h("h2", {}, found.length === 1 ? "One thing to look at" : `${found.length} things to look at`), h("ul", {}, ...items));
   }
 
+  #askRejects(more) {
+    return this.context.ask("/api/fleet/rejects", { query: { device: this.context.params.id, limit: MOST_REJECTS, ...more } });
+  }
+
   /** Drawn anew only where something is new: what somebody opened stays open. */
   #showRejects(answer, device) {
     const told = JSON.stringify([answer, device.rejects_open]);
     if (told === this.toldRejects) return;
     this.toldRejects = told;
-    const { rejects, next } = answer;
+    this.#drawRejects(answer, device);
+  }
+
+  #drawRejects({ rejects, next }, device) {
     if (rejects.length === 0) {
       this.rejects.replaceChildren(h("p", { class: "quiet" }, "Nothing: all that came could be stored."));
       return;
@@ -125,14 +131,27 @@ export class DevicePage {
     const items = rejects.map((reject) => rejectItem(reject));
     const parts = [h("ul", { class: "rejects" }, ...items)];
     if (next) parts.push(h("p", { class: "quiet" }, `These are the latest ${items.length}; the API has all: /api/fleet/rejects.`));
-    if (device.rejects_open > 0 && this.context.can("admin")) parts.push(this.#seenButton(rejects[0].received_at));
+    if (this.context.can("admin")) parts.push(h("div", { class: "actions" }, ...this.#rejectActions(rejects, device)));
     this.rejects.replaceChildren(...parts);
   }
 
-  #seenButton(until) {
-    const button = h("button", { type: "button" }, "Mark all as seen");
-    button.addEventListener("click", () => this.#do("POST", "/rejects/seen", { until }, "Marked as seen."));
-    return h("div", { class: "actions" }, button);
+  #rejectActions(rejects, device) {
+    const withheld = rejects.some((reject) => reject.raw === null);
+    const seen = () => this.#do("POST", "/rejects/seen", { until: rejects[0].received_at }, "Marked as seen.");
+    return [
+      device.rejects_open > 0 && h("button", { type: "button", onclick: seen }, "Mark all as seen"),
+      withheld && h("button", { type: "button", onclick: () => this.#showTags(device) }, "Show what may name tags"),
+    ];
+  }
+
+  /** Once, by an admin's own click: each time is written down in the log. */
+  async #showTags(device) {
+    try {
+      this.#drawRejects(await this.#askRejects({ tags: true }), device);
+      this.context.toast("Shown, and written down in the log.");
+    } catch (error) {
+      this.context.fail(error);
+    }
   }
 
   /** Made once: a reading must not take a form away under somebody's hands. */
@@ -267,7 +286,11 @@ function rejectItem(reject) {
     h("time", { class: "quiet", datetime: reject.received_at }, format.moment(Date.parse(reject.received_at), Date.now())),
     reject.seen && h("span", { class: "quiet" }, "seen"),
   );
-  const cut = reject.raw_length > reject.raw.length ? ` (the first ${format.count(reject.raw.length)} of ${format.count(reject.raw_length)} characters)` : "";
-  const raw = h("details", {}, h("summary", {}, `As it came${cut}`), h("pre", { tabindex: "0" }, reject.raw));
-  return h("li", { class: reject.seen ? "seen" : null }, head, h("p", { class: "quiet" }, REJECTS[reject.code] ?? reject.code), raw);
+  return h("li", { class: reject.seen ? "seen" : null }, head, h("p", { class: "quiet" }, REJECTS[reject.code] ?? reject.code), rawText(reject));
+}
+
+function rawText({ raw, raw_length: length }) {
+  if (raw === null) return h("p", { class: "quiet" }, "Its text may name the tag of a vehicle. Admins alone can read it.");
+  const cut = length > raw.length ? ` (the first ${format.count(raw.length)} of ${format.count(length)} characters)` : "";
+  return h("details", {}, h("summary", {}, `As it came${cut}`), h("pre", { tabindex: "0" }, raw));
 }
