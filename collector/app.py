@@ -185,7 +185,7 @@ class Collector:
                 junction_live_route(live, junction_reader),
                 *export_routes(self._pool, live.access),
                 *journey_routes(self._pool, self._identity.access, config.smallest_group),
-                *log_routes(self._pool, self._identity.access),
+                *log_routes(self._pool, self._identity.access, self.publisher.publish),
                 metrics_route(self.metrics),
             ],
         )

@@ -41,14 +41,19 @@ def collector(dsn: str) -> Iterator[RunningCollector]:
 def pi(dsn: str, collector: RunningCollector) -> Pi:
     made = Pi(dsn, collector)
     for name in ("otto", "vic"):
-        execute(
-            dsn,
-            "INSERT INTO user_junction_access (user_id, junction_id, level)"
-            " SELECT id, %s, 'operate' FROM users WHERE name = %s",
-            made.junction,
-            name,
-        )
+        grant(dsn, name, made, "operate")
     return made
+
+
+def grant(dsn: str, name: str, pi: Pi, level: str) -> None:
+    execute(
+        dsn,
+        "INSERT INTO user_junction_access (user_id, junction_id, level)"
+        " SELECT id, %s, %s FROM users WHERE name = %s",
+        pi.junction,
+        level,
+        name,
+    )
 
 
 class Reader:
@@ -125,6 +130,13 @@ def test_devices_and_people_share_one_log(dsn: str, collector: RunningCollector,
     for answer in (otto.get(junction=str(other.junction)), otto.get(junction=str(uuid4()))):
         assert (answer.status_code, answer.json()["code"]) == (404, "junction_unknown")
     assert otto.post(line("no", junction=str(other.junction))).json()["code"] == "junction_unknown"
+    grant(dsn, "otto", other, "read")
+    both = [line("no", junction=str(one.junction)) for one in (pi, other)]
+    refused = otto.post(both)
+    assert (refused.status_code, refused.json()["code"]) == (403, "junction_read_only")
+    assert str(other.junction) in refused.json()["detail"]
+    assert Reader(collector, "olga").post(both).status_code == 201, "who sees all may operate all"
+    assert otto.logs(action="note", text="no") == ["no", "no"], "all or none"
 
 
 def test_pages_hold_all_and_none_twice(collector: RunningCollector, pi: Pi) -> None:
