@@ -219,7 +219,7 @@ def _changing_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
         device_id: FromPath[UUID], request: AnyRequest, data: JSONBody[SeenUntil | None] = None
     ) -> DeviceStoryItem:
         until = data.until if data is not None and data.until is not None else datetime.now(UTC)
-        await changes.mark_rejects_seen(device_id, until, (await access.needed_user(request)).name)
+        await changes.mark_rejects_seen(device_id, until, await access.needed_user(request))
         return await _story(pool, device_id)
 
     return [change, revoke, seen]

@@ -234,6 +234,9 @@ def test_what_was_put_aside_is_listed_until_it_is_marked_as_seen(fleet: Fleet) -
     assert [each["seen"] for each in fleet.rejects()["rejects"]] == [True, True]
     assert fleet.send("POST", f"{facts.device}/rejects/seen", {"until": "2020-01-01T00:00:00Z"}).is_success
     assert fleet.rejects(open="true")["rejects"] == [], "what was seen stays seen"
+    [written] = fleet.client.get("/api/audit?action=rejects_seen", headers=fleet.headers).json()["entries"]
+    assert (written["user_name"], written["subject"]["name"], written["before"]) == ("Ada", "pi", None)
+    assert datetime.fromisoformat(written["after"]["until"]) > datetime.fromisoformat(reject["received_at"])
 
 
 def test_admins_name_place_and_revoke_devices_and_it_is_written_down(fleet: Fleet) -> None:
