@@ -133,7 +133,7 @@ def _history_routes(ordering: Ordering) -> list[HTTPRouteHandler]:
         "/api/junctions/{junction_id:uuid}/overrides",
         operation_id="overrides",
         summary="Who took the lights out of automatic control, when, why, and for how long",
-        description="Also by orders that were given beside the junction.",
+        description="By orders from here, by orders that were given beside the junction, and emergency vehicles.",
         tags=_TAGS,
         responses={
             200: ResponseSpec(

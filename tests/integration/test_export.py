@@ -113,7 +113,7 @@ def test_each_kind_of_rows_comes_as_csv_and_parquet(collector: RunningCollector,
     assert (found[What.HEALTH][0]["temperature_c"], found[What.HEALTH][0]["cpu_percent"]) == ("-3.5", "")
     override = found[What.OVERRIDES][0]
     assert (override["user"], override["settings_json"]) == ("'=cmd", '{"cycle_s": 90}')
-    assert override["duration_s"] == "2.0"
+    assert (override["duration_s"], override["origin"]) == ("2.0", "beside")
     types = {field.name: str(field.type) for field in parquet.schema}
     assert (types["at_utc"], types["at_local"], types["duration_s"]) == (
         "timestamp[ms, tz=UTC]",
