@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from collector.db import Settings, make_pool
 from collector.export import reading
 from collector.export.csv_file import CsvFile, plain
 from collector.export.reading import Range, Reader
+from collector.export.routes import MAX_OF_ONE
 from collector.export.streams import Export
 from collector.export.tables import Column, Kind, What, columns_of
 from collector.identity.users import Role
@@ -33,7 +35,7 @@ from common.records import Count, Frames, Health, Occupancy, SignalEvent
 from tests.integration.facts import Facts
 from tests.integration.ingest_helpers import now_ms
 from tests.integration.test_collector_cli import run
-from tests.integration.test_users import bearer, execute, make_user
+from tests.integration.test_users import bearer, code, execute, make_user
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.lights import Pi, cycle
 
@@ -289,6 +291,40 @@ def test_a_slow_reader_holds_no_transaction_and_one_that_leaves_ends_the_query(p
                 link.sendall(b"GET /api/export?what=counts HTTP/1.1\r\nHost: x\r\n\r\n")
                 _wait(lambda: _at_work(plain_dsn)[0] == 1)
             _wait(lambda: _at_work(plain_dsn)[0] == 0, timeout_s=20)
+
+
+def test_one_reader_leaves_room_for_the_others(plain_dsn: str) -> None:
+    fill(plain_dsn, 100_000)
+    for name in ("Ada", "otto"):
+        make_user(plain_dsn, name, Role.ADMIN)
+    with (
+        running_collector(plain_dsn, reading_open=False) as collector,
+        httpx.Client(base_url=collector.url, timeout=60) as client,
+        ExitStack() as links,
+    ):
+        ada, otto = bearer(client), bearer(client, "otto")
+        path = "/api/export?what=counts&from=2026-10-25T00:00:00Z&to=2026-10-26T00:00:00Z"
+        for _ in range(MAX_OF_ONE):
+            # Begun, and read no further.
+            link = links.enter_context(socket.create_connection(("127.0.0.1", collector.port)))
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            head = f"Host: x\r\nAuthorization: {ada['Authorization']}\r\n\r\n"
+            link.sendall(f"GET {path} HTTP/1.1\r\n{head}".encode())
+            assert link.recv(1000).startswith(b"HTTP/1.1 200")
+        refused = client.get(path, headers=ada)
+        assert code(refused) == (429, "exports_of_one")
+        assert refused.headers["retry-after"] == "10"
+        assert "4 exports of Ada are under way" in refused.json()["detail"]
+        unknown = {"junction": "nowhere", "what": "counts"}
+        assert [client.get("/api/export", params=unknown, headers=otto).status_code for _ in range(5)] == [404] * 5
+        assert _begins(client, path, otto)
+        links.close()
+        _wait(lambda: _begins(client, path, ada))
+
+
+def _begins(client: httpx.Client, path: str, headers: dict[str, str]) -> bool:
+    with client.stream("GET", path, headers=headers) as file:
+        return file.status_code == 200
 
 
 def _at_work(dsn: str) -> tuple[int, int]:
