@@ -7,6 +7,14 @@ SELECT id, password_hash, status, name FROM users WHERE lower(name) = lower(%(na
 SELECT id, name, display_name, role, status, all_junctions, created_at, password_changed_at, signed_in_at
 FROM users WHERE id = %(id)s;
 
+-- name: holds
+-- How much opens something to a user. A session that goes on has one refresh token that was not used.
+SELECT (SELECT count(*) FROM user_junction_access WHERE user_id = %(id)s) AS n_junctions,
+       (SELECT count(*) FROM refresh_tokens
+        WHERE user_id = %(id)s AND used_at IS NULL AND revoked_at IS NULL AND expires_at > now()) AS n_sessions,
+       (SELECT count(*) FROM api_tokens
+        WHERE user_id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())) AS n_api_tokens;
+
 -- name: user_of_name
 SELECT id, name, display_name, role, status, all_junctions, created_at, password_changed_at, signed_in_at
 FROM users WHERE lower(name) = lower(%(name)s);

@@ -143,6 +143,9 @@ def test_an_admin_grants_and_withdraws(admin: httpx.Client, plain_dsn: str) -> N
         page = admin.get(url, params={"limit": 1}).json()
         assert ([each["name"] for each in page["junctions"]], page["next_offset"]) == (["First"], 1)
         assert page["all_junctions"] is False
+        details = viewer.get(f"/api/users/{vic}").json()
+        assert [(each["name"], each["level"]) for each in details["junctions"]] == junctions_of(viewer)
+        assert (details["n_junctions"], details["sees_all"]) == (2, False)
         assert admin.delete(f"{url}/{first}").status_code == 204
         assert junctions_of(viewer) == [("Second", "operate")]
         me = admin.patch(f"/api/users/{vic}", json={"all_junctions": True}).json()

@@ -7,7 +7,7 @@ import * as format from "../shell/format.js";
 import { Table } from "../shell/table.js";
 import { dayChart } from "./day.js";
 import { upChart } from "./days.js";
-import { gapInWords, plural, REJECTS, since, STATES, troubles } from "./words.js";
+import { gapInWords, REJECTS, since, STATES, troubles } from "./words.js";
 
 const READ_EVERY_MS = 15_000;
 const UP_DAYS = 14;
@@ -249,7 +249,7 @@ function facts(device, nowMs) {
     ["Temperature", device.temperature_c === null ? null : `${Math.round(device.temperature_c)}\u202f\u00b0C`],
     ["Memory", device.memory_percent === null ? null : `${Math.round(device.memory_percent)}\u202f% used`],
     ["Disk", device.disk_free_mb === null ? null : `${(device.disk_free_mb / 1000).toFixed(1)}\u202fGB free`],
-    ["Outbox", outbox && (outbox.records === 0 ? "empty" : `${plural(outbox.records, "record")} waiting`)],
+    ["Outbox", outbox && (outbox.records === 0 ? "empty" : `${format.plural(outbox.records, "record")} waiting`)],
   ];
   return told.map(([name, words]) => h("div", {}, h("dt", {}, name), h("dd", {}, words ?? "not told")));
 }
@@ -269,7 +269,7 @@ function gapStory(streams, nowMs) {
   if (gaps.length === 0) return [h("li", { class: "quiet" }, "Nothing is known to be missing.")];
   const items = gaps.slice(0, MOST_GAPS).map((gap) => storyItem(gap.at, gapInWords(gap), nowMs));
   const more = streams.reduce((sum, stream) => sum + stream.n_gaps, 0) - items.length;
-  if (more > 0) items.push(h("li", { class: "quiet" }, `and ${plural(more, "gap")} before.`));
+  if (more > 0) items.push(h("li", { class: "quiet" }, `and ${format.plural(more, "gap")} before.`));
   return items;
 }
 
