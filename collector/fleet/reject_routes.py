@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
@@ -19,6 +19,7 @@ from collector.identity.access import Access, check_role
 from collector.identity.tags import may_name_tags, without_quotes
 from collector.identity.users import Role
 from collector.logs.queries import Said, post_logs
+from collector.ops.etag import NOT_MODIFIED, etagged
 from collector.ops.parameters import Limit
 from common.codes import RejectCode
 
@@ -99,7 +100,8 @@ def reject_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
         description="Records that came and could not be stored, with their raw text and the reason, newest first.",
         tags=["fleet"],
         responses={
-            200: ResponseSpec(RejectList, description="A page of them.", examples=[Example(value=_EXAMPLE)])
+            200: ResponseSpec(RejectList, description="A page of them.", examples=[Example(value=_EXAMPLE)]),
+            **NOT_MODIFIED,
         },
     )
     async def rejects(
@@ -111,17 +113,19 @@ def reject_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
         with_tags: WithTags = False,
         cursor: Cursor = None,
         limit: Limit = 100,
-    ) -> RejectList:
+    ) -> Response[RejectList]:
         if with_tags:
             check_role(await access.needed_user(request), Role.ADMIN)
         after = None if cursor is None else _place(cursor)
         wanted = WantedRejects(device or (), junction or (), code or (), open_only, after)
         found = await read_rejects(pool, wanted, limit=limit + 1, raw_characters=RAW_CHARACTERS)
         more = len(found) > limit
-        if with_tags:
-            await _write_down(pool, access, request)
         items = [_item(each, with_tags) for each in found[:limit]]
-        return RejectList(items, _cursor(found[limit - 1]) if more else None)
+        answer = RejectList(items, _cursor(found[limit - 1]) if more else None)
+        if not with_tags:
+            return etagged(request, answer)
+        await _write_down(pool, access, request)
+        return Response(answer, headers={"Cache-Control": "no-store"})
 
     return [rejects]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
@@ -19,6 +19,7 @@ from collector.identity.access import Access, CurrentUser
 from collector.identity.tags import names_tags, without_tags
 from collector.identity.users import Role
 from collector.logs.queries import Asked, LogRow, Place, Said, junctions_named, post_logs, read_logs
+from collector.ops.etag import NOT_MODIFIED, etagged
 from collector.ops.parameters import From, Limit, To, check_text, time_range, unusable
 from collector.realtime.events import Delivery
 from common.records import Log
@@ -143,7 +144,10 @@ def _reading_route(pool: Pool, access: Access) -> HTTPRouteHandler:
         summary="What devices, people and programs have to say",
         description="Newest first. Without `from`: of the seven days before `to`.",
         tags=["logs"],
-        responses={200: ResponseSpec(LogList, description="A page of it.", examples=[Example(value=_EXAMPLE)])},
+        responses={
+            200: ResponseSpec(LogList, description="A page of it.", examples=[Example(value=_EXAMPLE)]),
+            **NOT_MODIFIED,
+        },
     )
     async def logs(
         request: Request[Any, Any, Any],
@@ -157,7 +161,7 @@ def _reading_route(pool: Pool, access: Access) -> HTTPRouteHandler:
         end: To = None,
         limit: Limit = 100,
         cursor: Cursor = None,
-    ) -> LogList:
+    ) -> Response[LogList]:
         since, until = time_range(start, end, default=_SPAN)
         named = {"junction": junction, "device": device, "action": action, "text": [text or ""]}
         for parameter, values in named.items():
@@ -171,7 +175,7 @@ def _reading_route(pool: Pool, access: Access) -> HTTPRouteHandler:
         found = await read_logs(pool, asked)
         more = len(found) > limit
         items = [_item(row, sees_tags) for row in found[:limit]]
-        return LogList(items, _cursor(found[limit - 1]) if more else None)
+        return etagged(request, LogList(items, _cursor(found[limit - 1]) if more else None))
 
     return logs
 

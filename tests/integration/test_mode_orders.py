@@ -55,6 +55,14 @@ class Control:
         url = f"{self.collector.url}/api/junctions/{path}"
         return httpx.request(method, url, headers=self.headers[by], timeout=30, **more)
 
+    def poll(self, known: dict[str, str]) -> list[int]:
+        """What is answered to who has these already: paths, and their tags."""
+        url = f"{self.collector.url}/api/junctions"
+        return [
+            httpx.get(f"{url}/{path}", headers=self.headers["otto"] | {"If-None-Match": tag}).status_code
+            for path, tag in known.items()
+        ]
+
 
 @dataclass
 class Lights(RemotePi):
@@ -169,8 +177,12 @@ def test_an_override_from_order_to_end(lights: Lights) -> None:
 
 def test_what_the_lights_refuse_never_began(lights: Lights) -> None:
     command = lights.ordered(mode="fixed", plan="day")
+    polled = [f"{lights.junction}/{what}" for what in ("commands", f"commands/{command}", "overrides")]
+    known = {path: lights.control.ask("GET", path).headers["etag"] for path in polled}
+    assert lights.control.poll(known) == [304] * 3
     lights.fetched()
     lights.say(command, "failed", "the lights did not answer")
+    assert lights.control.poll(known) == [200] * 3
     assert lights.history() == [("otto", "fixed", False, "restart")]
     other = lights.ordered(mode="off")
     lights.fetched()
