@@ -2,7 +2,8 @@
 
 import { confirmed } from "../shell/dialog.js";
 import { h } from "../shell/dom.js";
-import { Field, Form, select } from "../shell/form.js";
+import { Field, Form } from "../shell/form.js";
+import { JunctionField } from "../shell/junction_field.js";
 import * as format from "../shell/format.js";
 import { Table } from "../shell/table.js";
 import { dayChart } from "./day.js";
@@ -14,7 +15,6 @@ const UP_DAYS = 14;
 const MOST_AT_JUNCTION = 1000;
 const MOST_GAPS = 20;
 const MOST_REJECTS = 20;
-const MOST_JUNCTIONS = 1000;
 
 export class DevicePage {
   constructor(root, context) {
@@ -165,20 +165,22 @@ export class DevicePage {
 
   async #change(device) {
     const name = new Field("Name", { name: "name", value: device.name, required: true, maxlength: 100 });
-    const fields = [name];
-    if (device.junction === null) {
-      const { junctions } = await this.context.ask("/api/junctions", { query: { limit: MOST_JUNCTIONS } });
-      const options = [["", "none"], ...junctions.map((junction) => [junction.id, junction.name])];
-      fields.push(new Field("Junction", { name: "junction" }, { control: select(options), hint: "It cannot be changed later: what is counted belongs there." }));
-    }
+    const hint = "It cannot be changed later: what is counted belongs there.";
+    const place = device.junction === null ? new JunctionField(this.context, { label: "Junction (may be left empty)", hint }) : null;
     const dialog = h("dialog", { class: "dialog", "aria-label": "Name and place" });
     const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
     const form = new Form({
-      fields,
+      fields: [name, place].filter(Boolean),
       submit: "Save",
       after: [cancel],
-      send: () => this.context.ask(this.path, { method: "PATCH", body: { name: name.value, ...(fields[1]?.value ? { junction: fields[1].value } : {}) } }),
+      send: async () => {
+        const junction = place?.value ? await place.id() : undefined;
+        if (junction !== null) return this.context.ask(this.path, { method: "PATCH", body: { name: name.value, junction } });
+        place.complain("There is no junction of that name.");
+        return null;
+      },
       done: (story) => {
+        if (story === null) return;
         dialog.close();
         this.actions.dataset.status = "";
         this.show(story);
