@@ -20,7 +20,11 @@ _VIA, _LANES = (1 + record.__struct_fields__.index(name) for record, name in ((C
 _TAG_KEYS = frozenset({"epc", "epcs", "epc_id", "epc_ids", "tag", "tag_id", "tag_ids", "tags"})
 _TAG_KEY_IN_TEXT = re.compile(r'"(?:epc|tag)(?:s|_ids?)?\\*"', re.IGNORECASE)
 _KIND = re.compile(r'\s*\[\s*"(\w+)"')
-_QUOTED = re.compile(r"'.*'|\".*\"|`.*`")
+_QUOTED = re.compile(r"'.*'|\".*\"|`[^`]*`")
+_HARMLESS = re.compile(
+    r"'(?![a-f]+')[a-z_]{1,40}'|`(?:(?:int|float|str|bool|null|array|object)(?: \| )?)+`|`\$[\[\].0-9]*`"
+)
+"""The name of a kind, types, and a place in the record, of all that may be quoted."""
 
 
 def may_name_tags(raw: str) -> bool:
@@ -48,7 +52,8 @@ def _lane_may_name_tags(lane: Any) -> bool:
 def without_quotes(detail: str) -> str:
     """Why a record was put aside, without what was quoted of it."""
     first_line, _, rest = detail.partition("\n")
-    return _QUOTED.sub(WITHHELD, first_line) + (f" {WITHHELD}" if rest else "")
+    told = _QUOTED.sub(lambda quoted: quoted[0] if _HARMLESS.fullmatch(quoted[0]) else WITHHELD, first_line)
+    return told + (f" {WITHHELD}" if rest else "")
 
 
 def names_tags(context: Mapping[str, Any]) -> bool:

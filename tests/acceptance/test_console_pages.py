@@ -83,7 +83,7 @@ def test_devices_tell_in_words_what_is_wrong_and_what_to_do(browser: Any, city: 
         expect(rejects.first).to_contain_text("at: is missing")
         expect(rejects.first).to_contain_text("It is not a record as the collector knows them")
         expect(rejects.last).to_contain_text("may name the tag of a vehicle")
-        page.get_by_role("button", name="Show what may name tags").click()
+        page.get_by_role("button", name="Show what is withheld").click()
         rejects.last.get_by_text("As it came").click()
         expect(rejects.last.locator("pre")).to_have_text('["count", 30]')
         expect(care).to_contain_text("2 records put aside")

@@ -31,7 +31,7 @@ TELLING = [
     ),
     ("no", f'["cycle", {_HEAD}, "x", 1, "a", "b", [["n", 1, 1, 1, 1, "{EPC}"]]]'),
     (f"kind '{EPC}' is not known here", f'["{EPC}", {_HEAD}]'),
-    ("no", f'["passage", {_HEAD}, "{EPC}"]'),
+    ("kind 'passage' is not known here", f'["passage", {_HEAD}, "{EPC}"]'),
     ("no", f'["count", {_HEAD}, "gate", "gate", "camera", "{EPC}'),
     ("no", f'["log", {_HEAD}, "info", "x", "read", {{"Epc": "{EPC}"}}]'),
     ("no", f'{{"kind": "count", "track": "{EPC}"}}'),
@@ -310,6 +310,8 @@ def test_viewers_see_their_junctions_devices_and_change_nothing(fleet: Fleet) ->
         assert EPC not in str(each), "nor to admins that did not ask for it"
         assert {reject["device"]["id"] for reject in each["rejects"]} == {str(mine.device)}
         assert [reject["raw"] for reject in each["rejects"]][: len(TAGLESS)] == [raw for _, raw in TAGLESS[::-1]]
+    details = {each["detail"] for each in vic.rejects()["rejects"]}
+    assert {"Invalid enum value (withheld) - at `$[6]`", "kind 'passage' is not known here"} <= details
     whole = fleet.rejects(device=str(mine.device), tags="true")["rejects"]
     assert [(each["detail"], each["raw"]) for each in whole][: len(TELLING + TAGLESS)] == (TELLING + TAGLESS)[::-1]
     refused = vic.client.get("/api/fleet/rejects", params={"tags": "true"}, headers=vic.headers)

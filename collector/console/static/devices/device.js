@@ -25,13 +25,13 @@ export class DevicePage {
     this.state = h("p", {});
     this.care = h("div", { class: "card care" });
     this.facts = h("dl", { class: "facts card" });
-    this.sensors = new Table({ caption: "Sensors", columns: SENSOR_COLUMNS, empty: "It has told of no sensor yet." });
+    this.sensors = new Table({ caption: "Sensors", stacks: true, columns: SENSOR_COLUMNS, empty: "It has told of no sensor yet." });
     this.day = h("div", { class: "day" });
     this.ran = section("The last two weeks", (this.days = h("div", {})));
     this.ran.hidden = true;
     this.changes = h("ul", { class: "story" });
     this.gaps = h("ul", { class: "story" });
-    this.streams = new Table({ caption: "Streams", columns: STREAM_COLUMNS, empty: "It has sent nothing yet." });
+    this.streams = new Table({ caption: "Streams", stacks: true, columns: STREAM_COLUMNS, empty: "It has sent nothing yet." });
     this.rejects = h("div", {});
     this.actions = h("div", { class: "actions" });
     context.title("Device");
@@ -140,7 +140,7 @@ export class DevicePage {
     const seen = () => this.#do("POST", "/rejects/seen", { until: rejects[0].received_at }, "Marked as seen.");
     return [
       device.rejects_open > 0 && h("button", { type: "button", onclick: seen }, "Mark all as seen"),
-      withheld && h("button", { type: "button", onclick: () => this.#showTags(device) }, "Show what may name tags"),
+      withheld && h("button", { type: "button", onclick: () => this.#showTags(device) }, "Show what is withheld"),
     ];
   }
 

@@ -148,7 +148,7 @@ function nameOf(device) {
 }
 
 function recordsOf(device) {
-  if (device.made === 0) return h("span", { class: "quiet" }, "none yet");
+  if (device.made === 0) return h("span", { class: "quiet" }, "no records yet");
   const proof = device.adds_up
     ? h("span", { class: "whole" }, `${format.count(device.made)} add up`)
     : h("span", { class: "broken" }, `${format.count(device.made)} do not add up`);

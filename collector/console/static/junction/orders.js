@@ -53,6 +53,8 @@ export class OrderProgress {
 }
 
 /** What is in force that is not automatic: whose, why, for how much longer; and the way back. */
+const FAULTY = "By a fault, which no order from here ends. See to the junction; then, on its Pi: stopline-agent lights clear-fault.";
+
 export class Running {
   constructor({ ask, path, ordered, fail }) {
     this.ask = ask;
@@ -67,8 +69,8 @@ export class Running {
     this.root = h("section", { class: "running", "aria-label": "In force", hidden: true }, h("div", {}, this.what, this.why), h("div", { class: "running-end" }, this.until, this.back));
   }
 
-  /** `own`: of the history, null: none is told to be in force. `mode`: as the lights tell. */
-  update(own, mode, junction, nowMs) {
+  /** `own`: of the history, null: none is told to be in force. `lights`: as they tell. */
+  update(own, { mode, flash }, junction, nowMs) {
     const isOther = mode !== null && mode !== "automatic";
     this.root.hidden = !isOther;
     if (!isOther) return;
@@ -76,14 +78,15 @@ export class Running {
     const since = own ? ` since ${format.moment(format.ms(own.began_at), nowMs, junction.timezone)}` : "";
     const by = own ? (own.origin === "preemption" ? ` (${who(own)})` : `, ordered by ${who(own)}`) : "";
     say(this.what, `${MODES[mode] ?? mode}${by}${since}`);
-    say(this.why, own?.why ?? "");
+    const faulty = ["fault", "monitor"].includes(flash);
+    say(this.why, faulty ? FAULTY : (own?.why ?? ""));
     const ends = own && own.origin !== "preemption" ? endOf(own) : null;
     this.until.hidden = ends === null;
     if (ends !== null) {
       say(this.left, format.countdown(ends - nowMs));
       if (!this.left.parentNode) this.until.append("Automatic again in ", this.left);
     }
-    this.back.hidden = junction.access !== "operate" || !["manual_override", "fixed", "flash", "off"].includes(mode);
+    this.back.hidden = faulty || junction.access !== "operate" || !["manual_override", "fixed", "flash", "off"].includes(mode);
   }
 
   async #end() {
@@ -103,6 +106,7 @@ export class History {
     this.zone = "UTC";
     this.table = new Table({
       caption: "Overrides",
+      stacks: true,
       columns: [
         { label: "When", cell: (one) => format.moment(format.ms(one.began_at ?? one.ordered_at ?? one.at), Date.now(), this.zone) },
         { label: "What", cell: (one) => this.#what(one) },
@@ -144,11 +148,16 @@ export class Log {
           "li",
           { "data-level": line.level },
           h("time", { datetime: line.at }, format.moment(format.ms(line.at), nowMs, timezone)),
-          h("span", {}, line.message || line.action.replaceAll("_", " "), h("span", { class: "quiet" }, ` ${line.device?.name ?? line.said_by?.name ?? ""}`)),
+          h("span", {}, line.message || line.action.replaceAll("_", " "), teller(line)),
         ),
       ),
     );
   }
+}
+
+function teller({ device, said_by: user }) {
+  const name = device?.name ?? user?.name;
+  return name ? h("span", { class: "quiet" }, ` \u00b7 ${name}`) : null;
 }
 
 /** The one that is in force by the history, where the lights say so too; null: none. */

@@ -16,7 +16,7 @@ export class UserJunctions {
     this.changed = changed;
     this.path = `/api/users/${encodeURIComponent(userId)}/junctions`;
     this.words = h("p", { class: "quiet" });
-    this.table = new Table({ caption: "Junctions", columns: this.#columns(), empty: "None was granted." });
+    this.table = new Table({ caption: "Junctions", stacks: true, columns: this.#columns(), empty: "None was granted." });
     this.field = new JunctionField(context);
     this.level = new Field("Access", { name: "level" }, { control: select(LEVELS, "read") });
     const form = new Form({ fields: [this.field, this.level], submit: "Grant", send: () => this.#grant(), done: () => this.#granted() });

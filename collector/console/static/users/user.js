@@ -71,7 +71,7 @@ export class UserPage {
   }
 
   #showRights(user) {
-    const name = new Field("Shown as", { name: "display_name", value: user.display_name ?? "", maxlength: 100 }, { hint: "Empty: as it is" });
+    const name = new Field("Shown as", { name: "display_name", value: user.display_name ?? "", maxlength: 100 }, { hint: "Left empty, it stays as it is." });
     const role = new Field("Role", { name: "role" }, { control: select(ROLES, user.role) });
     const sight = new Field("Sees", { name: "all_junctions" }, { control: select([["no", "junctions that were granted"], ["yes", "all junctions"]], user.all_junctions ? "yes" : "no") });
     const form = new Form({
