@@ -55,9 +55,10 @@ _Sort = Literal["name", "-name", "created_at", "-created_at", "signed_in_at", "-
 
 
 def admin_routes(identity: Identity) -> list[HTTPRouteHandler]:
-    """All handlers that need an admin."""
+    """All handlers that need an admin, and what a user may ask of themself by their id."""
     return [
         *_user_routes(identity),
+        _user_route(identity),
         _reset_route(identity),
         *_invitation_routes(identity),
         *_grant_routes(identity),
@@ -92,22 +93,6 @@ def _user_routes(identity: Identity) -> list[HTTPRouteHandler]:
         return UserList(
             [user_item(each) for each in found[:limit]], offset + limit if len(found) > limit else None
         )
-
-    @get(
-        "/api/users/{user_id:uuid}",
-        operation_id="user",
-        summary="One user, and what opens something to them",
-        description="For admins, and for the user themself.",
-        tags=_TAGS,
-        guards=[access.requires(Role.VIEWER)],
-        responses=answer(UserDetails, USER_DETAILS_EXAMPLE, "The user."),
-    )
-    async def one(user_id: FromPath[UUID], request: AnyRequest) -> UserDetails:
-        who = await access.needed_user(request)
-        if who.id != user_id:
-            check_role(who, Role.ADMIN)
-        user = await _found(identity, user_id)
-        return user_details(user, await identity.grants.page(user_id, _FIRST, 0), await users.holds(user_id))
 
     @post(
         "/api/users",
@@ -151,7 +136,29 @@ def _user_routes(identity: Identity) -> list[HTTPRouteHandler]:
         )
         return user_item(await _found(identity, user_id))
 
-    return [list_users, one, create, change]
+    return [list_users, create, change]
+
+
+def _user_route(identity: Identity) -> HTTPRouteHandler:
+    users, access = identity.users, identity.access
+
+    @get(
+        "/api/users/{user_id:uuid}",
+        operation_id="user",
+        summary="One user, and what opens something to them",
+        description="For admins, and for the user themself.",
+        tags=_TAGS,
+        guards=[access.requires(Role.VIEWER)],
+        responses=answer(UserDetails, USER_DETAILS_EXAMPLE, "The user."),
+    )
+    async def one(user_id: FromPath[UUID], request: AnyRequest) -> UserDetails:
+        who = await access.needed_user(request)
+        if who.id != user_id:
+            check_role(who, Role.ADMIN)
+        user = await _found(identity, user_id)
+        return user_details(user, await identity.grants.page(user_id, _FIRST, 0), await users.holds(user_id))
+
+    return one
 
 
 def _reset_route(identity: Identity) -> HTTPRouteHandler:
