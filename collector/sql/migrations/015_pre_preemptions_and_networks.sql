@@ -1,4 +1,5 @@
--- Emergency vehicles in the history of who controlled the lights. Code that does not know of it loses nothing.
+-- Emergency vehicles in the history of who controlled the lights, and where users signed in of late. Code that knows
+-- neither loses nothing.
 
 -- Each time that an emergency vehicle held a junction's lights, as their event log tells. Never deleted.
 CREATE TABLE preemption_history (
@@ -30,3 +31,12 @@ SELECT id, junction_id, 'preemption', NULL, NULL, coalesce(name, 'preemption ' |
        coalesce(ended_by, CASE WHEN expires_at <= now() THEN 'untold' END)
 FROM preemption_history;
 GRANT SELECT ON v_control_history TO stopline_reader;
+
+-- Where a user signed in of late: whoever guesses elsewhere does not keep them out there.
+CREATE TABLE familiar_networks (
+    user_id uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    -- As `failed_sign_ins` tells addresses apart.
+    network text NOT NULL,
+    last_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, network)
+);
