@@ -253,11 +253,12 @@ class Sessions:
 
     async def _note_failure(self, keys: tuple[str, ...], user: Subject, address: str) -> None:
         """What was typed as a name is kept only where a user has it: it may have been a password."""
+        free = (_FREE_FAILURES, _FREE_FAILURES, _FREE_PER_ADDRESS)
         async with writing(self._pool) as connection:
-            for key, free in zip(keys, (_FREE_FAILURES, _FREE_FAILURES, _FREE_PER_ADDRESS), strict=True):
-                n, blocked_s = await self._count_failure(connection, key, free)
-                if blocked_s is None:
-                    continue
+            counted = [await self._count_failure(connection, *each) for each in zip(keys, free, strict=True)]
+            blocked = [(s, n, key) for (n, s), key in zip(counted, keys, strict=True) if s is not None]
+            if blocked:
+                blocked_s, n, key = max(blocked, key=lambda one: one[0])
                 after = {"by": key.partition(":")[0], "failures": n, "blocked_s": round(blocked_s)}
                 who = Actor(None, "(unknown)", address)
                 await audit(connection, who, AuditAction.SIGN_IN_BLOCKED, user, after=after)
