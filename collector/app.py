@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 from litestar import Litestar, Router
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
@@ -22,7 +22,7 @@ from collector.analytics.routes import analytics_routes
 from collector.bridge.worker import Bridge
 from collector.config import CollectorConfig
 from collector.console.plotly import plotly_routes
-from collector.console.routes import console_routes
+from collector.console.routes import Console
 from collector.counting.rollups import RollupWorker
 from collector.counting.routes import counting_routes
 from collector.db import Pool, Settings, load_queries, make_pool
@@ -166,7 +166,7 @@ class Collector:
 
     def _make_app(self, config: CollectorConfig, reading_open: bool) -> Litestar:
         live = Live(self.hub, None if reading_open else self._identity.access, HEARTBEAT_S)
-        junction_reader = JunctionReader(self._pool, self.hub)
+        junction_reader, console = JunctionReader(self._pool, self.hub), Console()
         reading = Router(
             "/",
             guards=[] if reading_open else [self._identity.access.requires(Role.VIEWER)],
@@ -180,12 +180,12 @@ class Collector:
                 *analytics_routes(self._pool),
                 *fleet_routes(self._pool),
                 *device_routes(self._pool, self._identity.access),
-                *reject_routes(self._pool),
+                *reject_routes(self._pool, self._identity.access),
                 *live_routes(live),
                 junction_live_route(live, junction_reader),
                 *export_routes(self._pool, live.access),
                 *journey_routes(self._pool, self._identity.access, config.smallest_group),
-                *log_routes(self._pool, self._identity.access),
+                *log_routes(self._pool, self._identity.access, self.publisher.publish),
                 metrics_route(self.metrics),
             ],
         )
@@ -194,7 +194,7 @@ class Collector:
                 *ingest_routes(self._ingest),
                 *remote_routes(self._tokens, self.desk),
                 health_route(self._pool, self._signs()),
-                *console_routes(),
+                *console.routes(),
                 *plotly_routes(),
                 *live_sockets(live, junction_reader),
                 *identity_routes(self._identity),
@@ -208,6 +208,7 @@ class Collector:
             stores={STORE: ForgettingStore()},
             exception_handlers={
                 ApiProblem: problems.on_problem,
+                NotFoundException: console.on_not_found,
                 HTTPException: problems.on_http_exception,
                 StoreError: problems.on_store_error,
                 psycopg.OperationalError: problems.on_store_error,

@@ -17,6 +17,8 @@ from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
+from collector.ops.problems import on_http_exception
+
 _MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -48,6 +50,7 @@ _PAGES = (
     "/register",
 )
 """One document serves them all; `shell/router.js` tells them apart."""
+_NOT_PAGES = ("/api/", "/console/", "/schema", "/ws/")
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -103,25 +106,40 @@ def answer(asset: Asset, request: AnyRequest, cache_control: str = _ASK) -> Resp
     return Response(asset.packed, media_type=asset.media_type, headers=packed)
 
 
-def console_routes() -> list[HTTPRouteHandler]:
-    """The handlers: the shell at the paths of its pages, its modules and styles below `/console/`."""
-    assets = load_assets()
-    edition = edition_of(assets)
-    text = assets[_INDEX].content.replace(b'"/console/', f'"/console/{edition}/'.encode())
-    shell = make_asset(text, assets[_INDEX].media_type)
+class Console:
+    """The console's files, and its page at every path of it."""
 
-    @route(list(_PAGES), http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def console_page(request: AnyRequest) -> Response[bytes]:
-        return answer(shell, request)
+    def __init__(self) -> None:
+        self._assets = load_assets()
+        self._edition = edition_of(self._assets)
+        index = self._assets[_INDEX]
+        text = index.content.replace(b'"/console/', f'"/console/{self._edition}/'.encode())
+        self._shell = make_asset(text, index.media_type)
 
-    @route("/console/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
-    async def console_file(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
-        first, _, rest = path.removeprefix("/").partition("/")
-        # Who opened the page before the collector was renewed is given the new files at their old place.
-        name = rest if first.startswith("@") else path.removeprefix("/")
-        asset = assets.get(name)
-        if asset is None:
-            raise NotFoundException(f"the console has no file {name[:100]!r}")
-        return answer(asset, request, _KEEP if first == edition else _ASK)
+    def routes(self) -> list[HTTPRouteHandler]:
+        """The handlers: the shell at the paths of its pages, its modules and styles below `/console/`."""
 
-    return [console_page, console_file]
+        @route(list(_PAGES), http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+        async def console_page(request: AnyRequest) -> Response[bytes]:
+            return answer(self._shell, request)
+
+        @route("/console/{path:path}", http_method=[HttpMethod.GET, HttpMethod.HEAD], include_in_schema=False)
+        async def console_file(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
+            first, _, rest = path.removeprefix("/").partition("/")
+            # Who opened the page before the collector was renewed is given the new files at their old place.
+            name = rest if first.startswith("@") else path.removeprefix("/")
+            asset = self._assets.get(name)
+            if asset is None:
+                raise NotFoundException(f"the console has no file {name[:100]!r}")
+            return answer(asset, request, _KEEP if first == self._edition else _ASK)
+
+        return [console_page, console_file]
+
+    def on_not_found(self, request: AnyRequest, error: NotFoundException) -> Response[bytes]:
+        """A browser that was sent astray is told so in a page; programs are told by a problem."""
+        is_program = request.url.path.startswith(_NOT_PAGES) or "text/html" not in request.headers.get(
+            "accept", ""
+        )
+        if is_program or request.method not in ("GET", "HEAD"):
+            return on_http_exception(request, error)
+        return Response(self._shell.content, status_code=404, media_type=self._shell.media_type, headers=HEADERS)

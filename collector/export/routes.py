@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -22,13 +23,16 @@ from collector.errors import ApiProblem, CollectorError
 from collector.export.reading import Junction, Range, Reader
 from collector.export.streams import CSV_TYPE, PARQUET_TYPE, Compression, Export, Form
 from collector.export.tables import What
-from collector.identity.access import Access, CurrentUser
+from collector.identity.access import Access, CurrentUser, address_of
+from collector.identity.sessions import network_of
 from collector.ops.parameters import From, To, check_text, time_range
 
 _log = logging.getLogger(__name__)
 
 MAX_RUNNING = 16
-"""Exports of one collector at a time."""
+"""Exports of one worker at a time."""
+MAX_OF_ONE = 4
+"""Of them, those of one user; of those who did not sign in, of one address."""
 _RECHECK_S = 30.0
 
 JunctionId = Annotated[UUID, PathParameter(description="Id of the junction.")]
@@ -79,19 +83,48 @@ class ExportOperation(Operation):
         }
 
 
+class _Slot:
+    """One export's place among those that run. Given back when it is dropped, at the latest: a stream that nobody
+    began to read is never closed."""
+
+    def __init__(self, running: "Counter[str]", whose: str) -> None:
+        self._running, self._whose = running, whose
+        self._is_held = True
+        running[whose] += 1
+
+    def give_back(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._running[self._whose] -= 1
+            self._running += Counter()  # Forgets those that have none.
+
+    __del__ = give_back
+
+
 @dataclass
 class _Running:
-    """How many exports there are now."""
+    """The exports that there are now, by whose they are."""
 
-    n: int = field(default=0)
+    by_whom: Counter[str] = field(default_factory=Counter)
 
-    async def counted(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        self.n += 1
-        try:
-            async for piece in pieces:
-                yield piece
-        finally:
-            self.n -= 1
+    def take(self, whose: str, name: str) -> _Slot:
+        """A place for one more. Raises ApiProblem (429): there is none."""
+        n, n_own = self.by_whom.total(), self.by_whom[whose]
+        if n_own >= MAX_OF_ONE:
+            detail = f"{n_own} exports of {name} are under way; wait until one is done, or break one off"
+            raise ApiProblem(429, "exports_of_one", "Too many exports at once", detail, retry_after_s=10.0)
+        if n >= MAX_RUNNING:
+            detail = f"{n} exports are under way; wait until one is done"
+            raise ApiProblem(429, "exports_busy", "Too many exports", detail, retry_after_s=10.0)
+        return _Slot(self.by_whom, whose)
+
+
+async def _holding(slot: _Slot, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for piece in pieces:
+            yield piece
+    finally:
+        slot.give_back()
 
 
 class AccessEnded(CollectorError):
@@ -141,14 +174,14 @@ def export_routes(pool: Pool, access: Access | None) -> list[HTTPRouteHandler]:
         form: Form,
         compress: Compression | None,
     ) -> Stream:
-        if running.n >= MAX_RUNNING:
-            detail = f"{running.n} exports are under way; wait until one is done"
-            raise ApiProblem(429, "exports_busy", "Too many exports", detail, retry_after_s=10.0)
+        user = await access.current_user(request) if access else None
+        address = network_of(address_of(request))
+        slot = running.take(str(user.id) if user else address, user.name if user else address)
         check_text("junction", *(names or ()))
         found = Export(reader, what, await reader.junctions(names), asked, form, compress, VIEWER.get())
         headers = {"Content-Disposition": found.disposition, "Cache-Control": "no-store"}
         pieces = allowed.while_allowed(found.stream(), request, found.junctions)
-        return Stream(running.counted(pieces), media_type=found.media_type, headers=headers)
+        return Stream(_holding(slot, pieces), media_type=found.media_type, headers=headers)
 
     @get(
         "/api/analytics/junction/{junction_id:uuid}/export",

@@ -128,7 +128,9 @@ TABLES: Mapping[What, Table] = MappingProxyType(
         ),
         What.OVERRIDES: Table(
             {"id": _NO_ID},
-            _columns("user mode settings_json why began_at_utc:time ended_at_utc:time ended_by duration_s:float"),
+            _columns(
+                "user mode settings_json why began_at_utc:time ended_at_utc:time ended_by duration_s:float origin"
+            ),
             None,
             Measure.NOTHING,
         ),

@@ -63,13 +63,19 @@ class DeviceChanges:
             subject = Subject(SubjectKind.DEVICE, device_id, name)
             await audit(connection, who, AuditAction.DEVICE_REVOKED, subject, junction_id=junction_id)
 
-    async def mark_rejects_seen(self, device_id: UUID, until: datetime, by: str) -> None:
+    async def mark_rejects_seen(self, device_id: UUID, until: datetime, who: Actor) -> None:
         """What was put aside up to `until` was dealt with. Raises ApiProblem (404)."""
         async with writing(self._pool) as connection:
-            values = {"device": device_id, "until": until, "by": by}
+            name, _, junction_id, _ = await self._lock(connection, device_id)
+            values = {"device": device_id, "until": until, "by": who.name}
             cursor = await connection.execute(self._queries["mark_rejects_seen"], values)
-            if cursor.rowcount == 0:
-                raise no_device(device_id)
+            marked = await cursor.fetchone()
+            if marked is None:
+                return
+            before, after = ({"until": at.isoformat()} if at else None for at in marked)
+            subject = Subject(SubjectKind.DEVICE, device_id, name)
+            action = AuditAction.REJECTS_SEEN
+            await audit(connection, who, action, subject, junction_id=junction_id, before=before, after=after)
 
     async def _lock(self, connection: Connection, device_id: UUID) -> tuple[Any, ...]:
         cursor = await connection.execute(self._queries["lock_device"], {"device": device_id})

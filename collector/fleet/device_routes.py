@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Request, get, patch, post
+from litestar import Request, Response, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
@@ -18,6 +18,7 @@ from collector.fleet.device_items import DeviceList, DeviceStoryItem, device_ite
 from collector.fleet.overview import DeviceState, Order, Wanted, read_page, read_story
 from collector.identity.access import Access
 from collector.identity.users import Role
+from collector.ops.etag import NOT_MODIFIED, etagged
 from collector.ops.parameters import Limit, Offset
 
 _TAGS = ["fleet"]
@@ -141,10 +142,12 @@ def _reading_routes(pool: Pool) -> list[HTTPRouteHandler]:
         ),
         tags=_TAGS,
         responses={
-            200: ResponseSpec(DeviceList, description="A page of them.", examples=[Example(value=_LIST_EXAMPLE)])
+            200: ResponseSpec(DeviceList, description="A page of them.", examples=[Example(value=_LIST_EXAMPLE)]),
+            **NOT_MODIFIED,
         },
     )
     async def devices(
+        request: AnyRequest,
         junction: Junctions = None,
         states: States = None,
         status: Status = None,
@@ -152,12 +155,13 @@ def _reading_routes(pool: Pool) -> list[HTTPRouteHandler]:
         sort: Sort = Order.NAME,
         limit: Limit = 100,
         offset: Offset = 0,
-    ) -> DeviceList:
+    ) -> Response[DeviceList]:
         wanted = Wanted((), junction or (), states or (), status, q)
         found = await read_page(pool, wanted, order=sort, limit=limit + 1, offset=offset)
         as_of = found[0].as_of if found else datetime.now(UTC)
         items = [device_item(each) for each in found[:limit]]
-        return DeviceList(as_of, items, offset + limit if len(found) > limit else None)
+        answer = DeviceList(as_of, items, offset + limit if len(found) > limit else None)
+        return etagged(request, answer, known_by=(items, answer.next_offset))
 
     @get(
         "/api/fleet/devices/{device_id:uuid}",
@@ -165,11 +169,13 @@ def _reading_routes(pool: Pool) -> list[HTTPRouteHandler]:
         summary="One device, its streams and its last day",
         tags=_TAGS,
         responses={
-            200: ResponseSpec(DeviceStoryItem, description="It.", examples=[Example(value=_STORY_EXAMPLE)])
+            200: ResponseSpec(DeviceStoryItem, description="It.", examples=[Example(value=_STORY_EXAMPLE)]),
+            **NOT_MODIFIED,
         },
     )
-    async def device(device_id: FromPath[UUID]) -> DeviceStoryItem:
-        return await _story(pool, device_id)
+    async def device(device_id: FromPath[UUID], request: AnyRequest) -> Response[DeviceStoryItem]:
+        story = await _story(pool, device_id)
+        return etagged(request, story, known_by=msgspec.structs.replace(story, as_of=story.device.created_at))
 
     return [devices, device]
 
@@ -219,7 +225,7 @@ def _changing_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
         device_id: FromPath[UUID], request: AnyRequest, data: JSONBody[SeenUntil | None] = None
     ) -> DeviceStoryItem:
         until = data.until if data is not None and data.until is not None else datetime.now(UTC)
-        await changes.mark_rejects_seen(device_id, until, (await access.needed_user(request)).name)
+        await changes.mark_rejects_seen(device_id, until, await access.needed_user(request))
         return await _story(pool, device_id)
 
     return [change, revoke, seen]

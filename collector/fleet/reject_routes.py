@@ -1,10 +1,10 @@
 """`GET /api/fleet/rejects`: what was put aside, and why."""
 
-from datetime import datetime
-from typing import Annotated
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import msgspec
-from litestar import get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
@@ -15,6 +15,11 @@ from collector.db import Pool
 from collector.errors import ApiProblem
 from collector.fleet.device_routes import Junctions, Text
 from collector.fleet.rejects import Put, Reject, WantedRejects, read_rejects
+from collector.identity.access import Access, check_role
+from collector.identity.tags import may_name_tags, without_quotes
+from collector.identity.users import Role
+from collector.logs.queries import Said, post_logs
+from collector.ops.etag import NOT_MODIFIED, etagged
 from collector.ops.parameters import Limit
 from common.codes import RejectCode
 
@@ -25,7 +30,8 @@ RAW_CHARACTERS = 4000
 class RejectItem(msgspec.Struct, frozen=True):
     """A record that was put aside instead of stored: which it was, and why.
 
-    `raw` is its text as it came, or the beginning of it where `raw_length` is more.
+    `raw` is its text as it came, or the beginning of it where `raw_length` is more. Null: it may name tags, and is
+    withheld, as is what `detail` quotes of it; admins get it with `tags`.
     """
 
     received_at: datetime
@@ -36,7 +42,7 @@ class RejectItem(msgspec.Struct, frozen=True):
     code: str
     """`malformed`, `unknown_kind`, `time_implausible` or `not_storable`."""
     detail: str
-    raw: str
+    raw: str | None
     raw_length: int
     seen: bool
     """An admin marked it as dealt with."""
@@ -72,12 +78,19 @@ Devices = Annotated[
 ]
 Codes = Annotated[list[RejectCode] | None, QueryParameter(name="code", description="Why; repeatable.")]
 OpenOnly = Annotated[bool, QueryParameter(name="open", description="Only those that nobody marked as seen.")]
+WithTags = Annotated[
+    bool,
+    QueryParameter(
+        name="tags",
+        description="Also the text of what may name tags: for admins, and it is written down in the log.",
+    ),
+]
 Cursor = Annotated[
     str | None, QueryParameter(name="cursor", max_length=100, description="`next` of the page before.")
 ]
 
 
-def reject_routes(pool: Pool) -> list[HTTPRouteHandler]:
+def reject_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
     """The handlers."""
 
     @get(
@@ -87,27 +100,46 @@ def reject_routes(pool: Pool) -> list[HTTPRouteHandler]:
         description="Records that came and could not be stored, with their raw text and the reason, newest first.",
         tags=["fleet"],
         responses={
-            200: ResponseSpec(RejectList, description="A page of them.", examples=[Example(value=_EXAMPLE)])
+            200: ResponseSpec(RejectList, description="A page of them.", examples=[Example(value=_EXAMPLE)]),
+            **NOT_MODIFIED,
         },
     )
     async def rejects(
+        request: Request[Any, Any, Any],
         device: Devices = None,
         junction: Junctions = None,
         code: Codes = None,
         open_only: OpenOnly = False,
+        with_tags: WithTags = False,
         cursor: Cursor = None,
         limit: Limit = 100,
-    ) -> RejectList:
+    ) -> Response[RejectList]:
+        if with_tags:
+            check_role(await access.needed_user(request), Role.ADMIN)
         after = None if cursor is None else _place(cursor)
         wanted = WantedRejects(device or (), junction or (), code or (), open_only, after)
         found = await read_rejects(pool, wanted, limit=limit + 1, raw_characters=RAW_CHARACTERS)
         more = len(found) > limit
-        return RejectList([_item(each) for each in found[:limit]], _cursor(found[limit - 1]) if more else None)
+        items = [_item(each, with_tags) for each in found[:limit]]
+        answer = RejectList(items, _cursor(found[limit - 1]) if more else None)
+        if not with_tags:
+            return etagged(request, answer)
+        await _write_down(pool, access, request)
+        return Response(answer, headers={"Cache-Control": "no-store"})
 
     return [rejects]
 
 
-def _item(reject: Reject) -> RejectItem:
+async def _write_down(pool: Pool, access: Access, request: Request[Any, Any, Any]) -> None:
+    """Before the answer, that somebody read what may name tags."""
+    user = await access.needed_user(request)
+    message = "records that were put aside were read with their tags"
+    said = Said(datetime.now(UTC), "warning", "rejects_read_with_tags", message, {}, None)
+    await post_logs(pool, [said], user.id, user.name)
+
+
+def _item(reject: Reject, with_tags: bool) -> RejectItem:
+    shows_all = with_tags or not may_name_tags(reject.raw)
     junction = None
     if reject.junction_id is not None and reject.junction_name is not None:
         junction = JunctionRef(reject.junction_id, reject.junction_name)
@@ -118,8 +150,8 @@ def _item(reject: Reject) -> RejectItem:
         stream=reject.stream,
         seq=reject.seq,
         code=reject.code,
-        detail=reject.detail,
-        raw=reject.raw,
+        detail=reject.detail if shows_all else without_quotes(reject.detail),
+        raw=reject.raw if shows_all else None,
         raw_length=reject.raw_length,
         seen=reject.seen,
     )

@@ -183,7 +183,10 @@ def check_role(user: CurrentUser, role: Role) -> None:
     """Raises ApiProblem (403) for a user who has not at least this role."""
     if not user.role.at_least(role):
         raise ApiProblem(
-            403, "role_too_low", "Not allowed", f"this needs the role {role}; {user.name} is {user.role}"
+            403,
+            "role_too_low",
+            "Not allowed",
+            f"this needs the role {role}, and {user.name} is {user.role}; an admin can change that",
         )
 
 

@@ -9,8 +9,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from collector.errors import ApiProblem
+from collector.identity.access import check_role
 from collector.identity.audit import AuditAction, Wanted
-from collector.identity.grants import Grant
 from collector.identity.routes import DAY_S, AnyRequest, Identity
 from collector.identity.shapes import (
     API_TOKEN_EXAMPLE,
@@ -18,6 +18,7 @@ from collector.identity.shapes import (
     GRANT_EXAMPLE,
     ID,
     INVITATION_EXAMPLE,
+    USER_DETAILS_EXAMPLE,
     USER_EXAMPLE,
     ApiTokenItem,
     AuditItem,
@@ -35,23 +36,29 @@ from collector.identity.shapes import (
     PasswordReset,
     Status,
     UserChange,
+    UserDetails,
     UserItem,
     UserList,
     answer,
+    grant_item,
     token_item,
+    user_details,
     user_item,
 )
-from collector.identity.users import Filter, Invited, Level, Role, User, no_such_user
+from collector.identity.users import Filter, Invited, Role, User, no_such_user
 from collector.ops.parameters import Limit, Offset
 
 _TAGS = ["users"]
+_FIRST = 100
+"""Of a user's junctions, in what is told of them."""
 _Sort = Literal["name", "-name", "created_at", "-created_at", "signed_in_at", "-signed_in_at"]
 
 
 def admin_routes(identity: Identity) -> list[HTTPRouteHandler]:
-    """All handlers that need an admin."""
+    """All handlers that need an admin, and what a user may ask of themself by their id."""
     return [
         *_user_routes(identity),
+        _user_route(identity),
         _reset_route(identity),
         *_invitation_routes(identity),
         *_grant_routes(identity),
@@ -130,6 +137,28 @@ def _user_routes(identity: Identity) -> list[HTTPRouteHandler]:
         return user_item(await _found(identity, user_id))
 
     return [list_users, create, change]
+
+
+def _user_route(identity: Identity) -> HTTPRouteHandler:
+    users, access = identity.users, identity.access
+
+    @get(
+        "/api/users/{user_id:uuid}",
+        operation_id="user",
+        summary="One user, and what opens something to them",
+        description="For admins, and for the user themself.",
+        tags=_TAGS,
+        guards=[access.requires(Role.VIEWER)],
+        responses=answer(UserDetails, USER_DETAILS_EXAMPLE, "The user."),
+    )
+    async def one(user_id: FromPath[UUID], request: AnyRequest) -> UserDetails:
+        who = await access.needed_user(request)
+        if who.id != user_id:
+            check_role(who, Role.ADMIN)
+        user = await _found(identity, user_id)
+        return user_details(user, await identity.grants.page(user_id, _FIRST, 0), await users.holds(user_id))
+
+    return one
 
 
 def _reset_route(identity: Identity) -> HTTPRouteHandler:
@@ -232,7 +261,7 @@ def _grant_routes(identity: Identity) -> list[HTTPRouteHandler]:
         found = await grants.page(user_id, limit + 1, offset)
         more = offset + limit if len(found) > limit else None
         sees_all = user.all_junctions or user.role == Role.ADMIN
-        return GrantList([_grant_item(each) for each in found[:limit]], sees_all, more)
+        return GrantList([grant_item(each) for each in found[:limit]], sees_all, more)
 
     @put(
         "/api/users/{user_id:uuid}/junctions/{junction_id:uuid}",
@@ -247,7 +276,7 @@ def _grant_routes(identity: Identity) -> list[HTTPRouteHandler]:
         user_id: FromPath[UUID], junction_id: FromPath[UUID], data: JSONBody[JunctionAccess], request: AnyRequest
     ) -> GrantItem:
         by = await access.needed_user(request)
-        return _grant_item(await grants.grant(by, user_id, junction_id, data.level))
+        return grant_item(await grants.grant(by, user_id, junction_id, data.level))
 
     @delete(
         "/api/users/{user_id:uuid}/junctions/{junction_id:uuid}",
@@ -346,10 +375,6 @@ async def _found(identity: Identity, user_id: UUID) -> User:
     if user is None:
         raise no_such_user(user_id)
     return user
-
-
-def _grant_item(grant: Grant) -> GrantItem:
-    return GrantItem(grant.id, grant.name, Level(grant.level), grant.granted_at, grant.granted_by)
 
 
 def _text(value: str | None, name: str) -> str | None:

@@ -39,6 +39,8 @@ class AuditAction(StrEnum):
     MODE_ORDERED = "mode_ordered"
     DEVICE_CHANGED = "device_changed"
     DEVICE_REVOKED = "device_revoked"
+    REJECTS_SEEN = "rejects_seen"
+    """What a device's records that were put aside had to tell was dealt with, up to a moment."""
 
 
 class SubjectKind(StrEnum):

@@ -1,8 +1,9 @@
 """Signing in and out, and what shows later that somebody did. Raises `ApiProblem`s that routes answer as they are.
 
-Failed sign-ins are counted in the database, by the name and by where they come from, so that all workers refuse
-together. Each password is checked in a turn, and in it is asked once more whether to check it at all: of thousands
-that come at once, hardly more are checked than of those that come in a row.
+Failed sign-ins are counted in the database, so that all workers refuse together: by the name, by where they come
+from, and by both. What failed for a name elsewhere does not count where its user has signed in of late: else who
+knows a name could keep its user out. Each password is checked in a turn, and in it is asked once more whether to
+check it at all: of thousands that come at once, hardly more are checked than of those that come in a row.
 """
 
 import ipaddress
@@ -27,6 +28,8 @@ _FREE_FAILURES = 5
 _FREE_PER_ADDRESS = 4 * _FREE_FAILURES
 _MOST_BLOCKED_S = 900.0
 _FORGET_FAILURES_S = 3600.0
+_FAMILIAR_S = 30 * 86_400.0
+"""So long a network stays one where a user has signed in of late."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class Sessions:
                 raise _refused()
             if rehashed is not None:
                 await self._run(connection, "rehash", id=user_id, password_hash=rehashed, old=known_hash)
-            await self._run(connection, "forget_failures", key=_name_key(name))
+            # Those of the name alone stay: they may be somebody else's, who would get as many free tries again.
+            await self._run(connection, "forget_failures", key=_pair_key(name, address))
+            await self._note_network(connection, user_id, address)
             await self._run(connection, "forget_old_sessions")
             who = Actor(user_id, stored_name, address)
             await audit(connection, who, AuditAction.SIGNED_IN, user_subject(user_id, stored_name))
@@ -76,10 +81,10 @@ class Sessions:
 
     async def _check(self, name: str, password: str, address: str) -> tuple[UUID, str, str, bool]:
         """Id, hash and name of the user with this password, and whether to hash it anew."""
-        keys = (_name_key(name), f"address:{network_of(address)}")
-        await self._check_block(keys)
+        keys = (_pair_key(name, address), _name_key(name), f"address:{network_of(address)}")
+        await self._check_block(keys, name, address)
         async with self._passwords.turn():
-            await self._check_block(keys)
+            await self._check_block(keys, name, address)
             async with reading(self._pool, unbounded=True) as connection:
                 row = await self._one(connection, "user_to_sign_in", name=name)
             user_id, known_hash, status, stored_name = row or (None, None, "", "")
@@ -159,6 +164,7 @@ class Sessions:
         password_hash = await self._hashed(who.name, new)
         async with writing(self._pool) as connection:
             version = await self._replace(connection, who, who.id, password_hash, AuditAction.PASSWORD_CHANGED)
+            await self._note_network(connection, who.id, who.address)
             return await self._begin(connection, who.id, version, uuid4())
 
     async def _check_present(self, who: Actor, password: str) -> None:
@@ -197,7 +203,9 @@ class Sessions:
             raise no_such_user(user_id)
         version, name = row
         await self._run(connection, "end_sessions", user_id=user_id)
-        await self._run(connection, "forget_failures", key=_name_key(name))
+        # Whoever had the old one may have signed in as well.
+        await self._run(connection, "forget_networks", user_id=user_id)
+        await self._run(connection, "forget_failures_of", key=_name_key(name), name=name)
         await audit(connection, by, action, user_subject(user_id, name))
         found: int = version
         return found
@@ -232,19 +240,25 @@ class Sessions:
         await self._run(connection, "begin_session", **values)
         return Session(family, user_id, version, token)
 
-    async def _check_block(self, keys: tuple[str, ...]) -> None:
+    async def _note_network(self, connection: Connection, user_id: UUID, address: str) -> None:
+        values = {"user_id": user_id, "network": network_of(address), "familiar_s": _FAMILIAR_S}
+        await self._run(connection, "note_network", **values)
+
+    async def _check_block(self, keys: tuple[str, ...], name: str, address: str) -> None:
+        values = {"name_key": _name_key(name), "name": name, "network": network_of(address)}
         async with reading(self._pool, unbounded=True) as connection:
-            row = await self._one(connection, "blocked_for_s", keys=list(keys))
+            row = await self._one(connection, "blocked_for_s", keys=list(keys), familiar_s=_FAMILIAR_S, **values)
         if row is not None and row[0] is not None:
             raise _throttled(float(row[0]))
 
     async def _note_failure(self, keys: tuple[str, ...], user: Subject, address: str) -> None:
         """What was typed as a name is kept only where a user has it: it may have been a password."""
+        free = (_FREE_FAILURES, _FREE_FAILURES, _FREE_PER_ADDRESS)
         async with writing(self._pool) as connection:
-            for key, free in zip(keys, (_FREE_FAILURES, _FREE_PER_ADDRESS), strict=True):
-                n, blocked_s = await self._count_failure(connection, key, free)
-                if blocked_s is None:
-                    continue
+            counted = [await self._count_failure(connection, *each) for each in zip(keys, free, strict=True)]
+            blocked = [(s, n, key) for (n, s), key in zip(counted, keys, strict=True) if s is not None]
+            if blocked:
+                blocked_s, n, key = max(blocked, key=lambda one: one[0])
                 after = {"by": key.partition(":")[0], "failures": n, "blocked_s": round(blocked_s)}
                 who = Actor(None, "(unknown)", address)
                 await audit(connection, who, AuditAction.SIGN_IN_BLOCKED, user, after=after)
@@ -277,6 +291,10 @@ def network_of(address: str) -> str:
 
 def _name_key(name: str) -> str:
     return f"name:{name}"
+
+
+def _pair_key(name: str, address: str) -> str:
+    return f"name and address:{network_of(address)}\n{name}"
 
 
 def _throttled(wait_s: float) -> ApiProblem:

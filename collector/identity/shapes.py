@@ -1,5 +1,6 @@
 """What `/api/users` and `/api/audit` take and give."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -10,7 +11,8 @@ from litestar.openapi.spec import Example
 from msgspec import Meta
 
 from collector.identity.api_tokens import ApiToken
-from collector.identity.users import Level, Role, User
+from collector.identity.grants import Grant
+from collector.identity.users import Holds, Level, Role, User
 
 # Neither what controls nor what is not seen: two names that look alike are one.
 _UNSEEN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
@@ -133,6 +135,22 @@ class UserItem(msgspec.Struct, frozen=True):
     created_at: datetime
     password_changed_at: datetime | None
     signed_in_at: datetime | None
+
+
+class UserDetails(UserItem, frozen=True):
+    """A user, and all that opens something to them.
+
+    `junctions` are the first 100 of the `n_junctions` that were granted, by name; all: `users/{id}/junctions`.
+    """
+
+    sees_all: bool
+    """All junctions, also those that were not granted."""
+    junctions: list["GrantItem"]
+    n_junctions: int
+    n_sessions: int
+    """That may still go on."""
+    n_api_tokens: int
+    """That still hold."""
 
 
 class UserList(msgspec.Struct, frozen=True):
@@ -273,17 +291,38 @@ class AuditList(msgspec.Struct, frozen=True):
 
 def user_item(user: User) -> UserItem:
     """A user as told."""
-    return UserItem(
-        id=user.id,
-        name=user.name,
-        display_name=user.display_name,
-        role=Role(user.role),
-        status=status_of(user),
-        all_junctions=user.all_junctions,
-        created_at=user.created_at,
-        password_changed_at=user.password_changed_at,
-        signed_in_at=user.signed_in_at,
+    return UserItem(**_user_fields(user))
+
+
+def user_details(user: User, granted: Sequence[Grant], holds: Holds) -> UserDetails:
+    """A user with their access as told. `granted`: the first of what was."""
+    return UserDetails(
+        **_user_fields(user),
+        sees_all=user.all_junctions or user.role == Role.ADMIN,
+        junctions=[grant_item(each) for each in granted],
+        n_junctions=holds.n_junctions,
+        n_sessions=holds.n_sessions,
+        n_api_tokens=holds.n_api_tokens,
     )
+
+
+def _user_fields(user: User) -> dict[str, Any]:
+    return {
+        "id": user.id,
+        "name": user.name,
+        "display_name": user.display_name,
+        "role": Role(user.role),
+        "status": status_of(user),
+        "all_junctions": user.all_junctions,
+        "created_at": user.created_at,
+        "password_changed_at": user.password_changed_at,
+        "signed_in_at": user.signed_in_at,
+    }
+
+
+def grant_item(grant: Grant) -> GrantItem:
+    """A user's access to a junction as told."""
+    return GrantItem(grant.id, grant.name, Level(grant.level), grant.granted_at, grant.granted_by)
 
 
 def status_of(user: User) -> Status:
@@ -324,6 +363,13 @@ GRANT_EXAMPLE = {
     "level": "operate",
     "granted_at": _WHEN,
     "granted_by": "grace",
+}
+USER_DETAILS_EXAMPLE = USER_EXAMPLE | {
+    "sees_all": False,
+    "junctions": [GRANT_EXAMPLE],
+    "n_junctions": 1,
+    "n_sessions": 2,
+    "n_api_tokens": 0,
 }
 TOKENS_EXAMPLE = {
     "access_token": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.e30.signature",

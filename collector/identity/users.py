@@ -78,6 +78,15 @@ class Invited:
 
 
 @dataclass(frozen=True)
+class Holds:
+    """What opens something to a user: junctions that were granted, sessions that go on, tokens that hold."""
+
+    n_junctions: int
+    n_sessions: int
+    n_api_tokens: int
+
+
+@dataclass(frozen=True)
 class OpenInvitation:
     """An invitation that still holds."""
 
@@ -148,6 +157,13 @@ class Users:
         ):
             await cursor.execute(self._queries["user"], {"id": user_id})
             return await cursor.fetchone()
+
+    async def holds(self, user_id: UUID) -> Holds:
+        """Nothing, where there is no such user."""
+        async with reading(self._pool, unbounded=True) as connection:
+            row = await self._one(connection, "holds", id=user_id)
+        assert row is not None
+        return Holds(*row)
 
     async def named(self, name: str) -> User | None:
         """The user of this name, however it is spelt."""

@@ -18,7 +18,7 @@ from collector.ingest.decode import Item, Refused, raw_text
 from collector.ingest.names import DeviceNames, Unknown
 from collector.junctions.description import Described, described_in
 from collector.junctions.lights import LIVE_CODES
-from collector.junctions.lights_log import Told, told_in
+from collector.junctions.lights_log import Told, told_by, told_in
 from collector.realtime.events import Light, is_live_log
 from common.codes import Direction, Via
 from common.records import (
@@ -307,6 +307,9 @@ def _signal_event(rows: Rows, r: SignalEvent) -> None:
     rows.add(SIGNAL_EVENTS, (*_head(rows, r), r.code, r.parameter, r.junction))
     if r.code in LIVE_CODES:
         rows.lights.append(r)
+    told = told_by(r)
+    if told is not None:
+        rows.told.append(told)
 
 
 def _health(rows: Rows, r: Health) -> None:

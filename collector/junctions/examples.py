@@ -97,6 +97,7 @@ PREVIEW_EXAMPLE = {
 }
 OVERRIDE_EXAMPLE = {
     "id": "9a1f6f0e-3c55-4b7e-8a3e-0d6e3f1f2b11",
+    "origin": "collector",
     "command": "0198f3a2-7a4e-7c3b-9d55-0123456789ab",
     "user": "6ec0bd7f-11c0-43da-975e-2a8ad9ebae0b",
     "by": "ada",

@@ -1,9 +1,10 @@
-"""What the lights' `log` records say about who controls them: orders given beside the junction, modes, faults,
-restarts. Each becomes statements of `sql/history.sql`. Pure.
+"""What the lights' records say about who controls them: orders given beside the junction, modes, faults, restarts
+by their `log`, emergency vehicles by their event log. Each becomes statements of `sql/history.sql`. Pure.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ from psycopg.types.json import Jsonb
 
 from common.codes import SignalMode
 from common.commands import Automatic, FixedPlan, Flash, ManualOverride, Off, Order
+from common.hires import Code
 from common.junction import DESCRIBED_ACTION
-from common.records import Log
+from common.records import Log, SignalEvent
 
 ORDER_ACTION = "lights_order"
 MODE_ACTION = "lights_mode"
@@ -29,6 +31,8 @@ _BY_NAME = {kind.__name__: mode for kind, mode in _MODES.items()}
 _OVERRIDES = [str(mode) for mode in _BY_NAME.values() if mode is not SignalMode.AUTOMATIC]
 _FORGOTTEN = [str(SignalMode.MANUAL_OVERRIDE), str(SignalMode.FIXED)]
 """Lights that are started anew keep flashing and dark by order, and nothing else."""
+_PREEMPTION_ENDS = MappingProxyType({int(Code.PREEMPT_MAX_PRESENCE): "too_long", int(Code.PREEMPT_EXIT): "exit"})
+"""The former comes first where both are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,21 @@ def told_in(log: Log) -> Iterator[Told]:
         yield Told(log.at, "note_mode", {"mode": mode})
         if mode is not None:
             yield Told(log.at, "resume_override", {"mode": mode})
-    elif log.action == DESCRIBED_ACTION and not log.context.get("keeps"):
-        # `keeps`: what was configured anew, and an override that was in force goes on.
-        yield Told(log.at, "end_overrides", {"ended_by": "restart", "modes": _FORGOTTEN})
+    elif log.action == DESCRIBED_ACTION:
+        yield Told(log.at, "end_preemptions")
+        if not log.context.get("keeps"):
+            # `keeps`: what was configured anew, and an override that was in force goes on.
+            yield Told(log.at, "end_overrides", {"ended_by": "restart", "modes": _FORGOTTEN})
+
+
+def told_by(event: SignalEvent) -> Told | None:
+    """What an event says of an emergency vehicle; None: nothing."""
+    if event.code == Code.PREEMPT_ENTRY:
+        return Told(event.at, "begin_preemption", {"number": event.parameter})
+    ended_by = _PREEMPTION_ENDS.get(event.code)
+    if ended_by is None:
+        return None
+    return Told(event.at, "end_preemption", {"number": event.parameter, "ended_by": ended_by})
 
 
 def _order(log: Log) -> Iterator[Told]:

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from litestar import Request, get, post, put
+from litestar import Request, Response, get, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
@@ -15,6 +15,7 @@ from collector.identity.access import Access
 from collector.junctions.examples import COMMAND_EXAMPLE, OVERRIDE_EXAMPLE, PREVIEW_EXAMPLE
 from collector.junctions.mode_orders import ModeOrder, Preview
 from collector.junctions.ordering import Ordering, OverrideItem
+from collector.ops.etag import NOT_MODIFIED, etagged
 from collector.ops.parameters import Limit, Offset
 from collector.ops.problems import problem_specs
 from collector.remote.commands import CommandItem
@@ -104,12 +105,15 @@ def _history_routes(ordering: Ordering) -> list[HTTPRouteHandler]:
                 description="A page of them.",
                 examples=[Example(value={"commands": [COMMAND_EXAMPLE], "next_offset": None})],
             ),
+            **NOT_MODIFIED,
             **problem_specs(_TOLD, 404),
         },
     )
-    async def commands(junction_id: FromPath[UUID], limit: Limit = 100, offset: Offset = 0) -> CommandPage:
+    async def commands(
+        junction_id: FromPath[UUID], request: AnyRequest, limit: Limit = 100, offset: Offset = 0
+    ) -> Response[CommandPage]:
         found = await ordering.commands(junction_id, limit=limit + 1, offset=offset)
-        return CommandPage(found[:limit], offset + limit if len(found) > limit else None)
+        return etagged(request, CommandPage(found[:limit], offset + limit if len(found) > limit else None))
 
     @get(
         "/api/junctions/{junction_id:uuid}/commands/{command_id:uuid}",
@@ -118,22 +122,25 @@ def _history_routes(ordering: Ordering) -> list[HTTPRouteHandler]:
         tags=_TAGS,
         responses={
             200: ResponseSpec(CommandItem, description="The order.", examples=[Example(value=COMMAND_EXAMPLE)]),
+            **NOT_MODIFIED,
             **problem_specs(_TOLD, 404),
         },
     )
-    async def command(junction_id: FromPath[UUID], command_id: FromPath[UUID]) -> CommandItem:
+    async def command(
+        junction_id: FromPath[UUID], command_id: FromPath[UUID], request: AnyRequest
+    ) -> Response[CommandItem]:
         found = await ordering.commands(junction_id, command_id)
         if not found:
             raise ApiProblem(
                 404, "command_unknown", "No such order", f"the junction was given no order {command_id}"
             )
-        return found[0]
+        return etagged(request, found[0])
 
     @get(
         "/api/junctions/{junction_id:uuid}/overrides",
         operation_id="overrides",
         summary="Who took the lights out of automatic control, when, why, and for how long",
-        description="Also by orders that were given beside the junction.",
+        description="By orders from here, by orders that were given beside the junction, and emergency vehicles.",
         tags=_TAGS,
         responses={
             200: ResponseSpec(
@@ -141,11 +148,14 @@ def _history_routes(ordering: Ordering) -> list[HTTPRouteHandler]:
                 description="A page of them.",
                 examples=[Example(value={"overrides": [OVERRIDE_EXAMPLE], "next_offset": None})],
             ),
+            **NOT_MODIFIED,
             **problem_specs(_TOLD, 404),
         },
     )
-    async def overrides(junction_id: FromPath[UUID], limit: Limit = 100, offset: Offset = 0) -> OverridePage:
+    async def overrides(
+        junction_id: FromPath[UUID], request: AnyRequest, limit: Limit = 100, offset: Offset = 0
+    ) -> Response[OverridePage]:
         found = await ordering.overrides(junction_id, limit=limit + 1, offset=offset)
-        return OverridePage(found[:limit], offset + limit if len(found) > limit else None)
+        return etagged(request, OverridePage(found[:limit], offset + limit if len(found) > limit else None))
 
     return [commands, command, overrides]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -28,14 +28,17 @@ from common.junction_checks import Fault, faults
 
 
 class OverrideItem(msgspec.Struct, frozen=True):
-    """An order that took the lights out of automatic control, or was to.
+    """What took the lights out of automatic control, or was to: an order, or an emergency vehicle.
 
-    `command` null: it was given beside the junction. `began_at` null: the lights have not taken it, or never did.
-    `ended_at` null: it still goes on. `ended_by` is `expiry`, `order` (the next one), `fault`, `restart` (of the
-    lights), or `refusal`.
+    `origin` is `collector` (an order from here, `command`), `beside` (an order that was given beside the junction)
+    or `preemption` (an emergency vehicle: `by` is what it is called there, its `mode` is `preempt`). `began_at`
+    null: the lights have not taken it, or never did. `ended_at` null: it still goes on. `ended_by` is `expiry`,
+    `order` (the next one), `fault`, `restart` (of the lights), or `refusal`; of a preemption `exit`, `too_long`,
+    `restart`, or `untold` where its end was not told.
     """
 
     id: UUID
+    origin: Literal["collector", "beside", "preemption"]
     command: UUID | None
     user: UUID | None
     by: str

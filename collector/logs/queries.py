@@ -65,14 +65,14 @@ class LogRow:
 
 @dataclass(frozen=True)
 class Said:
-    """One line to be posted. `junction`: name or id."""
+    """One line to be posted."""
 
     at: datetime
     level: str
     action: str
     message: str
     context: dict[str, Any]
-    junction: str | None
+    junction: UUID | None
 
 
 async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
@@ -107,22 +107,25 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
             return await cursor.fetchall()
 
 
-async def post_logs(pool: Pool, lines: Sequence[Said], said_by: UUID, name: str) -> None:
-    """All of them, or none.
+async def junctions_named(pool: Pool, names: Sequence[str]) -> dict[str, UUID]:
+    """The ids of junctions, each by its name, or by its id as it was written.
 
     Raises:
-        ApiProblem: a junction is not there, or not for who posts.
+        ApiProblem: one is not there, or not for who asks.
     """
-    named = sorted({line.junction for line in lines if line.junction is not None})
     async with reading(pool) as connection:
-        by_name = await _ids(connection, "junctions", named)
+        return await _ids(connection, "junctions", names)
+
+
+async def post_logs(pool: Pool, lines: Sequence[Said], said_by: UUID, name: str) -> None:
+    """All of them, or none. Whether somebody may is for the caller to say."""
     parameters = {
         "ats": [line.at for line in lines],
         "levels": [line.level for line in lines],
         "actions": [line.action for line in lines],
         "messages": [line.message for line in lines],
         "contexts": [_json(line.context) for line in lines],
-        "junctions": [None if line.junction is None else by_name[line.junction] for line in lines],
+        "junctions": [line.junction for line in lines],
         "said_by": said_by,
         "said_by_name": name,
     }

@@ -1,11 +1,12 @@
 """`GET /api/logs` and `POST /api/logs`."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
@@ -14,10 +15,14 @@ from msgspec import Meta
 
 from collector.db import Pool
 from collector.errors import ApiProblem
-from collector.identity.access import Access
+from collector.identity.access import Access, CurrentUser
+from collector.identity.tags import names_tags, without_tags
 from collector.identity.users import Role
-from collector.logs.queries import Asked, LogRow, Place, Said, post_logs, read_logs
+from collector.logs.queries import Asked, LogRow, Place, Said, junctions_named, post_logs, read_logs
+from collector.ops.etag import NOT_MODIFIED, etagged
 from collector.ops.parameters import From, Limit, To, check_text, time_range, unusable
+from collector.realtime.events import Delivery
+from common.records import Log
 
 MAX_POSTED = 1000
 _MAX_AHEAD = timedelta(minutes=5)
@@ -50,7 +55,7 @@ class UserRef(msgspec.Struct, frozen=True):
 
 
 class LogItem(msgspec.Struct, frozen=True):
-    """One line: of a device, or posted by a user."""
+    """One line: of a device, or posted by a user. Where `context` names tags, only admins see which."""
 
     at: datetime
     at_error_ms: int
@@ -127,21 +132,25 @@ Cursor = Annotated[
 ]
 
 
-def log_routes(pool: Pool, access: Access) -> list[HTTPRouteHandler]:
-    """The handlers. To post, a user is needed even where reading is open."""
-    return [_reading_route(pool), _posting_route(pool, access)]
+def log_routes(pool: Pool, access: Access, publish: Callable[[Delivery], None]) -> list[HTTPRouteHandler]:
+    """The handlers. To post, a user is needed even where reading is open; `publish` is given what was posted."""
+    return [_reading_route(pool, access), _posting_route(pool, access, publish)]
 
 
-def _reading_route(pool: Pool) -> HTTPRouteHandler:
+def _reading_route(pool: Pool, access: Access) -> HTTPRouteHandler:
     @get(
         "/api/logs",
         operation_id="logs",
         summary="What devices, people and programs have to say",
         description="Newest first. Without `from`: of the seven days before `to`.",
         tags=["logs"],
-        responses={200: ResponseSpec(LogList, description="A page of it.", examples=[Example(value=_EXAMPLE)])},
+        responses={
+            200: ResponseSpec(LogList, description="A page of it.", examples=[Example(value=_EXAMPLE)]),
+            **NOT_MODIFIED,
+        },
     )
     async def logs(
+        request: Request[Any, Any, Any],
         junction: Junctions = None,
         device: Devices = None,
         level: AtLeast = None,
@@ -152,29 +161,34 @@ def _reading_route(pool: Pool) -> HTTPRouteHandler:
         end: To = None,
         limit: Limit = 100,
         cursor: Cursor = None,
-    ) -> LogList:
+    ) -> Response[LogList]:
         since, until = time_range(start, end, default=_SPAN)
         named = {"junction": junction, "device": device, "action": action, "text": [text or ""]}
         for parameter, values in named.items():
             check_text(parameter, *(values or ()))
         filters = (junction, device, level, action, text)
-        found = await read_logs(
-            pool, Asked(since, until, limit + 1, _place(cursor), *filters, context=_context(context))
-        )
+        asked = Asked(since, until, limit + 1, _place(cursor), *filters, context=_context(context))
+        user = await access.current_user(request)
+        sees_tags = user is not None and user.role.at_least(Role.ADMIN)
+        if not sees_tags and names_tags(asked.context or {}):
+            raise ApiProblem(403, "role_too_low", "Not allowed", "context: to look for a tag needs the role admin")
+        found = await read_logs(pool, asked)
         more = len(found) > limit
-        return LogList([_item(row) for row in found[:limit]], _cursor(found[limit - 1]) if more else None)
+        items = [_item(row, sees_tags) for row in found[:limit]]
+        return etagged(request, LogList(items, _cursor(found[limit - 1]) if more else None))
 
     return logs
 
 
-def _posting_route(pool: Pool, access: Access) -> HTTPRouteHandler:
+def _posting_route(pool: Pool, access: Access, publish: Callable[[Delivery], None]) -> HTTPRouteHandler:
     @post(
         "/api/logs",
         operation_id="post_logs",
         summary="Write something down in the log",
         description=(
             f"For operators, and API tokens of that role. One line, or a list of up to {MAX_POSTED:,}: all are"
-            " written down, or none. A line about no junction is seen by who wrote it, and by who sees all."
+            " written down, or none. A line about a junction needs the right to operate it, and is told live to"
+            " whoever watches it; one about none is seen by who wrote it, and by who sees all."
         ),
         tags=["logs"],
         guards=[access.requires(Role.OPERATOR)],
@@ -189,16 +203,48 @@ def _posting_route(pool: Pool, access: Access) -> HTTPRouteHandler:
                 400, "body_invalid", "The body cannot be used", f"a list must have 1 to {MAX_POSTED} lines"
             )
         now = datetime.now(UTC)
-        said = [_said(line, number, now) for number, line in enumerate(lines)]
-        user = await access.current_user(request)
-        assert user is not None, "the route has a guard"
+        for number, line in enumerate(lines):
+            _check_line(line, number, now)
+        user = await access.needed_user(request)
+        named = await junctions_named(pool, sorted({line.junction for line in lines if line.junction is not None}))
+        await _check_may_write(access, user, named)
+        said = [
+            Said(
+                line.at or now, line.level, line.action, line.message, line.context, named.get(line.junction or "")
+            )
+            for line in lines
+        ]
         await post_logs(pool, said, user.id, user.name)
+        for junction in set(named.values()):
+            publish(_news([line for line in said if line.junction == junction], junction))
         return Posted(len(said))
 
     return post_log
 
 
-def _said(line: LogLine, number: int, now: datetime) -> Said:
+async def _check_may_write(access: Access, user: CurrentUser, named: Mapping[str, UUID]) -> None:
+    """Raises ApiProblem (403): the user sees one of the junctions, and may not operate it."""
+    if not named:
+        return
+    rights = await access.still(user)
+    for name, junction in named.items():
+        if rights is None or not rights.may_operate(junction):
+            raise ApiProblem(
+                403,
+                "junction_read_only",
+                "Not allowed",
+                f"junction={name}: {user.name} may read this junction and not operate it; an admin can grant that",
+                parameter="junction",
+            )
+
+
+def _news(lines: Sequence[Said], junction: UUID) -> Delivery:
+    """What is told to who watches the junction, without what only the log holds."""
+    logs = [Log(1, round(line.at.timestamp() * 1000), 0, line.level, line.action, line.message) for line in lines]
+    return Delivery(None, junction, lights=logs)
+
+
+def _check_line(line: LogLine, number: int, now: datetime) -> None:
     at = line.at or now
     texts = [line.action, line.message, line.junction or "", *line.context]
     texts += [value for value in line.context.values() if isinstance(value, str)]
@@ -206,7 +252,6 @@ def _said(line: LogLine, number: int, now: datetime) -> Said:
         raise _bad_line(number, "a text holds a NUL character, which cannot be stored")
     if at.tzinfo is None or not _EARLIEST <= at <= now + _MAX_AHEAD:
         raise _bad_line(number, f"at must be a time with an offset from UTC, from 2024 on and not ahead of {now}")
-    return Said(at, line.level, line.action, line.message, line.context, line.junction)
 
 
 def _bad_line(number: int, why: str) -> ApiProblem:
@@ -225,7 +270,7 @@ def _context(text: str | None) -> dict[str, Any] | None:
     return found
 
 
-def _item(row: LogRow) -> LogItem:
+def _item(row: LogRow, sees_tags: bool) -> LogItem:
     device = junction = said_by = None
     if row.device_id is not None and row.device_name is not None:
         device = DeviceRef(row.device_id, row.device_name)
@@ -233,7 +278,7 @@ def _item(row: LogRow) -> LogItem:
         junction = JunctionRef(row.junction_id, row.junction_name)
     if row.said_by_name is not None:
         said_by = UserRef(row.said_by, row.said_by_name)
-    line = (row.level, row.action, row.message, row.context)
+    line = (row.level, row.action, row.message, row.context if sees_tags else without_tags(row.context))
     return LogItem(row.at, row.at_error_ms, *line, device, junction, said_by)
 
 

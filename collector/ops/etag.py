@@ -14,14 +14,18 @@ NOT_MODIFIED = {304: ResponseSpec(None, description="It is as `If-None-Match` sa
 """For the `responses` of a route that answers with `etagged`."""
 
 
-def etagged(request: Request[Any, Any, Any], answer: T) -> Response[T]:
+def etagged(request: Request[Any, Any, Any], answer: T, known_by: Any = None) -> Response[T]:
     """`answer` as JSON with its ETag; 304 without a body where the request knows it already (`If-None-Match`).
 
-    Times that change with every look (`as_of`) do not belong into such an answer.
+    Args:
+        known_by: what makes it another answer, where it has times besides that change with every look (`as_of`).
+            Its tag is a weak one: what a 304 confirms is as of now, which its header `Date` says.
     """
     body = msgspec.json.encode(answer)
-    tag = f'"{hashlib.blake2b(body, digest_size=_BYTES).hexdigest()}"'
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
+    told = body if known_by is None else msgspec.json.encode(known_by)
+    tag = f'"{hashlib.blake2b(told, digest_size=_BYTES).hexdigest()}"'
+    shown = tag if known_by is None else f"W/{tag}"
+    headers = {"ETag": shown, "Cache-Control": "private, no-cache", "Vary": "Authorization, Cookie"}
     if is_known(request.headers.get("if-none-match"), tag):
         return Response(cast("T", b""), status_code=304, headers=headers)
     return Response(cast("T", body), media_type="application/json", headers=headers)

@@ -85,6 +85,8 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
         members["errors"] = error.extra
         told = (f"{e.get('key', 'body')}: {e.get('message', '')}" for e in error.extra if isinstance(e, dict))
         detail = "; ".join(told) or detail
+    if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
+        detail = "there is nothing at this path; /schema/openapi.json tells what there is"
     code = status.name.lower()
     if status is HTTPStatus.TOO_MANY_REQUESTS:
         members["retry_after_s"] = float((error.headers or {}).get("RateLimit-Reset", 60.0))

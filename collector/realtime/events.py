@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from collector.junctions.lights import PHASE_ASPECTS
 from common.codes import Aspect, Direction, Via
@@ -189,6 +190,22 @@ class Delivery(msgspec.Struct, frozen=True, array_like=True):
 
     def _log(self, r: Log) -> LiveLog:
         return LiveLog(r.at, r.at_error_ms, self.junction, self.device, r.level, r.action, r.message)
+
+
+def without_tags(delivery: Delivery) -> Delivery:
+    """As much of it as listeners are told: no event names a tag, or what a log says beside its message."""
+    counts, lights = delivery.counts, delivery.lights
+    if any(count.via is Via.RFID for count in counts):
+        counts = [replace(count, track=None) if count.via is Via.RFID else count for count in counts]
+    return replace(delivery, counts=counts, lights=[_untagged(light) for light in lights])
+
+
+def _untagged(light: Light) -> Light:
+    if isinstance(light, Log):
+        return replace(light, context={})
+    if isinstance(light, Cycle):
+        return replace(light, lanes=[replace(lane, epcs=[]) if lane.epcs else lane for lane in light.lanes])
+    return light
 
 
 def _known(device: UUID | None) -> UUID:

@@ -28,7 +28,7 @@ from typing import Any
 
 import msgspec
 
-from collector.realtime.events import Delivery
+from collector.realtime.events import Delivery, without_tags
 from collector.realtime.hub import RING_EVENTS, Hub
 
 _log = logging.getLogger(__name__)
@@ -203,9 +203,9 @@ class Relay:
             raise
 
     def _payload(self, delivery: Delivery) -> bytes:
-        """Empty: it cannot travel, as a number of more than 64 bits in a log; listeners read the store."""
+        """Empty: it cannot travel, as a number of more than 64 bits; listeners read the store."""
         try:
-            return self._encode(delivery)
+            return self._encode(without_tags(delivery))
         except (OverflowError, ValueError, TypeError) as error:
             _log.warning("Live events: one cannot be told: %s", error, extra={"action": "relay_untellable"})
             return b""

@@ -170,13 +170,16 @@ r.code = ANY (%(codes)s::text[])
 NOT coalesce(r.received_at <= (d.metadata ->> 'rejects_seen_until')::timestamptz, false)
 
 -- name: mark_rejects_seen
--- Never back: what somebody saw stays seen.
-UPDATE edge_devices SET metadata = metadata || jsonb_build_object(
-    'rejects_seen_until',
-    greatest((metadata ->> 'rejects_seen_until')::timestamptz, least(%(until)s::timestamptz, now())),
-    'rejects_seen_by', %(by)s::text)
-WHERE id = %(device)s
-RETURNING name, junction_id;
+-- Never back: what somebody saw stays seen, and nothing is told then.
+WITH old AS (
+    SELECT id, (metadata ->> 'rejects_seen_until')::timestamptz AS until FROM edge_devices WHERE id = %(device)s
+)
+UPDATE edge_devices d
+SET metadata = d.metadata || jsonb_build_object(
+    'rejects_seen_until', least(%(until)s::timestamptz, now()), 'rejects_seen_by', %(by)s::text)
+FROM old
+WHERE d.id = old.id AND least(%(until)s::timestamptz, now()) > coalesce(old.until, '-infinity')
+RETURNING old.until, (d.metadata ->> 'rejects_seen_until')::timestamptz;
 
 -- name: lock_device
 SELECT d.name, d.status, d.junction_id, EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id) AS has_sent

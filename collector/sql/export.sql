@@ -125,8 +125,8 @@ LIMIT %(limit)s;
 
 -- name: overrides
 SELECT h.ordered_at, h.id, h.ordered_at AT TIME ZONE %(zone)s, h.user_name, h.mode, h.settings::text, h.why,
-       h.began_at, h.ended_at, h.ended_by, extract(epoch FROM h.ended_at - h.began_at)::float8, NULL
-FROM manual_override_history h
+       h.began_at, h.ended_at, h.ended_by, extract(epoch FROM h.ended_at - h.began_at)::float8, h.origin, NULL
+FROM v_control_history h
 WHERE h.junction_id = %(junction)s AND h.ordered_at >= %(low)s AND h.ordered_at < %(high)s
   AND (h.ordered_at, h.id) > (%(at)s::timestamptz, %(id)s::uuid)
 ORDER BY h.ordered_at, h.id

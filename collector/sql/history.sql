@@ -82,6 +82,42 @@ WHERE h.id = (
     )
   AND h.ended_by = 'fault' AND h.mode = %(mode)s AND (h.expires_at IS NULL OR h.expires_at > %(at)s)
 
+-- An emergency vehicle holds the lights. One that is told late ended, at the latest, when the next one began.
+-- name: begin_preemption
+WITH ended AS (
+    UPDATE preemption_history SET ended_at = least(%(at)s, expires_at), ended_by = 'untold'
+    WHERE junction_id = %(junction)s AND began_at < %(at)s AND ended_at IS NULL
+), described AS (
+    SELECT jsonb_path_query_first(
+               metadata, '$.lights.description.preemptions[*] ? (@.number == $number)',
+               jsonb_build_object('number', %(number)s::integer)) AS one
+    FROM junctions WHERE id = %(junction)s
+)
+INSERT INTO preemption_history (junction_id, number, name, began_at, expires_at, ended_at, ended_by)
+SELECT %(junction)s, %(number)s, one ->> 'name', %(at)s,
+       %(at)s::timestamptz + make_interval(secs => (one ->> 'max_presence_s')::double precision),
+       next.at, CASE WHEN next.at IS NOT NULL THEN 'untold' END
+FROM described
+CROSS JOIN LATERAL (
+    SELECT min(began_at) AS at FROM preemption_history WHERE junction_id = %(junction)s AND began_at > %(at)s
+) next
+ON CONFLICT DO NOTHING
+
+-- It goes. What the lights tell of its end is truer than what was concluded from the next one.
+-- name: end_preemption
+UPDATE preemption_history h SET ended_at = %(at)s, ended_by = %(ended_by)s
+WHERE h.id = (
+        SELECT id FROM preemption_history
+        WHERE junction_id = %(junction)s AND number = %(number)s AND began_at <= %(at)s
+        ORDER BY began_at DESC LIMIT 1
+    )
+  AND (h.ended_at IS NULL OR h.ended_by = 'untold')
+
+-- Lights that start anew hold for nobody.
+-- name: end_preemptions
+UPDATE preemption_history SET ended_at = least(%(at)s, expires_at), ended_by = 'restart'
+WHERE junction_id = %(junction)s AND began_at < %(at)s AND ended_at IS NULL
+
 -- Who decides what the lights show. NULL: not known.
 -- name: note_mode
 UPDATE junctions SET lights_mode = %(mode)s, lights_mode_at = %(at)s

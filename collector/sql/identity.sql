@@ -7,6 +7,14 @@ SELECT id, password_hash, status, name FROM users WHERE lower(name) = lower(%(na
 SELECT id, name, display_name, role, status, all_junctions, created_at, password_changed_at, signed_in_at
 FROM users WHERE id = %(id)s;
 
+-- name: holds
+-- How much opens something to a user. A session that goes on has one refresh token that was not used.
+SELECT (SELECT count(*) FROM user_junction_access WHERE user_id = %(id)s) AS n_junctions,
+       (SELECT count(*) FROM refresh_tokens
+        WHERE user_id = %(id)s AND used_at IS NULL AND revoked_at IS NULL AND expires_at > now()) AS n_sessions,
+       (SELECT count(*) FROM api_tokens
+        WHERE user_id = %(id)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())) AS n_api_tokens;
+
 -- name: user_of_name
 SELECT id, name, display_name, role, status, all_junctions, created_at, password_changed_at, signed_in_at
 FROM users WHERE lower(name) = lower(%(name)s);
@@ -174,9 +182,27 @@ FOR UPDATE OF i;
 UPDATE invitations SET used_at = now(), used_by = %(user_id)s WHERE hash = %(hash)s;
 
 -- name: blocked_for_s
--- Names are told apart as `users` does, whatever their spelling.
+-- Names are told apart as `users` does, whatever their spelling. What failed for a name from anywhere does not count
+-- where its user has signed in of late.
 SELECT max(extract(epoch FROM blocked_until - now()))::double precision
-FROM failed_sign_ins WHERE key = ANY (ARRAY(SELECT lower(k) FROM unnest(%(keys)s::text[]) AS k)) AND blocked_until > now();
+FROM failed_sign_ins
+WHERE key = ANY (ARRAY(SELECT lower(k) FROM unnest(%(keys)s::text[]) AS k)) AND blocked_until > now()
+  AND NOT (key = lower(%(name_key)s) AND EXISTS (
+      SELECT FROM familiar_networks f JOIN users u ON u.id = f.user_id
+      WHERE lower(u.name) = lower(%(name)s) AND f.network = %(network)s
+        AND f.last_at > now() - make_interval(secs => %(familiar_s)s)));
+
+-- name: note_network
+-- A user signed in from there. What was long ago is forgotten.
+WITH old AS (
+    DELETE FROM familiar_networks
+    WHERE user_id = %(user_id)s AND network <> %(network)s AND last_at < now() - make_interval(secs => %(familiar_s)s)
+)
+INSERT INTO familiar_networks (user_id, network) VALUES (%(user_id)s, %(network)s)
+ON CONFLICT (user_id, network) DO UPDATE SET last_at = now();
+
+-- name: forget_networks
+DELETE FROM familiar_networks WHERE user_id = %(user_id)s;
 
 -- name: make_attempts
 INSERT INTO failed_sign_ins (key, n) VALUES (lower(%(key)s), 0) ON CONFLICT (key) DO NOTHING;
@@ -199,6 +225,10 @@ RETURNING n, extract(epoch FROM blocked_until - now())::double precision;
 
 -- name: forget_failures
 DELETE FROM failed_sign_ins WHERE key = lower(%(key)s) OR last_at < now() - interval '1 day';
+
+-- name: forget_failures_of
+-- All of a user, wherever they were. A key may end in a line of its own with the name.
+DELETE FROM failed_sign_ins WHERE key = lower(%(key)s) OR split_part(key, chr(10), 2) = lower(%(name)s);
 
 -- name: make_secret
 INSERT INTO secrets (name, value) VALUES (%(name)s, %(value)s) ON CONFLICT (name) DO NOTHING;

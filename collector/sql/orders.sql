@@ -37,10 +37,10 @@ ORDER BY no DESC
 LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: overrides
-SELECT h.id, h.command_id, h.user_id, h.user_name, h.mode, h.settings, h.why, h.ordered_at, h.began_at,
+SELECT h.id, h.origin, h.command_id, h.user_id, h.user_name, h.mode, h.settings, h.why, h.ordered_at, h.began_at,
        h.expires_at, h.ended_at, h.ended_by,
        extract(epoch FROM coalesce(h.ended_at, now()) - h.began_at)::double precision AS duration_s
-FROM v_override_history h
+FROM v_control_history h
 WHERE h.junction_id = %(junction)s
 ORDER BY h.ordered_at DESC, h.id
 LIMIT %(limit)s OFFSET %(offset)s

@@ -134,7 +134,17 @@ def test_charts_are_drawn_and_their_tables_and_files_are_what_the_api_tells(brow
 
 def test_other_days_are_asked_and_kept_in_the_address(browser: Any, week: Week) -> None:
     with signed_in(browser, week.url, "/analytics") as page:
-        page.get_by_label("Junction").select_option("Market <b>Square</b>")
+        chooser = page.get_by_role("combobox", name="Junction")
+        chooser.fill("no such")
+        expect(page.get_by_text("No junction has that in its name.")).to_be_visible()
+        chooser.press("Escape")
+        expect(page.get_by_role("listbox")).to_be_hidden()
+        chooser.fill("arket")
+        option = page.get_by_role("option", name="Market <b>Square</b>")
+        expect(option).to_have_attribute("aria-selected", "false")
+        chooser.press("ArrowDown")
+        expect(option).to_have_attribute("aria-selected", "true")
+        chooser.press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text("Market <b>Square</b>")
         page.get_by_label("4 weeks").check()
         expect(page).to_have_url(f"{week.url}/analytics/{week.junction}?days=28")

@@ -103,6 +103,11 @@ def test_head_and_what_is_not_there(collector: RunningCollector) -> None:
     ):
         assert ask(collector, path)[0] == 404, path
     assert ask(collector, "/", "POST")[0] == 405
+    shell, html = ask(collector, "/")[2], "text/html,*/*;q=0.8"
+    assert ask(collector, "/users/a/b", Accept=html)[::2] == (404, shell), "the page says that there is none"
+    for path, accept in (("/users/a/b", "*/*"), ("/api/nothing", html), ("/console/@x", html)):
+        status, headers, body = ask(collector, path, Accept=accept)
+        assert (status, headers["Content-Type"]) == (404, "application/problem+json"), path
 
 
 def test_an_open_page_does_not_hold_up_a_collector_that_stops(plain_dsn: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -82,6 +82,8 @@ def test_devices_tell_in_words_what_is_wrong_and_what_to_do(browser: Any, city: 
         expect(rejects).to_have_count(2)
         expect(rejects.first).to_contain_text("at: is missing")
         expect(rejects.first).to_contain_text("It is not a record as the collector knows them")
+        expect(rejects.last).to_contain_text("may name the tag of a vehicle")
+        page.get_by_role("button", name="Show what is withheld").click()
         rejects.last.get_by_text("As it came").click()
         expect(rejects.last.locator("pre")).to_have_text('["count", 30]')
         expect(care).to_contain_text("2 records put aside")
@@ -91,6 +93,31 @@ def test_devices_tell_in_words_what_is_wrong_and_what_to_do(browser: Any, city: 
         page.get_by_role("textbox", name="Name").fill("pi market south")
         page.get_by_role("button", name="Save").click()
         expect(page.get_by_role("heading", name="pi market south")).to_be_visible()
+
+
+def test_what_is_confirmed_and_not_sent_again_is_as_of_now(browser: Any, city: City) -> None:
+    with signed_in(browser, city.url, "/devices?q=bridge") as page:
+        told = page.evaluate(
+            """async () => {
+              const base = document.querySelector("script[type=module]").src.replace("main.js", "");
+              const { ask } = await import(base + "shell/fetching.js");
+              const query = { q: "bridge" };
+              const first = await ask("/api/fleet/devices", { query });
+              let last = first;
+              while (last.as_of === first.as_of && performance.now() < 30_000) {
+                await new Promise((done) => setTimeout(done, 50));
+                last = await ask("/api/fleet/devices", { query });
+              }
+              const all = performance.getEntriesByType("resource");
+              const sent = all.filter((one) => one.name.endsWith("?q=bridge"));
+              return [first, last, sent.map((one) => one.transferSize < one.decodedBodySize)];
+            }"""
+        )
+        first, last, confirmed = told
+        assert (confirmed[0], all(confirmed[1:])) == (False, True)
+        asked_at, confirmed_at = (datetime.fromisoformat(answer.pop("as_of")) for answer in (first, last))
+        assert first == last
+        assert confirmed_at > asked_at
 
 
 def test_somebody_is_invited_registers_and_sees_what_was_granted_alone(browser: Any, city: City) -> None:

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from collector.db import Settings, make_pool
 from collector.export import reading
 from collector.export.csv_file import CsvFile, plain
 from collector.export.reading import Range, Reader
+from collector.export.routes import MAX_OF_ONE
 from collector.export.streams import Export
 from collector.export.tables import Column, Kind, What, columns_of
 from collector.identity.users import Role
@@ -33,7 +35,7 @@ from common.records import Count, Frames, Health, Occupancy, SignalEvent
 from tests.integration.facts import Facts
 from tests.integration.ingest_helpers import now_ms
 from tests.integration.test_collector_cli import run
-from tests.integration.test_users import bearer, execute, make_user
+from tests.integration.test_users import bearer, code, execute, make_user
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.lights import Pi, cycle
 
@@ -113,7 +115,7 @@ def test_each_kind_of_rows_comes_as_csv_and_parquet(collector: RunningCollector,
     assert (found[What.HEALTH][0]["temperature_c"], found[What.HEALTH][0]["cpu_percent"]) == ("-3.5", "")
     override = found[What.OVERRIDES][0]
     assert (override["user"], override["settings_json"]) == ("'=cmd", '{"cycle_s": 90}')
-    assert override["duration_s"] == "2.0"
+    assert (override["duration_s"], override["origin"]) == ("2.0", "beside")
     types = {field.name: str(field.type) for field in parquet.schema}
     assert (types["at_utc"], types["at_local"], types["duration_s"]) == (
         "timestamp[ms, tz=UTC]",
@@ -270,25 +272,55 @@ def fill(dsn: str, n: int) -> None:
     facts.commit()
 
 
-def test_a_slow_reader_holds_no_transaction_and_one_that_leaves_ends_the_query(plain_dsn: str) -> None:
+def test_slow_readers_hold_no_transaction_and_leave_room_and_one_that_leaves_ends_the_query(
+    plain_dsn: str,
+) -> None:
     fill(plain_dsn, 120_000)
-    with running_collector(plain_dsn) as collector:
-        with socket.create_connection(("127.0.0.1", collector.port)) as link:
-            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            link.sendall(
-                b"GET /api/export?what=counts&from=2026-10-25T00:00:00Z&to=2026-10-26T00:00:00Z HTTP/1.1\r\n"
-            )
-            link.sendall(b"Host: x\r\n\r\n")
-            assert link.recv(1000).startswith(b"HTTP/1.1 200")
-            # It reads no further: the stream comes to rest, and no transaction is open.
-            _wait(lambda: all(_at_work(plain_dsn) == (0, 0) for _ in range(40)))
+    for name in ("Ada", "otto"):
+        make_user(plain_dsn, name, Role.ADMIN)
+    with (
+        running_collector(plain_dsn, reading_open=False) as collector,
+        httpx.Client(base_url=collector.url, timeout=60) as client,
+    ):
+        ada, otto = bearer(client), bearer(client, "otto")
+        path = "/api/export?what=counts&from=2026-10-25T00:00:00Z&to=2026-10-26T00:00:00Z"
+        with ExitStack() as links:
+            for number in range(MAX_OF_ONE):
+                link = links.enter_context(_asking(collector, path, ada))
+                assert link.recv(1000).startswith(b"HTTP/1.1 200")
+                if number == 0:
+                    # It reads no further: the stream comes to rest, and no transaction is open.
+                    _wait(lambda: all(_at_work(plain_dsn) == (0, 0) for _ in range(40)))
+            refused = client.get(path, headers=ada)
+            assert code(refused) == (429, "exports_of_one")
+            assert refused.headers["retry-after"] == "10"
+            assert "4 exports of Ada are under way" in refused.json()["detail"]
+            nowhere = {"junction": "nowhere", "what": "counts"}
+            told = [client.get("/api/export", params=nowhere, headers=otto).status_code for _ in range(5)]
+            assert told == [404] * 5, "what did not begin holds no place"
+            assert _begins(client, path, otto)
+        _wait(lambda: _begins(client, path, ada))
         # A query that takes long, for somebody who leaves.
         with psycopg.connect(plain_dsn) as blocker:
             blocker.execute("LOCK TABLE count_events IN ACCESS EXCLUSIVE MODE")
-            with socket.create_connection(("127.0.0.1", collector.port)) as link:
-                link.sendall(b"GET /api/export?what=counts HTTP/1.1\r\nHost: x\r\n\r\n")
+            with _asking(collector, "/api/export?what=counts", otto):
                 _wait(lambda: _at_work(plain_dsn)[0] == 1)
             _wait(lambda: _at_work(plain_dsn)[0] == 0, timeout_s=20)
+
+
+@contextmanager
+def _asking(collector: RunningCollector, path: str, headers: dict[str, str]) -> Iterator[socket.socket]:
+    """A connection whose answer is read by hand, or not."""
+    with socket.create_connection(("127.0.0.1", collector.port)) as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        head = f"Host: x\r\nAuthorization: {headers['Authorization']}\r\n\r\n"
+        link.sendall(f"GET {path} HTTP/1.1\r\n{head}".encode())
+        yield link
+
+
+def _begins(client: httpx.Client, path: str, headers: dict[str, str]) -> bool:
+    with client.stream("GET", path, headers=headers) as file:
+        return file.status_code == 200
 
 
 def _at_work(dsn: str) -> tuple[int, int]:

@@ -20,6 +20,27 @@ from tests.integration.test_users import bearer, code, execute, make_user
 from tests.servers.collector import RunningCollector, running_collector
 
 LOST, ASIDE, UNSENT = 5, 2, 17
+EPC = "E2003412DC03"
+_HEAD = "51, 1780000000000, 0"
+TELLING = [
+    ("no", f'["count", {_HEAD}, "gate", "gate", "rfid", "object", "in", 1, "{EPC}"]'),
+    (f"Invalid enum value '{EPC}' - at `$[6]`", f'["count", {_HEAD}, "gate", "gate", "{EPC}"]'),
+    (
+        'lane_cycle_data: no\nCONTEXT: COPY, line 1: "' + EPC + '"',
+        f'["cycle", {_HEAD}, "x", 1, "a", "b", [["n", 1, 1, 1, 1, 1, ["{EPC}"]]]]',
+    ),
+    ("no", f'["cycle", {_HEAD}, "x", 1, "a", "b", [["n", 1, 1, 1, 1, "{EPC}"]]]'),
+    (f"kind '{EPC}' is not known here", f'["{EPC}", {_HEAD}]'),
+    ("kind 'passage' is not known here", f'["passage", {_HEAD}, "{EPC}"]'),
+    ("no", f'["count", {_HEAD}, "gate", "gate", "camera", "{EPC}'),
+    ("no", f'["log", {_HEAD}, "info", "x", "read", {{"Epc": "{EPC}"}}]'),
+    ("no", f'{{"kind": "count", "track": "{EPC}"}}'),
+]
+TAGLESS = [
+    ("it 'is' so", f'["count", {_HEAD}, "north", "line", "camera", "car", "in", 0.5, "17"]'),
+    ("no", f'["cycle", {_HEAD}, "x", 1, "a", "b", [["n", 1, 1, 1, 1, 1, []], ["s", null, 1, 1, 1]]]'),
+    ("no", f'["log", {_HEAD}, "info", "x", "read", {{"n": 5}}]'),
+]
 SENSORS = '[["north", "ok", 6.2, 12, 151.5, 1], ["reader 1", "unreachable"]]'
 
 
@@ -190,16 +211,37 @@ def test_a_device_tells_its_health_and_what_became_of_its_records(fleet: Fleet) 
     assert [gap["seq"] for stream in story["streams"] for gap in stream["gaps"]] == [20, 10]
     execute(fleet.dsn, "DELETE FROM ingest_gaps WHERE seq = 10")
     assert fleet.device(facts.device)["device"]["adds_up"] is False
+    _what_is_polled_is_sent_again_only_where_it_has_changed(fleet, facts)
+
+
+def _what_is_polled_is_sent_again_only_where_it_has_changed(fleet: Fleet, facts: Facts) -> None:
+    paths = ("fleet/devices", f"fleet/devices/{facts.device}", "fleet/rejects", "logs")
+    for path in paths:
+        first = fleet.client.get(f"/api/{path}", headers=fleet.headers)
+        tag = first.headers["etag"]
+        assert tag.startswith("W/") == ("as_of" in first.json()), path
+        asked = fleet.headers | {"If-None-Match": tag}
+        same = fleet.client.get(f"/api/{path}", headers=asked)
+        assert (same.status_code, same.content, "date" in same.headers) == (304, b"", True), path
+        assert fleet.send("POST", f"{facts.device}/rejects/seen").is_success
+        fleet.client.post(
+            "/api/logs", json={"level": "info", "action": "x", "message": path}, headers=fleet.headers
+        )
+        assert fleet.client.get(f"/api/{path}", headers=asked).status_code == 200, path
+        execute(fleet.dsn, "UPDATE edge_devices SET metadata = '{}'")
+    shown = fleet.client.get("/api/fleet/rejects?tags=true", headers=fleet.headers)
+    assert (shown.headers["cache-control"], "etag" in shown.headers) == ("no-store", False)
 
 
 def test_what_was_put_aside_is_listed_until_it_is_marked_as_seen(fleet: Fleet) -> None:
     facts = a_day(fleet.dsn)
-    first = fleet.rejects(limit=1)
+    assert [each["raw"] for each in fleet.rejects()["rejects"]] == [None, None], "it may name tags"
+    first = fleet.rejects(limit=1, tags="true")
     [reject] = first["rejects"]
     assert (reject["seq"], reject["code"], reject["detail"]) == (31, "malformed", "at: is missing")
     assert (len(reject["raw"]), reject["raw_length"]) == (4000, 5000)
     assert reject["device"]["id"] == str(facts.device)
-    [second] = fleet.rejects(cursor=first["next"])["rejects"]
+    [second] = fleet.rejects(cursor=first["next"], tags="true")["rejects"]
     assert (second["raw"], second["seen"]) == ('["count", 30]', False)
     assert fleet.rejects(cursor=first["next"])["next"] is None
     assert len(fleet.rejects(device=str(facts.device), code="malformed", open="true")["rejects"]) == ASIDE
@@ -212,6 +254,9 @@ def test_what_was_put_aside_is_listed_until_it_is_marked_as_seen(fleet: Fleet) -
     assert [each["seen"] for each in fleet.rejects()["rejects"]] == [True, True]
     assert fleet.send("POST", f"{facts.device}/rejects/seen", {"until": "2020-01-01T00:00:00Z"}).is_success
     assert fleet.rejects(open="true")["rejects"] == [], "what was seen stays seen"
+    [written] = fleet.client.get("/api/audit?action=rejects_seen", headers=fleet.headers).json()["entries"]
+    assert (written["user_name"], written["subject"]["name"], written["before"]) == ("Ada", "pi", None)
+    assert datetime.fromisoformat(written["after"]["until"]) > datetime.fromisoformat(reject["received_at"])
 
 
 def test_admins_name_place_and_revoke_devices_and_it_is_written_down(fleet: Fleet) -> None:
@@ -251,7 +296,28 @@ def test_viewers_see_their_junctions_devices_and_change_nothing(fleet: Fleet) ->
     vic = Fleet(fleet.dsn, fleet.client, bearer(fleet.client, "vic"))
     assert len(vic.devices()) == 1
     assert vic.device(mine.device)["device"]["rejects_open"] == ASIDE
-    assert {each["device"]["id"] for each in vic.rejects()["rejects"]} == {str(mine.device)}
+    for seq, (detail, raw) in enumerate(TELLING + TAGLESS, start=50):
+        execute(
+            fleet.dsn,
+            "INSERT INTO ingest_rejects (seq, stream_no, code, detail, raw)"
+            " VALUES (%s, %s, 'not_storable', %s, %s)",
+            seq,
+            mine.stream_no,
+            detail,
+            raw,
+        )
+    for each in (vic.rejects(), fleet.rejects(device=str(mine.device))):
+        assert EPC not in str(each), "nor to admins that did not ask for it"
+        assert {reject["device"]["id"] for reject in each["rejects"]} == {str(mine.device)}
+        assert [reject["raw"] for reject in each["rejects"]][: len(TAGLESS)] == [raw for _, raw in TAGLESS[::-1]]
+    details = {each["detail"] for each in vic.rejects()["rejects"]}
+    assert {"Invalid enum value (withheld) - at `$[6]`", "kind 'passage' is not known here"} <= details
+    whole = fleet.rejects(device=str(mine.device), tags="true")["rejects"]
+    assert [(each["detail"], each["raw"]) for each in whole][: len(TELLING + TAGLESS)] == (TELLING + TAGLESS)[::-1]
+    refused = vic.client.get("/api/fleet/rejects", params={"tags": "true"}, headers=vic.headers)
+    assert code(refused) == (403, "role_too_low")
+    [written] = vic.client.get("/api/logs?action=rejects_read_with_tags", headers=fleet.headers).json()["logs"]
+    assert written["said_by"]["name"] == "Ada"
     assert code(vic.send("GET", str(foreign.device))) == (404, "device_not_found")
     for method, path in (("PATCH", ""), ("POST", "/revoke"), ("POST", "/rejects/seen")):
         assert code(vic.send(method, f"{mine.device}{path}", {})) == (403, "role_too_low")

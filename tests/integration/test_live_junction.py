@@ -147,6 +147,14 @@ def test_a_junction_is_told_in_its_operators_words(
             Log(1, now, 0, "info", "lights_mode", "mode fixed"),
         )
         assert [hear()["data"]["action"] for _ in range(2)] == ["camera_lost", "lights_mode"]
+        elsewhere = {"level": "info", "action": "a note", "message": "of no junction"}
+        here = {**elsewhere, "message": "", "junction": str(pi.junction), "at": "2026-05-04T10:00:00.007Z"}
+        posted = httpx.post(f"{collector.url}/api/logs", json=[elsewhere, here, here], headers=ada)
+        assert posted.status_code == 201, posted.text
+        told = {"at": here["at"].replace("7Z", "7000Z"), "level": "info", "action": "a note", "message": ""}
+        assert [hear() | {"id": ""} for _ in range(2)] == [
+            {"id": "", "event": "log", "data": told | {"device": None}}
+        ] * 2
 
 
 def test_who_decides_is_told_when_it_changes(collector: RunningCollector, pi: Pi, ada: dict[str, str]) -> None:

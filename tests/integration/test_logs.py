@@ -22,6 +22,8 @@ from tests.integration.test_users import bearer, execute, make_user
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.lights import Pi
 
+EPC = "E2003412DC03"
+
 
 @pytest.fixture
 def collector(dsn: str) -> Iterator[RunningCollector]:
@@ -29,6 +31,8 @@ def collector(dsn: str) -> Iterator[RunningCollector]:
     make_user(dsn, "Ada", Role.ADMIN)
     make_user(dsn, "otto", Role.OPERATOR)
     make_user(dsn, "vic", Role.VIEWER)
+    make_user(dsn, "olga", Role.OPERATOR)
+    execute(dsn, "UPDATE users SET all_junctions = true WHERE name = 'olga'")
     with running_collector(dsn, reading_open=False) as running:
         yield running
 
@@ -37,14 +41,19 @@ def collector(dsn: str) -> Iterator[RunningCollector]:
 def pi(dsn: str, collector: RunningCollector) -> Pi:
     made = Pi(dsn, collector)
     for name in ("otto", "vic"):
-        execute(
-            dsn,
-            "INSERT INTO user_junction_access (user_id, junction_id, level)"
-            " SELECT id, %s, 'operate' FROM users WHERE name = %s",
-            made.junction,
-            name,
-        )
+        grant(dsn, name, made, "operate")
     return made
+
+
+def grant(dsn: str, name: str, pi: Pi, level: str) -> None:
+    execute(
+        dsn,
+        "INSERT INTO user_junction_access (user_id, junction_id, level)"
+        " SELECT id, %s, %s FROM users WHERE name = %s",
+        pi.junction,
+        level,
+        name,
+    )
 
 
 class Reader:
@@ -86,7 +95,7 @@ def test_devices_and_people_share_one_log(dsn: str, collector: RunningCollector,
     earlier = (datetime.now(UTC) - timedelta(minutes=5)).isoformat()
     said = [line(f"late {i}", junction=str(pi.junction), at=earlier, context={"i": i}) for i in range(3)]
     assert otto.post(said).status_code == 201
-    assert ada.post(line("of the city")).status_code == 201
+    assert ada.post(line("of the city", context={"epc": EPC, "tags": 3})).status_code == 201
 
     mine = ["by otto", "nothing", "100% black_north", "late 2", "late 1", "late 0"]
     assert ada.logs() == ["of the city", "by otto", "elsewhere", *mine[1:]]
@@ -95,6 +104,19 @@ def test_devices_and_people_share_one_log(dsn: str, collector: RunningCollector,
     assert vic.post(line("no")).status_code == 403
     assert otto.logs(context='{"sensor": "north"}') == ["by otto", "100% black_north"]
     assert otto.logs(context='{"i": 1}') == ["late 1"]
+    other.send(Log(1, now - 6500, 0, "debug", "read", "a passage", {"Tag": EPC, "n": 1}))
+    assert ada.get(action="read").json()["logs"][0]["context"] == {"Tag": EPC, "n": 1}
+    all_seeing = Reader(collector, "olga").get().json()["logs"]
+    assert (all_seeing[0]["message"], all_seeing[0]["context"]) == (
+        "of the city",
+        {"epc": "(withheld)", "tags": 3},
+    )
+    assert {"Tag": "(withheld)", "n": 1} in [one["context"] for one in all_seeing]
+    assert EPC not in str(all_seeing)
+    looked_for = json.dumps({"Tag": EPC})
+    assert otto.get(context=looked_for).json()["code"] == "role_too_low", "to find is to know"
+    assert ada.logs(context=looked_for) == ["a passage"]
+    execute(dsn, "DELETE FROM system_logs WHERE action = 'read'")
     assert otto.logs(level="warning") == ["by otto", "100% black_north"]
     assert otto.logs(action="chatter") == ["nothing"]
     assert otto.logs(text="% BLACK_") == ["100% black_north"]
@@ -108,6 +130,13 @@ def test_devices_and_people_share_one_log(dsn: str, collector: RunningCollector,
     for answer in (otto.get(junction=str(other.junction)), otto.get(junction=str(uuid4()))):
         assert (answer.status_code, answer.json()["code"]) == (404, "junction_unknown")
     assert otto.post(line("no", junction=str(other.junction))).json()["code"] == "junction_unknown"
+    grant(dsn, "otto", other, "read")
+    both = [line("no", junction=str(one.junction)) for one in (pi, other)]
+    refused = otto.post(both)
+    assert (refused.status_code, refused.json()["code"]) == (403, "junction_read_only")
+    assert str(other.junction) in refused.json()["detail"]
+    assert Reader(collector, "olga").post(both).status_code == 201, "who sees all may operate all"
+    assert otto.logs(action="note", text="no") == ["no", "no"], "all or none"
 
 
 def test_pages_hold_all_and_none_twice(collector: RunningCollector, pi: Pi) -> None:

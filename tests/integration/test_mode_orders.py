@@ -1,8 +1,10 @@
 """Orders to a junction's lights as operators give them, and the history of who took them out of automatic."""
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -12,8 +14,9 @@ import pytest
 
 from collector.identity.users import Role
 from common.commands import Automatic, FixedPlan, Flash, ManualOverride, Order
-from common.junction import Stage
-from common.records import Log
+from common.hires import Code
+from common.junction import Preemption, Stage
+from common.records import Log, SignalEvent
 from tests.integration.ingest_helpers import now_ms, rows
 from tests.integration.test_remote import RemotePi
 from tests.integration.test_users import bearer, execute, make_user
@@ -51,6 +54,14 @@ class Control:
     def ask(self, method: str, path: str, by: str = "otto", **more: Any) -> httpx.Response:
         url = f"{self.collector.url}/api/junctions/{path}"
         return httpx.request(method, url, headers=self.headers[by], timeout=30, **more)
+
+    def poll(self, known: dict[str, str]) -> list[int]:
+        """What is answered to who has these already: paths, and their tags."""
+        url = f"{self.collector.url}/api/junctions"
+        return [
+            httpx.get(f"{url}/{path}", headers=self.headers["otto"] | {"If-None-Match": tag}).status_code
+            for path, tag in known.items()
+        ]
 
 
 @dataclass
@@ -92,6 +103,9 @@ class Lights(RemotePi):
 
     def log(self, action: str, at_ms: int, **context: Any) -> Log:
         return Log(1, at_ms, 0, "info", action, action, context)
+
+    def event(self, at_ms: int, after_s: float, code: Code, parameter: int) -> SignalEvent:
+        return SignalEvent(1, at_ms + round(after_s * 1000), 0, "crossroads", code, parameter)
 
     def took(self, order: Order, at_ms: int, *, uid: int = 1000) -> Log:
         """As the lights log an order that they took."""
@@ -163,8 +177,12 @@ def test_an_override_from_order_to_end(lights: Lights) -> None:
 
 def test_what_the_lights_refuse_never_began(lights: Lights) -> None:
     command = lights.ordered(mode="fixed", plan="day")
+    polled = [f"{lights.junction}/{what}" for what in ("commands", f"commands/{command}", "overrides")]
+    known = {path: lights.control.ask("GET", path).headers["etag"] for path in polled}
+    assert lights.control.poll(known) == [304] * 3
     lights.fetched()
     lights.say(command, "failed", "the lights did not answer")
+    assert lights.control.poll(known) == [200] * 3
     assert lights.history() == [("otto", "fixed", False, "restart")]
     other = lights.ordered(mode="off")
     lights.fetched()
@@ -275,6 +293,49 @@ def test_orders_given_beside_the_junction_are_history_too(control: Control, ligh
         ("fixed", "restart"),
         ("manual_override", "order"),
     ]
+
+
+def test_emergency_vehicles_are_history_and_nobodys_override(control: Control, lights: Lights) -> None:
+    blue = Preemption(name="fire station", stage="east-west", number=3, max_presence_s=60.0)
+    at = now_ms() - 300_000
+    lights.describe(msgspec.structs.replace(crossroads(), name="crossroads", preemptions=(blue,)))
+    lights.send(lights.took(Flash(by="tess"), at))
+    event = partial(lights.event, at)
+    entry, too_long, leaves = Code.PREEMPT_ENTRY, Code.PREEMPT_MAX_PRESENCE, Code.PREEMPT_EXIT
+    lights.send(event(1, leaves, 3), event(2, entry, 3), event(12, leaves, 3), event(12, leaves, 3))
+    lights.send(event(20, entry, 9), event(25, entry, 3), event(30, too_long, 3), event(30, leaves, 3))
+    lights.send(event(40, entry, 3))
+    told = lights.look("overrides")["overrides"]
+    assert [(one["origin"], one["by"], one["ended_by"], one["duration_s"]) for one in told[:-1]] == [
+        ("preemption", "fire station", "untold", 60.0),
+        ("preemption", "fire station", "too_long", 5.0),
+        ("preemption", "preemption 9", "untold", 5.0),
+        ("preemption", "fire station", "exit", 10.0),
+    ]
+    assert (told[-1]["origin"], told[-1]["by"], told[-1]["ended_by"]) == ("beside", "tess (uid 1000)", None)
+    assert (told[0]["mode"], told[0]["settings"], told[0]["command"]) == ("preempt", {"number": 3}, None)
+    # What comes late is as if it had come in time, and lights that start anew hold for nobody.
+    lights.send(event(22, leaves, 9), event(17, entry, 8))
+    lights.describe(crossroads(), at + 55_000)
+    assert [(one["by"], one["ended_by"], one["duration_s"]) for one in lights.look("overrides")["overrides"]][
+        :5
+    ] == [
+        ("fire station", "restart", 15.0),
+        ("fire station", "too_long", 5.0),
+        ("preemption 9", "exit", 2.0),
+        ("preemption 8", "untold", 3.0),
+        ("fire station", "exit", 10.0),
+    ]
+    url = f"{lights.collector.url}/api"
+    people = httpx.get(
+        f"{url}/analytics/junction/{lights.junction}/overrides", headers=control.headers["vic"]
+    ).json()
+    assert people["total"]["by_mode"] == {"flash": 1}
+    exported = httpx.get(
+        f"{url}/export?what=overrides&junction={lights.junction}", headers=control.headers["vic"]
+    ).text.splitlines()
+    origins = [one["origin"] for one in csv.DictReader(exported)]
+    assert origins == ["beside"] + ["preemption"] * 5
 
 
 def test_an_override_whose_time_is_over_has_ended(lights: Lights) -> None:

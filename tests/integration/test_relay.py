@@ -124,21 +124,24 @@ def test_a_worker_that_begins_knows_what_was_told_before(redis_server: RedisServ
 
 
 def test_every_kind_of_event_survives_the_way(redis_server: RedisServer) -> None:
+    passage = Count(1, AT, 0, "gate", "gate", Via.RFID, "object", Direction.IN, track="E2003412")
+    lanes = [LaneCycle("north", None, 20.0, 3.0, 38.0, epcs=["E2003412"])]
     lights: list[Light] = [
         SignalEvent(3, AT + 3, 0, "x", 8, 4),
-        Cycle(5, AT + 5, 1, "x", 61.0, "automatic", "adaptive", [LaneCycle("north", None, 20.0, 3.0, 38.0)]),
+        Cycle(5, AT + 5, 1, "x", 61.0, "automatic", "adaptive", lanes),
         Occupancy(6, AT + 6, 0, "cam", "zone", 5000, 2.5, 4, 3, n_standing=2),
-        Log(7, AT + 7, 0, "error", "camera_lost", "the picture is black", {"n": 3}),
+        Log(7, AT + 7, 0, "error", "camera_lost", "the picture is black", {"n": 2**70, "epc": "E2003412"}),
     ]
     mode = LiveMode(AT + 8, 0, JUNCTION, None, {"id": "x", "state": "applied", "cycle_s": 60.0})
-    sent = Delivery(DEVICE, JUNCTION, (), (), lights, [mode])
+    sent = Delivery(DEVICE, JUNCTION, [passage], [SOURCE], lights, [mode])
 
     async def run() -> None:
         async with working(redis_server) as (a, b):
             listeners = [worker.hub.subscribe(EVERYTHING) for worker in (a, b)]
             a.relay.publish(sent)
             for listener in listeners:
-                assert [event.data for event in await hear(listener, 5)] == [sent.live(i) for i in range(5)]
+                assert [event.data for event in await hear(listener, 6)] == [sent.live(i) for i in range(6)]
+        assert b"E2003412" not in redis_server.command(f"XRANGE {STREAM_KEY} - +"), "nobody needs it there"
 
     asyncio.run(run())
 
@@ -147,8 +150,8 @@ def test_what_cannot_travel_ends_no_relay(redis_server: RedisServer) -> None:
     async def run() -> None:
         async with working(redis_server, 1) as (worker,):
             listener = worker.hub.subscribe(EVERYTHING)
-            log = Log(1, AT, 0, "error", "x", "a device says what it likes", {"n": 2**70})
-            worker.relay.publish(Delivery(DEVICE, JUNCTION, [], [], [log]))
+            mode = LiveMode(AT, 0, JUNCTION, None, {"n": 2**70})
+            worker.relay.publish(Delivery(DEVICE, JUNCTION, modes=[mode]))
             worker.tell(7)
             assert told(await hear(listener, 2)) == ["reset", 7]
 

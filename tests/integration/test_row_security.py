@@ -28,6 +28,7 @@ OPEN = {"timeseries"}
 """Tables of which everybody sees everything: they tell of no junction."""
 HIDDEN = {
     *("users", "refresh_tokens", "api_tokens", "invitations", "invitation_access", "failed_sign_ins", "secrets"),
+    "familiar_networks",
     *("audit_log", "v_user_permissions", "schema_migrations", "duties", "mqtt_positions"),
 }
 """Tables and views that are never read in a user's name."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -133,6 +134,7 @@ def test_what_was_stolen_opens_no_more_than_it_must(
 
 def test_addresses_are_those_that_a_trusted_proxy_tells(plain_dsn: str) -> None:
     make_user(plain_dsn, "Ada", Role.ADMIN)
+    user = make_user(plain_dsn, "vic", Role.VIEWER)
     forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
     for trusted, expected in (("", "127.0.0.1"), ("10.0.0.0/8, 127.0.0.1", "198.51.100.7")):
         with (
@@ -142,6 +144,37 @@ def test_addresses_are_those_that_a_trusted_proxy_tells(plain_dsn: str) -> None:
             sign_in(client)
             entries = client.get("/api/audit", params={"action": "signed_in"}).json()["entries"]
             assert entries[0]["address"] == expected
+            if trusted:
+                _who_guesses_elsewhere_keeps_nobody_out(client, plain_dsn, user)
+
+
+def _who_guesses_elsewhere_keeps_nobody_out(client: httpx.Client, dsn: str, user: str) -> None:
+    def tries(address: str, password: str = PASSWORD) -> int:
+        client.headers["X-Forwarded-For"] = address
+        return sign_in(client, "vic", password).status_code
+
+    def guess(address: str, password: str = OTHER) -> None:
+        assert [tries(address, password) for _ in range(5)] == [401] * 5
+        # From the fifth on there is a wait, here one that nobody sees the end of.
+        hold = "UPDATE failed_sign_ins SET blocked_until = now() + interval '1 hour' WHERE blocked_until > %s"
+        execute(dsn, hold, datetime.now(UTC) - timedelta(hours=1))
+
+    home, office, afar, anew = "198.51.100.1", "2001:db8::1", "203.0.113.9", "192.0.2.7"
+    assert (tries(home), tries(office)) == (200, 200)
+    guess(afar)
+    assert (tries(home), tries("2001:db8::77")) == (200, 200), "an IPv6 network is one"
+    assert (tries(anew), tries(afar)) == (429, 429), "the user's own success frees nobody else"
+    guess(home)
+    assert (tries(home), tries(office)) == (429, 200)
+    execute(dsn, "UPDATE familiar_networks SET last_at = last_at - interval '31 days'")
+    assert tries(office) == 429, "that was long ago"
+    # An admin who sets another password opens all doors, and none is familiar any more.
+    client.headers["X-Forwarded-For"] = anew
+    path, admin = f"/api/users/{user}/password", bearer(client)
+    assert client.post(path, json={"password": OTHER}, headers=admin).status_code == 204
+    assert tries(home, OTHER) == 200
+    guess(afar, PASSWORD)
+    assert (tries(home, OTHER), tries(office, OTHER)) == (200, 429)
 
 
 def test_passwords_are_hashed_as_rfc_9106_says() -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import jwt
@@ -255,10 +255,30 @@ def test_what_only_admins_may(browser: httpx.Client) -> None:
     ):
         assert code(browser.request(method, path, json=body, headers=viewer)) == (403, "role_too_low"), path
     assert browser.get("/api/users/me", headers=viewer).json()["role"] == "viewer"
+    assert code(browser.get(f"/api/users/{users[0]['id']}", headers=viewer)) == (403, "role_too_low")
+    assert code(browser.get(f"/api/users/{uuid4()}", headers=viewer)) == (403, "role_too_low"), "nor who there is"
+    assert code(browser.get(f"/api/users/{uuid4()}", headers=admin)) == (404, "user_unknown")
+    bearer(browser, "vic")
+    assert browser.post("/api/users/me/tokens", json={"name": "x"}, headers=viewer).status_code == 201
+    mine, told = (browser.get(f"/api/users/{vic}", headers=by).json() for by in (viewer, admin))
+    assert (
+        mine
+        == told
+        == users[1]
+        | {
+            "signed_in_at": told["signed_in_at"],
+            "sees_all": False,
+            "junctions": [],
+            "n_junctions": 0,
+            "n_sessions": 2,
+            "n_api_tokens": 1,
+        }
+    )
     promoted = browser.patch(f"/api/users/{vic}", json={"role": "operator"}, headers=admin)
     assert promoted.json()["role"] == "operator"
     assert code(browser.get("/api/users/me", headers=viewer)) == (401, "token_invalid"), "it was for another role"
     assert browser.post(f"/api/users/{vic}/password", json={"password": OTHER}, headers=admin).status_code == 204
+    assert browser.get(f"/api/users/{vic}", headers=admin).json()["n_sessions"] == 0
     assert sign_in(browser, "vic", OTHER).status_code == 200
 
 

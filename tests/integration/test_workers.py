@@ -16,13 +16,16 @@ from typing import Any
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from collector.identity.users import Role
 from common.batch import BATCHES_PATH
 from tests.integration.ingest_helpers import counts, send, stored_seqs
 from tests.integration.test_collector_cli import environment, run
+from tests.integration.test_users import bearer, make_user
 from tests.servers.databases import TEMPLATE
 from tests.servers.device import FakeDevice
 from tests.servers.postgres import PgServer
@@ -174,6 +177,7 @@ def test_workers_tell_the_same_and_survive_what_they_lean_on(
     ):
         until(lambda: {"READY=1", "WATCHDOG=1"} <= words)
         told = _through_both(collector, stream)
+        _what_people_say(collector, dsn)
         _through_a_race(collector, stream)
         _through_a_restart_of_redis(collector, stream, redis_server)
         _through_a_crash_of_the_database(collector, stream, pg_server)
@@ -197,6 +201,23 @@ def _through_both(collector: Serving, stream: Stream) -> list[dict[str, Any]]:
     with listening(collector, 6, heard[0][9]["id"]) as sockets:
         assert all([hear(one) for _ in range(10)] == heard[0][10:] for one in sockets)
     return heard[0]
+
+
+def _what_people_say(collector: Serving, dsn: str) -> None:
+    """What is posted at one worker is heard at both."""
+    make_user(dsn, "Ada", Role.ADMIN)
+    with psycopg.connect(dsn) as connection:
+        [(junction,)] = connection.execute("INSERT INTO junctions (name) VALUES ('x') RETURNING id").fetchall()
+    with collector.by_worker(2) as (client, other), ExitStack() as opened:
+        url = f"ws://127.0.0.1:{collector.port}/ws/junction/{junction}"
+        sockets = [opened.enter_context(connect(url, close_timeout=1)) for _ in range(4)]
+        assert {hear(one)["event"] for one in sockets} == {"snapshot"}
+        headers = bearer(client)
+        for i, poster in enumerate((client, other)):
+            line = {"level": "info", "action": "note", "message": str(i), "junction": "x"}
+            assert poster.post("/api/logs", json=line, headers=headers).status_code == 201
+        heard = [[hear(one)["data"]["message"] for _ in range(2)] for one in sockets]
+    assert heard == [["0", "1"]] * 4
 
 
 def _through_a_race(collector: Serving, stream: Stream) -> None:

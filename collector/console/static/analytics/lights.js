@@ -6,6 +6,7 @@ import { number, percent, rounded, seconds, several } from "./words.js";
 
 const LANE_ROW_PX = 34;
 const HOUR_MS = 3_600_000;
+const LEAST_HOURS = 12;
 /** What is made of the lights' log is told for so many days at once. */
 const LOG_DAYS = 31;
 
@@ -29,7 +30,7 @@ function overHours(rows, nameOf, valueOf, timezone, words) {
       x: own.map((row) => clockIn(timezone, row.from)),
       y: own.map((row) => (row.isGap ? null : valueOf(row))),
       line: { color: nth(index), width: 2, dash: index < 8 ? "solid" : "dot" },
-      marker: { color: nth(index), size: 3.5 },
+      marker: { color: nth(index), size: 5 },
       text: own.map((row) => (row.isGap ? "" : words(row))),
       hovertemplate: "%{text}",
     };
@@ -45,7 +46,15 @@ function withGaps(rows) {
   });
 }
 
-const HOURS_AXIS = { type: "date", tickformat: "%-d %b<br>%H:%M", hoverformat: "%a %-d %b, %H:%M", nticks: 8, tickangle: 0 };
+/** Of few hours it shows some before and after, or it would have the same hour at several places. */
+function hoursAxis(data) {
+  const axis = { type: "date", tickformat: "%-d %b<br>%H:%M", hoverformat: "%a %-d %b, %H:%M", nticks: 8, tickangle: 0 };
+  const hours = data.flatMap((trace) => trace.x).sort();
+  const [first, last] = [hours[0], hours.at(-1)].map((clock) => Date.parse(`${clock.replace(" ", "T")}Z`));
+  const spareMs = (LEAST_HOURS * HOUR_MS - (last - first)) / 2;
+  if (spareMs > 0) axis.range = [first - spareMs, last + spareMs].map((ms) => new Date(ms).toISOString().slice(0, 16));
+  return axis;
+}
 
 function barRows(rows, nameOf, traces, layout) {
   const names = rows.map((row) => plain(nameOf(row))).reverse();
@@ -144,7 +153,7 @@ export const SATURATION = {
     if (!hours.some((each) => each.saturation !== null)) return null;
     const data = overHours(hours, (each) => each.lane, (each) => each.saturation, junction.timezone, (each) => percent(each.saturation));
     const full = { type: "line", xref: "paper", x0: 0, x1: 1, y0: 1, y1: 1, line: { color: colour("bad"), width: 1.5, dash: "dash" } };
-    return { data, layout: { showlegend: data.length > 1, shapes: [full], xaxis: HOURS_AXIS, yaxis: { tickformat: ".0%" } } };
+    return { data, layout: { showlegend: data.length > 1, shapes: [full], xaxis: hoursAxis(data), yaxis: { tickformat: ".0%" } } };
   },
 };
 
@@ -172,7 +181,7 @@ export const SPLIT_FAILURES = {
     if (told.length === 0) return null;
     const share = (each) => (each.n_cycles ? each.n_failures / each.n_cycles : null);
     const data = overHours(hours, phaseName, share, junction.timezone, (each) => `${each.n_failures} of ${each.n_cycles}`);
-    return { data, layout: { showlegend: data.length > 1, xaxis: HOURS_AXIS, yaxis: { tickformat: ".0%" } } };
+    return { data, layout: { showlegend: data.length > 1, xaxis: hoursAxis(data), yaxis: { tickformat: ".0%" } } };
   },
 };
 
@@ -235,7 +244,7 @@ export const WAITS = {
   figure({ hours, junction }) {
     if (!hours.some((each) => each.wait_s !== null)) return null;
     const data = overHours(hours, (each) => each.lane, (each) => each.wait_s, junction.timezone, (each) => seconds(each.wait_s, 1));
-    return { data, layout: { showlegend: data.length > 1, xaxis: HOURS_AXIS, yaxis: { ticksuffix: "\u202fs" } } };
+    return { data, layout: { showlegend: data.length > 1, xaxis: hoursAxis(data), yaxis: { ticksuffix: "\u202fs" } } };
   },
 };
 

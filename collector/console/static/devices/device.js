@@ -2,19 +2,19 @@
 
 import { confirmed } from "../shell/dialog.js";
 import { h } from "../shell/dom.js";
-import { Field, Form, select } from "../shell/form.js";
+import { Field, Form } from "../shell/form.js";
+import { JunctionField } from "../shell/junction_field.js";
 import * as format from "../shell/format.js";
 import { Table } from "../shell/table.js";
 import { dayChart } from "./day.js";
 import { upChart } from "./days.js";
-import { gapInWords, plural, REJECTS, since, STATES, troubles } from "./words.js";
+import { gapInWords, REJECTS, since, STATES, troubles } from "./words.js";
 
 const READ_EVERY_MS = 15_000;
 const UP_DAYS = 14;
 const MOST_AT_JUNCTION = 1000;
 const MOST_GAPS = 20;
 const MOST_REJECTS = 20;
-const MOST_JUNCTIONS = 1000;
 
 export class DevicePage {
   constructor(root, context) {
@@ -25,13 +25,13 @@ export class DevicePage {
     this.state = h("p", {});
     this.care = h("div", { class: "card care" });
     this.facts = h("dl", { class: "facts card" });
-    this.sensors = new Table({ caption: "Sensors", columns: SENSOR_COLUMNS, empty: "It has told of no sensor yet." });
+    this.sensors = new Table({ caption: "Sensors", stacks: true, columns: SENSOR_COLUMNS, empty: "It has told of no sensor yet." });
     this.day = h("div", { class: "day" });
     this.ran = section("The last two weeks", (this.days = h("div", {})));
     this.ran.hidden = true;
     this.changes = h("ul", { class: "story" });
     this.gaps = h("ul", { class: "story" });
-    this.streams = new Table({ caption: "Streams", columns: STREAM_COLUMNS, empty: "It has sent nothing yet." });
+    this.streams = new Table({ caption: "Streams", stacks: true, columns: STREAM_COLUMNS, empty: "It has sent nothing yet." });
     this.rejects = h("div", {});
     this.actions = h("div", { class: "actions" });
     context.title("Device");
@@ -70,8 +70,7 @@ export class DevicePage {
 
   async read() {
     try {
-      const query = { device: this.context.params.id, limit: MOST_REJECTS };
-      const [story, rejects] = await Promise.all([this.context.ask(this.path), this.context.ask("/api/fleet/rejects", { query })]);
+      const [story, rejects] = await Promise.all([this.context.ask(this.path), this.#askRejects({})]);
       this.context.notice(null);
       this.show(story);
       this.#showRejects(rejects, story.device);
@@ -112,12 +111,19 @@ export class DevicePage {
     this.care.replaceChildren(h("h2", {}, found.length === 1 ? "One thing to look at" : `${found.length} things to look at`), h("ul", {}, ...items));
   }
 
+  #askRejects(more) {
+    return this.context.ask("/api/fleet/rejects", { query: { device: this.context.params.id, limit: MOST_REJECTS, ...more } });
+  }
+
   /** Drawn anew only where something is new: what somebody opened stays open. */
   #showRejects(answer, device) {
     const told = JSON.stringify([answer, device.rejects_open]);
     if (told === this.toldRejects) return;
     this.toldRejects = told;
-    const { rejects, next } = answer;
+    this.#drawRejects(answer, device);
+  }
+
+  #drawRejects({ rejects, next }, device) {
     if (rejects.length === 0) {
       this.rejects.replaceChildren(h("p", { class: "quiet" }, "Nothing: all that came could be stored."));
       return;
@@ -125,14 +131,27 @@ export class DevicePage {
     const items = rejects.map((reject) => rejectItem(reject));
     const parts = [h("ul", { class: "rejects" }, ...items)];
     if (next) parts.push(h("p", { class: "quiet" }, `These are the latest ${items.length}; the API has all: /api/fleet/rejects.`));
-    if (device.rejects_open > 0 && this.context.can("admin")) parts.push(this.#seenButton(rejects[0].received_at));
+    if (this.context.can("admin")) parts.push(h("div", { class: "actions" }, ...this.#rejectActions(rejects, device)));
     this.rejects.replaceChildren(...parts);
   }
 
-  #seenButton(until) {
-    const button = h("button", { type: "button" }, "Mark all as seen");
-    button.addEventListener("click", () => this.#do("POST", "/rejects/seen", { until }, "Marked as seen."));
-    return h("div", { class: "actions" }, button);
+  #rejectActions(rejects, device) {
+    const withheld = rejects.some((reject) => reject.raw === null);
+    const seen = () => this.#do("POST", "/rejects/seen", { until: rejects[0].received_at }, "Marked as seen.");
+    return [
+      device.rejects_open > 0 && h("button", { type: "button", onclick: seen }, "Mark all as seen"),
+      withheld && h("button", { type: "button", onclick: () => this.#showTags(device) }, "Show what is withheld"),
+    ];
+  }
+
+  /** Once, by an admin's own click: each time is written down in the log. */
+  async #showTags(device) {
+    try {
+      this.#drawRejects(await this.#askRejects({ tags: true }), device);
+      this.context.toast("Shown, and written down in the log.");
+    } catch (error) {
+      this.context.fail(error);
+    }
   }
 
   /** Made once: a reading must not take a form away under somebody's hands. */
@@ -146,20 +165,22 @@ export class DevicePage {
 
   async #change(device) {
     const name = new Field("Name", { name: "name", value: device.name, required: true, maxlength: 100 });
-    const fields = [name];
-    if (device.junction === null) {
-      const { junctions } = await this.context.ask("/api/junctions", { query: { limit: MOST_JUNCTIONS } });
-      const options = [["", "none"], ...junctions.map((junction) => [junction.id, junction.name])];
-      fields.push(new Field("Junction", { name: "junction" }, { control: select(options), hint: "It cannot be changed later: what is counted belongs there." }));
-    }
+    const hint = "It cannot be changed later: what is counted belongs there.";
+    const place = device.junction === null ? new JunctionField(this.context, { label: "Junction (may be left empty)", hint }) : null;
     const dialog = h("dialog", { class: "dialog", "aria-label": "Name and place" });
     const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
     const form = new Form({
-      fields,
+      fields: [name, place].filter(Boolean),
       submit: "Save",
       after: [cancel],
-      send: () => this.context.ask(this.path, { method: "PATCH", body: { name: name.value, ...(fields[1]?.value ? { junction: fields[1].value } : {}) } }),
+      send: async () => {
+        const junction = place?.value ? await place.id() : undefined;
+        if (junction !== null) return this.context.ask(this.path, { method: "PATCH", body: { name: name.value, junction } });
+        place.complain("There is no junction of that name.");
+        return null;
+      },
       done: (story) => {
+        if (story === null) return;
         dialog.close();
         this.actions.dataset.status = "";
         this.show(story);
@@ -230,7 +251,7 @@ function facts(device, nowMs) {
     ["Temperature", device.temperature_c === null ? null : `${Math.round(device.temperature_c)}\u202f\u00b0C`],
     ["Memory", device.memory_percent === null ? null : `${Math.round(device.memory_percent)}\u202f% used`],
     ["Disk", device.disk_free_mb === null ? null : `${(device.disk_free_mb / 1000).toFixed(1)}\u202fGB free`],
-    ["Outbox", outbox && (outbox.records === 0 ? "empty" : `${plural(outbox.records, "record")} waiting`)],
+    ["Outbox", outbox && (outbox.records === 0 ? "empty" : `${format.plural(outbox.records, "record")} waiting`)],
   ];
   return told.map(([name, words]) => h("div", {}, h("dt", {}, name), h("dd", {}, words ?? "not told")));
 }
@@ -250,7 +271,7 @@ function gapStory(streams, nowMs) {
   if (gaps.length === 0) return [h("li", { class: "quiet" }, "Nothing is known to be missing.")];
   const items = gaps.slice(0, MOST_GAPS).map((gap) => storyItem(gap.at, gapInWords(gap), nowMs));
   const more = streams.reduce((sum, stream) => sum + stream.n_gaps, 0) - items.length;
-  if (more > 0) items.push(h("li", { class: "quiet" }, `and ${plural(more, "gap")} before.`));
+  if (more > 0) items.push(h("li", { class: "quiet" }, `and ${format.plural(more, "gap")} before.`));
   return items;
 }
 
@@ -267,7 +288,11 @@ function rejectItem(reject) {
     h("time", { class: "quiet", datetime: reject.received_at }, format.moment(Date.parse(reject.received_at), Date.now())),
     reject.seen && h("span", { class: "quiet" }, "seen"),
   );
-  const cut = reject.raw_length > reject.raw.length ? ` (the first ${format.count(reject.raw.length)} of ${format.count(reject.raw_length)} characters)` : "";
-  const raw = h("details", {}, h("summary", {}, `As it came${cut}`), h("pre", { tabindex: "0" }, reject.raw));
-  return h("li", { class: reject.seen ? "seen" : null }, head, h("p", { class: "quiet" }, REJECTS[reject.code] ?? reject.code), raw);
+  return h("li", { class: reject.seen ? "seen" : null }, head, h("p", { class: "quiet" }, REJECTS[reject.code] ?? reject.code), rawText(reject));
+}
+
+function rawText({ raw, raw_length: length }) {
+  if (raw === null) return h("p", { class: "quiet" }, "Its text may name the tag of a vehicle. Admins alone can read it.");
+  const cut = length > raw.length ? ` (the first ${format.count(raw.length)} of ${format.count(length)} characters)` : "";
+  return h("details", {}, h("summary", {}, `As it came${cut}`), h("pre", { tabindex: "0" }, raw));
 }

@@ -3,7 +3,7 @@
 import { h, say } from "../shell/dom.js";
 import * as format from "../shell/format.js";
 import { Pager, Table } from "../shell/table.js";
-import { plural, since, STATES, troubles } from "./words.js";
+import { since, STATES, troubles } from "./words.js";
 
 const READ_EVERY_MS = 15_000;
 const TOTALS_EVERY_MS = 60_000;
@@ -148,7 +148,7 @@ function nameOf(device) {
 }
 
 function recordsOf(device) {
-  if (device.made === 0) return h("span", { class: "quiet" }, "none yet");
+  if (device.made === 0) return h("span", { class: "quiet" }, "no records yet");
   const proof = device.adds_up
     ? h("span", { class: "whole" }, `${format.count(device.made)} add up`)
     : h("span", { class: "broken" }, `${format.count(device.made)} do not add up`);
@@ -158,7 +158,7 @@ function recordsOf(device) {
 
 function wellInWords(device) {
   const n = device.sensors.length;
-  return n === 0 ? "all well" : `all well, ${plural(n, "sensor")}`;
+  return n === 0 ? "all well" : `all well, ${format.plural(n, "sensor")}`;
 }
 
 function celsius(degrees) {

@@ -62,12 +62,12 @@ export function troubles(device, nowMs) {
     ...device.sensors.map((sensor) => sensorTrouble(sensor)),
     device.lost_last_day > 0 && {
       mark: "bad",
-      words: `${plural(device.lost_last_day, "record")} lost in the last day`,
+      words: `${format.plural(device.lost_last_day, "record")} lost in the last day`,
       mend: "The gaps below tell which, and why.",
     },
     device.rejects_open > 0 && {
       mark: "fair",
-      words: `${plural(device.rejects_open, "record")} put aside`,
+      words: `${format.plural(device.rejects_open, "record")} put aside`,
       mend: "They came, and could not be stored. Read why below; then mark them as seen.",
     },
     ...machine(device),
@@ -120,7 +120,7 @@ function machine(device) {
     },
     outbox !== null && outbox.records > MANY_WAITING && {
       mark: "fair",
-      words: `${plural(outbox.records, "record")} wait to be sent`,
+      words: `${format.plural(outbox.records, "record")} wait to be sent`,
       mend: "It catches up by itself. Where the number keeps growing, its line is too slow.",
     },
     celsius !== null && celsius >= HOT_C && {
@@ -152,7 +152,7 @@ export function gapInWords(gap) {
   const whose = gap.sensor ? ` (${gap.sensor})` : "";
   const long = format.duration(gap.duration_ms);
   if (gap.from_seq === null) return `${why}${whose}: not measured for ${long}.`;
-  return `${why}${whose}: ${plural(gap.seq - gap.from_seq + 1, "record")} of ${long} lost.`;
+  return `${why}${whose}: ${format.plural(gap.seq - gap.from_seq + 1, "record")} of ${long} lost.`;
 }
 
 /** How long ago, as text: days where hours would be many. */
@@ -160,9 +160,4 @@ export function since(iso, nowMs) {
   const ms = nowMs - Date.parse(iso);
   const days = Math.floor(ms / 86_400_000);
   return days < 3 ? format.duration(ms) : `${format.count(days)}\u202fdays`;
-}
-
-/** 1 record, 2 records */
-export function plural(n, word) {
-  return `${format.count(n)}\u00a0${word}${n === 1 ? "" : "s"}`;
 }

@@ -11,7 +11,7 @@ const SETTLED = ["applied", "refused", "expired", "failed"];
 const WORDS = { queued: "Queued", delivered: "With the lights", applied: "In force", refused: "Refused", expired: "Came too late", failed: "Not known what came of it" };
 /** So long it stays told that an order is in force; why one is not stays until the next. */
 const APPLIED_SHOWN_MS = 30_000;
-const ENDED = { expiry: "by itself", order: "by another order", fault: "by a fault", restart: "by a restart", refusal: "refused" };
+const ENDED = { expiry: "by itself", order: "by another order", fault: "by a fault", restart: "by a restart", refusal: "refused", exit: "the vehicle had passed", too_long: "it stayed for too long", untold: "its end is not known" };
 
 /** How far the last order has come. */
 export class OrderProgress {
@@ -53,6 +53,8 @@ export class OrderProgress {
 }
 
 /** What is in force that is not automatic: whose, why, for how much longer; and the way back. */
+const FAULTY = "By a fault, which no order from here ends. See to the junction; then, on its Pi: stopline-agent lights clear-fault.";
+
 export class Running {
   constructor({ ask, path, ordered, fail }) {
     this.ask = ask;
@@ -67,23 +69,24 @@ export class Running {
     this.root = h("section", { class: "running", "aria-label": "In force", hidden: true }, h("div", {}, this.what, this.why), h("div", { class: "running-end" }, this.until, this.back));
   }
 
-  /** `override`: of the history, null: none is told to be in force. `mode`: as the lights tell. */
-  update(override, mode, junction, nowMs) {
+  /** `own`: of the history, null: none is told to be in force. `lights`: as they tell. */
+  update(own, { mode, flash }, junction, nowMs) {
     const isOther = mode !== null && mode !== "automatic";
     this.root.hidden = !isOther;
     if (!isOther) return;
     this.junction = junction;
-    const own = override?.mode === mode ? override : null;
-    const since = own?.began_at ? ` since ${format.moment(format.ms(own.began_at), nowMs, junction.timezone)}` : "";
-    say(this.what, `${MODES[mode] ?? mode}${own ? `, ordered by ${who(own)}` : ""}${since}`);
-    say(this.why, own?.why ?? "");
-    const ends = own ? endOf(own) : null;
+    const since = own ? ` since ${format.moment(format.ms(own.began_at), nowMs, junction.timezone)}` : "";
+    const by = own ? (own.origin === "preemption" ? ` (${who(own)})` : `, ordered by ${who(own)}`) : "";
+    say(this.what, `${MODES[mode] ?? mode}${by}${since}`);
+    const faulty = ["fault", "monitor"].includes(flash);
+    say(this.why, faulty ? FAULTY : (own?.why ?? ""));
+    const ends = own && own.origin !== "preemption" ? endOf(own) : null;
     this.until.hidden = ends === null;
     if (ends !== null) {
       say(this.left, format.countdown(ends - nowMs));
       if (!this.left.parentNode) this.until.append("Automatic again in ", this.left);
     }
-    this.back.hidden = junction.access !== "operate" || !["manual_override", "fixed", "flash", "off"].includes(mode);
+    this.back.hidden = faulty || junction.access !== "operate" || !["manual_override", "fixed", "flash", "off"].includes(mode);
   }
 
   async #end() {
@@ -103,10 +106,11 @@ export class History {
     this.zone = "UTC";
     this.table = new Table({
       caption: "Overrides",
+      stacks: true,
       columns: [
         { label: "When", cell: (one) => format.moment(format.ms(one.began_at ?? one.ordered_at ?? one.at), Date.now(), this.zone) },
         { label: "What", cell: (one) => this.#what(one) },
-        { label: "Who", cell: who },
+        { label: "Who", cell: (one) => h("span", {}, who(one), one.origin === "beside" && h("span", { class: "quiet sub" }, "beside the junction")) },
         { label: "Why", cell: (one) => one.why || "\u2013" },
         { label: "Lasted", number: true, cell: lasted },
       ],
@@ -144,16 +148,21 @@ export class Log {
           "li",
           { "data-level": line.level },
           h("time", { datetime: line.at }, format.moment(format.ms(line.at), nowMs, timezone)),
-          h("span", {}, line.message || line.action.replaceAll("_", " "), h("span", { class: "quiet" }, ` ${line.device?.name ?? line.said_by?.name ?? ""}`)),
+          h("span", {}, line.message || line.action.replaceAll("_", " "), teller(line)),
         ),
       ),
     );
   }
 }
 
-/** The one that is in force by the history; null: none. */
-export function inForce(overrides) {
-  return overrides.find((one) => one.began_at && !one.ended_at) ?? null;
+function teller({ device, said_by: user }) {
+  const name = device?.name ?? user?.name;
+  return name ? h("span", { class: "quiet" }, ` \u00b7 ${name}`) : null;
+}
+
+/** The one that is in force by the history, where the lights say so too; null: none. */
+export function inForce(overrides, mode) {
+  return overrides.find((one) => one.mode === mode && one.began_at && !one.ended_at) ?? null;
 }
 
 function who(override) {

@@ -79,7 +79,7 @@ export class View {
   }
 
   #orders(lights, junction, overrides, nowMs) {
-    this.running.update(inForce(overrides), lights.mode, junction, nowMs);
+    this.running.update(inForce(overrides, lights.mode), lights, junction, nowMs);
     this.progress.draw(nowMs);
     const may = lights.any && junction.access === "operate" && lights.description !== null;
     this.override.allow(may);

@@ -1,7 +1,7 @@
 // What a junction's counts and lights add up to, over some days.
 
 import { h } from "../shell/dom.js";
-import { select } from "../shell/form.js";
+import { JunctionField } from "../shell/junction_field.js";
 import { CHANGE, DAYS, WEEK } from "../analytics/counts.js";
 import { ARRIVALS, CYCLES, LANES, SATURATION, SPLIT_FAILURES, WAITS } from "../analytics/lights.js";
 import { ExportCard } from "../analytics/export.js";
@@ -11,7 +11,7 @@ import { Range } from "../analytics/range.js";
 
 const PANELS = [DAYS, WEEK, LANES, SATURATION, SPLIT_FAILURES, ARRIVALS, WAITS, CYCLES, CHANGE, OVERRIDES];
 const WIDE = new Set(["days", "week"]);
-const MOST_JUNCTIONS = 1000;
+const PICKED = 24;
 
 export function page(root, context) {
   const shown = new Analytics(root, context);
@@ -25,7 +25,9 @@ class Analytics {
     this.id = context.params.id ?? null;
     this.heading = h("h1", {}, "Analytics");
     this.ways = h("p", { class: "eyebrow ways", hidden: true });
-    this.chooser = h("div", { class: "chooser" });
+    const placeholder = this.id ? "Another: part of its name" : "Part of its name";
+    const field = new JunctionField(context, { placeholder, chosen: ({ id }) => context.go(`/analytics/${id}`) });
+    this.chooser = h("div", { class: "chooser" }, field.root);
     this.controls = h("div", {});
     this.base = `/api/analytics/junction/${encodeURIComponent(this.id)}`;
     this.files = new ExportCard(context, this.base);
@@ -42,9 +44,11 @@ class Analytics {
 
   async begin() {
     try {
-      const { junctions } = await this.context.ask("/api/junctions", { query: { limit: MOST_JUNCTIONS } });
-      this.#choose(junctions);
-      if (this.id === null) return;
+      if (this.id === null) {
+        const { junctions, next_offset: next } = await this.context.ask("/api/junctions", { query: { limit: PICKED } });
+        this.#pick(junctions, next !== null);
+        return;
+      }
       const [junction] = (await this.context.ask("/api/junctions", { query: { junction: this.id } })).junctions;
       if (junction) this.#show(junction);
       else this.context.notice("There is no such junction, or you may not see it.");
@@ -53,18 +57,14 @@ class Analytics {
     }
   }
 
-  #choose(junctions) {
-    if (this.id === null && junctions.length === 0) {
+  /** The first ones, for cities of a few. */
+  #pick(junctions, isMore) {
+    if (junctions.length === 0) {
       this.controls.replaceChildren(h("p", { class: "empty" }, "There is no junction yet."));
       return;
     }
-    const options = junctions.map(({ id, name }) => [id, name]);
-    if (!junctions.some(({ id }) => id === this.id)) options.unshift([this.id ?? "", this.id ? "this junction" : "Choose a junction"]);
-    const control = select(options, this.id ?? "");
-    control.setAttribute("aria-label", "Junction");
-    control.addEventListener("change", () => control.value && this.context.go(`/analytics/${control.value}`));
-    this.chooser.replaceChildren(control);
-    if (this.id === null) this.controls.replaceChildren(h("ul", { class: "pick" }, ...junctions.slice(0, 60).map(pickOf)));
+    const more = isMore && h("p", { class: "quiet" }, "There are more: find one by its name, above.");
+    this.controls.replaceChildren(h("ul", { class: "pick" }, ...junctions.map(pickOf)), more || "");
   }
 
   #show(junction) {

@@ -45,7 +45,14 @@ export async function ask(path, { query = {}, method, body, signal } = {}) {
   }
   const response = await reach(url, options);
   if (!response.ok) throw await problemOf(response);
-  return response.headers.get("Content-Type")?.includes("json") ? response.json() : null;
+  return response.headers.get("Content-Type")?.includes("json") ? confirmed(await response.json(), response) : null;
+}
+
+/** What the collector confirms without sending it again (304) says when it was sent; it is as of the confirmation. */
+function confirmed(answer, response) {
+  const saidMs = Date.parse(response.headers.get("Date"));
+  if (answer?.as_of && saidMs > Date.parse(answer.as_of)) answer.as_of = new Date(saidMs).toISOString();
+  return answer;
 }
 
 export async function problemOf(response) {

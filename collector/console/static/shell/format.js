@@ -57,6 +57,11 @@ export function countdown(ms) {
   return hours ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 }
 
+/** 1 record, 2 records */
+export function plural(n, word) {
+  return `${count(n)}\u00a0${word}${n === 1 ? "" : "s"}`;
+}
+
 /** How long something has been so: 12 s, 3 min, 5 h. */
 export function duration(ms) {
   const seconds = Math.max(0, Math.floor(ms / 1000));

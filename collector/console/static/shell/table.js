@@ -4,12 +4,13 @@ import { arrange, h, say } from "./dom.js";
 
 /**
  * `new Table({caption, columns, sorted})`, with `columns`: [{name, label, number, sort, cell}]. `cell(row)` answers
- * text or an element for a row; `sort`: the word that the collector sorts by; `number`: set to the right.
+ * text or an element for a row; `sort`: the word that the collector sorts by; `number`: set to the right. `stacks`: on
+ * a phone each row is a list of its cells with their labels, so that nothing is out of sight.
  *
  * `sorted(word)` is called with what to sort by now, as the API has it: `name`, or `-name` for downwards.
  */
 export class Table {
-  constructor({ caption, columns, sorted = null, empty = "Nothing here." }) {
+  constructor({ caption, columns, sorted = null, empty = "Nothing here.", stacks = false }) {
     this.columns = columns;
     this.sorted = sorted;
     this.rows = new Map();
@@ -18,7 +19,7 @@ export class Table {
     this.empty = h("p", { class: "empty", hidden: true }, empty);
     const table = h("table", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, ...this.heads)), this.body);
     const scroll = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, table);
-    this.root = h("div", { class: "table" }, scroll, this.empty);
+    this.root = h("div", { class: stacks ? "table stacks" : "table" }, scroll, this.empty);
   }
 
   #head(column) {

@@ -2,7 +2,7 @@
 
 import { h } from "../shell/dom.js";
 import { Field, Form, select } from "../shell/form.js";
-import { JunctionField } from "./junctions.js";
+import { JunctionField } from "../shell/junction_field.js";
 import { secret } from "./tokens.js";
 import { LEVELS, ROLES } from "./words.js";
 
@@ -10,7 +10,7 @@ import { LEVELS, ROLES } from "./words.js";
 export function invite(context, done) {
   const role = new Field("Role", { name: "role" }, { control: select(ROLES, "viewer") });
   const sight = new Field("Sees", { name: "all_junctions" }, { control: select([["", "one junction, or none for now"], ["all", "all junctions"]]) });
-  const junction = new JunctionField(context, "Junction (may be left empty)");
+  const junction = new JunctionField(context, { label: "Junction (may be left empty)" });
   const level = new Field("Access", { name: "level" }, { control: select(LEVELS, "read") });
   const days = new Field("Holds for", { name: "days", type: "number", value: "7", min: "1", max: "365", required: true }, { unit: "days" });
   const dialog = h("dialog", { class: "dialog", "aria-labelledby": "invite-heading" });

@@ -1,50 +1,13 @@
 // Which junctions a user was granted, and how far that goes.
 
-import { freshId, h } from "../shell/dom.js";
+import { h } from "../shell/dom.js";
 import { Field, Form, select } from "../shell/form.js";
 import * as format from "../shell/format.js";
+import { JunctionField } from "../shell/junction_field.js";
 import { Table } from "../shell/table.js";
 import { LEVELS } from "./words.js";
 
-const SUGGESTED = 20;
-const TYPED_MS = 200;
 const LIMIT = 1000;
-
-/** A field in which a junction is found by part of its name. */
-export class JunctionField extends Field {
-  constructor(context, label = "Junction") {
-    const list = h("datalist", { id: freshId("junctions") });
-    super(label, { name: "junction", list: list.id, autocomplete: "off", placeholder: "Part of its name" });
-    this.root.append(list);
-    this.context = context;
-    this.list = list;
-    this.found = new Map();
-    let typed = null;
-    this.control.addEventListener("input", () => {
-      clearTimeout(typed);
-      typed = setTimeout(() => this.#suggest(), TYPED_MS);
-    });
-    this.#suggest();
-  }
-
-  async #suggest() {
-    try {
-      const { junctions } = await this.context.ask("/api/junctions", { query: { q: this.value, limit: SUGGESTED } });
-      for (const junction of junctions) this.found.set(junction.name, junction.id);
-      this.list.replaceChildren(...junctions.map(({ name }) => h("option", { value: name })));
-    } catch (error) {
-      this.context.fail(error);
-    }
-  }
-
-  /** The id of the junction that is named; null: there is none, or none is. */
-  async id() {
-    if (!this.value) return null;
-    if (this.found.has(this.value)) return this.found.get(this.value);
-    const { junctions } = await this.context.ask("/api/junctions", { query: { junction: this.value } });
-    return junctions[0]?.id ?? null;
-  }
-}
 
 export class UserJunctions {
   /** `changed()` is called when access was granted or withdrawn. */
@@ -53,7 +16,7 @@ export class UserJunctions {
     this.changed = changed;
     this.path = `/api/users/${encodeURIComponent(userId)}/junctions`;
     this.words = h("p", { class: "quiet" });
-    this.table = new Table({ caption: "Junctions", columns: this.#columns(), empty: "None was granted." });
+    this.table = new Table({ caption: "Junctions", stacks: true, columns: this.#columns(), empty: "None was granted." });
     this.field = new JunctionField(context);
     this.level = new Field("Access", { name: "level" }, { control: select(LEVELS, "read") });
     const form = new Form({ fields: [this.field, this.level], submit: "Grant", send: () => this.#grant(), done: () => this.#granted() });

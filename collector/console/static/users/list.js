@@ -17,9 +17,9 @@ export class UserList {
     this.sort = "name";
     this.search = h("input", { type: "search", placeholder: "Part of a name", "aria-label": "Search" });
     const button = h("button", { type: "button", class: "primary", onclick: () => invite(context, () => this.readInvitations()) }, "Invite\u2026");
-    this.table = new Table({ caption: "Users", columns: COLUMNS, sorted: (by) => this.#sortBy(by), empty: "Nobody fits." });
+    this.table = new Table({ caption: "Users", stacks: true, columns: COLUMNS, sorted: (by) => this.#sortBy(by), empty: "Nobody fits." });
     this.pager = new Pager((offset) => this.#turn(offset));
-    this.invitations = new Table({ caption: "Invitations", columns: this.#invitationColumns(), empty: "Nobody is invited at the moment." });
+    this.invitations = new Table({ caption: "Invitations", stacks: true, columns: this.#invitationColumns(), empty: "Nobody is invited at the moment." });
     this.audit = new AuditLog(context);
     context.title("Users");
     root.append(

@@ -11,7 +11,7 @@ export class Tokens {
   constructor(context, path) {
     this.context = context;
     this.path = path;
-    this.table = new Table({ caption: "API tokens", columns: this.#columns(), empty: "There is none." });
+    this.table = new Table({ caption: "API tokens", stacks: true, columns: this.#columns(), empty: "There is none." });
     this.root = this.table.root;
   }
 

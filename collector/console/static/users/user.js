@@ -9,8 +9,6 @@ import { UserJunctions } from "./junctions.js";
 import { Tokens, whose } from "./tokens.js";
 import { ROLES, roleOf } from "./words.js";
 
-const PAGE = 1000;
-
 export class UserPage {
   constructor(root, context) {
     this.context = context;
@@ -18,6 +16,7 @@ export class UserPage {
     this.path = `/api/users/${encodeURIComponent(this.id)}`;
     this.heading = h("h1", {}, "User");
     this.about = h("p", { class: "quiet" });
+    this.open = h("p", { class: "quiet" });
     this.state = h("p", { class: "state" });
     this.rights = h("section", { class: "card" });
     this.junctions = new UserJunctions(context, this.id, () => this.audit.read());
@@ -27,7 +26,7 @@ export class UserPage {
     context.title("User");
     root.append(
       h("p", { class: "eyebrow" }, h("a", { href: "/users" }, "Users")),
-      h("div", { class: "page-head" }, h("div", {}, this.heading, this.about), this.state),
+      h("div", { class: "page-head" }, h("div", {}, this.heading, this.about, this.open), this.state),
       h("div", { class: "halves" }, this.rights, this.junctions.root),
       h("section", { class: "card" }, h("h2", {}, "API tokens"), this.tokens.root),
       this.audit.root,
@@ -40,23 +39,18 @@ export class UserPage {
     this.tokens.read();
     this.audit.read();
     try {
-      const user = await this.#find();
-      if (user) this.show(user);
-      else this.context.notice("There is no such user.");
+      const user = await this.context.ask(this.path);
+      this.show(user);
+      this.#showOpen(user);
     } catch (error) {
       this.context.fail(error);
     }
   }
 
-  /** The API lists users; one of them is found page by page. */
-  async #find() {
-    for (let offset = 0; offset !== null; ) {
-      const { users, next_offset: next } = await this.context.ask("/api/users", { query: { limit: PAGE, offset } });
-      const found = users.find((user) => user.id === this.id);
-      if (found) return found;
-      offset = next;
-    }
-    return null;
+  /** How much is open to them by now. */
+  #showOpen({ n_sessions: sessions, n_api_tokens: tokens }) {
+    const told = [format.plural(sessions, "session"), format.plural(tokens, "API token")].join(" and ");
+    say(this.open, sessions + tokens === 0 ? "Nothing is open to them: no session, no API token." : `Open to them: ${told}.`);
   }
 
   show(user) {
@@ -77,7 +71,7 @@ export class UserPage {
   }
 
   #showRights(user) {
-    const name = new Field("Shown as", { name: "display_name", value: user.display_name ?? "", maxlength: 100 }, { hint: "Empty: as it is" });
+    const name = new Field("Shown as", { name: "display_name", value: user.display_name ?? "", maxlength: 100 }, { hint: "Left empty, it stays as it is." });
     const role = new Field("Role", { name: "role" }, { control: select(ROLES, user.role) });
     const sight = new Field("Sees", { name: "all_junctions" }, { control: select([["no", "junctions that were granted"], ["yes", "all junctions"]], user.all_junctions ? "yes" : "no") });
     const form = new Form({
@@ -124,7 +118,6 @@ export class UserPage {
   #changed(user, words) {
     this.show(user);
     this.context.toast(words);
-    this.junctions.read();
-    this.audit.read();
+    this.begin();
   }
 }

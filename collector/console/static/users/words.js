@@ -29,6 +29,7 @@ export const ACTIONS = {
   mode_ordered: "ordered the lights of",
   device_changed: "changed the device",
   device_revoked: "revoked the device",
+  rejects_seen: "saw what was put aside of the device",
 };
 
 export function roleOf(user) {
