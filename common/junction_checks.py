@@ -4,7 +4,6 @@ What one part says wrong is told for each; what follows from several (how long s
 all names are right, since nothing can be worked out before.
 """
 
-import difflib
 import math
 import zoneinfo
 from collections import Counter
@@ -357,6 +356,8 @@ def timezone_faults(timezone: str) -> Iterator[Fault]:
     try:
         zoneinfo.ZoneInfo(timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        import difflib  # only for who made a mistake: it would stay in memory
+
         near = difflib.get_close_matches(timezone, zoneinfo.available_timezones(), n=1, cutoff=0.6)
         example = f"did you mean {near[0]}?" if near else "name it as Europe/Berlin or UTC"
         yield Fault("timezone", timezone, f"there is no such time zone here; {example}")

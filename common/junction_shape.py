@@ -4,7 +4,6 @@ msgspec stops at the first thing that it does not like. So where it refuses the 
 and each tells its own fault.
 """
 
-import difflib
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +40,8 @@ class Fault:
 def hint(name: str, known: Iterable[str]) -> str:
     """What somebody may have meant."""
     names = list(dict.fromkeys(known))
+    import difflib  # only for who made a mistake: it would stay in memory
+
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
 

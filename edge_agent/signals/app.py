@@ -87,7 +87,7 @@ def run_signals(
         heads = (open_heads or open_configured_heads)(config)
         try:
             if config.lane is not None:
-                from edge_agent.signals.several_pis import run_lane
+                from edge_agent.signals.lane_daemon import run_lane
 
                 run_lane(config, heads, SIGNALS)
                 return

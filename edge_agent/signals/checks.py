@@ -60,7 +60,7 @@ def _conflicts(junction: Junction) -> Finding:
 
 
 def _broker(mqtt: MqttSettings) -> Finding:
-    from edge_agent.signals.several_pis import try_broker
+    from edge_agent.signals.broker import try_broker
 
     where = f"{mqtt.host}:{mqtt.port}"
     wrong = try_broker(mqtt)

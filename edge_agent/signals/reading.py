@@ -3,7 +3,6 @@
 msgspec itself stops at the first mistake. A technician on a ladder wants them all, with what would be right.
 """
 
-import difflib
 import types
 from collections.abc import Iterator
 from enum import Enum
@@ -52,6 +51,8 @@ def get(tree: Any, loc: Loc) -> Any:
 
 def near(word: str, allowed: list[str]) -> str:
     """`; did you mean X?`, or which there are."""
+    import difflib  # only for who made a mistake: it would stay in memory
+
     found = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
     if found:
         return f"; did you mean {found[0]}?"

@@ -49,6 +49,7 @@ from edge_agent.signals.config import (
     SignalsConfig,
 )
 from edge_agent.signals.lamp_test import light_each
+from edge_agent.signals.lane_daemon import LaneDaemon
 from edge_agent.signals.log_aside import MAX_LINES, LogAside
 from edge_agent.signals.loop import Tick
 from edge_agent.signals.memory import (
@@ -62,7 +63,6 @@ from edge_agent.signals.memory import (
 )
 from edge_agent.signals.reloading import needs_restart
 from edge_agent.signals.senses import Senses
-from edge_agent.signals.several_pis import LaneDaemon
 from tests.junctions import APPROACHES, crossroads, four_stages, with_people
 from tests.waiting import until
 
