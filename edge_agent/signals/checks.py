@@ -1,7 +1,6 @@
 """Tries what the lights' configuration names, without touching a lamp."""
 
 import os
-import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from edge_agent.drivers.heads.gpio import load_gpio
 from edge_agent.drivers.heads.wiring import Wiring
 from edge_agent.signals.config import MqttSettings, SignalsConfig, wiring_of
 from edge_agent.signals.memory import DaemonRuns, HeadsLock, Memory
+from edge_agent.signals.priority import why_no_real_time
 
 _MIB = 1024 * 1024
 _LOW_DISK_MB = 100
@@ -40,7 +40,7 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
         yield Finding(Verdict.NOTE, "heads", "simulated: no lamp is switched")
     if config.mqtt is not None and (config.lane is not None or config.heads.driver == "lanes"):
         yield _broker(config.mqtt)
-    yield _priority()
+    yield _priority(wanted=config.loop.realtime)
 
 
 def _conflicts(junction: Junction) -> Finding:
@@ -183,8 +183,18 @@ def _pins(wiring: Wiring, *, accepted: bool) -> Iterator[Finding]:
         yield Finding(Verdict.NOTE, "greens at rest", f"{text}; this is accepted in the configuration")
 
 
-def _priority() -> Finding:
-    """What the kernel would grant this user; under systemd the unit grants more."""
-    if os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_RTPRIO)[0] > 0:
+def _priority(*, wanted: bool) -> Finding:
+    """What the kernel grants whoever runs this; under systemd the unit grants it to the daemon."""
+    late = "steps are late by tens of ms while the Pi is busy, instead of by less than one"
+    if not wanted:
+        return Finding(Verdict.NOTE, "priority", f"loop.realtime is false: {late}")
+    why = why_no_real_time()
+    if not why:
         return Finding(Verdict.OK, "priority", "real time is granted")
-    return Finding(Verdict.NOTE, "priority", "no real time for this user here; the unit grants it")
+    return Finding(
+        Verdict.NOTE,
+        "priority",
+        f"no real time for this user here ({why}): {late}. The unit grants it (LimitRTPRIO=); without systemd, "
+        "give the user rtprio 20 and memlock unlimited in /etc/security/limits.conf; a container needs "
+        "CAP_SYS_NICE and --ulimit rtprio=20",
+    )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from common import __version__
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from edge_agent.lean import without
-from edge_agent.signals.priority import come_first, step_back
+from edge_agent.signals.priority import REFUSED, come_first, step_back
 
 if TYPE_CHECKING:
     import argparse
@@ -152,7 +152,8 @@ def drive(path: Path) -> int:
     # Only now: a configuration with mistakes has no need of the rest.
     from edge_agent.signals.app import run_signals
 
-    logger.info("the lights of %s begin (%s)", config.described.name, priority, extra={"action": "begins"})
+    level = logging.WARNING if config.loop.realtime and priority.startswith(REFUSED) else logging.INFO
+    logger.log(level, "the lights of %s begin (%s)", config.described.name, priority, extra={"action": "begins"})
     try:
         run_signals(config, lambda: load_signals_config(path), lost=lost)
     except DaemonRuns as error:
