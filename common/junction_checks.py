@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from common.junction import Junction, Movement, MovementKind, Plan
+from common.junction import Algorithm, Junction, Movement, MovementKind, Plan
 from common.junction_shape import Fault, hint, shape_faults, short
 from common.junction_times import (
+    ROUNDING_S,
     bounds_s,
     cycle_s,
     hard_min_s,
@@ -31,8 +32,6 @@ RED_CLEARANCE_S = 6.0
 PEOPLE_CLEARANCE_S = 3.0
 """No more than a sanity bound: a way across of 3.6 m."""
 LEAST_GREEN_S = 1.0
-ROUNDING_S = 1.0
-"""By so much a stage of a round may last longer than described: control goes in steps."""
 
 
 def faults(junction: Junction) -> list[Fault]:
@@ -281,12 +280,28 @@ def _plan_times(junction: Junction, plan: Plan, path: str) -> Iterator[Fault]:
             )
         elif not least_s <= step.green_s <= most_s:
             yield Fault(f"{where}.green_s", step.green_s, f"has to be from {least_s:g} to {most_s:g} s")
+    if plan.actuated_coordination:
+        yield from _actuated(plan, path)
     if plan.offset_s is not None and plan.offset_s >= (whole_s := cycle_s(junction, plan)):
         yield Fault(
             f"{path}.offset_s",
             plan.offset_s,
             f"the cycle (greens, yellows, clearances) is {whole_s:g} s; an offset is less than that",
         )
+
+
+def _actuated(plan: Plan, path: str) -> Iterator[Fault]:
+    what = "true"
+    if plan.offset_s is None:
+        yield Fault(f"{path}.actuated_coordination", what, "is for a coordinated plan; give it an offset_s")
+    if plan.algorithm not in (Algorithm.ADAPTIVE, Algorithm.ACTUATED):
+        yield Fault(
+            f"{path}.actuated_coordination",
+            what,
+            f"greens do not end early by {plan.algorithm}; make algorithm adaptive or actuated",
+        )
+    if len(plan.stages) < 2:
+        yield Fault(f"{path}.actuated_coordination", what, "has no other stage that could leave anything")
 
 
 def _plan_reds(junction: Junction, plan: Plan, path: str) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from common.codes import Aspect
 from common.junction import Junction
+from common.junction_times import cycle_s, most_left_s
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
 from edge_agent.drivers.base import HeadsError
@@ -30,6 +31,7 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
     yield _socket(Path(config.socket))
     yield _clock()
     yield _conflicts(config.described)
+    yield from _coordinated(config.described)
     if config.heads.driver == "gpio":
         wiring = wiring_of(config.heads)
         yield _library()
@@ -57,6 +59,27 @@ def _conflicts(junction: Junction) -> Finding:
         f"{', '.join(pairs)}: never in one stage, and no conflict, so one may begin while the other ends; "
         "look at the road, and add what conflicts",
     )
+
+
+def _coordinated(junction: Junction) -> Iterator[Finding]:
+    """How long the cycles are that are to be the neighbours' too, and what may be left to whom."""
+    for plan in junction.plans:
+        if plan.offset_s is None:
+            continue
+        text = f"cycle {cycle_s(junction, plan):g} s, offset {plan.offset_s:g} s"
+        what, first = f"plan {plan.name}", plan.stages[0].stage
+        left_s = most_left_s(junction, plan)
+        if not plan.actuated_coordination:
+            yield Finding(Verdict.OK, what, f"{text}; all greens have their own times")
+        elif left_s > 0.0:
+            yield Finding(Verdict.OK, what, f"{text}; the other stages may leave {left_s:g} s of it to {first}")
+        else:
+            yield Finding(
+                Verdict.NOTE,
+                what,
+                f"{text}; nothing can be left to {first}: raise its max_green_s, or the max_red_s of others, or "
+                "give others more than their least greens",
+            )
 
 
 def _broker(mqtt: MqttSettings) -> Finding:

@@ -36,6 +36,20 @@ def test_movements_between_which_no_clearance_is_kept_are_named(tmp_path: Path) 
     assert "north and east: never in one stage, and no conflict" in found.text
 
 
+def test_coordinated_plans_tell_their_cycle_and_what_may_be_left(tmp_path: Path) -> None:
+    base = crossroads(offset_s=12.0)
+    told = line("plan day", base, tmp_path)
+    assert (told.verdict, told.text) == (Verdict.OK, "cycle 55 s, offset 12 s; all greens have their own times")
+    actuated = structs.replace(base.plans[0], actuated_coordination=True)
+    told = line("plan day", structs.replace(base, plans=(actuated,)), tmp_path)
+    assert told.text == "cycle 55 s, offset 12 s; the other stages may leave 13 s of it to ns"
+    first, second = actuated.stages
+    full = structs.replace(actuated, stages=(structs.replace(first, max_green_s=first.green_s), second))
+    told = line("plan day", structs.replace(base, plans=(full,)), tmp_path)
+    assert told.verdict is Verdict.NOTE
+    assert "nothing can be left to ns: raise its max_green_s" in told.text
+
+
 def test_who_gets_no_real_time_is_told_what_follows_and_what_to_do(tmp_path: Path) -> None:
     before = os.sched_getscheduler(0)
     assert (

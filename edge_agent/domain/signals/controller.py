@@ -279,6 +279,7 @@ class Controller:
             runner.algorithm,
             runner.note,
             runner.coordination,
+            runner.zero_s,
             holds,
             self._expired,
             len(self._preemptions.stuck),
@@ -325,6 +326,7 @@ class Controller:
             ended=machine.ended,
             note=self._note(),
             coordination=runner.coordination,
+            zero_s=runner.zero_s,
             preemption=None if holds is None else holds.number,
         )
 
