@@ -13,7 +13,7 @@ from common.codes import SignalMode
 from common.hires import Coordination
 from common.junction import Algorithm, Junction, Plan, PlanStage
 from common.junction_checks import faults, least_reach_s
-from common.junction_times import ROUNDING_S, bounds_s, cycle_s, longest_reds_s, most_left_s
+from common.junction_times import ROUNDING_S, bounds_s, cycle_s, longest_reds_s, most_left_s, splits_s
 from common.schedule import Local
 from edge_agent.domain.signals.hires import Recorder
 from edge_agent.domain.signals.interlock import Limits
@@ -217,6 +217,18 @@ def test_a_plan_that_cannot_be_so_is_refused(changes: dict[str, object], complai
     (found,) = faults(arterial(**changes))
     assert found.path == "plans[0].actuated_coordination"
     assert found.message.startswith(complaint)
+
+
+def test_a_movement_of_two_stages_has_the_time_between_them_too() -> None:
+    base = four_stages()
+    first = structs.replace(base.stages[0], movements=("north", "south"))
+    no_conflict = tuple(pair for pair in base.conflicts if set(pair) != {"north", "south"})
+    junction = structs.replace(base, stages=(first, *base.stages[1:]), conflicts=no_conflict)
+    order = ("south", "north", "east", "west")
+    plan = structs.replace(
+        base.plans[0], stages=tuple(PlanStage(stage=name, green_s=15.0) for name in order), offset_s=0.0
+    )
+    assert splits_s(junction, plan) == {"south": 35.0, "north": 20.0, "east": 20.0, "west": 20.0}
 
 
 def adversary(rng: random.Random) -> Callable[[Situation], int | None]:
