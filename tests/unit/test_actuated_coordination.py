@@ -116,7 +116,7 @@ class Traffic:
     def _lane(self, name: str, step: Step | None) -> Lane:
         flows = self.flows[name]
         if flows is None:
-            return Lane()
+            return Lane(usual_vps=0.0)
         self._headway_s[name] += 1.0
         if flows and step is not None and step.aspects[name] == "green" and self._headway_s[name] >= 2.0:
             self._n[name] += 1
