@@ -448,7 +448,7 @@ class Daemon:
 
     def _remember_good(self) -> None:
         """Keep the configuration for a start without one; in a thread, since the disk may be slow."""
-        path, data = Path(self._config.state_dir) / LAST_GOOD_NAME, msgspec.json.encode(self._config)
+        path, config = Path(self._config.state_dir) / LAST_GOOD_NAME, self._config
 
         before = self._remembers
 
@@ -457,8 +457,9 @@ class Daemon:
                 # Two at once would write into one another.
                 before.join()
             try:
-                write_safely(path, data)
-            except OSError as error:
+                write_safely(path, msgspec.json.encode(config))
+            except (OSError, ValueError) as error:
+                # A path may hold bytes that are no text.
                 logger.warning("%s cannot be written: %s", path, error, extra={"action": "last_good_unwritable"})
 
         self._remembers = Thread(target=write, name="last-good", daemon=True)

@@ -113,6 +113,8 @@ def _read(path: Path, mend: str) -> _Source:
 def _parse_toml(text: str, path: Path) -> _Source:
     try:
         return _Source(path, tomllib.loads(text), line_numbers(text))
+    except RecursionError as error:
+        raise _whole(path, "is nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         number = int(found[1]) if found else len(text.splitlines())
@@ -122,8 +124,15 @@ def _parse_toml(text: str, path: Path) -> _Source:
 def _parse_json(text: str, path: Path) -> _Source:
     try:
         tree = json.loads(text)
+        json.dumps(tree, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise _whole(path, f"is not JSON: {error.msg}", error.lineno) from error
+    except UnicodeEncodeError as error:
+        raise _whole(path, "holds half a character (a lone surrogate)") from error
+    except RecursionError as error:
+        raise _whole(path, "is nested too deeply") from error
+    except ValueError as error:
+        raise _whole(path, f"holds a number that is none here: {error}") from error
     if not isinstance(tree, dict):
         raise _whole(path, "must be a JSON object: {...}")
     return _Source(path, tree, {})

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,11 @@ logger = logging.getLogger(__name__)
 COORDINATOR = "coordinator"
 STATUS_EVERY_S = 30.0
 TERM_NAME = "lease-term"
-_MAX_BOOTS = 8
+_MAX_BOOTS, _MAX_DEVICES = 8, 256
+_MAX_AT_ONCE = 20
+"""So many vehicles of one lane are handed on in a step; there are more only after messages were lost."""
+_MAX_OWED = 5000
+"""More than passed in any outage that matters; what a lane tells beyond that is no count."""
 _TERMS_FROM_S = 1_767_225_600
 """2026-01-01 UTC. A term is the seconds since, or one more than the last one where that is higher: newer than all
 before though the disk be a new one, as long as the clock is right; where it is not, the disk knows."""
@@ -48,16 +53,22 @@ class Lanes(LanesHeads):
         self._status: tuple[object, ...] = ()
         self._status_s = float("-inf")
         self._n_crossed: dict[tuple[str, UUID], dict[UUID, int]] = {}
+        self._owed: Counter[str] = Counter()
 
     def sensed(self, boot_ns: int) -> list[Crossing | Presence | SensorState]:
         """See `driving.ManyPis`."""
         found: list[Crossing | Presence | SensorState] = []
         for told in self.counts():
             if told.lane in self._stop_lines:
-                sensor, source = self._stop_lines[told.lane]
-                found += [Crossing(sensor=sensor, source=source, at_ns=boot_ns)] * self._news_in(told)
+                sensor, _ = self._stop_lines[told.lane]
+                self._owed[told.lane] = min(self._owed[told.lane] + self._news_in(told), _MAX_OWED)
                 why_not = "" if told.n is not None else f"the Pi of lane {told.lane} does not measure"
                 found.append(SensorState(sensor=sensor, at_ns=boot_ns, measures=not why_not, why_not=why_not))
+        for lane, owed in self._owed.items():
+            sensor, source = self._stop_lines[lane]
+            now = min(owed, _MAX_AT_ONCE)
+            found += [Crossing(sensor=sensor, source=source, at_ns=boot_ns)] * now
+            self._owed[lane] -= now
         return found
 
     def tell(self, driven: Driven) -> None:
@@ -95,6 +106,8 @@ class Lanes(LanesHeads):
     def _news_in(self, told: CarCounts) -> int:
         """How many crossed since the last message; those of lost messages too, since counts count up."""
         known = self._n_crossed.setdefault((told.lane, told.device), {})
+        if len(self._n_crossed) > _MAX_DEVICES:
+            del self._n_crossed[next(iter(self._n_crossed))]
         # Of the first start that is heard of, nobody knows which of its counts an earlier coordinator took.
         before = known.pop(told.boot_id, 0 if known else max(0, told.n_since_boot - (told.n or 0)))
         known[told.boot_id] = max(before, told.n_since_boot)
@@ -158,12 +171,14 @@ def open_lanes(config: SignalsConfig) -> Lanes:
 def _next_term(path: Path) -> int:
     try:
         last = int(path.read_text())
+        if not 0 <= last < topics.MOST_TERM:
+            raise ValueError(f"it holds {last}, which is no term")
     except FileNotFoundError:
         last = 0
     except (OSError, ValueError) as error:
         logger.warning("%s cannot be read: %s; the clock decides", path, error, extra={"action": "term_lost"})
         last = 0
-    term = max(last + 1, int(time.time()) - _TERMS_FROM_S)
+    term = min(max(last + 1, int(time.time()) - _TERMS_FROM_S), topics.MOST_TERM)
     try:
         write_safely(path, str(term).encode())
     except OSError as error:

@@ -9,11 +9,23 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from common import topics
 from common.codes import Aspect
 from common.junction import Junction
-from common.topics import CAR_COUNTS, CarCounts, GreenTime, JunctionStatus, LaneState, LeaseAsk, Message, Qos
+from common.topics import (
+    CAR_COUNTS,
+    LEASE,
+    LEASE_ASK,
+    CarCounts,
+    GreenTime,
+    JunctionStatus,
+    LaneState,
+    LeaseAsk,
+    Message,
+    Qos,
+)
 from edge_agent.config.faults import ConfigError
 from edge_agent.domain.signals.leases import Obeyed
 from edge_agent.domain.signals.lights import Lights
@@ -25,7 +37,7 @@ from edge_agent.mqtt.speaking import NoBus, Speaker
 from edge_agent.signals.driving import Driven, Driving
 from edge_agent.signals.lane_pi import LanePi
 from edge_agent.signals.loading import load_signals_config
-from edge_agent.signals.several_pis import Lanes
+from edge_agent.signals.several_pis import Lanes, _next_term
 from tests.junctions import crossroads
 
 JUNCTION = crossroads(min_green_s=5.0)
@@ -273,6 +285,49 @@ def test_what_is_retained_or_not_understood_is_left_out() -> None:
     place.driving.step(0.1, None, None)
     assert place.heads.sensed(5) == []
     assert place.heads._voice.n_bad == 2
+
+
+def test_counts_of_a_long_outage_come_bit_by_bit_and_an_impossible_one_takes_no_memory() -> None:
+    place = Place()
+
+    def crossed(*told: bytes) -> int:
+        box = place.net.boxes.setdefault("coordinator", [])
+        box.extend(Came(CAR_COUNTS.topic(JUNCTION.name, "north"), one, False) for one in told)
+        place.run(0.1)
+        return sum(isinstance(one, Crossing) for one in place.heads.sensed(5))
+
+    assert [crossed(count(1, n=1)), crossed(count(46)), crossed(), crossed(), crossed()] == [1, 20, 20, 5, 0]
+    assert crossed(count(2**53)) == 20
+    assert place.heads._owed["north"] == 5000 - 20
+    for first in range(2, 700, 200):
+        crossed(*(count(1, n=1, device=device) for device in range(first, first + 200)))
+    assert len(place.heads._n_crossed) <= 256
+
+
+def test_a_message_that_is_nested_without_end_is_left_out_on_both_sides(place: Place) -> None:
+    """It came to flash at the whole junction, until somebody cleared that, and ended a lane's daemon."""
+    deep = b'{"x":' + b"[" * 5000
+    for channel, who in ((LEASE_ASK, "coordinator"), (LEASE, "north")):
+        place.net.boxes[who].append(Came(channel.topic(JUNCTION.name, "north"), deep, False))
+    place.run(1.0)
+    assert place.fault == ""
+    assert place.heads._voice.n_bad == 1
+
+
+def test_a_term_that_cannot_be_is_believed_neither_of_a_lane_nor_of_the_disk(place: Place, tmp_path: Path) -> None:
+    """The one after it would be none that lanes read: no start could ever end that."""
+    asks = [message for message in place.net.said if isinstance(message, LeaseAsk)]
+    for epoch in (2**53, topics.MOST_TERM + 1):
+        lie = msgspec.json.encode(structs.replace(asks[-1], epoch=epoch, seq=2**50))
+        place.net.boxes["coordinator"].append(Came(LEASE_ASK.topic(JUNCTION.name, asks[-1].lane), lie, False))
+    place.run(1.0)
+    assert (place.superseded, place.fault) == ([], "")
+    path = tmp_path / "lease-term"
+    for kept in (2**53, topics.MOST_TERM, -1):
+        path.write_text(str(kept))
+        assert 0 < _next_term(path) < 2**33
+    path.write_text(str(topics.MOST_TERM - 1))
+    assert _next_term(path) == topics.MOST_TERM
 
 
 def test_the_flat_topics_say_the_same_where_they_are_switched_on() -> None:
