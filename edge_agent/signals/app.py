@@ -225,7 +225,7 @@ class Daemon:
         """What each lane tells; None: nothing is measured."""
         if self._senses is None:
             return None
-        self._senses.take(sensed)
+        self._senses.take(sensed, now_s)
         return self._senses.lanes(now_s, self._green, None if local is None else int(local.second_s // 3600))
 
     def _local(self) -> Local | None:
