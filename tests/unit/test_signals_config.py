@@ -136,6 +136,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
         ('{"name": ' + "[" * 100_000, "is nested too deeply"),
         ('{"name": ' + "1" * 5000 + "}", "holds a number that is none here"),
         (json.dumps(quick_junction() | {"name": "\ud800"}), "holds half a character"),
+        (" " * 2**21, "has more than 1024 kB"),
     ):
         (tmp_path / "junction.json").write_text(text)
         assert told in faults(path)[0]
