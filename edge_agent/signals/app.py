@@ -61,6 +61,9 @@ _MOST_DOUBTS = 500
 """Characters of a note about sensors."""
 _STILL = frozenset({Aspect.RED, Aspect.FLASHING_RED, Aspect.DARK})
 """Where all heads show one of these, nobody may go, and nobody is on the way."""
+_PATIENCE_S = 120.0
+"""So long new plans wait for an all red. None comes where clearances are 0, or a movement is green in all stages, or
+while a green rests at night."""
 _MAX_ORDERS = 8
 """So many are carried out in a step; a flood of them must not make it late."""
 
@@ -142,6 +145,7 @@ class Daemon:
         self._reloading = Reloading(load)
         self._remembers: Thread | None = None
         self._pending: SignalsConfig | None = None
+        self._waits_from_s: float | None = None
         # What the lights do not depend on; opened after the first step.
         self._for_link, self._for_senses, self._for_records = (
             Aside("the link to the agent"),
@@ -355,6 +359,12 @@ class Daemon:
         loaded = self._reloading.take()
         if loaded is not None:
             self._judge(loaded)
+        if self._pending is None:
+            self._waits_from_s = None
+        elif self._waits_from_s is None:
+            self._waits_from_s = now_s
+        elif now_s - self._waits_from_s >= _PATIENCE_S:
+            driving.make_way(now_s)
         if self._pending is not None and driving.is_red and not driving.lights.is_preempted:
             self._keep_fault(driving)
             self._config, self._pending = self._pending, None

@@ -617,6 +617,28 @@ def test_new_plans_wait_until_an_emergency_vehicle_has_passed(tmp_path: Path) ->
         bench.until(lambda: bench.daemon._config == new)
 
 
+def test_new_plans_come_though_the_old_ones_are_never_all_red(tmp_path: Path) -> None:
+    """As where a clearance is 0 s: one green begins in the step in which the other's yellow ends."""
+    fire = Preemption(name="fire", stage="ew", number=1)
+    old = structs.replace(crossroads(red_clearance_s=0.0), preemptions=(fire,))
+    with running(tmp_path, junction=old) as bench:
+        bench.until_green()
+        new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
+        bench.daemon._reloading._loaded.put(new)
+        bench.step(1150)
+        assert bench.daemon._config != new
+        siren(bench, on=True)
+        bench.until_green("east")
+        bench.step(300)
+        assert bench.heads.lit["east"] == {GREEN}, "an emergency vehicle comes first"
+        assert bench.daemon._config != new
+        siren(bench, on=False)
+        bench.until(lambda: bench.daemon._config == new)
+        bench.until_green()
+        assert bench.daemon._driving is not None
+        assert bench.daemon._driving.lights.interlock.fault is None
+
+
 def test_new_plans_do_not_forget_an_emergency_vehicle_that_comes_during_start_up(tmp_path: Path) -> None:
     fire = Preemption(name="fire", stage="ew", number=1)
     with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
