@@ -62,8 +62,8 @@ _MOST_DOUBTS = 500
 _STILL = frozenset({Aspect.RED, Aspect.FLASHING_RED, Aspect.DARK})
 """Where all heads show one of these, nobody may go, and nobody is on the way."""
 _PATIENCE_S = 120.0
-"""So long new plans wait for an all red. None comes where clearances are 0, or a movement is green in all stages, or
-while a green rests at night."""
+"""So long new plans wait for an all red. None comes where clearances are 0, or a movement is green in all stages,
+or while a green rests at night."""
 _MAX_ORDERS = 8
 """So many are carried out in a step; a flood of them must not make it late."""
 
