@@ -11,8 +11,8 @@ from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Lane, Situation
 
 PASSAGE_S = 3.5
-"""A lane without a crossing for this long has gapped out; longer where vehicles go unseen. Longer than where greens
-may also be prolonged: who was taken for the last of a queue and was not waits for a whole cycle."""
+"""A lane without a crossing for this long has gapped out; longer where vehicles go unseen. Longer than for a green
+that may come back soon: who was taken for the last of a queue, and was not, waits for a whole cycle."""
 
 
 class GapOut:
