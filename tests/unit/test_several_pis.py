@@ -1,6 +1,7 @@
 """A coordinator's heads at other Pis, and a lane's Pi: on a bus in memory, second by second."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,7 @@ from tests.junctions import crossroads
 JUNCTION = crossroads(min_green_s=5.0)
 HEADS = {movement.name: movement.name for movement in JUNCTION.movements}
 STEP_MS = 100
+SIZE_LIMIT = re.compile(r"^message_size_limit (\d+)$", re.MULTILINE)
 EXAMPLES = Path(__file__).parents[2] / "systemd/examples"
 
 
@@ -275,6 +277,21 @@ def test_a_lane_tells_what_it_counted_and_that_it_does_not_measure() -> None:
     place.run(6.0)
     told = [message for message in place.net.said if isinstance(message, CarCounts)]
     assert [(one.n, one.by_class, one.n_since_boot) for one in told] == [(2, {"bus": 2}, 2), (None, {}, 2)]
+
+
+def test_a_lane_never_says_more_than_its_broker_takes(place: Place) -> None:
+    """The broker hangs up on whoever does, and with the connection goes the green."""
+    limit = int(SIZE_LIMIT.search((EXAMPLES.parent / "mosquitto/mosquitto.conf").read_text())[1])  # type: ignore[index]
+    lane = place.lanes["north"]
+    names = [f"{n:03}" + "ä" * 97 for n in range(300)]
+    place.net.said.clear()
+    lane.sense([SensorState(sensor=name, at_ns=0, measures=True) for name in ("cam-north", *names)], place.now_s)
+    lane.sense([Crossing(sensor="cam-north", source="stop", at_ns=0, cls=name) for name in names], place.now_s)
+    place.run(5.0)
+    counts = [one for one in place.net.said if isinstance(one, CarCounts)]
+    assert [one.n for one in counts] == [300]
+    assert max(len(topics.write(one)) for one in place.net.said) < limit / 2
+    assert set(lane._measures) == {"cam-north"}
 
 
 def test_what_is_retained_or_not_understood_is_left_out() -> None:
