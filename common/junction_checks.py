@@ -24,6 +24,7 @@ from common.junction_times import (
     movements_of,
     rivals,
 )
+from common.nearest import nearest
 
 __all__ = ["Fault", "faults", "read_junction", "timezone_faults"]
 
@@ -371,8 +372,6 @@ def timezone_faults(timezone: str) -> Iterator[Fault]:
     try:
         zoneinfo.ZoneInfo(timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        import difflib  # only for who made a mistake: it would stay in memory
-
-        near = difflib.get_close_matches(timezone, zoneinfo.available_timezones(), n=1, cutoff=0.6)
-        example = f"did you mean {near[0]}?" if near else "name it as Europe/Berlin or UTC"
+        near = nearest(timezone, sorted(zoneinfo.available_timezones()))
+        example = f"did you mean {near}?" if near else "name it as Europe/Berlin or UTC"
         yield Fault("timezone", timezone, f"there is no such time zone here; {example}")

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from common.nearest import nearest
+
 _SHOWN = 60
 
 
@@ -40,10 +42,8 @@ class Fault:
 def hint(name: str, known: Iterable[str]) -> str:
     """What somebody may have meant."""
     names = list(dict.fromkeys(known))
-    import difflib  # only for who made a mistake: it would stay in memory
-
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
+    near = nearest(name, names)
+    return f"did you mean {near}?" if near else f"there are {', '.join(names) or 'none'}"
 
 
 def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:

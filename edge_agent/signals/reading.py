@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from common.nearest import nearest
+
 Loc = tuple[str | int, ...]
 """Keys, and positions from 0."""
 Flaw = tuple[Loc, str]
@@ -51,11 +53,9 @@ def get(tree: Any, loc: Loc) -> Any:
 
 def near(word: str, allowed: list[str]) -> str:
     """`; did you mean X?`, or which there are."""
-    import difflib  # only for who made a mistake: it would stay in memory
-
-    found = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+    found = nearest(word, allowed)
     if found:
-        return f"; did you mean {found[0]}?"
+        return f"; did you mean {found}?"
     return f"; allowed are {', '.join(allowed)}" if allowed else ""
 
 
