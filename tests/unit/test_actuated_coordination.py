@@ -13,7 +13,18 @@ from common.codes import SignalMode
 from common.hires import Coordination
 from common.junction import Algorithm, Junction, Plan, PlanStage
 from common.junction_checks import faults, least_reach_s
-from common.junction_times import ROUNDING_S, bounds_s, cycle_s, longest_reds_s, most_left_s, splits_s
+from common.junction_times import (
+    ROUNDING_S,
+    bounds_s,
+    clearance_s,
+    cycle_s,
+    intergreen_s,
+    longest_reds_s,
+    most_left_s,
+    movements_of,
+    rivals,
+    splits_s,
+)
 from common.schedule import Local
 from edge_agent.domain.signals.hires import Recorder
 from edge_agent.domain.signals.interlock import Limits
@@ -264,7 +275,27 @@ def some_arterial(n_movements: int, n_stages: int, seed: int) -> Junction:
     return structs.replace(base, movements=movements, plans=(plan,))
 
 
-@settings(max_examples=8)
+def clears_in_time(junction: Junction) -> bool:
+    """Whether what ends with one stage is cleared when the one after the next begins; else that one is late in any
+    plan, since its times only look at the stage before it."""
+    names = [step.stage for step in junction.plans[0].stages]
+    n = len(names)
+    members = [movements_of(junction, name) for name in names]
+    against = rivals(junction)
+    return not any(
+        leaving not in members[(i + 1) % n]
+        and coming.name in against[leaving.name]
+        and clearance_s(leaving)
+        > intergreen_s(junction, names[i], names[(i + 1) % n])
+        + bounds_s(junction, junction.plans[0].stages[(i + 1) % n])[0]
+        + intergreen_s(junction, names[(i + 1) % n], names[(i + 2) % n])
+        for i in range(n)
+        for leaving in members[i]
+        for coming in members[(i + 2) % n]
+    )
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
 @given(st.integers(2, 8), st.integers(2, 5), st.integers(0, 2**32), st.sampled_from([0.25, 0.5]))
 def test_whatever_ends_early_cycle_offset_splits_and_minimums_are_kept(
     n_movements: int, n_stages: int, seed: int, grain_s: float
@@ -272,7 +303,7 @@ def test_whatever_ends_early_cycle_offset_splits_and_minimums_are_kept(
     junction = some_arterial(n_movements, n_stages, seed)
     (plan,) = junction.plans
     first, *others = plan.stages
-    assume(faults(junction) == [] and most_left_s(junction, plan) > 1.0)
+    assume(faults(junction) == [] and most_left_s(junction, plan) > 1.0 and clears_in_time(junction))
     cycle, zero_s = cycle_s(junction, plan), plan.offset_s or 0.0
     street = Street(junction, adversary(random.Random(seed)), grain_s)
     street.go(14 * cycle, lambda _: [Lane(is_waiting=False)] * len(junction.lanes))

@@ -1,5 +1,6 @@
 """The event log: codes, their order, and that it is told from a silence that nobody logged."""
 
+import dataclasses
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -246,9 +247,9 @@ def test_plans_and_their_coordination() -> None:
     assert rows(found, range(134, 150)) == splits, "green, yellow and clearance of phases 2, 4, 6, 8"
     held = decision(ALL_RED, mode=SignalMode.PREEMPT, coordination=1, preemption=1)
     assert rows(recorder.step(120.0, held, ALL_RED, None), (150,)) == [(120.0, 150, 0)], "an emergency is free"
-    assert rows(recorder.step(140.0, decision(ALL_RED, coordination=3), ALL_RED, None), (150,)) == [
-        (140.0, 150, 3)
-    ]
+    assert rows(recorder.step(125.0, dataclasses.replace(held, zero_s=125.0), ALL_RED, None), (150,)) == []
+    found = recorder.step(126.0, decision(ALL_RED, coordination=3, zero_s=125.0), ALL_RED, None)
+    assert rows(found, (150,)) == [(126.0, 150, 3)], "a zero that passed meanwhile is not told afterwards"
 
 
 def test_a_free_plan_has_no_cycle_length() -> None:

@@ -10,6 +10,8 @@ from edge_agent.domain.signals.event_codes import Event, PreemptCall
 from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval
 
 MAX_PARAMETER = 32_767
+_JUST_S = 2.0
+"""What is longer ago than a step or two passed before anybody logged."""
 
 _CONTROL = {
     SignalMode.AUTOMATIC: UnitControl.TIME_BASE,
@@ -119,9 +121,10 @@ class PlanLog:
             self._state = state
             yield Event(Code.COORDINATION, state, now_s)
         zero_s = decision.zero_s
-        if zero_s is not None and zero_s != self._zero_s and now_s >= zero_s and state != Coordination.FREE:
+        if zero_s is not None and zero_s != self._zero_s and now_s >= zero_s:
             self._zero_s = zero_s
-            yield Event(Code.COORDINATION, int(Coordination.LOCAL_ZERO), zero_s)
+            if state != Coordination.FREE and now_s - zero_s <= _JUST_S:
+                yield Event(Code.COORDINATION, int(Coordination.LOCAL_ZERO), zero_s)
 
     def _changed(self, now_s: float, name: str) -> Iterator[Event]:
         self._plan = name
