@@ -16,13 +16,9 @@ from common.junction_checks import faults, least_reach_s
 from common.junction_times import (
     ROUNDING_S,
     bounds_s,
-    clearance_s,
     cycle_s,
-    intergreen_s,
     longest_reds_s,
     most_left_s,
-    movements_of,
-    rivals,
     splits_s,
 )
 from common.schedule import Local
@@ -275,24 +271,14 @@ def some_arterial(n_movements: int, n_stages: int, seed: int) -> Junction:
     return structs.replace(base, movements=movements, plans=(plan,))
 
 
-def clears_in_time(junction: Junction) -> bool:
-    """Whether what ends with one stage is cleared when the one after the next begins; else that one is late in any
-    plan, since its times only look at the stage before it."""
-    names = [step.stage for step in junction.plans[0].stages]
-    n = len(names)
-    members = [movements_of(junction, name) for name in names]
-    against = rivals(junction)
-    return not any(
-        leaving not in members[(i + 1) % n]
-        and coming.name in against[leaving.name]
-        and clearance_s(leaving)
-        > intergreen_s(junction, names[i], names[(i + 1) % n])
-        + bounds_s(junction, junction.plans[0].stages[(i + 1) % n])[0]
-        + intergreen_s(junction, names[(i + 1) % n], names[(i + 2) % n])
-        for i in range(n)
-        for leaving in members[i]
-        for coming in members[(i + 2) % n]
-    )
+def in_step(junction: Junction, grain_s: float, rng: random.Random) -> list[Green]:
+    """The greens of 14 cycles, from when it is in step on. Start-up kept all red for longer than some may be."""
+    (plan,) = junction.plans
+    street = Street(junction, adversary(rng), grain_s)
+    street.go(14 * cycle_s(junction, plan), lambda _: [Lane(is_waiting=False)] * len(junction.lanes))
+    greens = street.greens[2 * len(plan.stages) :]
+    states = [green.state for green in greens]
+    return greens[states.index(Coordination.IN_STEP) :]
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
@@ -303,20 +289,19 @@ def test_whatever_ends_early_cycle_offset_splits_and_minimums_are_kept(
     junction = some_arterial(n_movements, n_stages, seed)
     (plan,) = junction.plans
     first, *others = plan.stages
-    assume(faults(junction) == [] and most_left_s(junction, plan) > 1.0 and clears_in_time(junction))
+    assume(faults(junction) == [] and most_left_s(junction, plan) > 1.0)
     cycle, zero_s = cycle_s(junction, plan), plan.offset_s or 0.0
-    street = Street(junction, adversary(random.Random(seed)), grain_s)
-    street.go(14 * cycle, lambda _: [Lane(is_waiting=False)] * len(junction.lanes))
-    # Start-up kept all red, for longer perhaps than somebody may be.
-    greens = street.greens[2 * len(plan.stages) :]
-    states = [green.state for green in greens]
-    in_step = greens[states.index(Coordination.IN_STEP) :]
-    assert {green.state for green in in_step} == {Coordination.IN_STEP}, "once in step, always"
-    assert not any(Termination.MAX_OUT in green.why for green in in_step)
-    ends_s = [green.to_s for green in in_step if green.stage == first.stage]
+    fixed = structs.replace(junction, plans=(structs.replace(plan, actuated_coordination=False),))
+    always = {Coordination.IN_STEP}
+    # Some plans cannot be kept: a clearance of the stage before the last outlasts a short stage.
+    assume({green.state for green in in_step(fixed, grain_s, random.Random(seed))} == always)
+    greens = in_step(junction, grain_s, random.Random(seed))
+    assert {green.state for green in greens} == always, "once in step, always"
+    assert not any(Termination.MAX_OUT in green.why for green in greens)
+    ends_s = [green.to_s for green in greens if green.stage == first.stage]
     late_s = [(end_s - zero_s - first.green_s + cycle / 2.0) % cycle - cycle / 2.0 for end_s in ends_s]
     assert all(-1e-6 <= one_s <= grain_s + 1e-6 for one_s in late_s[1:]), late_s
     for step in others:
-        lengths_s = [green.length_s for green in in_step[1:] if green.stage == step.stage]
+        lengths_s = [green.length_s for green in greens[1:] if green.stage == step.stage]
         assert min(lengths_s) >= bounds_s(junction, step)[0] - 1e-6
         assert max(lengths_s) <= step.green_s + grain_s + 1e-6
