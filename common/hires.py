@@ -12,6 +12,7 @@ class Code(IntEnum):
 
     PHASE_ON = 0
     BEGIN_GREEN = 1
+    MIN_COMPLETE = 3
     GAP_OUT = 4
     MAX_OUT = 5
     FORCE_OFF = 6
@@ -37,6 +38,8 @@ class Code(IntEnum):
     DETECTOR_FAULT_CHATTER = 88
     BUTTON_OFF = 89
     BUTTON_ON = 90
+    BUTTON_FAILED = 91  # a button is no vehicle detector, so it has none of 83 to 88
+    BUTTON_RESTORED = 92
     PREEMPT_CALL_ON = 102  # number of the preemption, as are all up to 111
     PREEMPT_CALL_OFF = 104
     PREEMPT_ENTRY = 105
@@ -46,6 +49,22 @@ class Code(IntEnum):
     PATTERN = 131  # number of the plan, from 1
     CYCLE_LENGTH = 132  # s, 0 where the plan runs free
     OFFSET = 133  # s
+    SPLIT_1 = 134  # s: green, yellow and red clearance of phase 1 in a coordinated plan
+    SPLIT_2 = 135
+    SPLIT_3 = 136
+    SPLIT_4 = 137
+    SPLIT_5 = 138
+    SPLIT_6 = 139
+    SPLIT_7 = 140
+    SPLIT_8 = 141
+    SPLIT_9 = 142
+    SPLIT_10 = 143
+    SPLIT_11 = 144
+    SPLIT_12 = 145
+    SPLIT_13 = 146
+    SPLIT_14 = 147
+    SPLIT_15 = 148
+    SPLIT_16 = 149
     COORDINATION = 150  # `Coordination`
     UNIT_CONTROL = 155  # `UnitControl`
     UNIT_FLASH = 173  # `UnitFlash`

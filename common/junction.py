@@ -151,6 +151,9 @@ class Plan(_Part, frozen=True):
     offset_s: Seconds | None = None
     """Coordinated: the first stage's green begins so long after the common zero (midnight in the junction's time
     zone, then every cycle). None: free."""
+    actuated_coordination: bool = False
+    """Coordinated plans only. The first stage's green ends at its moment of the cycle, as ever; the other ones end
+    before theirs where nobody comes any more, and what they leave is the first stage's."""
 
 
 class PlanTime(_Part, frozen=True):

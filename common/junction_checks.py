@@ -4,7 +4,6 @@ What one part says wrong is told for each; what follows from several (how long s
 all names are right, since nothing can be worked out before.
 """
 
-import difflib
 import math
 import zoneinfo
 from collections import Counter
@@ -13,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from common.junction import Junction, Movement, MovementKind, Plan
+from common.junction import Algorithm, Junction, Movement, MovementKind, Plan
 from common.junction_shape import Fault, hint, shape_faults, short
 from common.junction_times import (
+    ROUNDING_S,
     bounds_s,
     cycle_s,
     hard_min_s,
@@ -24,6 +24,7 @@ from common.junction_times import (
     movements_of,
     rivals,
 )
+from common.nearest import nearest
 
 __all__ = ["Fault", "faults", "read_junction", "timezone_faults"]
 
@@ -32,8 +33,6 @@ RED_CLEARANCE_S = 6.0
 PEOPLE_CLEARANCE_S = 3.0
 """No more than a sanity bound: a way across of 3.6 m."""
 LEAST_GREEN_S = 1.0
-ROUNDING_S = 1.0
-"""By so much a stage of a round may last longer than described: control goes in steps."""
 
 
 def faults(junction: Junction) -> list[Fault]:
@@ -282,12 +281,28 @@ def _plan_times(junction: Junction, plan: Plan, path: str) -> Iterator[Fault]:
             )
         elif not least_s <= step.green_s <= most_s:
             yield Fault(f"{where}.green_s", step.green_s, f"has to be from {least_s:g} to {most_s:g} s")
+    if plan.actuated_coordination:
+        yield from _actuated(plan, path)
     if plan.offset_s is not None and plan.offset_s >= (whole_s := cycle_s(junction, plan)):
         yield Fault(
             f"{path}.offset_s",
             plan.offset_s,
             f"the cycle (greens, yellows, clearances) is {whole_s:g} s; an offset is less than that",
         )
+
+
+def _actuated(plan: Plan, path: str) -> Iterator[Fault]:
+    what = "true"
+    if plan.offset_s is None:
+        yield Fault(f"{path}.actuated_coordination", what, "is for a coordinated plan; give it an offset_s")
+    if plan.algorithm not in (Algorithm.ADAPTIVE, Algorithm.ACTUATED):
+        yield Fault(
+            f"{path}.actuated_coordination",
+            what,
+            f"greens do not end early by {plan.algorithm}; make algorithm adaptive or actuated",
+        )
+    if len(plan.stages) < 2:
+        yield Fault(f"{path}.actuated_coordination", what, "has no other stage that could leave anything")
 
 
 def _plan_reds(junction: Junction, plan: Plan, path: str) -> Iterator[Fault]:
@@ -357,6 +372,6 @@ def timezone_faults(timezone: str) -> Iterator[Fault]:
     try:
         zoneinfo.ZoneInfo(timezone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        near = difflib.get_close_matches(timezone, zoneinfo.available_timezones(), n=1, cutoff=0.6)
-        example = f"did you mean {near[0]}?" if near else "name it as Europe/Berlin or UTC"
+        near = nearest(timezone, sorted(zoneinfo.available_timezones()))
+        example = f"did you mean {near}?" if near else "name it as Europe/Berlin or UTC"
         yield Fault("timezone", timezone, f"there is no such time zone here; {example}")

@@ -4,7 +4,6 @@ msgspec stops at the first thing that it does not like. So where it refuses the 
 and each tells its own fault.
 """
 
-import difflib
 import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+
+from common.nearest import nearest
 
 _SHOWN = 60
 
@@ -41,8 +42,8 @@ class Fault:
 def hint(name: str, known: Iterable[str]) -> str:
     """What somebody may have meant."""
     names = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names) or 'none'}"
+    near = nearest(name, names)
+    return f"did you mean {near}?" if near else f"there are {', '.join(names) or 'none'}"
 
 
 def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:

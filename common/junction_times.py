@@ -7,6 +7,9 @@ from collections.abc import Collection, Sequence
 
 from common.junction import Junction, Movement, Plan, PlanStage
 
+ROUNDING_S = 1.0
+"""A step of control may be so coarse, and each stage of a round last longer by it."""
+
 
 def rivals(junction: Junction) -> dict[str, frozenset[str]]:
     """Of each movement those that conflict with it."""
@@ -78,6 +81,41 @@ def cycle_s(junction: Junction, plan: Plan) -> float:
     """How long a plan's round takes at its own greens."""
     stages = [step.stage for step in plan.stages]
     return sum(step.green_s for step in plan.stages) + sum(intergreens_s(junction, stages))
+
+
+def splits_s(junction: Junction, plan: Plan) -> dict[str, float]:
+    """Of each movement that a plan serves, what it has of a round: greens with their yellow and red clearance."""
+    stages = [movements_of(junction, step.stage) for step in plan.stages]
+    between_s = intergreens_s(junction, [step.stage for step in plan.stages])
+    found: dict[str, float] = {}
+    for i, step in enumerate(plan.stages):
+        following = stages[(i + 1) % len(stages)]
+        for movement in stages[i]:
+            end_s = between_s[i] if movement in following else clearance_s(movement)
+            found[movement.name] = found.get(movement.name, 0.0) + step.green_s + end_s
+    return found
+
+
+def most_left_s(junction: Junction, plan: Plan) -> float:
+    """How much of a cycle the other stages may leave to the first one, where coordination is actuated.
+
+    No more than they have above their least greens, nor than the first one's most green has room for; and who was
+    served early is not to be red for longer than they may, until they are served at the plan's own moment.
+    """
+    if plan.offset_s is None or not plan.actuated_coordination or len(plan.stages) < 2:
+        return 0.0
+    first, *others = plan.stages
+    rooms_s = [
+        sum(max(0.0, step.green_s - bounds_s(junction, step)[0]) for step in others),
+        bounds_s(junction, first)[1] - first.green_s,
+    ]
+    names = [step.stage for step in plan.stages]
+    held = {movement.name for movement in movements_of(junction, first.stage)}
+    reds_s = longest_reds_s(junction, names, [step.green_s for step in plan.stages])
+    for movement in junction.movements:
+        if movement.name in reds_s and movement.name not in held:
+            rooms_s.append(movement.max_red_s - reds_s[movement.name] - ROUNDING_S * len(names))
+    return max(0.0, min(rooms_s))
 
 
 def longest_reds_s(junction: Junction, stages: Sequence[str], greens_s: Sequence[float]) -> dict[str, float]:

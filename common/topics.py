@@ -40,6 +40,8 @@ from common.codes import Aspect, SignalMode
 
 ROOT = "stopline"
 MAX_NAME_LENGTH = 100
+MOST_TERM = 2**40
+"""Terms are about the seconds since 2026, so none is higher. One that was would be the last one for ever."""
 _ANY = "+"
 _ENCODED = re.compile(r"[%/+#\x00-\x1f\x7f-\x9f]")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -86,7 +88,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     device: UUID
     boot_id: UUID
     """Of the sender: new after each start of its program."""
-    epoch: Annotated[int, Meta(ge=0, le=2**53)]
+    epoch: Annotated[int, Meta(ge=0, le=MOST_TERM)]
     """The coordinator's term, as far as the sender knows. Heads obey one epoch, and only a newer one after it."""
     seq: Annotated[int, Meta(ge=1, le=2**53)]
     nonce: Nonce
@@ -258,7 +260,7 @@ def read(topic: str, payload: bytes) -> Message:
             continue
         try:
             message = msgspec.json.decode(payload, type=channel.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadPayload(f"{topic}: {_in_words(error)}") from error
         for key, name in (names or {}).items():
             if getattr(message, key) != name:

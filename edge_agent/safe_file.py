@@ -1,8 +1,11 @@
 """Small files that are never half written."""
 
 import contextlib
+import logging
 import os
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 
 def write_safely(path: Path, data: bytes) -> None:
@@ -28,3 +31,13 @@ def write_safely(path: Path, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def written(path: Path, data: bytes) -> bool:
+    """The same, for a thread that nobody waits for: whether the disk took it; the log tells why not."""
+    try:
+        write_safely(path, data)
+    except OSError as error:
+        logger.warning("%s cannot be written: %s", path, error, extra={"action": "unwritable"})
+        return False
+    return True

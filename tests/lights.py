@@ -25,8 +25,8 @@ from common.junction import (
     Stage,
     StartUp,
 )
-from common.junction_checks import ROUNDING_S, faults, least_reach_s
-from common.junction_times import cycle_s, longest_reds_s
+from common.junction_checks import faults, least_reach_s
+from common.junction_times import ROUNDING_S, cycle_s, longest_reds_s
 
 EPSILON_S = 1e-3
 STEADY = {Aspect.RED, Aspect.YELLOW, Aspect.GREEN}
@@ -134,6 +134,8 @@ def _with_plans(junction: Junction, n_plans: int, rng: random.Random) -> Junctio
         )
         if rng.random() < 0.3:
             plan = structs.replace(plan, offset_s=rng.uniform(0.0, 0.99) * cycle_s(junction, plan))
+            may_be_actuated = plan.algorithm is Algorithm.ADAPTIVE and len(order) > 1
+            plan = structs.replace(plan, actuated_coordination=may_be_actuated and rng.random() < 0.7)
         plans.append(plan)
     junction = structs.replace(junction, plans=tuple(plans))
     slack_s = rng.choice([0.0, 0.0, 20.0, 60.0])

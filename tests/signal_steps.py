@@ -30,6 +30,7 @@ def decision(
     algorithm: str = "fixed",
     ended: Mapping[str, Termination] | None = None,
     coordination: int | None = None,
+    zero_s: float | None = None,
     preemption: int | None = None,
 ) -> Decision:
     """A decision that wants what is shown."""
@@ -43,6 +44,7 @@ def decision(
         algorithm,
         ended or {},
         coordination=coordination,
+        zero_s=zero_s,
         preemption=preemption,
     )
 

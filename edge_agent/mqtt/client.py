@@ -13,12 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.reasoncodes import ReasonCode
-
 from common.brokers import Broker, tls_context
 from common.topics import Qos
+from edge_agent.lean import without
+
+# paho needs all of http and email behind this for one thing, the proxy that the environment names.
+with without("urllib.request", stand_in=True):
+    import paho.mqtt.client as mqtt
+    from paho.mqtt.enums import CallbackAPIVersion
+    from paho.mqtt.reasoncodes import ReasonCode
+if "socks" in sys.modules:
+    import urllib.request  # noqa: F401 - with PySocks, paho does look for one
 
 logger = logging.getLogger(__name__)
 

@@ -61,6 +61,9 @@ _MOST_DOUBTS = 500
 """Characters of a note about sensors."""
 _STILL = frozenset({Aspect.RED, Aspect.FLASHING_RED, Aspect.DARK})
 """Where all heads show one of these, nobody may go, and nobody is on the way."""
+_PATIENCE_S = 120.0
+"""So long new plans wait for an all red. None comes where clearances are 0, or a movement is green in all stages,
+or while a green rests at night."""
 _MAX_ORDERS = 8
 """So many are carried out in a step; a flood of them must not make it late."""
 
@@ -87,7 +90,7 @@ def run_signals(
         heads = (open_heads or open_configured_heads)(config)
         try:
             if config.lane is not None:
-                from edge_agent.signals.several_pis import run_lane
+                from edge_agent.signals.lane_daemon import run_lane
 
                 run_lane(config, heads, SIGNALS)
                 return
@@ -142,6 +145,7 @@ class Daemon:
         self._reloading = Reloading(load)
         self._remembers: Thread | None = None
         self._pending: SignalsConfig | None = None
+        self._waits_from_s: float | None = None
         # What the lights do not depend on; opened after the first step.
         self._for_link, self._for_senses, self._for_records = (
             Aside("the link to the agent"),
@@ -225,7 +229,7 @@ class Daemon:
         """What each lane tells; None: nothing is measured."""
         if self._senses is None:
             return None
-        self._senses.take(sensed)
+        self._senses.take(sensed, now_s)
         return self._senses.lanes(now_s, self._green, None if local is None else int(local.second_s // 3600))
 
     def _local(self) -> Local | None:
@@ -355,6 +359,12 @@ class Daemon:
         loaded = self._reloading.take()
         if loaded is not None:
             self._judge(loaded)
+        if self._pending is None:
+            self._waits_from_s = None
+        elif self._waits_from_s is None:
+            self._waits_from_s = now_s
+        elif now_s - self._waits_from_s >= _PATIENCE_S:
+            driving.make_way(now_s)
         if self._pending is not None and driving.is_red and not driving.lights.is_preempted:
             self._keep_fault(driving)
             self._config, self._pending = self._pending, None
@@ -448,7 +458,7 @@ class Daemon:
 
     def _remember_good(self) -> None:
         """Keep the configuration for a start without one; in a thread, since the disk may be slow."""
-        path, data = Path(self._config.state_dir) / LAST_GOOD_NAME, msgspec.json.encode(self._config)
+        path, config = Path(self._config.state_dir) / LAST_GOOD_NAME, self._config
 
         before = self._remembers
 
@@ -457,8 +467,9 @@ class Daemon:
                 # Two at once would write into one another.
                 before.join()
             try:
-                write_safely(path, data)
-            except OSError as error:
+                write_safely(path, msgspec.json.encode(config))
+            except (OSError, ValueError) as error:
+                # A path may hold bytes that are no text.
                 logger.warning("%s cannot be written: %s", path, error, extra={"action": "last_good_unwritable"})
 
         self._remembers = Thread(target=write, name="last-good", daemon=True)

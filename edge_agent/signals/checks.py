@@ -1,13 +1,13 @@
 """Tries what the lights' configuration names, without touching a lamp."""
 
 import os
-import resource
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from common.codes import Aspect
 from common.junction import Junction
+from common.junction_times import cycle_s, most_left_s
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
 from edge_agent.drivers.base import HeadsError
@@ -15,6 +15,7 @@ from edge_agent.drivers.heads.gpio import load_gpio
 from edge_agent.drivers.heads.wiring import Wiring
 from edge_agent.signals.config import MqttSettings, SignalsConfig, wiring_of
 from edge_agent.signals.memory import DaemonRuns, HeadsLock, Memory
+from edge_agent.signals.priority import why_no_real_time
 
 _MIB = 1024 * 1024
 _LOW_DISK_MB = 100
@@ -30,6 +31,7 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
     yield _socket(Path(config.socket))
     yield _clock()
     yield _conflicts(config.described)
+    yield from _coordinated(config.described)
     if config.heads.driver == "gpio":
         wiring = wiring_of(config.heads)
         yield _library()
@@ -40,7 +42,7 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
         yield Finding(Verdict.NOTE, "heads", "simulated: no lamp is switched")
     if config.mqtt is not None and (config.lane is not None or config.heads.driver == "lanes"):
         yield _broker(config.mqtt)
-    yield _priority()
+    yield _priority(wanted=config.loop.realtime)
 
 
 def _conflicts(junction: Junction) -> Finding:
@@ -59,8 +61,29 @@ def _conflicts(junction: Junction) -> Finding:
     )
 
 
+def _coordinated(junction: Junction) -> Iterator[Finding]:
+    """How long the cycles are that are to be the neighbours' too, and what may be left to whom."""
+    for plan in junction.plans:
+        if plan.offset_s is None:
+            continue
+        text = f"cycle {cycle_s(junction, plan):g} s, offset {plan.offset_s:g} s"
+        what, first = f"plan {plan.name}", plan.stages[0].stage
+        left_s = most_left_s(junction, plan)
+        if not plan.actuated_coordination:
+            yield Finding(Verdict.OK, what, f"{text}; all greens have their own times")
+        elif left_s > 0.0:
+            yield Finding(Verdict.OK, what, f"{text}; the other stages may leave {left_s:g} s of it to {first}")
+        else:
+            yield Finding(
+                Verdict.NOTE,
+                what,
+                f"{text}; nothing can be left to {first}: raise its max_green_s, or the max_red_s of others, or "
+                "give others more than their least greens",
+            )
+
+
 def _broker(mqtt: MqttSettings) -> Finding:
-    from edge_agent.signals.several_pis import try_broker
+    from edge_agent.signals.broker import try_broker
 
     where = f"{mqtt.host}:{mqtt.port}"
     wrong = try_broker(mqtt)
@@ -183,8 +206,18 @@ def _pins(wiring: Wiring, *, accepted: bool) -> Iterator[Finding]:
         yield Finding(Verdict.NOTE, "greens at rest", f"{text}; this is accepted in the configuration")
 
 
-def _priority() -> Finding:
-    """What the kernel would grant this user; under systemd the unit grants more."""
-    if os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_RTPRIO)[0] > 0:
+def _priority(*, wanted: bool) -> Finding:
+    """What the kernel grants whoever runs this; under systemd the unit grants it to the daemon."""
+    late = "steps are late by tens of ms while the Pi is busy, instead of by less than one"
+    if not wanted:
+        return Finding(Verdict.NOTE, "priority", f"loop.realtime is false: {late}")
+    why = why_no_real_time()
+    if not why:
         return Finding(Verdict.OK, "priority", "real time is granted")
-    return Finding(Verdict.NOTE, "priority", "no real time for this user here; the unit grants it")
+    return Finding(
+        Verdict.NOTE,
+        "priority",
+        f"no real time for this user here ({why}): {late}. The unit grants it (LimitRTPRIO=); without systemd, "
+        "give the user rtprio 20 and memlock unlimited in /etc/security/limits.conf; a container needs "
+        "CAP_SYS_NICE and --ulimit rtprio=20",
+    )

@@ -1,6 +1,5 @@
 """`stopline-signals`: a light entry point, which loads neither the agent nor its configuration."""
 
-import argparse
 import logging
 import os
 import sys
@@ -10,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from common import __version__
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
-from edge_agent.signals.priority import come_first, step_back
+from edge_agent.lean import without
+from edge_agent.signals.priority import REFUSED, come_first, step_back
 
 if TYPE_CHECKING:
+    import argparse
+
     from edge_agent.signals.config import SignalsConfig
 
 logger = logging.getLogger(__name__)
@@ -41,16 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments = ["run", *arguments]
-    options = make_parser().parse_args(arguments)
-    code: int = options.run(options)
+    code = _do(arguments)
     handlers = logging.getLogger().handlers
     if not all(getattr(handler, "drained", lambda: True)() for handler in handlers):
         os._exit(code)
     return code
 
 
-def make_parser() -> argparse.ArgumentParser:
+def _do(arguments: Sequence[str]) -> int:
+    if len(arguments) == 3 and arguments[:2] == ["run", "--config"]:
+        # As the unit has it. The parser would stay in memory for as long as the lights run.
+        return drive(Path(arguments[2]))
+    options = make_parser().parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def make_parser() -> "argparse.ArgumentParser":
     """The whole command line."""
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} [COMMAND] [--config F]",
@@ -70,17 +82,17 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
+def add_run(parser: "argparse.ArgumentParser") -> None:
     """The options of `run`."""
     _add(parser, run, run.__doc__)
 
 
-def add_check(parser: argparse.ArgumentParser) -> None:
+def add_check(parser: "argparse.ArgumentParser") -> None:
     """The options of `check`."""
     _add(parser, check, check.__doc__)
 
 
-def add_lamp_test(parser: argparse.ArgumentParser) -> None:
+def add_lamp_test(parser: "argparse.ArgumentParser") -> None:
     """The options of `lamp-test`."""
     _add(parser, lamp_test, lamp_test.__doc__)
     parser.add_argument("--yes", action="store_true", help="do not ask; the road is closed")
@@ -89,12 +101,12 @@ def add_lamp_test(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_safe(parser: argparse.ArgumentParser) -> None:
+def add_safe(parser: "argparse.ArgumentParser") -> None:
     """The options of `safe-state`."""
     _add(parser, safe_state, safe_state.__doc__)
 
 
-def _add(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], doc: str | None) -> None:
+def _add(parser: "argparse.ArgumentParser", run: "Callable[[argparse.Namespace], int]", doc: str | None) -> None:
     parser.description = doc
     parser.add_argument(
         "--config",
@@ -106,11 +118,20 @@ def _add(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], in
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: "argparse.Namespace") -> int:
     """Drive the lights until SIGTERM. SIGHUP reads the configuration again; a bad one is refused, and the lights
     go on."""
+    return drive(options.config)
+
+
+def drive(path: Path) -> int:
+    """`run`, with the configuration in `path`."""
     # Before anything else, since most of a start is loading, and the machine may be busy.
     priority = come_first()
+    with without("typing_extensions"):
+        # Where it is installed, it is asked for what this Python has itself.
+        import msgspec  # noqa: F401
+
     from edge_agent.config.faults import ConfigError
     from edge_agent.drivers.base import HeadsError
     from edge_agent.signals.loading import load_signals_config
@@ -118,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
 
     lost = ""
     try:
-        config = load_signals_config(options.config)
+        config = load_signals_config(path)
     except ConfigError as error:
         print(error, file=sys.stderr)
         kept = last_good()
@@ -131,9 +152,10 @@ def run(options: argparse.Namespace) -> int:
     # Only now: a configuration with mistakes has no need of the rest.
     from edge_agent.signals.app import run_signals
 
-    logger.info("the lights of %s begin (%s)", config.described.name, priority, extra={"action": "begins"})
+    level = logging.WARNING if config.loop.realtime and priority.startswith(REFUSED) else logging.INFO
+    logger.log(level, "the lights of %s begin (%s)", config.described.name, priority, extra={"action": "begins"})
     try:
-        run_signals(config, lambda: load_signals_config(options.config), lost=lost)
+        run_signals(config, lambda: load_signals_config(path), lost=lost)
     except DaemonRuns as error:
         logger.critical("%s", error, extra={"action": "daemon_runs"})
         return EXIT_BUSY
@@ -146,7 +168,7 @@ def run(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def check(options: argparse.Namespace) -> int:
+def check(options: "argparse.Namespace") -> int:
     """Try everything that the configuration names: one line each, ok, note or FAIL, and what to mend. No lamp is
     touched."""
     from edge_agent.config.faults import ConfigError
@@ -171,7 +193,7 @@ def check(options: argparse.Namespace) -> int:
     return code
 
 
-def lamp_test(options: argparse.Namespace) -> int:
+def lamp_test(options: "argparse.Namespace") -> int:
     """Light each lamp of each head in turn, all other heads red, and say what is read back. Only while the daemon
     does not run; close the road first."""
     from edge_agent.config.faults import ConfigError
@@ -191,7 +213,7 @@ def lamp_test(options: argparse.Namespace) -> int:
     return _with_heads(config, lambda: light_each(config, open_configured_heads, options.seconds))
 
 
-def safe_state(options: argparse.Namespace) -> int:
+def safe_state(options: "argparse.Namespace") -> int:
     """Set all heads to red. The unit does it after every end of the daemon, whatever ended it; where the
     configuration cannot be used any more, with the last that was good."""
     from edge_agent.config.faults import ConfigError

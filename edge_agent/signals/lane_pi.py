@@ -31,6 +31,8 @@ COUNTS_AT_ONCE_S = 0.5
 """So soon after a crossing it is told."""
 STATE_EVERY_S = 30.0
 SENSOR_SILENT_S = 3.0
+MOST_CLASSES = 16
+"""In one message. Its broker hangs up on who says more than it takes, and the lane is lost."""
 
 Save = Callable[[Obeyed], None]
 """Has to make it durable, and may take its time; `LanePi.saved` tells the machine that it is."""
@@ -115,12 +117,14 @@ class LanePi:
         """What sensors at this Pi saw."""
         for one in told:
             if isinstance(one, SensorState):
-                self._measures[one.sensor] = (one.measures, now_s)
+                if any(one.sensor == sensor for count in self._counts.values() for sensor, _ in count.sensors):
+                    self._measures[one.sensor] = (one.measures, now_s)
             elif isinstance(one, Crossing):
                 for count in self._counts.values():
                     if (one.sensor, one.source) in count.sensors:
                         count.n += 1
-                        count.by_class[one.cls] += 1
+                        if one.cls in count.by_class or len(count.by_class) < MOST_CLASSES:
+                            count.by_class[one.cls] += 1
 
     def step(self, now_s: float) -> None:
         """Hear, decide, show, and then ask: what an ask says of the lamps is so when it is sent."""

@@ -25,6 +25,8 @@ from edge_agent.signals.config import HeadSettings, MqttSettings, SignalsConfig,
 from edge_agent.signals.reading import Flaw, Loc, get, near, read_struct
 
 PREFIX = "STOPLINE_LIGHTS__"
+MOST_BYTES = 2**20
+"""The largest junction takes some tens of kB. What is larger is another file, and could take all memory."""
 _SEPARATOR = "__"
 _Tree = dict[str, Any]
 _SECRET = re.compile("password|secret|token", re.IGNORECASE)
@@ -98,7 +100,11 @@ def _beside(folder: Path, path: str) -> str:
 
 def _read(path: Path, mend: str) -> _Source:
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
+        if len(data) > MOST_BYTES:
+            raise _whole(path, f"has more than {MOST_BYTES // 1024} kB: it is another file, look at its name")
+        text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _whole(path, f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from error
     except FileNotFoundError as error:
@@ -113,6 +119,8 @@ def _read(path: Path, mend: str) -> _Source:
 def _parse_toml(text: str, path: Path) -> _Source:
     try:
         return _Source(path, tomllib.loads(text), line_numbers(text))
+    except RecursionError as error:
+        raise _whole(path, "is nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         number = int(found[1]) if found else len(text.splitlines())
@@ -122,8 +130,15 @@ def _parse_toml(text: str, path: Path) -> _Source:
 def _parse_json(text: str, path: Path) -> _Source:
     try:
         tree = json.loads(text)
+        json.dumps(tree, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise _whole(path, f"is not JSON: {error.msg}", error.lineno) from error
+    except UnicodeEncodeError as error:
+        raise _whole(path, "holds half a character (a lone surrogate)") from error
+    except RecursionError as error:
+        raise _whole(path, "is nested too deeply") from error
+    except ValueError as error:
+        raise _whole(path, f"holds a number that is none here: {error}") from error
     if not isinstance(tree, dict):
         raise _whole(path, "must be a JSON object: {...}")
     return _Source(path, tree, {})

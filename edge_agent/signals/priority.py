@@ -13,6 +13,8 @@ logger = logging.getLogger(__name__)
 PRIORITY = 20
 """Among real-time processes, of 1 to 99: before all ordinary ones, after the kernel's own threads."""
 NICE = -15
+REFUSED = "no real-time priority"
+"""How `come_first` begins to tell so."""
 _SWITCH_INTERVAL_S = 0.001
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 
@@ -32,18 +34,35 @@ def step_back() -> str:
 
 
 def settle() -> None:
-    """After start-up: what is there by now is never looked through by the garbage collector again."""
+    """After start-up: what is there by now is never looked through by the garbage collector again, and what
+    reading the configuration took is given back."""
     gc.collect()
     gc.freeze()
+    with contextlib.suppress(AttributeError):
+        # Of glibc alone.
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def why_no_real_time() -> str:
+    """Asks for it, and is ordinary again: why it is refused, or nothing."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+    except OSError as error:
+        return error.strerror or str(error)
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, *before)
+    return ""
 
 
 def _real_time() -> str:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-    except OSError:
+    except OSError as error:
+        # All that is left: the kernel's ordinary scheduler lets a process that wakes up wait for others' slices.
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, NICE)
-        return f"no real-time priority, nice {os.getpriority(os.PRIO_PROCESS, 0)}"
+        return f"{REFUSED}: {error.strerror}; nice {os.getpriority(os.PRIO_PROCESS, 0)}"
     return f"real-time priority {PRIORITY}"
 
 

@@ -3,13 +3,14 @@
 msgspec itself stops at the first mistake. A technician on a ladder wants them all, with what would be right.
 """
 
-import difflib
 import types
 from collections.abc import Iterator
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from common.nearest import nearest
 
 Loc = tuple[str | int, ...]
 """Keys, and positions from 0."""
@@ -52,9 +53,9 @@ def get(tree: Any, loc: Loc) -> Any:
 
 def near(word: str, allowed: list[str]) -> str:
     """`; did you mean X?`, or which there are."""
-    found = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+    found = nearest(word, allowed)
     if found:
-        return f"; did you mean {found[0]}?"
+        return f"; did you mean {found}?"
     return f"; allowed are {', '.join(allowed)}" if allowed else ""
 
 

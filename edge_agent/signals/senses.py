@@ -39,11 +39,12 @@ class Senses:
         self._told: list[event_codes.Told] = []
         self._passages: list[TagPassage] = []
 
-    def take(self, sensed: Iterable[Sensed]) -> None:
-        """What was heard since the last step."""
+    def take(self, sensed: Iterable[Sensed], now_s: float) -> None:
+        """What was heard since the last step. What is dated after now was sensed now: a sensor that spoke tomorrow
+        would be believed until then, though it died today."""
         ahead_ns = self._ahead_ns()
         for message in sensed:
-            at_s = (message.at_ns - ahead_ns) / 1e9
+            at_s = min((message.at_ns - ahead_ns) / 1e9, now_s)
             if isinstance(message, Crossing):
                 self._crossed(message, at_s)
             elif isinstance(message, Presence):

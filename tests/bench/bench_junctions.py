@@ -5,7 +5,7 @@ seldom ours alone; steps of a second, as decisions are made.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from common.codes import Aspect
 from common.junction import DetectorKind, Junction
@@ -28,8 +28,8 @@ STEP_S = 1.0
 class SimulatedJunction:
     """One junction, all of it."""
 
-    def __init__(self, junction: Junction, vph: float, seed: int) -> None:
-        self.traffic = JunctionTraffic(junction, {one.name: Demand(vph / 4) for one in junction.lanes}, seed=seed)
+    def __init__(self, junction: Junction, vph: Mapping[str, float], seed: int) -> None:
+        self.traffic = JunctionTraffic(junction, {lane: Demand(own) for lane, own in vph.items()}, seed=seed)
         self._sensing = Sensing(junction, 0.0)
         self._ladder = Ladder(junction, junction.plans[0])
         self._lights = Lights(junction, 0.0, choose=self._choose, limits=Limits(late_step_s=2 * STEP_S))
@@ -64,7 +64,8 @@ class SimulatedJunction:
 
 def measure(make: Callable[[], Junction], vph: float) -> tuple[float, list[SimulatedJunction]]:
     """How many times faster than real time, on one core; and what was simulated."""
-    junctions = [SimulatedJunction(make(), vph, seed) for seed in range(N)]
+    each = {one.name: vph / 4 for one in make().lanes}
+    junctions = [SimulatedJunction(make(), each, seed) for seed in range(N)]
     for _ in range(WARM_UP_S):
         for one in junctions:
             one.step()

@@ -102,6 +102,12 @@ class Place:
             assert time.monotonic() < deadline_s, self.logs()
             time.sleep(0.05)
 
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
+        self.broker.stop()
+
     def logs(self) -> dict[str, Any]:
         return {who: (self.folder / f"{who}.log").read_text() for who in self.processes}
 
@@ -113,10 +119,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     try:
         yield made
     finally:
-        for process in made.processes.values():
-            process.kill()
-            process.wait()
-        made.broker.stop()
+        made.close()
 
 
 def rss_mb(pid: int) -> float:
@@ -142,7 +145,7 @@ def test_lanes_go_in_turn_and_flash_when_their_coordinator_dies(place: Place) ->
         place.start(who)
     place.wait_for(lambda: all(place.has_shown(lane, "green") for lane in LANES))
     sizes = {who: rss_mb(process.pid) for who, process in place.processes.items()}
-    assert max(sizes.values()) < 40, sizes
+    assert max(sizes.values()) < 35, sizes
 
     coordinator = place.processes.pop("coordinator")
     coordinator.kill()

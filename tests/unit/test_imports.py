@@ -177,8 +177,11 @@ MAIN_PROCESS = ("edge_agent.cli", "edge_agent.app", "edge_agent.commands.run")
 
 
 LIGHTS_PROCESS = ("edge_agent.signals.cli", "edge_agent.signals.app", "edge_agent.drivers.heads.gpio")
-TOO_LARGE_FOR_LIGHTS = VISION | {"asyncio", "cryptography", "httpx", "paho", "psutil", "pydantic", "ssl"}
-"""Each costs some megabytes of the 30 that the lights' daemon may have."""
+TOO_LARGE = VISION | {"asyncio", "cryptography", "httpx", "psutil", "pydantic"}
+TOO_LARGE |= {"argparse", "difflib", "email", "http", "urllib.request"}
+"""Together these are as large as all the rest of the lights' daemon, which may have 30 MB."""
+TOO_LARGE_FOR_LIGHTS = TOO_LARGE | {"paho", "ssl"}
+"""Where all heads hang at one Pi."""
 
 
 @pytest.mark.parametrize("root", LIGHTS_PROCESS)
@@ -196,6 +199,23 @@ def test_the_lights_process_is_small_when_it_runs() -> None:
     )
     told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, cwd=ROOT)
     assert told.stdout.split() == []
+
+
+def test_the_lights_process_is_small_where_lanes_have_pis_of_their_own(tmp_path: Path) -> None:
+    """paho's wish for `urllib.request` is not met, except where PySocks would have it use that."""
+    script = (
+        "import sys; from edge_agent.signals import cli; cli.main(['run', '--config', '/nowhere']); "
+        "import edge_agent.signals.app, edge_agent.signals.several_pis, edge_agent.signals.lane_daemon; "
+        f"print(*sorted({TOO_LARGE | {'typing_extensions'}!r} & sys.modules.keys()))"
+    )
+    python = [sys.executable, "-c"]
+    told = subprocess.run([*python, script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert told.stdout.split() == []
+    (tmp_path / "socks.py").touch()
+    script = f"import sys; sys.path.append({str(tmp_path)!r}); import edge_agent.mqtt.client as c; "
+    script += "print(c.mqtt.urllib.request.getproxies)"
+    told = subprocess.run([*python, script], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert "getproxies" in told.stdout
 
 
 @pytest.mark.parametrize("root", MAIN_PROCESS)

@@ -74,12 +74,26 @@ def test_readers_and_fused_lanes_tell_whether_they_measure() -> None:
     }
 
 
+def test_a_sensor_that_speaks_of_tomorrow_is_not_believed_until_then() -> None:
+    """Its lane would be taken for empty: a camera that told one such moment, and then died."""
+    senses = Senses(crossroads(), 0.0, lambda: 0)
+    tomorrow_ns = 86_400_000_000_000
+    senses.take([SensorState(sensor="cam-north", at_ns=tomorrow_ns, measures=True)], 1.0)
+    senses.lanes(1.0, frozenset(), 12)
+    senses.take([Crossing(sensor="cam-north", source="stop", at_ns=tomorrow_ns)], 2.0)
+    lane = senses.lanes(3.0, frozenset({"north"}), 12)[0]
+    assert (lane.n_crossed, lane.headway_s) == (1, 1.0)
+    told, _ = senses.told()
+    assert {one.at_s for one in told if isinstance(one, event_codes.Crossing)} == {2.0}
+    assert senses.lanes(60.0, frozenset(), 12)[0].n_crossed is None
+
+
 def test_a_tag_that_comes_late_belongs_to_its_lane_and_is_no_second_vehicle() -> None:
     senses = Senses(crossroads(), 0.0, lambda: 0)
-    senses.take([SensorState(sensor="cam-north", at_ns=500_000_000, measures=True)])
+    senses.take([SensorState(sensor="cam-north", at_ns=500_000_000, measures=True)], 0.6)
     senses.lanes(0.6, frozenset(), 12)
     crossing = Crossing(sensor="cam-north", source="stop", at_ns=1_000_000_000)
-    senses.take([crossing, msgspec.structs.replace(crossing, epc="E28011", is_new=False)])
+    senses.take([crossing, msgspec.structs.replace(crossing, epc="E28011", is_new=False)], 1.5)
     lane = senses.lanes(1.5, frozenset(), 12)[0]
     told, passages = senses.told()
     assert lane.n_crossed == 1

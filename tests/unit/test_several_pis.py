@@ -1,6 +1,7 @@
 """A coordinator's heads at other Pis, and a lane's Pi: on a bus in memory, second by second."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,23 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from common import topics
 from common.codes import Aspect
 from common.junction import Junction
-from common.topics import CAR_COUNTS, CarCounts, GreenTime, JunctionStatus, LaneState, LeaseAsk, Message, Qos
+from common.topics import (
+    CAR_COUNTS,
+    LEASE,
+    LEASE_ASK,
+    CarCounts,
+    GreenTime,
+    JunctionStatus,
+    LaneState,
+    LeaseAsk,
+    Message,
+    Qos,
+)
 from edge_agent.config.faults import ConfigError
 from edge_agent.domain.signals.leases import Obeyed
 from edge_agent.domain.signals.lights import Lights
@@ -25,12 +38,13 @@ from edge_agent.mqtt.speaking import NoBus, Speaker
 from edge_agent.signals.driving import Driven, Driving
 from edge_agent.signals.lane_pi import LanePi
 from edge_agent.signals.loading import load_signals_config
-from edge_agent.signals.several_pis import Lanes
+from edge_agent.signals.several_pis import Lanes, _next_term
 from tests.junctions import crossroads
 
 JUNCTION = crossroads(min_green_s=5.0)
 HEADS = {movement.name: movement.name for movement in JUNCTION.movements}
 STEP_MS = 100
+SIZE_LIMIT = re.compile(r"^message_size_limit (\d+)$", re.MULTILINE)
 EXAMPLES = Path(__file__).parents[2] / "systemd/examples"
 
 
@@ -265,6 +279,21 @@ def test_a_lane_tells_what_it_counted_and_that_it_does_not_measure() -> None:
     assert [(one.n, one.by_class, one.n_since_boot) for one in told] == [(2, {"bus": 2}, 2), (None, {}, 2)]
 
 
+def test_a_lane_never_says_more_than_its_broker_takes(place: Place) -> None:
+    """The broker hangs up on whoever does, and with the connection goes the green."""
+    limit = int(SIZE_LIMIT.search((EXAMPLES.parent / "mosquitto/mosquitto.conf").read_text())[1])  # type: ignore[index]
+    lane = place.lanes["north"]
+    names = [f"{n:03}" + "ä" * 97 for n in range(300)]
+    place.net.said.clear()
+    lane.sense([SensorState(sensor=name, at_ns=0, measures=True) for name in ("cam-north", *names)], place.now_s)
+    lane.sense([Crossing(sensor="cam-north", source="stop", at_ns=0, cls=name) for name in names], place.now_s)
+    place.run(5.0)
+    counts = [one for one in place.net.said if isinstance(one, CarCounts)]
+    assert [one.n for one in counts] == [300]
+    assert max(len(topics.write(one)) for one in place.net.said) < limit / 2
+    assert set(lane._measures) == {"cam-north"}
+
+
 def test_what_is_retained_or_not_understood_is_left_out() -> None:
     place = Place()
     topic = CAR_COUNTS.topic(JUNCTION.name, "north")
@@ -273,6 +302,49 @@ def test_what_is_retained_or_not_understood_is_left_out() -> None:
     place.driving.step(0.1, None, None)
     assert place.heads.sensed(5) == []
     assert place.heads._voice.n_bad == 2
+
+
+def test_counts_of_a_long_outage_come_bit_by_bit_and_an_impossible_one_takes_no_memory() -> None:
+    place = Place()
+
+    def crossed(*told: bytes) -> int:
+        box = place.net.boxes.setdefault("coordinator", [])
+        box.extend(Came(CAR_COUNTS.topic(JUNCTION.name, "north"), one, False) for one in told)
+        place.run(0.1)
+        return sum(isinstance(one, Crossing) for one in place.heads.sensed(5))
+
+    assert [crossed(count(1, n=1)), crossed(count(46)), crossed(), crossed(), crossed()] == [1, 20, 20, 5, 0]
+    assert crossed(count(2**53)) == 20
+    assert place.heads._owed["north"] == 5000 - 20
+    for first in range(2, 700, 200):
+        crossed(*(count(1, n=1, device=device) for device in range(first, first + 200)))
+    assert len(place.heads._n_crossed) <= 256
+
+
+def test_a_message_that_is_nested_without_end_is_left_out_on_both_sides(place: Place) -> None:
+    """It came to flash at the whole junction, until somebody cleared that, and ended a lane's daemon."""
+    deep = b'{"x":' + b"[" * 5000
+    for channel, who in ((LEASE_ASK, "coordinator"), (LEASE, "north")):
+        place.net.boxes[who].append(Came(channel.topic(JUNCTION.name, "north"), deep, False))
+    place.run(1.0)
+    assert place.fault == ""
+    assert place.heads._voice.n_bad == 1
+
+
+def test_a_term_that_cannot_be_is_believed_neither_of_a_lane_nor_of_the_disk(place: Place, tmp_path: Path) -> None:
+    """The one after it would be none that lanes read: no start could ever end that."""
+    asks = [message for message in place.net.said if isinstance(message, LeaseAsk)]
+    for epoch in (2**53, topics.MOST_TERM + 1):
+        lie = msgspec.json.encode(structs.replace(asks[-1], epoch=epoch, seq=2**50))
+        place.net.boxes["coordinator"].append(Came(LEASE_ASK.topic(JUNCTION.name, asks[-1].lane), lie, False))
+    place.run(1.0)
+    assert (place.superseded, place.fault) == ([], "")
+    path = tmp_path / "lease-term"
+    for kept in (2**53, topics.MOST_TERM, -1):
+        path.write_text(str(kept))
+        assert 0 < _next_term(path) < 2**33
+    path.write_text(str(topics.MOST_TERM - 1))
+    assert _next_term(path) == topics.MOST_TERM
 
 
 def test_the_flat_topics_say_the_same_where_they_are_switched_on() -> None:

@@ -1,5 +1,6 @@
 """The event log: codes, their order, and that it is told from a silence that nobody logged."""
 
+import dataclasses
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -50,6 +51,7 @@ def test_a_phase_goes_through_the_standard_order_with_exact_moments() -> None:
     assert [row for row in rows(events, LAMPS) if row[2] == 2] == [
         (0.0, 0, 2),
         (0.0, 1, 2),
+        (7.0, 3, 2),
         (25.0, 6, 2),
         (25.0, 7, 2),
         (25.0, 8, 2),
@@ -60,6 +62,11 @@ def test_a_phase_goes_through_the_standard_order_with_exact_moments() -> None:
         (55.0, 0, 2),
         (55.0, 1, 2),
     ]
+
+
+def test_a_green_that_an_emergency_cuts_never_completes_its_minimum() -> None:
+    steps = [(0.0, decision(NS_GREEN), NS_GREEN, None), (6.9, decision(ALL_RED), ALL_RED, None)]
+    assert rows(step_all(crossroads(), steps), (1, 3, 7)) == [(0.0, 1, 2), (0.0, 1, 6), (6.9, 7, 2), (6.9, 7, 6)]
 
 
 def test_a_red_clearance_of_nothing_is_told_all_the_same() -> None:
@@ -221,20 +228,28 @@ def test_who_decides() -> None:
 def test_plans_and_their_coordination() -> None:
     recorder = Recorder(crossroads(offset_s=12.0))
     found = []
-    for now_s, stage, state in [
-        (0.0, "ns", 2),
-        (30.0, "ew", 2),
-        (60.0, "ns", 1),
-        (90.0, "ew", 1),
-        (115.0, "ns", 1),
+    for now_s, zero_s, state in [
+        (0.0, 0.0, 2),
+        (30.0, None, 2),
+        (60.0, 60.0, 1),
+        (90.0, 115.0, 1),
+        (115.0, 115.0, 1),
+        (116.0, 115.0, 1),
     ]:
-        found += recorder.step(now_s, decision(ALL_RED, stage=stage, coordination=state), ALL_RED, None)
+        found += recorder.step(now_s, decision(ALL_RED, zero_s=zero_s, coordination=state), ALL_RED, None)
     assert rows(found, (131, 132, 133)) == [(0.0, 131, 1), (0.0, 132, 55), (0.0, 133, 12)]
     assert rows(found, (150,)) == [
         *[(0.0, 150, 2), (0.0, 150, 5)],
         *[(60.0, 150, 1), (60.0, 150, 5), (115.0, 150, 5)],
     ]
     assert rows(found, (174,)) == [(0.0, 174, 128)]
+    splits = [(0.0, 135, 30), (0.0, 137, 25), (0.0, 139, 30), (0.0, 141, 25)]
+    assert rows(found, range(134, 150)) == splits, "green, yellow and clearance of phases 2, 4, 6, 8"
+    held = decision(ALL_RED, mode=SignalMode.PREEMPT, coordination=1, preemption=1)
+    assert rows(recorder.step(120.0, held, ALL_RED, None), (150,)) == [(120.0, 150, 0)], "an emergency is free"
+    assert rows(recorder.step(125.0, dataclasses.replace(held, zero_s=125.0), ALL_RED, None), (150,)) == []
+    found = recorder.step(126.0, decision(ALL_RED, coordination=3, zero_s=125.0), ALL_RED, None)
+    assert rows(found, (150,)) == [(126.0, 150, 3)], "a zero that passed meanwhile is not told afterwards"
 
 
 def test_a_free_plan_has_no_cycle_length() -> None:
@@ -350,6 +365,10 @@ def test_a_button_has_codes_of_its_own_and_an_unknown_channel_none() -> None:
     junction = replace(crossroads(), detectors=(button,))
     told: list[Told] = [Presence(7, 1.0, True), Presence(7, 2.0, False), Crossing(99, 3.0)]
     assert detected(told, junction=junction) == [(1.0, 90, 7), (2.0, 89, 7)]
+    troubles = (Trouble.OTHER, Trouble.STUCK, None)
+    told = [Presence(7, 1.0, True), *(DetectorHealth(7, 2.0 + n, one) for n, one in enumerate(troubles))]
+    found = detected(told, junction=junction)
+    assert found == [(1.0, 90, 7), (2.0, 89, 7), (2.0, 91, 7), (4.0, 92, 7)], "failed is failed, whatever ails it"
 
 
 def calls(
@@ -402,7 +421,11 @@ def test_a_quiet_night_has_a_heartbeat() -> None:
     first = recorder.step(0.0, decision(NS_GREEN), NS_GREEN, None)
     beats = [event for k in range(1, 3001) for event in recorder.step(k / 10, decision(NS_GREEN), NS_GREEN, None)]
     assert first
-    assert rows(beats) == [(k * HEARTBEAT_S, 155, 6) for k in range(1, 6)]
+    last_s = rows(beats, (3,))[-1][0]
+    assert last_s == 7.0
+    told = rows(beats, (155,))
+    assert [one[1:] for one in told] == [(155, 6)] * 4
+    assert [one[0] for one in told] == pytest.approx([last_s + k * HEARTBEAT_S for k in range(1, 5)], abs=0.11)
 
 
 def test_the_record_for_the_collector() -> None:

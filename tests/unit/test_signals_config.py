@@ -132,6 +132,18 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert "must be a JSON object" in faults(path)[0]
     (tmp_path / "junction.json").write_text('{"name": ')
     assert "junction.json, line 1: is not JSON" in faults(path)[0]
+    for text, told in (
+        ('{"name": ' + "[" * 100_000, "is nested too deeply"),
+        ('{"name": ' + "1" * 5000 + "}", "holds a number that is none here"),
+        (json.dumps(quick_junction() | {"name": "\ud800"}), "holds half a character"),
+        (" " * 2**21, "has more than 1024 kB"),
+    ):
+        (tmp_path / "junction.json").write_text(text)
+        assert told in faults(path)[0]
+    before = path.read_text()
+    path.write_text("a = " + "[" * 5000)
+    assert "is nested too deeply" in faults(path)[0]
+    path.write_text(before)
     (tmp_path / "junction.json").write_text(json.dumps(quick_junction() | {"timezone": "Mars/Olympus"}))
     assert 'timezone = "Mars/Olympus": is no time zone' in " ".join(faults(path))
 

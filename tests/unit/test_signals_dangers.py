@@ -20,9 +20,7 @@ from common.codes import Aspect, SignalMode
 from common.commands import (
     Automatic,
     ClearFault,
-    FixedPlan,
     Flash,
-    ManualOverride,
     Off,
     Order,
     OrderResult,
@@ -41,18 +39,15 @@ from edge_agent.safe_file import write_safely
 from edge_agent.signals import app, driving, memory
 from edge_agent.signals.app import Daemon
 from edge_agent.signals.config import (
-    HeadSettings,
     HeadsSettings,
-    LampSettings,
     LaneSettings,
     MqttSettings,
     SignalsConfig,
 )
-from edge_agent.signals.lamp_test import light_each
+from edge_agent.signals.lane_daemon import LaneDaemon
 from edge_agent.signals.log_aside import MAX_LINES, LogAside
 from edge_agent.signals.loop import Tick
 from edge_agent.signals.memory import (
-    LAST_GOOD_NAME,
     LOCK_NAME,
     STATE_NAME,
     HeadsLock,
@@ -60,9 +55,7 @@ from edge_agent.signals.memory import (
     KeptFault,
     Memory,
 )
-from edge_agent.signals.reloading import needs_restart
 from edge_agent.signals.senses import Senses
-from edge_agent.signals.several_pis import LaneDaemon
 from tests.junctions import APPROACHES, crossroads, four_stages, with_people
 from tests.waiting import until
 
@@ -102,6 +95,14 @@ class Bench:
 
     def until_green(self, name: str = "north") -> None:
         self.until(lambda: self.heads.lit[name] == {GREEN})
+
+
+def shown(bench: Bench) -> Decision:
+    """What is decided now."""
+    assert bench.daemon._driving is not None
+    decision = bench.daemon._driving.lights._controller._decision
+    assert decision is not None
+    return decision
 
 
 @contextmanager
@@ -527,172 +528,3 @@ def test_an_input_that_flickers_neither_owns_the_junction_nor_ends_in_a_fault(
             longest_s[name] = max(longest_s[name], now_s - red_from_s[name])
     assert held > 100, "an emergency vehicle still has its way"
     assert max(longest_s.values()) < 120.0 + fire.max_presence_s
-
-
-# --- a new configuration ---
-
-
-def with_greens(green_s: float) -> Junction:
-    (plan,) = (junction := crossroads()).plans
-    stages = tuple(structs.replace(stage, green_s=green_s) for stage in plan.stages)
-    return structs.replace(junction, plans=(structs.replace(plan, stages=stages),))
-
-
-def test_many_reloads_are_read_one_after_the_other_and_the_last_one_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As many threads would make steps late, and the file that was read first could come last."""
-    reads, most = [0], [0]
-
-    with running(tmp_path) as bench:
-
-        def load() -> SignalsConfig:
-            reads[0] += 1
-            most[0] = max(most[0], reads[0])
-            time.sleep(0.002)
-            reads[0] -= 1
-            return bench.loaded
-
-        monkeypatch.setattr(bench.daemon._reloading, "_load", load)
-        for green_s in range(10, 30):
-            bench.loaded = structs.replace(bench.config, junction=with_greens(green_s))
-            bench.step(1, signal.SIGHUP)
-        bench.until(lambda: bench.daemon._config == bench.loaded, 100_000)
-    assert most == [1]
-
-
-def shown(bench: Bench) -> Decision:
-    """What is decided now."""
-    assert bench.daemon._driving is not None
-    decision = bench.daemon._driving.lights._controller._decision
-    assert decision is not None
-    return decision
-
-
-OVERRIDE = ManualOverride(by="ada", cycle_s=70.0, lane_green_s={"north": 40.0}, expires_s=150.0)
-
-
-@pytest.mark.parametrize(
-    ("order_", "most_s", "goes_on"),
-    [(OVERRIDE, 50.0, True), (OVERRIDE, 30.0, False), (FixedPlan(by="ada", plan="day"), 30.0, True)],
-)
-def test_an_override_outlives_new_plans_where_it_fits_them(
-    tmp_path: Path, order_: Order, most_s: float, goes_on: bool
-) -> None:
-    described = with_greens(15.0)
-    movements = tuple(structs.replace(one, max_green_s=most_s) for one in described.movements)
-    mode = SignalMode.FIXED if isinstance(order_, FixedPlan) else SignalMode.MANUAL_OVERRIDE
-    with running(tmp_path) as bench:
-        bench.until_green()
-        assert order(bench, order_).accepted
-        bench.until(lambda: shown(bench).mode is mode)
-        ordered_s = bench.now_s
-        new = structs.replace(bench.config, junction=structs.replace(described, movements=movements))
-        bench.daemon._reloading._loaded.put(new)
-        bench.until(lambda: bench.daemon._config == new)
-        bench.until_green()
-        assert shown(bench).mode is (mode if goes_on else SignalMode.AUTOMATIC)
-        assert ("the last order has ended: it does not fit" in shown(bench).note) is not goes_on
-        if goes_on and order_ is OVERRIDE:
-            bench.until(lambda: shown(bench).mode is SignalMode.AUTOMATIC, 10_000)
-            assert bench.now_s - ordered_s < 150.0 + 75.0, "it has the time that it had left"
-
-
-def siren(bench: Bench, *, on: bool) -> None:
-    """Between two steps: over the socket, minutes of the bench may go by, and the input be taken for stuck."""
-    assert bench.daemon._driving is not None
-    assert bench.daemon._driving.order(Preempt(by="siren", preemption="fire", on=on), bench.now_s).accepted
-
-
-def test_new_plans_wait_until_an_emergency_vehicle_has_passed(tmp_path: Path) -> None:
-    fire = Preemption(name="fire", stage="ew", number=1)
-    with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
-        bench.until_green()
-        siren(bench, on=True)
-        new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
-        bench.daemon._reloading._loaded.put(new)
-        bench.until_green("east")
-        assert bench.daemon._config != new
-        siren(bench, on=False)
-        bench.until(lambda: bench.daemon._config == new)
-
-
-def test_new_plans_do_not_forget_an_emergency_vehicle_that_comes_during_start_up(tmp_path: Path) -> None:
-    fire = Preemption(name="fire", stage="ew", number=1)
-    with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:
-        bench.until(lambda: bench.daemon._link is not None)
-        siren(bench, on=True)
-        new = structs.replace(bench.config, junction=structs.replace(with_greens(30.0), preemptions=(fire,)))
-        bench.daemon._reloading._loaded.put(new)
-        assert bench.daemon._config != new
-        bench.until(lambda: shown(bench).mode is SignalMode.PREEMPT)
-        siren(bench, on=False)
-        bench.until(lambda: bench.daemon._config == new)
-
-
-def test_a_fault_found_just_before_new_plans_begin_is_theirs_too(tmp_path: Path) -> None:
-    with running(tmp_path) as bench:
-        bench.until_green()
-        assert bench.daemon._driving is not None
-        bench.until(lambda: set(bench.heads.lit.values()) == {frozenset({RED})})
-        new = structs.replace(bench.config, junction=with_greens(30.0))
-        bench.daemon._reloading._loaded.put(new)
-        bench.daemon._driving.report(FaultCode.DRIVER_FAILED, "a relay", bench.now_s)
-        bench.step()
-        assert bench.daemon._config == new
-        assert bench.daemon._driving.lights.interlock.fault is not None
-        assert kept(bench).fault is not None
-
-
-@pytest.mark.parametrize("driver", ["lanes", "gpio"])
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"conflicts": (("north", "east"),)},
-        {"movements": tuple(structs.replace(one, yellow_s=6.0) for one in crossroads().movements)},
-    ],
-)
-def test_what_leases_are_held_by_needs_a_new_start(driver: Any, changed: dict[str, Any]) -> None:
-    """The coordinator would hold the old conflicts for the old times, and lanes' Pis show the old yellow."""
-    old = SignalsConfig(state_dir="s", heads=HeadsSettings(driver=driver), junction=crossroads())
-    new = structs.replace(old, junction=structs.replace(crossroads(), **changed))
-    assert needs_restart(new, old) == (driver == "lanes")
-    plans = structs.replace(old, junction=with_greens(30.0))
-    assert not needs_restart(plans, old)
-
-
-def test_the_newest_configuration_is_the_one_that_is_remembered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first write hangs at a slow disk; what follows waits for it."""
-    goes_on = threading.Event()
-
-    def slowly(path: Path, data: bytes) -> None:
-        if path.name == LAST_GOOD_NAME and not path.exists():
-            goes_on.wait()
-        write_safely(path, data)
-
-    monkeypatch.setattr(app, "write_safely", slowly)
-    with running(tmp_path) as bench:
-        bench.until_green()
-        newest = structs.replace(bench.config, junction=with_greens(30.0))
-        bench.daemon._config = newest
-        bench.daemon._remember_good()
-        goes_on.set()
-        assert bench.daemon._remembers is not None
-        bench.daemon._remembers.join()
-        assert msgspec.json.decode((tmp_path / LAST_GOOD_NAME).read_bytes(), type=SignalsConfig) == newest
-
-
-def test_a_lamp_test_claims_no_more_than_was_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A head without read-back pins is taken at its word beside those with them, which proves nothing."""
-    lamps = {
-        name: HeadSettings(red=LampSettings(pin=2, read_back=3 if name == "north" else None), green=9, yellow=4)
-        for name in NAMES
-    }
-    config = SignalsConfig(
-        state_dir=str(tmp_path), heads=HeadsSettings(driver="gpio", lamps=lamps), junction=crossroads()
-    )
-    assert light_each(config, lambda _: SimulatedHeads(NAMES), 0.0) == 0
-    read = {line.split()[1] for line in capsys.readouterr().out.splitlines() if "read back so" in line}
-    assert read == {"north"}

@@ -75,6 +75,7 @@ class Controller:
         self._wish: Flash | Off | Regime | None = None
         self._until_s: float | None = None
         self._given: ManualOverride | FixedPlan | None = None
+        self._makes_way = False
         self._fault: Fault | None = None
         self._expired = ""
         self._forget_s = 0.0
@@ -170,6 +171,11 @@ class Controller:
             self._forget_s = now_s + TELL_S
         return result
 
+    def make_way(self) -> None:
+        """Other lights are to take over, which needs all red: let the greens end as always, and none begin but an
+        emergency vehicle's."""
+        self._makes_way = True
+
     def _order_preemption(self, order: Preempt, now_s: float) -> OrderResult:
         fits = check_order(self._layout.junction, order)
         if not fits.accepted:
@@ -234,6 +240,9 @@ class Controller:
             self._preemptions.end()
             if runner.machine.stage is not None:
                 runner.go(None, now_s, Termination.FORCE_OFF)
+        elif self._makes_way and not self.is_preempted:
+            if runner.machine.stage is not None:
+                runner.go(None, now_s, Termination.FORCE_OFF)
         else:
             if runner.machine.stage is None:
                 runner.release(None, now_s, otherwise=self._startup_stage)
@@ -242,7 +251,8 @@ class Controller:
             self._preempt(now_s)
         runner.step(now_s, local, lanes, is_held=self._preemptions.holding is not None)
         # At a flashing red others may go after a stop: not before who is on the junction has left it.
-        if runner.machine.stage is None and runner.machine.is_cleared(now_s):
+        flashes = isinstance(self._wish, Flash | Off)
+        if flashes and runner.machine.stage is None and runner.machine.is_cleared(now_s):
             self._enter(_Life.FLASH, now_s)
 
     def _preempt(self, now_s: float) -> None:
@@ -279,6 +289,7 @@ class Controller:
             runner.algorithm,
             runner.note,
             runner.coordination,
+            runner.zero_s,
             holds,
             self._expired,
             len(self._preemptions.stuck),
@@ -325,6 +336,7 @@ class Controller:
             ended=machine.ended,
             note=self._note(),
             coordination=runner.coordination,
+            zero_s=runner.zero_s,
             preemption=None if holds is None else holds.number,
         )
 

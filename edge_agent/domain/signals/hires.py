@@ -3,11 +3,11 @@
 `Recorder.step` is called with every step of the control and gives the events since the last one. What is logged of
 the lamps is what the interlock really let through, never what the controller wanted.
 
-Per movement the order is strict: phase on, green, why it ends, green's end, yellow, yellow's end, red clearance,
-its end, phase inactive; red clearance is told also where it is 0 s, since readers take a cycle without it for
-damaged. Flash may come at any moment and ends whatever was begun. A detector is on and off in turn, with a
-millisecond between at least. While nothing happens, who decides is told again every `HEARTBEAT_S`: a longer
-silence means that nobody logged.
+Per movement the order is strict: phase on, green, its minimum complete (but where an emergency vehicle cuts it),
+why it ends, green's end, yellow, yellow's end, red clearance, its end, phase inactive; red clearance is told also
+where it is 0 s, since readers take a cycle without it for damaged. Flash may come at any moment and ends whatever
+was begun. A detector is on and off in turn, with a millisecond between at least. While nothing happens, who
+decides is told again every `HEARTBEAT_S`: a longer silence means that nobody logged.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

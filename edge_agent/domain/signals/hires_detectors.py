@@ -95,9 +95,15 @@ class DetectorLog:
     def _health(self, detector: _Detector, told: DetectorHealth) -> Iterator[Event]:
         if told.trouble is detector.trouble:
             return
-        detector.trouble = told.trouble
+        had, detector.trouble = detector.trouble, told.trouble
+        is_button = detector.on is Code.BUTTON_ON
         if told.trouble is None:
-            yield Event(Code.DETECTOR_RESTORED, told.channel, told.at_s)
+            restored = Code.BUTTON_RESTORED if is_button else Code.DETECTOR_RESTORED
+            yield Event(restored, told.channel, told.at_s)
             return
         yield from detector.turn_off(told.at_s)
-        yield Event(_FAULTS[told.trouble], told.channel, told.at_s)
+        if not is_button:
+            yield Event(_FAULTS[told.trouble], told.channel, told.at_s)
+        elif had is None:
+            # Of a button the standard only knows that it failed.
+            yield Event(Code.BUTTON_FAILED, told.channel, told.at_s)

@@ -27,9 +27,18 @@ class _Phase:
 
     number: int
     clearance_s: float
+    least_s: float = 0.0
     aspect: Aspect = Aspect.RED
     why: Code = Code.FORCE_OFF
     clear_at_s: float | None = None
+    least_at_s: float | None = None
+
+    def complete(self, now_s: float) -> Iterator[Event]:
+        """Its green may have had its minimum."""
+        at_s = self.least_at_s
+        if at_s is not None and at_s <= now_s + SAME_MOMENT_S:
+            self.least_at_s = None
+            yield Event(Code.MIN_COMPLETE, self.number, at_s)
 
     def clear(self, at_s: float) -> Iterator[Event]:
         """Its clearance is over, or overtaken by something else."""
@@ -42,6 +51,7 @@ class _Phase:
         before, self.aspect = self.aspect, aspect
         if self.clear_at_s is not None:
             yield from self.clear(min(self.clear_at_s, now_s))
+        self.least_at_s = now_s + self.least_s if aspect is Aspect.GREEN else None
         if before is Aspect.GREEN:
             yield Event(self.why, self.number, now_s)
             yield Event(Code.END_GREEN, self.number, now_s)
@@ -96,6 +106,8 @@ class PhaseLog:
                 self._phases[name].why = _WHY[ended[name]]
         if self._clearing:
             yield from self._cleared(now_s)
+        for one in self._phases.values():
+            yield from one.complete(now_s)
         if shown == self._shown:
             return
         for name, aspect in shown.items():
@@ -120,7 +132,7 @@ class PhaseLog:
 
 def _phase(movement: Movement) -> _Phase:
     kind = _Walk if movement.kind is MovementKind.PEDESTRIAN else _Phase
-    return kind(movement.phase, movement.red_clearance_s)
+    return kind(movement.phase, movement.red_clearance_s, movement.min_green_s)
 
 
 @dataclass(slots=True)

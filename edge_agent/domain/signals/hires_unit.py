@@ -5,12 +5,13 @@ from collections.abc import Iterator, Mapping
 from common.codes import Aspect, SignalMode
 from common.hires import Code, Coordination, UnitAlarm, UnitControl, UnitFlash
 from common.junction import Junction, Preemption
-from common.junction_times import cycle_s
-from edge_agent.domain.signals.cycles import CycleStart
+from common.junction_times import cycle_s, splits_s
 from edge_agent.domain.signals.event_codes import Event, PreemptCall
 from edge_agent.domain.signals.steps import Decision, Fault, FaultCode, Interval
 
 MAX_PARAMETER = 32_767
+_JUST_S = 2.0
+"""What is longer ago than a step or two passed before anybody logged."""
 
 _CONTROL = {
     SignalMode.AUTOMATIC: UnitControl.TIME_BASE,
@@ -103,23 +104,27 @@ class PlanLog:
     def __init__(self, junction: Junction) -> None:
         self._junction = junction
         self._plans = {plan.name: (number, plan) for number, plan in enumerate(junction.plans, 1)}
-        self._start = CycleStart(junction)
         self._plan: str | None = None
         self._state: int | None = None
+        self._zero_s: float | None = None
 
     def step(self, now_s: float, decision: Decision) -> Iterator[Event]:
         """The events of one step."""
-        begins = self._start.step(decision)
         if decision.plan is None:
             return
         if decision.plan != self._plan:
             yield from self._changed(now_s, decision.plan)
-        state = int(Coordination.FREE) if decision.coordination is None else decision.coordination
+        # An emergency vehicle has the junction: nothing keeps step with the neighbours.
+        is_free = decision.coordination is None or decision.mode is SignalMode.PREEMPT
+        state = int(Coordination.FREE if is_free else decision.coordination or 0)
         if state != self._state:
             self._state = state
             yield Event(Code.COORDINATION, state, now_s)
-        if begins and state != Coordination.FREE:
-            yield Event(Code.COORDINATION, int(Coordination.LOCAL_ZERO), now_s)
+        zero_s = decision.zero_s
+        if zero_s is not None and zero_s != self._zero_s and now_s >= zero_s:
+            self._zero_s = zero_s
+            if state != Coordination.FREE and now_s - zero_s <= _JUST_S:
+                yield Event(Code.COORDINATION, int(Coordination.LOCAL_ZERO), zero_s)
 
     def _changed(self, now_s: float, name: str) -> Iterator[Event]:
         self._plan = name
@@ -130,6 +135,10 @@ class PlanLog:
             return
         yield Event(Code.CYCLE_LENGTH, min(round(cycle_s(self._junction, plan)), MAX_PARAMETER), now_s)
         yield Event(Code.OFFSET, min(round(plan.offset_s), MAX_PARAMETER), now_s)
+        own_s = splits_s(self._junction, plan)
+        phases = {one.phase: own_s[one.name] for one in self._junction.movements if one.name in own_s}
+        for phase, split_s in sorted(phases.items()):
+            yield Event(Code(Code.SPLIT_1 + phase - 1), min(round(split_s), MAX_PARAMETER), now_s)
 
 
 class PreemptLog:

@@ -69,6 +69,10 @@ class Lights:
         """See `Controller.stand_on`."""
         return self._controller.stand_on(order, now_s, local)
 
+    def make_way(self) -> None:
+        """See `Controller.make_way`."""
+        self._controller.make_way()
+
     @property
     def is_preempted(self) -> bool:
         """See `Controller.is_preempted`."""

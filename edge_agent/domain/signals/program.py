@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from common.junction_times import bounds_s
+from common.junction_times import bounds_s, most_left_s
 from edge_agent.domain.signals.layout import Layout
 
 
@@ -25,6 +25,7 @@ class Program:
         steps: in order.
         stages: those that it has.
         offset_s: of a coordinated plan.
+        left_s: how much of a cycle its other steps may leave to the first one, where coordination is actuated.
         begins_s: when each step's green begins, after the first step's, at the program's own times.
         cycle_s: how long a round takes at them.
         least_s: of each stage that it has.
@@ -49,6 +50,7 @@ class Program:
         )
         self.stages = frozenset(step.stage for step in self.steps)
         self.offset_s = None if is_free else described.offset_s
+        self.left_s = 0.0 if is_free else most_left_s(layout.junction, described)
         begins_s = [0.0]
         for i, step in enumerate(self.steps):
             following = self.steps[(i + 1) % len(self.steps)]

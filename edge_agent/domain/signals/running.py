@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from common.codes import SignalMode
 from common.hires import Coordination
 from common.schedule import Local
-from edge_agent.domain.signals.coordination import planned_green_s
+from edge_agent.domain.signals.coordination import Planned, planned_green
 from edge_agent.domain.signals.layout import Layout
 from edge_agent.domain.signals.needs import LOOK_S, Needs
 from edge_agent.domain.signals.program import Program
@@ -21,8 +21,9 @@ Choose = Callable[[Situation], int | Chosen | None]
 """Which stage is to be green, by its index in the description; None or the present one: go on.
 
 Asked once a second while a stage is green and past its minimum, but not in a coordinated plan, whose times are
-the plan's. Minimum and maximum green, `max_red_s` and recalls are kept whatever it answers; where it raises, or
-answers what makes no sense, the plan's own times decide, and `Decision.note` says so."""
+the plan's; where its coordination is actuated, any other stage only says that nobody comes any more. Minimum and
+maximum green, `max_red_s` and recalls are kept whatever it answers; where it raises, or answers what makes no
+sense, the plan's own times decide, and `Decision.note` says so."""
 
 OWN_TIMES = "fixed"
 _TOLERANCE_S = 1e-6
@@ -52,6 +53,7 @@ class Runner:
         algorithm: which decided last.
         note: why, or what is wrong with the chooser.
         coordination: None: the program is free.
+        zero_s: when the plan's cycle begins, in the first stage's green; None: that is not known yet, or over.
     """
 
     def __init__(self, layout: Layout, regime: Regime, now_s: float, choose: Choose | None) -> None:
@@ -71,6 +73,7 @@ class Runner:
         self._left_s = [now_s] * self._layout.n_stages
         self._position: int | None = None
         self._begun_s: float | None = None
+        self._may_end_s: float | None = None
         self._needs_s = self._look_s = self._end_s = now_s
         self.coming_from: int | None = None
         self.rule(regime)
@@ -134,6 +137,7 @@ class Runner:
         self.regime, self.pending = regime, None
         self.algorithm, self.note = OWN_TIMES, ""
         self.coordination = None if regime.program.offset_s is None else Coordination.FREE
+        self.zero_s: float | None = None
 
     def _decide(self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None) -> None:
         """Look whether the green is over."""
@@ -161,21 +165,30 @@ class Runner:
         self._begun_s = green_from_s
         program, stage = self.regime.program, self.machine.stage
         least_s = 0.0 if stage is None else self._layout.least_s[stage]
+        self.zero_s = self._may_end_s = None
         if self._position is None:
             self._end_s = self._look_s = green_from_s + least_s
             return
         if local is not None:
             local = Local(local.weekday, local.second_s - (now_s - green_from_s))
-        planned_s, state = planned_green_s(program, self._position, local)
-        self.coordination = None if program.offset_s is None else state
-        self._end_s = green_from_s + planned_s
+        self._plan(planned_green(program, self._position, local), green_from_s)
         self._look_s = max(now_s, green_from_s + least_s)
+
+    def _plan(self, planned: Planned, green_from_s: float) -> None:
+        self.coordination = None if self.regime.program.offset_s is None else planned.state
+        self._end_s = green_from_s + planned.green_s
+        if planned.may_end_s is not None:
+            self._may_end_s = green_from_s + planned.may_end_s
+        if planned.zero_s is not None:
+            self.zero_s = green_from_s + planned.zero_s
 
     def _take_over(self, regime: Regime, green_from_s: float, now_s: float, local: Local | None) -> None:
         """A safe point: another regime goes on from the present stage, if it has it."""
         self.rule(regime)
         self._position = None if self.machine.stage is None else regime.program.find(self.machine.stage, None)
         self._begin(green_from_s, now_s, local)
+        if self.zero_s is not None and self.zero_s < now_s:
+            self.zero_s = None
         self._look_s = now_s + LOOK_S
 
     def _following(
@@ -203,11 +216,8 @@ class Runner:
         """What the chooser or the program wants."""
         program = self.regime.program
         choice = self._ask(stage, green_s, now_s, lanes)
-        if choice.by_plan:
-            if now_s < self._end_s - _TOLERANCE_S:
-                self._look_s = min(self._look_s, self._end_s)
-                return None
-            return program.steps[program.next_position(self._position)].stage, Termination.FORCE_OFF
+        if choice.by_plan or program.offset_s is not None:
+            return self._by_plan(stage, choice, now_s)
         if choice.stage is not None and choice.stage != stage:
             return choice.stage, Termination.GAP_OUT
         call_s = self._needs.conflicting_call_s(stage)
@@ -221,10 +231,23 @@ class Runner:
         self._look_s = min(self._look_s, now_s + left_s)
         return None
 
+    def _by_plan(self, stage: int, choice: Chosen, now_s: float) -> tuple[int, Termination] | None:
+        """The end of the plan's own time; or before it, where coordination is actuated and nobody comes."""
+        program = self.regime.program
+        following = program.steps[program.next_position(self._position)].stage
+        if now_s >= self._end_s - _TOLERANCE_S:
+            return following, Termination.FORCE_OFF
+        is_over = not choice.by_plan and choice.stage is not None and choice.stage != stage
+        if is_over and self._may_end_s is not None and now_s >= self._may_end_s - _TOLERANCE_S:
+            return following, Termination.GAP_OUT
+        self._look_s = min(self._look_s, self._end_s)
+        return None
+
     def _ask(self, stage: int, green_s: float, now_s: float, lanes: Sequence[Lane] | None) -> Chosen:
         """The chooser's answer, or that the program's own times decide."""
         regime = self.regime
-        if self._choose is None or not regime.asks or regime.program.offset_s is not None:
+        keeps_times = regime.program.offset_s is not None and regime.program.left_s == 0.0
+        if self._choose is None or not regime.asks or keeps_times:
             self.algorithm, self.note = OWN_TIMES, ""
             return Chosen(None, by_plan=True)
         situation = Situation(

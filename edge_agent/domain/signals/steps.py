@@ -101,6 +101,7 @@ class Decision:
         ended: movements whose green ends in this step, and why.
         note: what people should know, such as why a lower algorithm decides; empty: nothing.
         coordination: the state of coordination, in the numbers of hi-res code 150; None: the plan is free.
+        zero_s: when the coordinated plan's cycle begins, monotonic, in this green or just before; None: not in it.
         preemption: the number of the one that holds the junction.
     """
 
@@ -114,6 +115,7 @@ class Decision:
     ended: Mapping[str, Termination] = field(default_factory=dict)
     note: str = ""
     coordination: int | None = None
+    zero_s: float | None = None
     preemption: int | None = None
 
 

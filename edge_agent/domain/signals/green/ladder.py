@@ -12,6 +12,7 @@ from common.junction import Algorithm, Junction, Plan
 from edge_agent.domain.signals.green.actuated import Actuated
 from edge_agent.domain.signals.green.adaptive import Adaptive
 from edge_agent.domain.signals.green.base import GreenTime
+from edge_agent.domain.signals.green.gap_out import GapOut, OwnTimes
 from edge_agent.domain.signals.green.max_pressure import MaxPressure
 from edge_agent.domain.signals.green.observer import Observer
 from edge_agent.domain.signals.green.plan_times import Fixed, Proportional, Webster
@@ -114,8 +115,15 @@ class Ladder:
 def rungs(view: Topology, plan: Plan, observer: Observer) -> tuple[GreenTime, ...]:
     """The plan's algorithm and what is below it. The last one needs no sensors.
 
-    A coordinated plan keeps its cycle, so its fixed times are not corrected.
+    A coordinated plan keeps its cycle, so its fixed times are not corrected, and where its coordination is
+    actuated, greens only end early.
     """
+    if plan.offset_s is not None and plan.actuated_coordination:
+        actuated, own = Algorithm.ACTUATED.value, OwnTimes(observer, Algorithm.FIXED.value)
+        below = (GapOut(view, observer, actuated, has_camera=False), own)
+        if plan.algorithm is not Algorithm.ADAPTIVE:
+            return below
+        return (GapOut(view, observer, plan.algorithm.value, has_camera=True), *below)
     fixed: GreenTime = Fixed(view) if plan.offset_s is not None else Webster(view, observer, is_fixed=True)
     match plan.algorithm:
         case Algorithm.ADAPTIVE:

@@ -44,6 +44,7 @@ class Topology:
     """Stages and lanes by their index in the junction's description.
 
     Attributes:
+        followers: of each stage, those that come after it in the plan.
         order: the plan's stages. No other one is wanted ever.
         weights: by stage and lane, 0 to 1.
         lanes: of each stage, those that count in it.
@@ -54,6 +55,7 @@ class Topology:
 
     n_lanes: int
     order: tuple[int, ...]
+    followers: tuple[tuple[int, ...], ...]
     weights: tuple[tuple[float, ...], ...]
     lanes: tuple[tuple[int, ...], ...]
     changes: tuple[tuple[Change, ...], ...]
@@ -85,12 +87,15 @@ def topology(junction: Junction, plan: Plan) -> Topology:
     stages = [[movements[name] for name in stage.movements] for stage in junction.stages]
     names = [stage.name for stage in junction.stages]
     planned = {names.index(part.stage): part for part in plan.stages}
-    order = tuple(dict.fromkeys(names.index(part.stage) for part in plan.stages))
+    whole = [names.index(part.stage) for part in plan.stages]
+    order = tuple(dict.fromkeys(whole))
+    after = [(a, b) for a, b in zip(whole, (*whole[1:], *whole[:1]), strict=True) if a != b]
     weights = tuple(_weights(junction, members) for members in stages)
     n_lanes = len(junction.lanes)
     return Topology(
         n_lanes=n_lanes,
         order=order,
+        followers=tuple(tuple(b for a, b in after if a == stage) for stage in range(len(stages))),
         weights=weights,
         lanes=tuple(tuple(i for i in range(n_lanes) if row[i] > 0.0) for row in weights),
         changes=tuple(_changes(stage, order, stages, weights) for stage in range(len(stages))),
