@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import Pool, load_queries, reading
+from collector.db import Pool, Queries, load_queries, reading
 from collector.identity.access import CurrentUser
 from collector.identity.users import Level, Role
 
@@ -138,19 +138,38 @@ def heard_within() -> dict[str, timedelta]:
 
 def _statement(listing: Listing) -> bytes:
     """The statement with the fragments that the order and the filters need."""
-    queries, sort = load_queries("junctions"), listing.sort.removeprefix("-")
-    suffix = "_down" if listing.sort.startswith("-") else ""
-    is_paged_first = sort != "counts_today"
-    needs_heard = bool(listing.states) or sort == "received_at"
-    fragments = {
-        b"{heard}": queries["heard"] if needs_heard else b"",
-        b"{state}": queries["state"] if listing.states else b"",
-        b"{page}": queries[f"page_by_{sort}{suffix}"] if is_paged_first else b"",
-        b"{fence}": queries["fence"] if is_paged_first else b"",
-        b"{shown}": b"" if is_paged_first else queries[f"shown_by_{sort}{suffix}"],
-        b"{end}": queries[f"end_by_{sort}{suffix}"],
-    }
-    statement = queries["junctions"]
-    for mark, fragment in fragments.items():
-        statement = statement.replace(mark, fragment)
+    queries = load_queries("junctions")
+    is_down, sort = listing.sort.startswith("-"), listing.sort.removeprefix("-")
+    suffix = "_down" if is_down else ""
+    is_by_counts = sort == "counts_today"
+    if is_by_counts and not (listing.junctions or listing.q or listing.states or listing.has_lights is not None):
+        found = _fill(
+            queries["found_by_counts"], reached=queries[f"reached{suffix}"], down=b"DESC" if is_down else b""
+        )
+    else:
+        found = _fill(
+            queries["found"],
+            filtered=_filtered(queries, listing, sort),
+            order=queries[f"by_{sort}{suffix}"],
+        )
+    return _fill(queries["junctions"], counted=queries["counted"] if is_by_counts else b"", found=found)
+
+
+def _filtered(queries: Queries, listing: Listing, sort: str) -> bytes:
+    """The junctions to choose a page from, with what they are sorted by."""
+    joined = queries["heard"] if listing.states or sort == "received_at" else b""
+    columns = {"received_at": b", h.received_at", "counts_today": b", c.n"}.get(sort, b"")
+    if sort == "counts_today":
+        joined += b"\n" + queries["counts"]
+    return _fill(
+        queries["filtered"],
+        joined=joined,
+        columns=columns,
+        state=queries["of_state"] if listing.states else b"",
+    )
+
+
+def _fill(statement: bytes, **fragments: bytes) -> bytes:
+    for name, fragment in fragments.items():
+        statement = statement.replace(b"{%s}" % name.encode(), fragment)
     return statement
