@@ -168,32 +168,29 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- A statement moves the watermarks of many streams, last in its transaction. Each device is looked up: a plan that was
+-- made for the first such statement of a session serves all others.
 CREATE FUNCTION streams_heard() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        IF EXISTS (SELECT FROM before_rows b JOIN after_rows a USING (no)
-                   WHERE a.last_received_at < b.last_received_at OR a.last_at < b.last_at
-                      OR a.last_at IS NULL AND b.last_at IS NOT NULL OR a.device_id <> b.device_id) THEN
-            PERFORM keep_heard(ARRAY(
-                SELECT DISTINCT junction_id FROM edge_devices
-                WHERE id IN (SELECT device_id FROM before_rows UNION SELECT device_id FROM after_rows)));
-            RETURN NULL;
-        END IF;
-    ELSIF TG_OP = 'DELETE' THEN
-        PERFORM keep_heard(ARRAY(
-            SELECT DISTINCT junction_id FROM edge_devices WHERE id IN (SELECT device_id FROM before_rows)));
-        RETURN NULL;
-    END IF;
     INSERT INTO junction_heard AS h (junction_id, received_at, last_at)
     SELECT d.junction_id, max(a.last_received_at), max(a.last_at)
-    FROM after_rows a JOIN edge_devices d ON d.id = a.device_id
+    FROM after_rows a
+    CROSS JOIN LATERAL (SELECT junction_id FROM edge_devices WHERE id = a.device_id OFFSET 0) d
     WHERE d.junction_id IS NOT NULL
     GROUP BY d.junction_id
     ORDER BY d.junction_id
     ON CONFLICT (junction_id) DO UPDATE
     SET received_at = greatest(h.received_at, excluded.received_at),
         last_at = greatest(h.last_at, excluded.last_at);
+    RETURN NULL;
+END $$;
+
+-- Two transactions of a stream may end in another order than they began.
+CREATE FUNCTION stream_set_back() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM keep_heard(ARRAY(SELECT junction_id FROM edge_devices WHERE id = OLD.device_id));
     RETURN NULL;
 END $$;
 
@@ -302,10 +299,12 @@ CREATE TRIGGER kept_on_update AFTER UPDATE ON coverage_rollups
 CREATE TRIGGER kept_on_insert AFTER INSERT ON ingest_streams
     REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION streams_heard();
 CREATE TRIGGER kept_on_update AFTER UPDATE ON ingest_streams
-    REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION streams_heard();
-CREATE TRIGGER kept_on_delete AFTER DELETE ON ingest_streams
-    REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION streams_heard();
+    REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION streams_heard();
+CREATE TRIGGER kept_on_setback AFTER UPDATE ON ingest_streams FOR EACH ROW
+    WHEN (NEW.last_received_at < OLD.last_received_at OR NEW.last_at < OLD.last_at
+          OR NEW.last_at IS NULL AND OLD.last_at IS NOT NULL)
+    EXECUTE FUNCTION stream_set_back();
+CREATE TRIGGER kept_on_delete AFTER DELETE ON ingest_streams FOR EACH ROW EXECUTE FUNCTION stream_set_back();
 
 CREATE TRIGGER kept_on_insert AFTER INSERT ON counting_zones
     REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION sensors_changed();
