@@ -57,6 +57,10 @@ class Listing:
     sort: Sort = Sort.NAME
     user: CurrentUser | None = None
 
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.junctions or self.q or self.states) or self.has_lights is not None
+
 
 @dataclass(frozen=True)
 class Junction:
@@ -141,18 +145,21 @@ def _statement(listing: Listing) -> bytes:
     queries = load_queries("junctions")
     is_down, sort = listing.sort.startswith("-"), listing.sort.removeprefix("-")
     suffix = "_down" if is_down else ""
-    is_by_counts = sort == "counts_today"
-    if is_by_counts and not (listing.junctions or listing.q or listing.states or listing.has_lights is not None):
+    if sort != "counts_today":
         found = _fill(
-            queries["found_by_counts"], reached=queries[f"reached{suffix}"], down=b"DESC" if is_down else b""
+            queries["found"], filtered=_filtered(queries, listing, sort), order=queries[f"by_{sort}{suffix}"]
         )
+        return _fill(queries["junctions"], counted=b"", found=found)
+    if listing.is_filtered:
+        found = _fill(
+            queries["found"], filtered=_filtered(queries, listing, sort), order=queries[f"by_{sort}{suffix}"]
+        )
+        counted = queries["counted"]
     else:
-        found = _fill(
-            queries["found"],
-            filtered=_filtered(queries, listing, sort),
-            order=queries[f"by_{sort}{suffix}"],
-        )
-    return _fill(queries["junctions"], counted=queries["counted"] if is_by_counts else b"", found=found)
+        down = b"DESC" if is_down else b""
+        found = _fill(queries["found_by_counts"], down=down)
+        counted = _fill(queries["foremost"], down=down)
+    return _fill(queries["junctions"], counted=queries["waiting_today"] + b"\n" + counted, found=found)
 
 
 def _filtered(queries: Queries, listing: Listing, sort: str) -> bytes:

@@ -101,32 +101,50 @@ j.n NULLS LAST, j.name
 j.n DESC NULLS LAST, j.name
 
 -- name: found_by_counts
--- Of all junctions, in the order of counts: names are looked up of those alone that counted as much as the last of the
--- page; those without a count come after all others.
+-- Of all junctions, in the order of counts; those without a count come after all others.
 SELECT j.id FROM (
     (
-        SELECT j.id FROM counted c JOIN junctions j ON j.id = c.junction_id
-        WHERE {reached}
+        SELECT j.id FROM foremost c JOIN junctions j ON j.id = c.junction_id
         ORDER BY c.n {down}, j.name LIMIT %(limit)s OFFSET %(offset)s
     )
     UNION ALL
     (
         SELECT j.id FROM junctions j
-        WHERE NOT EXISTS (SELECT FROM counted c WHERE c.junction_id = j.id)
+        WHERE NOT EXISTS (SELECT FROM foremost c WHERE c.junction_id = j.id)
         ORDER BY j.name
-        LIMIT (SELECT greatest(0, least(%(limit)s, %(limit)s + %(offset)s - count(*))) FROM counted)
-        OFFSET (SELECT greatest(0, %(offset)s - count(*)) FROM counted)
+        LIMIT (SELECT greatest(0, least(%(limit)s, %(limit)s + %(offset)s - count(*))) FROM foremost)
+        OFFSET (SELECT greatest(0, %(offset)s - count(*)) FROM foremost)
     )
 ) j
 
--- name: reached
-coalesce(c.n <= (SELECT n FROM counted ORDER BY n LIMIT 1 OFFSET %(limit)s + %(offset)s - 1), true)
+-- name: foremost
+-- All that come on the page or before it, and those with minutes that wait. Fewer than that: all that counted today.
+foremost AS MATERIALIZED (
+    SELECT w.junction_id, r.n + w.n AS n
+    FROM waiting_today w
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(CASE WHEN t.by_camera THEN d.n_camera ELSE d.n_other END), 0) AS n
+        FROM junctions j
+        JOIN days z ON z.timezone = j.timezone
+        JOIN junction_days d ON d.junction_id = j.id AND d.bucket = z.today
+        JOIN junction_parts t ON t.junction_id = j.id
+        WHERE j.id = w.junction_id
+    ) r
+    WHERE r.n + w.n > 0
+    UNION ALL
+    SELECT d.junction_id, d.n
+    FROM days z
+    CROSS JOIN LATERAL (
+        SELECT d.junction_id, d.n FROM junction_days d
+        WHERE d.bucket = z.today AND d.n > 0 AND d.timezone = z.timezone
+          AND (d.n_camera <> 0 OR NOT (SELECT by_camera FROM junction_parts WHERE junction_id = d.junction_id))
+          AND NOT EXISTS (SELECT FROM waiting_today w WHERE w.junction_id = d.junction_id)
+        ORDER BY d.n {down} FETCH FIRST (%(limit)s::bigint + %(offset)s::bigint) ROWS WITH TIES
+    ) d
+),
 
--- name: reached_down
-coalesce(c.n >= (SELECT n FROM counted ORDER BY n DESC LIMIT 1 OFFSET %(limit)s + %(offset)s - 1), true)
-
--- name: counted
--- What all junctions counted today, that did.
+-- name: waiting_today
+-- What junctions counted today in minutes that wait to be rolled up.
 RECURSIVE zones AS (
     (SELECT timezone FROM junctions ORDER BY timezone LIMIT 1)
     UNION ALL
@@ -160,7 +178,11 @@ RECURSIVE zones AS (
     JOIN junctions j ON j.id = x.junction_id
     JOIN days z ON z.timezone = j.timezone AND x.minute >= z.today
     GROUP BY x.junction_id
-), rolled_today AS (
+),
+
+-- name: counted
+-- What all junctions counted today, that did.
+rolled_today AS (
     SELECT d.junction_id,
            CASE WHEN d.n_camera <> 0 THEN d.n_camera WHEN d.n_other = 0 THEN 0
                 WHEN (SELECT by_camera FROM junction_parts WHERE junction_id = d.junction_id) THEN 0

@@ -7,6 +7,14 @@ SELECT pg_advisory_xact_lock(1398034257);
 -- Which minutes of a source wait.
 CREATE INDEX rollup_marks_counted ON rollup_marks (ref_no, minute) WHERE kind = 'count';
 
+-- Devices that were never heard are found at once.
+ALTER TABLE edge_devices ADD COLUMN has_sent boolean NOT NULL DEFAULT true;
+ALTER TABLE edge_devices ALTER COLUMN has_sent SET DEFAULT false;
+UPDATE edge_devices d SET has_sent = false WHERE NOT EXISTS (SELECT FROM ingest_streams WHERE device_id = d.id);
+CREATE INDEX edge_devices_never ON edge_devices (id) WHERE NOT has_sent;
+
+CREATE INDEX system_logs_action ON system_logs (action, at);
+
 -- What stands at a junction. No row: nothing ever did.
 CREATE TABLE junction_parts (
     junction_id    uuid PRIMARY KEY REFERENCES junctions ON DELETE CASCADE,
@@ -19,7 +27,12 @@ CREATE TABLE junction_parts (
     -- A lane may have a camera and a tag reader: where there are cameras, what they counted is the sum.
     by_camera      boolean NOT NULL DEFAULT false,
     -- The `no` of those that are summed.
-    summed         integer[] NOT NULL DEFAULT '{}'
+    summed         integer[] NOT NULL DEFAULT '{}',
+    -- All of its devices, and the `no` of all their streams, sources and cameras: who sees the junction sees these.
+    device_ids     uuid[] NOT NULL DEFAULT '{}',
+    stream_nos     int4multirange NOT NULL DEFAULT '{}',
+    source_nos     int4multirange NOT NULL DEFAULT '{}',
+    camera_nos     int4multirange NOT NULL DEFAULT '{}'
 );
 SELECT guard_rows('junction_parts', 'junction_id IN (SELECT seen_junctions())');
 
@@ -41,9 +54,12 @@ CREATE TABLE junction_days (
     n_camera    bigint NOT NULL DEFAULT 0,
     n_other     bigint NOT NULL DEFAULT 0,
     measured_ms bigint NOT NULL DEFAULT 0,
+    -- What is summed, unless there are cameras that counted nothing where others did.
+    n           bigint GENERATED ALWAYS AS (CASE n_camera WHEN 0 THEN n_other ELSE n_camera END) STORED,
     PRIMARY KEY (bucket, junction_id)
 ) WITH (fillfactor = 50);
 CREATE INDEX junction_days_junction ON junction_days (junction_id);
+CREATE INDEX junction_days_counted ON junction_days (bucket, n) WHERE n > 0;
 SELECT guard_rows('junction_days', 'junction_id IN (SELECT seen_junctions())');
 
 -- Each of these locks the rows of its junctions in the order of their ids, and looks after that: who changed the same
@@ -57,18 +73,31 @@ BEGIN
     PERFORM FROM junction_parts WHERE junction_id = ANY (changed) ORDER BY junction_id FOR NO KEY UPDATE;
     UPDATE junction_parts p
     SET devices = d.n, active_devices = d.active, cameras = c.n, sources = z.n, by_camera = z.by_camera,
-        summed = CASE WHEN z.by_camera THEN z.of_cameras ELSE z.of_others END
+        summed = CASE WHEN z.by_camera THEN z.of_cameras ELSE z.of_others END,
+        device_ids = d.ids, stream_nos = s.nos, source_nos = z.nos, camera_nos = c.nos
     FROM unnest(changed) AS of (id)
     CROSS JOIN LATERAL (
-        SELECT count(*) AS n, count(*) FILTER (WHERE status = 'active') AS active, array_agg(id) AS ids
+        SELECT count(*) AS n, count(*) FILTER (WHERE status = 'active') AS active,
+               coalesce(array_agg(id), '{}') AS ids
         FROM edge_devices WHERE junction_id = of.id
     ) d
-    CROSS JOIN LATERAL (SELECT count(*) AS n FROM cameras WHERE device_id = ANY (d.ids)) c
     CROSS JOIN LATERAL (
-        SELECT count(*) AS n, coalesce(bool_or(via = 'camera'), false) AS by_camera,
+        SELECT coalesce(range_agg(int4range(no, no, '[]')), '{}') AS nos
+        FROM ingest_streams WHERE device_id = ANY (d.ids)
+    ) s
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n, coalesce(range_agg(int4range(no, no, '[]')), '{}') AS nos
+        FROM cameras WHERE device_id = ANY (d.ids)
+    ) c
+    CROSS JOIN LATERAL (
+        SELECT count(*) FILTER (WHERE counts) AS n, coalesce(bool_or(via = 'camera'), false) AS by_camera,
                coalesce(array_agg(no) FILTER (WHERE via = 'camera'), '{}') AS of_cameras,
-               coalesce(array_agg(no) FILTER (WHERE via <> 'camera'), '{}') AS of_others
-        FROM counting_zones WHERE device_id = ANY (d.ids) AND via NOT IN ('truth', 'turn', 'unpaired')
+               coalesce(array_agg(no) FILTER (WHERE counts AND via <> 'camera'), '{}') AS of_others,
+               coalesce(range_agg(int4range(no, no, '[]')), '{}') AS nos
+        FROM (
+            SELECT no, via, via NOT IN ('truth', 'turn', 'unpaired') AS counts
+            FROM counting_zones WHERE device_id = ANY (d.ids)
+        ) all_of_them
     ) z
     WHERE p.junction_id = of.id;
 END $$;
@@ -138,7 +167,6 @@ BEGIN
     IF changed = '{}' THEN
         RETURN NULL;
     END IF;
-    PERFORM keep_parts(changed);
     IF EXISTS (SELECT FROM cameras WHERE device_id = ANY (moved))
        OR EXISTS (SELECT FROM counting_zones WHERE device_id = ANY (moved)) THEN
         PERFORM pg_advisory_xact_lock(1398034257);
@@ -149,10 +177,12 @@ BEGIN
     IF FOUND THEN
         PERFORM keep_heard(changed);
     END IF;
+    PERFORM keep_parts(changed);
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION sensors_changed() RETURNS trigger
+-- Of cameras, sources and streams.
+CREATE FUNCTION parts_changed() RETURNS trigger
 LANGUAGE plpgsql AS $$
 DECLARE
     devices uuid[];
@@ -163,7 +193,11 @@ BEGIN
         devices := ARRAY(SELECT DISTINCT device_id FROM before_rows);
     END IF;
     -- None of them moves to another junction meanwhile.
-    PERFORM FROM edge_devices WHERE id = ANY (devices) ORDER BY id FOR SHARE;
+    PERFORM FROM edge_devices WHERE id = ANY (devices) ORDER BY id FOR NO KEY UPDATE;
+    IF TG_TABLE_NAME = 'ingest_streams' THEN
+        UPDATE edge_devices d SET has_sent = NOT d.has_sent
+        WHERE id = ANY (devices) AND has_sent <> EXISTS (SELECT FROM ingest_streams WHERE device_id = d.id);
+    END IF;
     PERFORM keep_parts(ARRAY(SELECT DISTINCT junction_id FROM edge_devices WHERE id = ANY (devices)));
     RETURN NULL;
 END $$;
@@ -298,6 +332,10 @@ CREATE TRIGGER kept_on_update AFTER UPDATE ON coverage_rollups
 
 CREATE TRIGGER kept_on_insert AFTER INSERT ON ingest_streams
     REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION streams_heard();
+CREATE TRIGGER known_on_insert AFTER INSERT ON ingest_streams
+    REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION parts_changed();
+CREATE TRIGGER known_on_delete AFTER DELETE ON ingest_streams
+    REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION parts_changed();
 CREATE TRIGGER kept_on_update AFTER UPDATE ON ingest_streams
     REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION streams_heard();
 CREATE TRIGGER kept_on_setback AFTER UPDATE ON ingest_streams FOR EACH ROW
@@ -307,13 +345,13 @@ CREATE TRIGGER kept_on_setback AFTER UPDATE ON ingest_streams FOR EACH ROW
 CREATE TRIGGER kept_on_delete AFTER DELETE ON ingest_streams FOR EACH ROW EXECUTE FUNCTION stream_set_back();
 
 CREATE TRIGGER kept_on_insert AFTER INSERT ON counting_zones
-    REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION sensors_changed();
+    REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION parts_changed();
 CREATE TRIGGER kept_on_delete AFTER DELETE ON counting_zones
-    REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION sensors_changed();
+    REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION parts_changed();
 CREATE TRIGGER kept_on_insert AFTER INSERT ON cameras
-    REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION sensors_changed();
+    REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION parts_changed();
 CREATE TRIGGER kept_on_delete AFTER DELETE ON cameras
-    REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION sensors_changed();
+    REFERENCING OLD TABLE AS before_rows FOR EACH STATEMENT EXECUTE FUNCTION parts_changed();
 CREATE TRIGGER kept_on_insert AFTER INSERT ON edge_devices
     REFERENCING NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION devices_changed();
 CREATE TRIGGER kept_on_update AFTER UPDATE ON edge_devices
@@ -328,32 +366,26 @@ CREATE TRIGGER timezone_kept AFTER UPDATE OF timezone ON junctions
 SELECT keep_parts(ARRAY(SELECT id FROM junctions)), keep_heard(ARRAY(SELECT id FROM junctions)),
        keep_days(ARRAY(SELECT id FROM junctions));
 
--- Who sees what, found by indexes: the planner believes a user to see a good part of all, and reads all of a table.
+-- Who sees what, from the few rows of their junctions.
 CREATE OR REPLACE FUNCTION seen_devices() RETURNS SETOF uuid
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT id FROM edge_devices WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))
+    SELECT unnest(device_ids) FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))
 $$;
 
 CREATE OR REPLACE FUNCTION stream_ranges() RETURNS int4multirange
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT coalesce(range_agg(int4range(no, no, '[]')), '{}')
-    FROM ingest_streams
-    WHERE device_id = ANY (ARRAY(
-        SELECT id FROM edge_devices WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))))
+    SELECT coalesce(range_agg(stream_nos), '{}')
+    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))
 $$;
 
 CREATE OR REPLACE FUNCTION source_ranges() RETURNS int4multirange
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT coalesce(range_agg(int4range(no, no, '[]')), '{}')
-    FROM counting_zones
-    WHERE device_id = ANY (ARRAY(
-        SELECT id FROM edge_devices WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))))
+    SELECT coalesce(range_agg(source_nos), '{}')
+    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))
 $$;
 
 CREATE OR REPLACE FUNCTION camera_ranges() RETURNS int4multirange
 LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-    SELECT coalesce(range_agg(int4range(no, no, '[]')), '{}')
-    FROM cameras
-    WHERE device_id = ANY (ARRAY(
-        SELECT id FROM edge_devices WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))))
+    SELECT coalesce(range_agg(camera_nos), '{}')
+    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))
 $$;
