@@ -131,6 +131,9 @@ async def read_junctions(
         "offset": offset,
     }
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(Junction)) as cursor:
+        if listing.sort.endswith("counts_today"):
+            # To plan it takes a third of the time that it takes; it would be planned alike for all values.
+            await connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
         await cursor.execute(_statement(listing), parameters)
         return await cursor.fetchall()
 

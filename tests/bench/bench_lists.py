@@ -1,7 +1,7 @@
-"""Lists of devices, rejects, logs, orders, users and the audit log, in a city of 10,000 junctions and 80,000 devices.
+"""Lists of devices, rejects, logs, orders, users and the audit log of a city: 10,000 junctions, 80,000 devices.
 
-The bar is 10 ms in the database for a page of 100, whatever it is filtered by, also for a user who may see a hundred
-junctions.
+The bar is 10 ms in the database for a page of 100, whatever it is filtered by, also for a user who may see a
+hundred junctions.
 
 python -m tests.bench.bench_lists
 """
@@ -17,7 +17,7 @@ from typing import Any, cast
 from collector.db import VIEWER, Pool, Settings, make_pool
 from collector.fleet.overview import DeviceState, Order, Wanted, read_page, read_story
 from collector.fleet.rejects import WantedRejects, read_rejects
-from collector.identity.audit import AuditLog
+from collector.identity.audit import AuditAction, AuditLog
 from collector.identity.audit import Wanted as WantedEntries
 from collector.identity.users import Filter, Users
 from collector.junctions.ordering import Ordering
@@ -126,7 +126,7 @@ def _people(pool: Pool, city: City) -> dict[str, Ask]:
         "audit log": entries(WantedEntries()),
         "audit log of a junction": entries(WantedEntries(junction_id=city.junction)),
         "audit log of a user": entries(WantedEntries(user_id=city.user)),
-        "audit log of a rare action": entries(WantedEntries(actions=["user_changed"])),
+        "audit log of a rare action": entries(WantedEntries(actions=[AuditAction.USER_CHANGED])),
     }
 
 

@@ -71,8 +71,9 @@ _REST = (
     " 'The camera ' || s.no || ' came back after ' || n || ' s.',"
     " jsonb_build_object('sensor', 'north', 'n', n, 'of', s.no) FROM generate_series(1, 6) n, ingest_streams s",
     "INSERT INTO users (name, display_name, password_hash, role, status)"
-    " SELECT 'user' || lpad(n::text, 4, '0'), 'User ' || n, 'x', (ARRAY['viewer', 'operator', 'viewer'])[1 + n % 3],"
-    " CASE WHEN n % 50 = 7 THEN 'disabled' ELSE 'active' END FROM generate_series(1, 5000) n",
+    " SELECT 'user' || lpad(n::text, 4, '0'), 'User ' || n, 'x',"
+    " (ARRAY['viewer', 'operator', 'viewer'])[1 + n % 3], CASE WHEN n % 50 = 7 THEN 'disabled' ELSE 'active' END"
+    " FROM generate_series(1, 5000) n",
     "INSERT INTO user_junction_access (user_id, junction_id, level)"
     " SELECT u.id, j.id, 'read' FROM (SELECT id, row_number() OVER () AS n FROM users WHERE name LIKE 'user%') u"
     " JOIN junctions j ON j.no % 500 = u.n % 500",
@@ -80,19 +81,20 @@ _REST = (
     " settled_at) SELECT id, lights_device_id, '{\"order\": \"auto\"}', 'otto', now() - n * interval '7 hours',"
     " now() - n * interval '6 hours', 'applied', now(), now() - n * interval '7 hours'"
     " FROM junctions, generate_series(1, 20) n WHERE lights_device_id IS NOT NULL",
-    "INSERT INTO manual_override_history (junction_id, command_id, user_name, mode, settings, ordered_at, began_at,"
-    " ended_at, ended_by) SELECT junction_id, id, issued_by_name, 'manual_override', '{}', issued_at, issued_at,"
+    "INSERT INTO manual_override_history"
+    " (junction_id, command_id, user_name, mode, settings, ordered_at, began_at, ended_at, ended_by)"
+    " SELECT junction_id, id, issued_by_name, 'manual_override', '{}', issued_at, issued_at,"
     " issued_at + interval '10 minutes', 'order' FROM commands WHERE no % 2 = 0",
     "INSERT INTO audit_log (at, user_id, user_name, address, action, subject_kind, subject_id, subject_name,"
-    " junction_id) SELECT now() - n * interval '1 minute', (SELECT id FROM users WHERE name = 'otto'), 'otto', '::1',"
-    " CASE WHEN (n * j.no) % 1000 = 7 THEN 'user_changed' ELSE 'mode_ordered' END, 'junction', id, name, id"
+    " junction_id) SELECT now() - n * interval '1 minute', (SELECT id FROM users WHERE name = 'otto'), 'otto',"
+    " '::1', CASE WHEN (n * j.no) % 1000 = 7 THEN 'user_changed' ELSE 'mode_ordered' END, 'junction', id, name, id"
     " FROM junctions j, generate_series(1, 20) n",
 )
 
 
 @dataclass(frozen=True)
 class City:
-    """10,000 junctions with 40,000 lanes and 80,000 devices; a junction in the middle, and who may see a hundred."""
+    """10,000 junctions, 40,000 lanes, 80,000 devices; a junction in the middle, and who may see a hundred."""
 
     dsn: str
     junction: UUID
@@ -134,7 +136,7 @@ def load(dsn: str, *, whole: bool) -> City:
 async def time_of(
     pool: Pool, name: str, limit_ms: float | None, ask: Callable[[], Awaitable[object]], repeats: int = REPEATS
 ) -> None:
-    """Prints how long the database's process works for one asking, on a processor: others may share the machine."""
+    """Prints for how long the database's process is on a processor for one asking: others share the machine."""
     # What is prepared is planned anew some times first.
     for _ in range(8):
         await ask()
