@@ -156,10 +156,10 @@ def _sorted(junctions: list[dict[str, Any]], sort: str, is_down: bool) -> list[d
     ]
 
 
-def test_writers_that_hear_the_same_junctions_at_once_do_not_hinder_each_other(dsn: str) -> None:
-    junctions = [Facts(dsn) for _ in range(6)]
+def test_writers_that_hear_the_same_junctions_at_once_do_not_hinder_each_other(plain_dsn: str) -> None:
+    junctions = [Facts(plain_dsn) for _ in range(6)]
     streams: list[list[int]] = [[], []]
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(plain_dsn) as connection:
         for facts in junctions:
             for number in (0, 1):
                 row = connection.execute(
@@ -174,7 +174,7 @@ def test_writers_that_hear_the_same_junctions_at_once_do_not_hinder_each_other(d
     failures: list[psycopg.Error] = []
 
     def write(nos: list[int]) -> None:
-        with psycopg.connect(dsn, autocommit=True) as connection:
+        with psycopg.connect(plain_dsn, autocommit=True) as connection:
             for _ in range(40):
                 try:
                     connection.execute(
@@ -191,4 +191,4 @@ def test_writers_that_hear_the_same_junctions_at_once_do_not_hinder_each_other(d
     for thread in threads:
         thread.join()
     assert not failures
-    _check(dsn)
+    _check(plain_dsn)
