@@ -176,6 +176,7 @@ def _filtered(queries: Queries, listing: Listing, sort: str) -> bytes:
         joined=joined,
         columns=columns,
         state=queries["of_state"] if listing.states else b"",
+        fence=queries["fence"] if listing.states and Freshness.LIVE not in listing.states else b"",
     )
 
 
