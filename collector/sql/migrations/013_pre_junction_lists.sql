@@ -389,3 +389,12 @@ LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT 
     SELECT coalesce(range_agg(camera_nos), '{}')
     FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()))
 $$;
+
+CREATE OR REPLACE FUNCTION seen_locations() RETURNS SETOF uuid
+LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    SELECT location_id FROM junctions
+    WHERE id = ANY (ARRAY(SELECT seen_junctions())) AND location_id IS NOT NULL
+    UNION
+    SELECT location_id FROM cameras
+    WHERE device_id = ANY (ARRAY(SELECT seen_devices())) AND location_id IS NOT NULL
+$$;
