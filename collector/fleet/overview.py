@@ -9,13 +9,15 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import Pool, load_queries, reading
+from collector.db import VIEWER, Connection, Pool, load_queries, reading
 from collector.fleet.completeness import MAX_GAPS, Gap, Stream
 
 HEALTHY = timedelta(minutes=5)
 WARNING = timedelta(minutes=15)
 MOST_CHANGES = 500
 """Changes of sensors that are listed of a day."""
+_FEW = 2000
+"""So many devices are looked up one by one sooner than their states are found by walking along all names."""
 
 
 class DeviceState(StrEnum):
@@ -60,25 +62,29 @@ class Wanted:
     q: str | None = None
     """Part of the device's name or its junction's."""
 
-    def blocks(self) -> list[list[str]]:
-        """Conditions by their names in devices.sql: all of them, of each one."""
+    def blocks(self) -> list[str]:
+        """Conditions by their names in devices.sql."""
         found = []
+        is_bounded = VIEWER.get() is not None
         if self.ids:
-            found.append(["of_ids"])
+            found.append("of_ids")
         if self.junctions:
-            found.append(["at_junctions"])
+            found.append("at_junctions")
+        if is_bounded:
+            found.append("seen")
         if self.states:
-            found.append([str(state) for state in dict.fromkeys(self.states)])
+            found.append("of_states")
         if self.status:
-            found.append(["of_status"])
+            found.append("of_status")
         if self.q:
-            found.append(["named" if len(self.q) >= 3 else "named_shortly"])
+            found.append("named" if len(self.q) >= 3 and not is_bounded else "named_shortly")
         return found
 
     def values(self) -> dict[str, Any]:
         return {
             "ids": list(self.ids),
             "junctions": list(self.junctions),
+            "states": [str(state) for state in self.states],
             "status": self.status,
             "q": self.q,
         }
@@ -172,8 +178,23 @@ async def read_page(
     """A page of devices, in one query."""
     parameters = wanted.values() | {"limit": limit, "offset": offset}
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(SeenDevice)) as cursor:
-        await cursor.execute(page_statement(wanted, order), parameters)
+        among = await _among(connection, wanted)
+        statement = page_statement(wanted, order, is_narrowed=among is not None)
+        await cursor.execute(statement, parameters | {"among": among})
         return await cursor.fetchall()
+
+
+async def _among(connection: Connection, wanted: Wanted) -> list[UUID] | None:
+    """Where a state is asked for: the devices that it may be of, if they are few. None: look through all.
+
+    Those of a user who may see some junctions only are few anyway.
+    """
+    if not wanted.states or VIEWER.get() is not None:
+        return None
+    values = {"states": [str(state) for state in wanted.states], "limit": _FEW + 1}
+    cursor = await connection.execute(load_queries("devices")["candidates"], values)
+    found = [device for (device,) in await cursor.fetchall()]
+    return found if len(found) <= _FEW else None
 
 
 async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
@@ -200,11 +221,13 @@ async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
     return DeviceStory(found[0], streams, gaps, health, sensors)
 
 
-def page_statement(wanted: Wanted, order: Order) -> bytes:
-    """The query of a page; it takes `wanted.values()`, `limit` and `offset`."""
+def page_statement(wanted: Wanted, order: Order, *, is_narrowed: bool = False) -> bytes:
+    """The query of a page; it takes `wanted.values()`, `limit`, `offset`, and if it is narrowed `among`."""
     queries = load_queries("devices")
-    alternatives = [b"(" + b" OR ".join(queries[name] for name in names) + b")" for names in wanted.blocks()]
-    filters = b" AND ".join(alternatives) or queries["any"]
-    joined = queries["joined_received"] if order in (Order.RECEIVED, Order.RECEIVED_DOWN) else b""
+    blocks = [*wanted.blocks(), *(["among"] if is_narrowed else [])]
+    filters = b" AND ".join(queries[name] for name in blocks) or queries["any"]
+    joined = b""
+    if order in (Order.RECEIVED, Order.RECEIVED_DOWN):
+        joined = queries["joined_received" if VIEWER.get() is None else "joined_received_one_by_one"]
     page = queries["page"].replace(b"{joined}", joined)
     return page.replace(b"{filters}", filters).replace(b"{order}", queries[_ORDERS[order]])

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import Pool, load_queries, reading
+from collector.db import VIEWER, Pool, load_queries, reading
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ async def read_rejects(pool: Pool, wanted: WantedRejects, *, limit: int, raw_cha
         "rejects_at_junctions": wanted.junctions,
         "rejects_of_codes": wanted.codes,
         "rejects_open": wanted.open_only,
+        "rejects_seen": VIEWER.get() is not None,
         "rejects_from": wanted.after,
     }
     filters = b" AND ".join(queries[name] for name, narrows in names.items() if narrows) or queries["any"]

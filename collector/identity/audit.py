@@ -160,5 +160,6 @@ class AuditLog:
             reading(self._pool, unbounded=True) as connection,
             connection.cursor(row_factory=class_row(Entry)) as cursor,
         ):
-            await cursor.execute(self._queries["entries"], values)
+            # Planned for these values: a plan for any would not use what is selective.
+            await cursor.execute(self._queries["entries"], values, prepare=False)
             return await cursor.fetchall()

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import Pool, load_queries, reading
+from collector.db import Pool, Queries, load_queries, reading
 from collector.identity.access import CurrentUser
 from collector.identity.users import Level, Role
 
@@ -56,6 +56,10 @@ class Listing:
     has_lights: bool | None = None
     sort: Sort = Sort.NAME
     user: CurrentUser | None = None
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.junctions or self.q or self.states) or self.has_lights is not None
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,9 @@ async def read_junctions(
         "offset": offset,
     }
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(Junction)) as cursor:
+        if listing.sort.endswith("counts_today"):
+            # To plan it takes a third of the time that it takes; it would be planned alike for all values.
+            await connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
         await cursor.execute(_statement(listing), parameters)
         return await cursor.fetchall()
 
@@ -138,19 +145,42 @@ def heard_within() -> dict[str, timedelta]:
 
 def _statement(listing: Listing) -> bytes:
     """The statement with the fragments that the order and the filters need."""
-    queries, sort = load_queries("junctions"), listing.sort.removeprefix("-")
-    suffix = "_down" if listing.sort.startswith("-") else ""
-    is_paged_first = sort != "counts_today"
-    needs_heard = bool(listing.states) or sort == "received_at"
-    fragments = {
-        b"{heard}": queries["heard"] if needs_heard else b"",
-        b"{state}": queries["state"] if listing.states else b"",
-        b"{page}": queries[f"page_by_{sort}{suffix}"] if is_paged_first else b"",
-        b"{fence}": queries["fence"] if is_paged_first else b"",
-        b"{shown}": b"" if is_paged_first else queries[f"shown_by_{sort}{suffix}"],
-        b"{end}": queries[f"end_by_{sort}{suffix}"],
-    }
-    statement = queries["junctions"]
-    for mark, fragment in fragments.items():
-        statement = statement.replace(mark, fragment)
+    queries = load_queries("junctions")
+    is_down, sort = listing.sort.startswith("-"), listing.sort.removeprefix("-")
+    suffix = "_down" if is_down else ""
+    if sort != "counts_today":
+        found = _fill(
+            queries["found"], filtered=_filtered(queries, listing, sort), order=queries[f"by_{sort}{suffix}"]
+        )
+        return _fill(queries["junctions"], counted=b"", found=found)
+    if listing.is_filtered:
+        found = _fill(
+            queries["found"], filtered=_filtered(queries, listing, sort), order=queries[f"by_{sort}{suffix}"]
+        )
+        counted = queries["counted"]
+    else:
+        down = b"DESC" if is_down else b""
+        found = _fill(queries["found_by_counts"], down=down)
+        counted = _fill(queries["foremost"], down=down)
+    return _fill(queries["junctions"], counted=queries["waiting_today"] + b"\n" + counted, found=found)
+
+
+def _filtered(queries: Queries, listing: Listing, sort: str) -> bytes:
+    """The junctions to choose a page from, with what they are sorted by."""
+    joined = queries["heard"] if listing.states or sort == "received_at" else b""
+    columns = {"received_at": b", h.received_at", "counts_today": b", c.n"}.get(sort, b"")
+    if sort == "counts_today":
+        joined += b"\n" + queries["counts"]
+    return _fill(
+        queries["filtered"],
+        joined=joined,
+        columns=columns,
+        state=queries["of_state"] if listing.states else b"",
+        fence=queries["fence"] if listing.states and Freshness.LIVE not in listing.states else b"",
+    )
+
+
+def _fill(statement: bytes, **fragments: bytes) -> bytes:
+    for name, fragment in fragments.items():
+        statement = statement.replace(b"{%s}" % name.encode(), fragment)
     return statement

@@ -85,10 +85,7 @@ def junction_routes(pool: Pool, access: Access | None = None) -> list[HTTPRouteH
         "/api/junctions",
         operation_id="junctions",
         summary="The junctions, and how they are today",
-        description=(
-            "Sorted by `counts_today`, the counts of all junctions have to be computed; otherwise only those of"
-            " the page."
-        ),
+        description="What waits to be rolled up is in `counts_today` already.",
         tags=["junctions"],
         responses={
             200: ResponseSpec(

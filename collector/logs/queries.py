@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
-from collector.db import Connection, Pool, load_queries, reading, writing
+from collector.db import VIEWER, Connection, Pool, load_queries, reading, writing
 from collector.errors import ApiProblem
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -93,6 +93,7 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
             "stream_no": asked.before.stream_no,
             "seq": asked.before.seq,
             "streams": await _streams(connection, junctions, devices),
+            "seen": await _seen(connection) if asked.actions or asked.text or asked.context else None,
             # What was posted is of no device.
             "junctions": [] if devices is not None else junctions,
             "levels": list(levels) if levels else None,
@@ -150,6 +151,14 @@ async def _ids(connection: Connection, kind: str, names: Sequence[str]) -> dict[
                 404, f"{what}_unknown", f"There is no such {what}", f"{what}={name}: there is none", parameter=what
             )
     return found
+
+
+async def _seen(connection: Connection) -> list[int] | None:
+    """The streams that a user of some junctions sees: of few, what is asked for is found faster. None: all."""
+    if VIEWER.get() is None:
+        return None
+    cursor = await connection.execute(load_queries("logs")["seen_streams"])
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def _streams(

@@ -80,21 +80,39 @@ d.junction_id = ANY (ARRAY(
 (strpos(lower(d.name), lower(%(q)s)) > 0
     OR d.junction_id = ANY (ARRAY(SELECT id FROM junctions WHERE strpos(lower(name), lower(%(q)s)) > 0)))
 
--- name: healthy
-EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id AND s.last_received_at > now() - interval '5 minutes')
+-- name: seen
+-- Of a user who may see some junctions only: their devices are looked up, not looked for among all.
+d.junction_id = ANY (ARRAY(SELECT seen_junctions()))
 
--- name: warning
-(d.id IN (SELECT device_id FROM ingest_streams WHERE heard_in <= now() - interval '5 minutes'
-                                                AND heard_in > now() - interval '20 minutes')
-    AND EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id AND s.last_received_at > now() - interval '15 minutes')
-    AND NOT EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id AND s.last_received_at > now() - interval '5 minutes'))
+-- name: of_states
+(
+    SELECT CASE WHEN max(s.last_received_at) IS NULL THEN 'never'
+                WHEN max(s.last_received_at) > now() - interval '5 minutes' THEN 'healthy'
+                WHEN max(s.last_received_at) > now() - interval '15 minutes' THEN 'warning'
+                ELSE 'critical' END
+    FROM ingest_streams s WHERE s.device_id = d.id
+) = ANY (%(states)s::text[])
 
--- name: critical
-(d.id IN (SELECT device_id FROM ingest_streams WHERE heard_in <= now() - interval '15 minutes')
-    AND NOT EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id AND s.last_received_at > now() - interval '15 minutes'))
+-- name: among
+d.id = ANY (%(among)s::uuid[])
 
--- name: never
-NOT EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id)
+-- name: candidates
+-- Those that may be of some states, by the steps in which it is noted when they were heard. Of very many, those that
+-- come first by their names are found sooner.
+SELECT id FROM (
+SELECT device_id AS id FROM ingest_streams
+WHERE heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '100 years'
+                              WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '20 minutes'
+                              WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '10 minutes' END
+  AND heard_in <= now() - CASE WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '-100 years'
+                               WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '5 minutes'
+                               WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '15 minutes' END
+  AND ('healthy' = ANY (%(states)s::text[])
+       OR last_received_at <= now() - CASE WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '5 minutes'
+                                           ELSE interval '15 minutes' END)
+UNION ALL
+SELECT id FROM edge_devices WHERE NOT has_sent AND 'never' = ANY (%(states)s::text[])
+) AS found LIMIT %(limit)s;
 
 -- name: by_name
 d.name, d.id
@@ -114,6 +132,12 @@ r.received_at DESC NULLS LAST, d.id DESC
 LEFT JOIN (
     SELECT device_id, max(last_received_at) AS received_at FROM ingest_streams GROUP BY device_id
 ) r ON r.device_id = d.id
+
+-- name: joined_received_one_by_one
+-- The same for few devices.
+LEFT JOIN LATERAL (
+    SELECT max(last_received_at) AS received_at FROM ingest_streams WHERE device_id = d.id
+) r ON true
 
 -- name: health_history
 -- The last day of a device, in quarters of an hour.
@@ -162,6 +186,10 @@ r.stream_no = ANY (ARRAY(
     SELECT s.no FROM junctions j JOIN edge_devices d ON d.junction_id = j.id JOIN ingest_streams s ON s.device_id = d.id
     WHERE j.name = ANY (%(junctions)s::text[]) OR j.id::text = ANY (%(junctions)s::text[])
 ))
+
+-- name: rejects_seen
+-- Of a user who may see some junctions only: looked up by their streams.
+r.stream_no = ANY (ARRAY(SELECT generate_series(lower(n), upper(n) - 1) FROM unnest(stream_ranges()) AS n))
 
 -- name: rejects_of_codes
 r.code = ANY (%(codes)s::text[])

@@ -2,143 +2,201 @@
 
 -- name: junctions
 -- A page of junctions with what stands there, when they were last heard, and what they counted since midnight there.
--- Today's count is the day's rollup, and for minutes that wait to be rolled up the difference to their raw rows.
--- What stands in braces is one of the fragments below, or nothing: only for a page in the order of counts are the
--- counts of all junctions computed.
+-- All of that is kept (see `junction_parts` in schema.sql) but for minutes that wait to be rolled up: of those it is
+-- the difference to their raw rows. What stands in braces are fragments below.
 -- `OFFSET 0` has the few rows of a page looked up one by one, where the planner would rather read whole tables.
-WITH page AS (
+WITH {counted} page AS MATERIALIZED (
     SELECT j.id, j.name, j.timezone, l.name AS location, l.latitude, l.longitude, j.lights_mode,
            j.lights_device_id IS NOT NULL OR j.metadata ? 'lights' AS has_lights, a.level,
-           bucket_start(now(), 86400, j.timezone) AS today
-    FROM junctions j
+           bucket_start(now(), 86400, j.timezone) AS today, f.place
+    FROM (
+        SELECT id, row_number() OVER () AS place FROM ({found}) j
+    ) f
+    CROSS JOIN LATERAL (SELECT * FROM junctions WHERE id = f.id OFFSET 0) j
     LEFT JOIN locations l ON l.id = j.location_id
     LEFT JOIN user_junction_access a ON a.junction_id = j.id AND a.user_id = %(user)s
-    {heard}
-    WHERE (%(junctions)s::text[] IS NULL OR j.name = ANY (%(junctions)s::text[])
-           OR j.id::text = ANY (%(junctions)s::text[]))
-      AND (%(q)s::text IS NULL OR strpos(lower(j.name), lower(%(q)s::text)) > 0)
-      AND (%(has_lights)s::boolean IS NULL
-           OR (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights') = %(has_lights)s::boolean)
-      {state}
-    {page}
-), sources AS (
-    SELECT p.id AS junction_id, z.no, p.today,
-           -- A lane may have a camera and a tag reader: where there are cameras, what they counted is the sum.
-           z.via = 'camera' OR NOT bool_or(z.via = 'camera') OVER (PARTITION BY p.id) AS is_summed
+), standing AS MATERIALIZED (
+    SELECT p.*, t.devices, t.active_devices, t.cameras, t.sources, t.summed, h.received_at, h.last_at,
+           CASE WHEN t.by_camera THEN d.n_camera ELSE d.n_other END AS n, d.measured_ms
     FROM page p
+    LEFT JOIN LATERAL (SELECT * FROM junction_parts WHERE junction_id = p.id OFFSET 0) t ON true
+    LEFT JOIN LATERAL (SELECT * FROM junction_heard WHERE junction_id = p.id OFFSET 0) h ON true
+    LEFT JOIN LATERAL (
+        SELECT * FROM junction_days WHERE bucket = p.today AND junction_id = p.id OFFSET 0
+    ) d ON true
+), marked AS MATERIALIZED (
+    SELECT DISTINCT s.id, m.ref_no, m.minute
+    FROM standing s
+    CROSS JOIN LATERAL unnest(s.summed) AS of (no)
     CROSS JOIN LATERAL (
-        -- Who turned was counted at its lines.
-        SELECT z.no, z.via FROM edge_devices d JOIN counting_zones z ON z.device_id = d.id
-        WHERE d.junction_id = p.id AND z.via NOT IN ('truth', 'turn', 'unpaired') {fence}
-    ) z
-), marked AS (
-    SELECT DISTINCT s.junction_id, s.no, m.minute
-    FROM rollup_marks m
-    JOIN sources s ON s.no = m.ref_no
-    WHERE m.kind = 'count' AND m.minute >= s.today AND s.is_summed
-), counted AS (
-    SELECT s.junction_id, r.n
-    FROM sources s
-    JOIN count_rollups r ON r.source_no = s.no AND r.step_s = 86400 AND r.bucket = s.today
-    WHERE r.bucket >= now() - interval '2 days' AND s.is_summed
-    UNION ALL
-    SELECT m.junction_id, e.n
+        SELECT ref_no, minute FROM rollup_marks
+        WHERE kind = 'count' AND ref_no = of.no AND minute >= s.today OFFSET 0
+    ) m
+), waiting AS (
+    SELECT m.id, sum(e.n - coalesce(r.n, 0))::bigint AS n
     FROM marked m
     CROSS JOIN LATERAL (
         SELECT count(*) AS n FROM count_events
-        WHERE source_no = m.no AND at >= m.minute AND at < m.minute + interval '1 minute'
+        WHERE source_no = m.ref_no AND at >= m.minute AND at < m.minute + interval '1 minute'
           AND at >= now() - interval '2 days'
     ) e
-    UNION ALL
-    SELECT m.junction_id, -r.n
-    FROM marked m
-    JOIN count_rollups r ON r.source_no = m.no AND r.step_s = 60 AND r.bucket = m.minute
-    WHERE r.bucket >= now() - interval '2 days'
-), counts AS (
-    SELECT junction_id, sum(n)::bigint AS n FROM counted GROUP BY junction_id
-), shown AS (
-    SELECT p.*, c.n AS counted FROM page p LEFT JOIN counts c ON c.junction_id = p.id
-    {shown}
-), devices AS (
-    SELECT p.id AS junction_id, count(d.id) AS devices, count(*) FILTER (WHERE d.status = 'active') AS active,
-           coalesce(array_agg(d.id) FILTER (WHERE d.id IS NOT NULL), '{}') AS ids
-    FROM shown p
-    LEFT JOIN LATERAL (SELECT id, status FROM edge_devices WHERE junction_id = p.id OFFSET 0) d ON true
-    GROUP BY p.id
-), coverage AS (
-    SELECT d.junction_id, sum(v.measured_ms)::bigint AS measured_ms, count(DISTINCT c.no) AS cameras
-    FROM devices d
-    JOIN shown p ON p.id = d.junction_id
-    CROSS JOIN LATERAL (SELECT no FROM cameras WHERE device_id = ANY (d.ids) OFFSET 0) c
-    LEFT JOIN coverage_rollups v ON v.camera_no = c.no AND v.step_s = 86400 AND v.bucket = p.today
-                                AND v.bucket >= now() - interval '2 days'
-    GROUP BY d.junction_id
+    CROSS JOIN LATERAL (
+        SELECT sum(n) AS n FROM count_rollups
+        WHERE source_no = m.ref_no AND step_s = 60 AND bucket = m.minute AND bucket >= now() - interval '2 days'
+    ) r
+    GROUP BY m.id
 )
-SELECT p.id, p.name, p.timezone, p.location, p.latitude, p.longitude, p.today,
-       d.devices, d.active AS active_devices, h.received_at, h.last_at, coalesce(n.sources, 0) AS sources,
-       p.counted, coalesce(v.measured_ms, 0) AS measured_ms, coalesce(v.cameras, 0) AS cameras, p.has_lights,
-       p.lights_mode AS mode, p.level, now() AS as_of
-FROM shown p
-JOIN devices d ON d.junction_id = p.id
-CROSS JOIN LATERAL (
-    SELECT max(last_received_at) AS received_at, max(last_at) AS last_at
-    FROM ingest_streams WHERE device_id = ANY (d.ids)
-) h
-LEFT JOIN (SELECT junction_id, count(*) AS sources FROM sources GROUP BY junction_id) n ON n.junction_id = p.id
-LEFT JOIN coverage v ON v.junction_id = p.id
-{end};
+SELECT s.id, s.name, s.timezone, s.location, s.latitude, s.longitude, s.today, coalesce(s.devices, 0) AS devices,
+       coalesce(s.active_devices, 0) AS active_devices, s.received_at, s.last_at, coalesce(s.sources, 0) AS sources,
+       coalesce(s.n, 0) + coalesce(w.n, 0) AS counted, coalesce(s.measured_ms, 0) AS measured_ms,
+       coalesce(s.cameras, 0) AS cameras, s.has_lights, s.lights_mode AS mode, s.level, now() AS as_of
+FROM standing s
+LEFT JOIN waiting w ON w.id = s.id
+ORDER BY s.place;
+
+-- name: found
+-- The junctions of a page.
+SELECT j.id FROM ({filtered}) j
+ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: filtered
+SELECT j.id, j.name {columns} FROM junctions j {joined}
+WHERE (%(junctions)s::text[] IS NULL OR j.name = ANY (%(junctions)s::text[])
+       OR j.id::text = ANY (%(junctions)s::text[]))
+  AND (%(q)s::text IS NULL OR strpos(lower(j.name), lower(%(q)s::text)) > 0)
+  AND (%(has_lights)s::boolean IS NULL
+       OR (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights') = %(has_lights)s::boolean)
+  {state} {fence}
+
+-- name: counts
+LEFT JOIN counted c ON c.junction_id = j.id
 
 -- name: heard
-LEFT JOIN (
-    SELECT d.junction_id, max(s.last_received_at) AS received_at
-    FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id
-    GROUP BY d.junction_id
-) h ON h.junction_id = j.id;
+LEFT JOIN junction_heard h ON h.junction_id = j.id
 
 -- name: fence
-OFFSET 0;
+-- Few are of such a state, or none: they are not searched for along all names.
+OFFSET 0
 
--- name: state
+-- name: of_state
 AND CASE WHEN h.received_at IS NULL THEN 'never'
-         WHEN h.received_at >= now() - make_interval(secs => %(live_s)s) THEN 'live'
-         WHEN h.received_at >= now() - make_interval(secs => %(late_s)s) THEN 'late'
-         ELSE 'silent' END = ANY (%(states)s::text[]);
+     WHEN h.received_at >= now() - make_interval(secs => %(live_s)s) THEN 'live'
+     WHEN h.received_at >= now() - make_interval(secs => %(late_s)s) THEN 'late'
+     ELSE 'silent' END = ANY (%(states)s::text[])
 
--- name: page_by_name
-ORDER BY j.name LIMIT %(limit)s OFFSET %(offset)s;
+-- name: by_name
+j.name
 
--- name: page_by_name_down
-ORDER BY j.name DESC LIMIT %(limit)s OFFSET %(offset)s;
+-- name: by_name_down
+j.name DESC
 
--- name: page_by_received_at
-ORDER BY h.received_at NULLS LAST, j.name LIMIT %(limit)s OFFSET %(offset)s;
+-- name: by_received_at
+j.received_at NULLS LAST, j.name
 
--- name: page_by_received_at_down
-ORDER BY h.received_at DESC NULLS LAST, j.name LIMIT %(limit)s OFFSET %(offset)s;
+-- name: by_received_at_down
+j.received_at DESC NULLS LAST, j.name
 
--- name: end_by_name
-ORDER BY p.name;
+-- name: by_counts_today
+j.n NULLS LAST, j.name
 
--- name: end_by_name_down
-ORDER BY p.name DESC;
+-- name: by_counts_today_down
+j.n DESC NULLS LAST, j.name
 
--- name: end_by_received_at
-ORDER BY h.received_at NULLS LAST, p.name;
+-- name: found_by_counts
+-- Of all junctions, in the order of counts; those without a count come after all others.
+SELECT j.id FROM (
+    (
+        SELECT j.id FROM foremost c JOIN junctions j ON j.id = c.junction_id
+        ORDER BY c.n {down}, j.name LIMIT %(limit)s OFFSET %(offset)s
+    )
+    UNION ALL
+    (
+        SELECT j.id FROM junctions j
+        WHERE NOT EXISTS (SELECT FROM foremost c WHERE c.junction_id = j.id)
+        ORDER BY j.name
+        LIMIT (SELECT greatest(0, least(%(limit)s, %(limit)s + %(offset)s - count(*))) FROM foremost)
+        OFFSET (SELECT greatest(0, %(offset)s - count(*)) FROM foremost)
+    )
+) j
 
--- name: end_by_received_at_down
-ORDER BY h.received_at DESC NULLS LAST, p.name;
+-- name: foremost
+-- All that come on the page or before it, and those with minutes that wait. Fewer than that: all that counted today.
+foremost AS MATERIALIZED (
+    SELECT w.junction_id, r.n + w.n AS n
+    FROM waiting_today w
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(CASE WHEN t.by_camera THEN d.n_camera ELSE d.n_other END), 0) AS n
+        FROM junctions j
+        JOIN days z ON z.timezone = j.timezone
+        JOIN junction_days d ON d.junction_id = j.id AND d.bucket = z.today
+        JOIN junction_parts t ON t.junction_id = j.id
+        WHERE j.id = w.junction_id
+    ) r
+    WHERE r.n + w.n > 0
+    UNION ALL
+    SELECT d.junction_id, d.n
+    FROM days z
+    CROSS JOIN LATERAL (
+        SELECT d.junction_id, d.n FROM junction_days d
+        WHERE d.bucket = z.today AND d.n > 0 AND d.timezone = z.timezone
+          AND (d.n_camera <> 0 OR NOT (SELECT by_camera FROM junction_parts WHERE junction_id = d.junction_id))
+          AND NOT EXISTS (SELECT FROM waiting_today w WHERE w.junction_id = d.junction_id)
+        ORDER BY d.n {down} FETCH FIRST (%(limit)s::bigint + %(offset)s::bigint) ROWS WITH TIES
+    ) d
+),
 
--- name: shown_by_counts_today
-ORDER BY nullif(c.n, 0) NULLS LAST, p.name LIMIT %(limit)s OFFSET %(offset)s;
+-- name: waiting_today
+-- What junctions counted today in minutes that wait to be rolled up.
+RECURSIVE zones AS (
+    (SELECT timezone FROM junctions ORDER BY timezone LIMIT 1)
+    UNION ALL
+    SELECT (SELECT j.timezone FROM junctions j WHERE j.timezone > z.timezone ORDER BY j.timezone LIMIT 1)
+    FROM zones z WHERE z.timezone IS NOT NULL
+), days AS MATERIALIZED (
+    SELECT timezone, bucket_start(now(), 86400, timezone) AS today FROM zones WHERE timezone IS NOT NULL
+), marked_today AS MATERIALIZED (
+    SELECT DISTINCT ref_no, minute FROM rollup_marks
+    WHERE kind = 'count' AND minute >= (SELECT min(today) FROM days)
+), waiting_today AS MATERIALIZED (
+    SELECT x.junction_id, sum(x.n) AS n
+    FROM (
+        SELECT d.junction_id, m.minute, sum(e.n - coalesce(r.n, 0)) AS n
+        FROM marked_today m
+        CROSS JOIN LATERAL (SELECT device_id, via FROM counting_zones WHERE no = m.ref_no OFFSET 0) z
+        CROSS JOIN LATERAL (SELECT junction_id FROM edge_devices WHERE id = z.device_id OFFSET 0) d
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS n FROM count_events
+            WHERE source_no = m.ref_no AND at >= m.minute AND at < m.minute + interval '1 minute'
+              AND at >= now() - interval '2 days'
+        ) e
+        CROSS JOIN LATERAL (
+            SELECT sum(n) AS n FROM count_rollups
+            WHERE source_no = m.ref_no AND step_s = 60 AND bucket = m.minute AND bucket >= now() - interval '2 days'
+        ) r
+        WHERE CASE WHEN z.via = 'camera' THEN true WHEN z.via IN ('truth', 'turn', 'unpaired') THEN false
+                   ELSE NOT (SELECT by_camera FROM junction_parts WHERE junction_id = d.junction_id) END
+        GROUP BY d.junction_id, m.minute
+    ) x
+    JOIN junctions j ON j.id = x.junction_id
+    JOIN days z ON z.timezone = j.timezone AND x.minute >= z.today
+    GROUP BY x.junction_id
+),
 
--- name: shown_by_counts_today_down
-ORDER BY nullif(c.n, 0) DESC NULLS LAST, p.name LIMIT %(limit)s OFFSET %(offset)s;
-
--- name: end_by_counts_today
-ORDER BY nullif(p.counted, 0) NULLS LAST, p.name;
-
--- name: end_by_counts_today_down
-ORDER BY nullif(p.counted, 0) DESC NULLS LAST, p.name;
+-- name: counted
+-- What all junctions counted today, that did.
+rolled_today AS (
+    SELECT d.junction_id,
+           CASE WHEN d.n_camera <> 0 THEN d.n_camera WHEN d.n_other = 0 THEN 0
+                WHEN (SELECT by_camera FROM junction_parts WHERE junction_id = d.junction_id) THEN 0
+                ELSE d.n_other END AS n
+    FROM junction_days d
+    WHERE d.bucket = ANY (ARRAY(SELECT today FROM days))
+      AND (d.bucket, d.timezone) IN (SELECT today, timezone FROM days)
+), counted AS MATERIALIZED (
+    SELECT junction_id, coalesce(r.n, 0) + coalesce(w.n, 0) AS n
+    FROM rolled_today r FULL JOIN waiting_today w USING (junction_id)
+    WHERE coalesce(r.n, 0) + coalesce(w.n, 0) > 0
+),
 
 -- name: junction
 -- All of one junction: what it is and is wanted to be, its lanes, who stands there and when they were last heard.

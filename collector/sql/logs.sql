@@ -13,6 +13,7 @@ WHERE l.at >= %(since)s AND l.at < %(until)s AND l.at <= %(at)s
   AND (l.at, coalesce(l.stream_no, 0), l.seq) < (%(at)s::timestamptz, %(stream_no)s::integer, %(seq)s::bigint)
   AND (%(streams)s::integer[] IS NULL OR l.stream_no = ANY (%(streams)s::integer[])
        OR l.stream_no IS NULL AND l.junction_id = ANY (%(junctions)s::uuid[]))
+  AND (%(seen)s::integer[] IS NULL OR l.stream_no = ANY (%(seen)s::integer[]) OR l.stream_no IS NULL)
   AND (%(levels)s::text[] IS NULL OR l.level = ANY (%(levels)s::text[]))
   AND (%(actions)s::text[] IS NULL OR l.action = ANY (%(actions)s::text[]))
   AND (%(text)s::text IS NULL OR l.message ILIKE %(text)s::text)
@@ -33,6 +34,10 @@ SELECT s.no
 FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id
 WHERE (%(junctions)s::uuid[] IS NULL OR d.junction_id = ANY (%(junctions)s::uuid[]))
   AND (%(devices)s::uuid[] IS NULL OR d.id = ANY (%(devices)s::uuid[]));
+
+-- name: seen_streams
+-- Of a user who may see some junctions only.
+SELECT generate_series(lower(n), upper(n) - 1) FROM unnest(stream_ranges()) AS n;
 
 -- name: post
 INSERT INTO system_logs (at, at_error_ms, seq, stream_no, level, action, message, context, junction_id, said_by, said_by_name)

@@ -1,0 +1,194 @@
+"""What is kept of each junction for lists is what its devices, streams and rollups say, whatever happens."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import psycopg
+
+from collector.junctions.routes import junction_routes
+from tests.integration.facts import Facts
+from tests.integration.reader import get, reading_client
+from tests.integration.test_rollups import bucket_of, drain
+
+KEPT = {
+    "junction_parts": "junction_id, devices, active_devices, cameras, sources, by_camera, stream_nos, source_nos,"
+    " camera_nos, ARRAY(SELECT unnest(summed) ORDER BY 1), ARRAY(SELECT unnest(device_ids) ORDER BY 1)",
+    "junction_heard": "junction_id, received_at, last_at",
+    "junction_days": "junction_id, bucket, timezone, n_camera, n_other, measured_ms",
+}
+COUNTED = ((3, 0, 2), (1, 2, 0), (0, 2, 0), (0, 0, 0), (4, 0, 0), (2, 0, 3), (0, 3, 1))
+"""By camera, by reader, and what comes after the first was rolled up."""
+SORTS = ("name", "counts_today", "received_at")
+
+
+def _kept(connection: "psycopg.Connection[Any]") -> dict[str, list[Any]]:
+    """Rows that say something, in an order."""
+    found = {
+        name: connection.execute(f"SELECT {columns} FROM {name} ORDER BY 1, 2".encode()).fetchall()
+        for name, columns in KEPT.items()
+    }
+    found["junction_heard"] = [row for row in found["junction_heard"] if row[1] is not None]
+    found["junction_days"] = [row for row in found["junction_days"] if any(row[3:])]
+    return found
+
+
+def _check(dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        kept = _kept(connection)
+        [(everyone,)] = connection.execute("SELECT array_agg(id) FROM junctions").fetchall()
+        connection.execute("DELETE FROM junction_parts; DELETE FROM junction_heard")
+        connection.execute(
+            "SELECT keep_parts(%(all)s), keep_heard(%(all)s), keep_days(%(all)s)", {"all": everyone}
+        )
+        computed = _kept(connection)
+        computed["junction_parts"] = [row for row in computed["junction_parts"] if row[1]]
+        kept["junction_parts"] = [row for row in kept["junction_parts"] if row[1]]
+        never = connection.execute(
+            "SELECT count(*) FROM edge_devices d"
+            " WHERE has_sent <> EXISTS (SELECT FROM ingest_streams WHERE device_id = d.id)"
+        ).fetchone()
+        connection.rollback()
+    assert kept == computed
+    assert never == (0,)
+
+
+@contextmanager
+def _changing(dsn: str) -> Iterator["psycopg.Connection[Any]"]:
+    with psycopg.connect(dsn) as connection:
+        yield connection
+    _check(dsn)
+
+
+def _world(dsn: str) -> list[Facts]:
+    """Junctions that counted by camera, by reader, or nothing; some of it waits to be rolled up."""
+    midnight = bucket_of(datetime.now(UTC), 86400, "UTC")
+    world = []
+    for cameras, readers, _ in COUNTED:
+        facts = Facts(dsn)
+        for via, n in (("camera", cameras), ("rfid", readers)):
+            for _ in range(n):
+                facts.count(midnight, via=via)
+        if cameras:
+            facts.frames(midnight + timedelta(seconds=2), span_s=2, measured_s=1)
+        facts.commit()
+        world.append(facts)
+        _check(dsn)
+    drain(dsn)
+    for facts, (cameras, _, late) in zip(world, COUNTED, strict=True):
+        for _ in range(late):
+            facts.count(midnight, via="camera" if cameras else "rfid")
+        facts.commit()
+    with psycopg.connect(dsn) as connection:
+        for number, facts in enumerate(world):
+            connection.execute(
+                "UPDATE ingest_streams SET last_received_at = now() - %s * interval '5 minutes' WHERE no = %s",
+                (number % 5, facts.stream_no),
+            )
+        connection.execute("DELETE FROM ingest_streams WHERE no = %s", (world[3].stream_no,))
+    return world
+
+
+def test_what_is_kept_is_what_there_is(dsn: str) -> None:
+    world = _world(dsn)
+    _check(dsn)
+    drain(dsn)
+    _check(dsn)
+    first, second = world[0], world[1]
+    midnight = bucket_of(datetime.now(UTC), 86400, "UTC")
+    with _changing(dsn) as connection:
+        connection.execute(
+            "UPDATE edge_devices SET status = 'revoked', revoked_at = now() WHERE id = %s", (first.device,)
+        )
+    with _changing(dsn) as connection:
+        connection.execute("UPDATE edge_devices SET junction_id = NULL WHERE id = %s", (first.device,))
+    first.count(midnight)
+    first.commit()
+    drain(dsn)
+    _check(dsn)
+    with _changing(dsn) as connection:
+        connection.execute(
+            "UPDATE edge_devices SET junction_id = (SELECT junction_id FROM edge_devices WHERE id = %s)"
+            " WHERE id = %s",
+            (second.device, first.device),
+        )
+    with _changing(dsn) as connection:
+        connection.execute("UPDATE junctions SET timezone = 'Asia/Tokyo' WHERE name = %s", (second.junction,))
+    with _changing(dsn) as connection:
+        connection.execute(
+            "UPDATE ingest_streams SET last_received_at = now() - interval '9 days', last_at = NULL"
+        )
+
+
+def test_all_orders_filters_and_pages_tell_the_same(dsn: str) -> None:
+    _world(dsn)
+    with reading_client(dsn, junction_routes) as client:
+        everyone = get(client, "/api/junctions")["junctions"]
+        assert {each["state"] for each in everyone} == {"live", "late", "silent", "never"}
+        assert sorted(each["counts_today"] or 0 for each in everyone) == [0, 1, 2, 4, 4, 5, 5]
+        part = everyone[0]["name"][-6:]
+        for narrowing in ({}, {"state": ["live", "late"]}, {"state": ["never", "silent"]}, {"q": part}):
+            found = [each for each in everyone if _fits(each, narrowing)]
+            for sort, is_down in product(SORTS, (False, True)):
+                expected = [each["name"] for each in _sorted(found, sort, is_down)]
+                for limit, offset in ((2, 0), (2, 3), (100, 1), (3, 5), (3, 50)):
+                    asked = narrowing | {"sort": "-" * is_down + sort, "limit": limit, "offset": offset}
+                    told = [each["name"] for each in get(client, "/api/junctions", **asked)["junctions"]]
+                    assert told == expected[offset : offset + limit], asked
+
+
+def _fits(junction: dict[str, Any], narrowing: dict[str, Any]) -> bool:
+    states = narrowing.get("state", [junction["state"]])
+    return junction["state"] in states and narrowing.get("q", "") in junction["name"]
+
+
+def _sorted(junctions: list[dict[str, Any]], sort: str, is_down: bool) -> list[dict[str, Any]]:
+    """Those without a value come last, either way; equal ones by name."""
+    by_name = sorted(junctions, key=lambda each: each["name"], reverse=is_down and sort == "name")
+    if sort == "name":
+        return by_name
+    known = [each for each in by_name if each[sort]]
+    return sorted(known, key=lambda each: each[sort], reverse=is_down) + [
+        each for each in by_name if not each[sort]
+    ]
+
+
+def test_writers_that_hear_the_same_junctions_at_once_do_not_hinder_each_other(plain_dsn: str) -> None:
+    junctions = [Facts(plain_dsn) for _ in range(6)]
+    streams: list[list[int]] = [[], []]
+    with psycopg.connect(plain_dsn) as connection:
+        for facts in junctions:
+            for number in (0, 1):
+                row = connection.execute(
+                    "WITH d AS (INSERT INTO edge_devices (id, junction_id, name, public_key)"
+                    " SELECT gen_random_uuid(), junction_id, 'pi', public_key FROM edge_devices WHERE id = %s"
+                    " RETURNING id) INSERT INTO ingest_streams (device_id, stream, epoch)"
+                    " SELECT id, 'main', id FROM d RETURNING no",
+                    (facts.device,),
+                ).fetchone()
+                assert row is not None
+                streams[number].append(row[0])
+    failures: list[psycopg.Error] = []
+
+    def write(nos: list[int]) -> None:
+        with psycopg.connect(plain_dsn, autocommit=True) as connection:
+            for _ in range(40):
+                try:
+                    connection.execute(
+                        "UPDATE ingest_streams s SET last_received_at = clock_timestamp(), last_at = now()"
+                        " FROM unnest(%s::int[]) WITH ORDINALITY AS of (no, n) WHERE s.no = of.no",
+                        (nos,),
+                    )
+                except psycopg.Error as error:
+                    failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(nos,)) for nos in (streams[0], streams[1][::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    _check(plain_dsn)
