@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from collector.analytics.daily import DailyWorker
+from collector.analytics.hourly import HourlyWorker
 from collector.analytics.routes import analytics_routes
 from collector.db import Settings, make_pool
 from edge_agent.domain.signals.log_rows import detector_rows
