@@ -49,9 +49,9 @@ class HourlyWorker(Keeper):
         over = [edge.astimezone(UTC) for edge in edges if edge <= until]
         return await self._keep(connection, place, over[0], over[-1], ()) if len(over) > 1 else 0
 
-    async def _make_all(self, junction: UUID, start: datetime, until: datetime) -> int:
+    async def make_between(self, junction: UUID, start: datetime, until: datetime) -> int:
         total = 0
-        while made := await super()._make_all(junction, start, until):
+        while made := await super().make_between(junction, start, until):
             total += made
             start += _PER_TRANSACTION
             if start >= until:

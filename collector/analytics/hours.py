@@ -26,6 +26,7 @@ from collector.db import Connection, load_queries
 _HOUR, _QUARTER = timedelta(hours=1), timedelta(minutes=15)
 REMEMBERED = timedelta(microseconds=REMEMBERED_US)
 _SILENCE = timedelta(minutes=2)
+_FEW = 3
 
 
 class Part(Flag):
@@ -153,7 +154,9 @@ class HourReader:
 
     async def _by_hour(self, hours: Sequence[Hour], question: str, row: Any) -> dict[datetime, list[Any]]:
         """The rows of each hour, which come by quarters."""
-        parameters = self._asked.parameters | _runs(hours)
+        runs = _runs(hours)
+        parameters = self._asked.parameters | {"low": runs[0][0], "high": runs[-1][1]}
+        parameters |= {"starts": [start for start, _ in runs], "ends": [until for _, until in runs]}
         cursor = await self._connection.execute(self._queries[question], parameters, prepare=False, binary=True)
         by_quarter: dict[datetime, list[Any]] = {}
         for quarter, *values in await cursor.fetchall():
@@ -173,7 +176,7 @@ class HourReader:
         self, reading: Reading, hours: Sequence[Hour], kept: Mapping[datetime, Hour], known: _Known
     ) -> None:
         """Hour by hour, since each goes on from what is known at the end of the one before."""
-        told: set[datetime] | None = None
+        silent = await self._silent([one for one in hours if self._lacks_log(one, reading, kept, known)])
         state, is_changed = self._state_at(hours[0].start, reading, kept), False
         for hour in hours:
             was_kept = hour is kept.get(hour.start) and hour.described == reading.text
@@ -181,19 +184,24 @@ class HourReader:
                 state, is_changed = (hour.state, False) if was_kept else (None, False)
                 hour.log = hour.log if was_kept else None
                 continue
-            if was_kept and not is_changed and not known.is_marked(hour.start, hour.until):
+            if not is_changed and not self._lacks_log(hour, reading, kept, known):
                 state = hour.state
                 continue
-            if told is None:
-                told = await self._told(hours)
             before = state.since(us_of(hour.start - REMEMBERED)) if state is not None else None
             if before is None:
                 before = await self._state_anew(reading, hour.start)
-            rows = await self._log_rows(reading, hour.start, hour.until) if hour.start in told else []
+            rows = await self._log_rows(reading, hour.start, hour.until) if hour.start not in silent else []
             old_state = hour.state
             hour.log, state = add_hour(reading, before, rows, us_of(hour.start), us_of(hour.until))
             is_changed = old_state != state if was_kept else is_changed
             hour.state, hour.described, hour.is_new = state, reading.text, True
+
+    def _lacks_log(self, hour: Hour, reading: Reading, kept: Mapping[datetime, Hour], known: _Known) -> bool:
+        """Whether it must be made whatever was known before it."""
+        if hour.start < known.dropped[Part.LOG]:
+            return False
+        was_kept = hour is kept.get(hour.start) and hour.described == reading.text
+        return not was_kept or known.is_marked(hour.start, hour.until)
 
     def _state_at(self, moment: datetime, reading: Reading, kept: Mapping[datetime, Hour]) -> LogState | None:
         """What was kept with the hour before."""
@@ -206,19 +214,29 @@ class HourReader:
         """What is known at a moment by the day before it."""
         edges = [moment - REMEMBERED + n * _HOUR for n in range(REMEMBERED // _HOUR + 1)]
         hours = [Hour(start, until) for start, until in pairwise(edges)]
-        told = await self._told(hours)
+        silent = await self._silent(hours)
         state = LogState()
         for hour in hours:
-            if hour.start in told:
+            if hour.start not in silent:
                 rows = await self._log_rows(reading, hour.start, hour.until)
                 _, state = add_hour(reading, state, rows, us_of(hour.start), us_of(hour.until))
         return state
 
-    async def _told(self, hours: Sequence[Hour]) -> set[datetime]:
-        parameters = self._asked.parameters | {"low": hours[0].start, "high": hours[-1].until}
-        parameters |= {"starts": [one.start for one in hours], "ends": [one.until for one in hours]}
-        cursor = await self._connection.execute(self._queries["hours_told"], parameters, prepare=False)
-        return {start.astimezone(UTC) for (start,) in await cursor.fetchall()}
+    async def _silent(self, hours: Sequence[Hour]) -> set[datetime]:
+        """Those of which the log tells nothing. Of few it is not asked: reading them is as quick."""
+        found: set[datetime] = set()
+        for start, until in _runs(hours):
+            within = [one for one in hours if start <= one.start < until]
+            if len(within) <= _FEW:
+                continue
+            parameters = self._asked.parameters | {"low": start, "high": until}
+            cursor = await self._connection.execute(self._queries["quarters_told"], parameters, prepare=False)
+            told = sorted(quarter for (quarter,) in await cursor.fetchall())
+            for one in within:
+                place = bisect.bisect_left(told, one.start)
+                if place == len(told) or told[place] >= one.until:
+                    found.add(one.start)
+        return found
 
     async def _log_rows(self, reading: Reading, start: datetime, until: datetime) -> list[Any]:
         parameters = self._asked.parameters | {
@@ -245,16 +263,15 @@ def us_of(moment: datetime) -> int:
     return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
-def _runs(hours: Sequence[Hour]) -> dict[str, Any]:
-    """Hours side by side are asked for at once."""
-    starts, ends = [hours[0].start], [hours[0].until]
-    for hour in hours[1:]:
-        if hour.start == ends[-1]:
-            ends[-1] = hour.until
+def _runs(hours: Sequence[Hour]) -> list[tuple[datetime, datetime]]:
+    """From when to when hours lie side by side."""
+    found: list[tuple[datetime, datetime]] = []
+    for hour in hours:
+        if found and hour.start == found[-1][1]:
+            found[-1] = found[-1][0], hour.until
         else:
-            starts.append(hour.start)
-            ends.append(hour.until)
-    return {"starts": starts, "ends": ends, "low": starts[0], "high": ends[-1]}
+            found.append((hour.start, hour.until))
+    return found
 
 
 def _decoded(

@@ -101,7 +101,7 @@ class Keeper(ABC):
                 cursor = await connection.execute(self._queries["behind"], parameters, prepare=False)
                 behind = await cursor.fetchall()
             for junction, start, until in behind:
-                total += await self._make_all(junction, start, until)
+                total += await self.make_between(junction, start, until)
             if len(behind) < _JUNCTIONS_PER_PASS:
                 return total
             after = behind[-1][0]
@@ -122,7 +122,8 @@ class Keeper(ABC):
         self.stats.made += made
         return made
 
-    async def _make_all(self, junction: UUID, start: datetime, until: datetime) -> int:
+    async def make_between(self, junction: UUID, start: datetime, until: datetime) -> int:
+        """Makes what is over of a time, in transactions of its own; returns how many."""
         async with self._pool.connection() as connection, connection.transaction():
             made = await self.make(connection, junction, start, until) if await self._locks(connection) else 0
         self.stats.made += made

@@ -73,16 +73,13 @@ CROSS JOIN LATERAL (
 ) AS o
 GROUP BY 1, 2
 
--- name: hours_told
--- Those of some hours that the event log tells of.
-SELECT asked.start
-FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS asked (start, until)
-WHERE EXISTS (
-    SELECT FROM edge_devices d
-    JOIN ingest_streams s ON s.device_id = d.id
-    JOIN signal_events e ON e.stream_no = s.no
-    WHERE d.junction_id = %(junction)s AND e.at >= asked.start AND e.at < asked.until
-      AND e.at >= %(low)s AND e.at < %(high)s)
+-- name: quarters_told
+-- Those of a time that the event log tells of.
+SELECT DISTINCT date_bin('15 minutes', e.at, 'epoch')
+FROM edge_devices d
+JOIN ingest_streams s ON s.device_id = d.id
+JOIN signal_events e ON e.stream_no = s.no
+WHERE d.junction_id = %(junction)s AND e.at >= %(low)s AND e.at < %(high)s
 
 -- name: log_rows
 -- An hour of the event log: what is asked for, and after which entries it is silent for more than two minutes.
