@@ -28,7 +28,9 @@ async def read_arrivals(connection: Connection, asked: Asked) -> ArrivalsAnswer:
         detector = None
         if movement.phase in told_by:
             detector = ArrivalDetector.ADVANCE if movement.phase in advance else ArrivalDetector.STOP_LINE
-        its_own = [(one, one.log.phases[movement.phase]) for one in found if one.log and movement.phase in one.log.phases]
+        its_own = [
+            (one, one.log.phases[movement.phase]) for one in found if one.log and movement.phase in one.log.phases
+        ]
         phases.append(_item(movement, detector, [log for _, log in its_own], asked.start, asked.end))
         hours += [_item(movement, detector, [log], one.start, one.until) for one, log in its_own]
     return ArrivalsAnswer(**asked.head, phases=phases, hours=hours)

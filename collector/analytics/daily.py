@@ -30,9 +30,13 @@ class DailyWorker(Keeper):
         place = await read_place(connection, junction)
         return await self._keep(connection, place, await _edges_of(connection, place, marks))
 
-    async def make(self, connection: AsyncConnection[Any], junction: UUID, start: datetime, until: datetime) -> int:
+    async def make(
+        self, connection: AsyncConnection[Any], junction: UUID, start: datetime, until: datetime
+    ) -> int:
         place = await read_place(connection, junction)
-        return await self._keep(connection, place, await read_edges(connection, Asked(place, start, until).parameters))
+        return await self._keep(
+            connection, place, await read_edges(connection, Asked(place, start, until).parameters)
+        )
 
     async def _keep(self, connection: AsyncConnection[Any], place: Place, edges: Sequence[Edges]) -> int:
         keep = self._queries["keep"].replace(b"{computed}", self._queries["computed"])

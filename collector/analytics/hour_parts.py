@@ -47,7 +47,7 @@ class Length(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Zone(msgspec.Struct, array_like=True, frozen=True):
-    """A zone, by its number as a source: vehicles in it times seconds, how many left, and the time it was measured."""
+    """A zone, by its number as a source: vehicles in it times seconds, how many left, and for how long it told."""
 
     no: int
     vehicle_s: float

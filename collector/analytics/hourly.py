@@ -1,4 +1,4 @@
-"""The worker that keeps `junction_hourly_stats`: hours that are over, and hours that something late has changed."""
+"""The worker that keeps `junction_hourly_stats`: hours that are over, and those that something late has changed."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -43,7 +43,9 @@ class HourlyWorker(Keeper):
                 made += await self._keep(connection, place, starts, until, marks)
         return made
 
-    async def make(self, connection: AsyncConnection[Any], junction: UUID, start: datetime, until: datetime) -> int:
+    async def make(
+        self, connection: AsyncConnection[Any], junction: UUID, start: datetime, until: datetime
+    ) -> int:
         place = await read_place(connection, junction)
         edges = await hour_edges(connection, place.ref.timezone, start, min(until, start + _PER_TRANSACTION))
         over = [edge.astimezone(UTC) for edge in edges if edge <= until]
@@ -59,7 +61,12 @@ class HourlyWorker(Keeper):
         return total
 
     async def _keep(
-        self, connection: AsyncConnection[Any], place: Place, start: datetime, until: datetime, marks: Sequence[datetime]
+        self,
+        connection: AsyncConnection[Any],
+        place: Place,
+        start: datetime,
+        until: datetime,
+        marks: Sequence[datetime],
     ) -> int:
         reader = HourReader(connection, Asked(place, start, until), ALL, marks)
         fresh = [hour for hour in await reader.read(before=True) if hour.is_new]

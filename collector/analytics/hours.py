@@ -1,9 +1,9 @@
 """Hours of a junction's lights: those that were made and kept, and the others as they are now.
 
-An hour has three parts: what its cycles and zones add up to, and what the event log does. A kept part is used unless
-something has changed it since, of which a mark tells. What the log adds up to depends on what was known when the
-hour began; so if an hour that has changed ends with other knowledge than was kept with it, the next one is made anew
-too, and so on. Of a time whose raw rows were dropped, what was kept is all there is.
+An hour has three parts: what its cycles, its zones and the event log add up to. A kept part is used unless something
+has changed it since, of which a mark tells. What the log adds up to depends on what was known when the hour began;
+so if an hour that has changed ends with other knowledge than was kept with it, the next one is made anew too, and so
+on. Of a time whose raw rows were dropped, what was kept is all there is.
 """
 
 import bisect
@@ -124,8 +124,11 @@ class HourReader:
 
     def _first_changed(self, known: _Known) -> datetime:
         """Where to begin: something that changed shortly before may matter."""
-        first = next(iter(known.marks), self._asked.start)
-        return min(self._asked.start, max(first - _SILENCE, self._asked.start - REMEMBERED))
+        start = self._asked.start
+        first = next(iter(known.marks), None)
+        if first is None or first >= start + _SILENCE:
+            return start
+        return max(first - _SILENCE, start - REMEMBERED)
 
     async def _kept(self, low: datetime) -> dict[datetime, Hour]:
         parameters = self._asked.parameters | {"low": low}
@@ -247,9 +250,7 @@ class HourReader:
             "off": list(reading.presence),
         }
         # Planned for this hour: a plan for any would look into the partitions of all.
-        cursor = await self._connection.execute(
-            self._queries["log_rows"], parameters, prepare=False, binary=True
-        )
+        cursor = await self._connection.execute(self._queries["log_rows"], parameters, prepare=False, binary=True)
         return await cursor.fetchall()
 
 

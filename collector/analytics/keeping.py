@@ -1,5 +1,4 @@
-"""What keeps days and hours of junctions: a worker that makes those that are over, and those that something late has
-changed.
+"""What keeps days and hours of junctions: workers that make those that are over, and those that changed late.
 
 The database itself marks what changes in the transaction that changes it. Whoever reads computes anew what has a
 mark, or no row; so a worker only makes it quick to read, and may be late.
@@ -59,7 +58,9 @@ class Keeper(ABC):
         """Makes anew what marks name, in the transaction that takes them; returns how many."""
 
     @abstractmethod
-    async def make(self, connection: AsyncConnection[Any], junction: UUID, start: datetime, until: datetime) -> int:
+    async def make(
+        self, connection: AsyncConnection[Any], junction: UUID, start: datetime, until: datetime
+    ) -> int:
         """Makes what lies from `start` to `until`, which may be the beginning of it; returns how many. 0: it is
         all there."""
 
@@ -81,7 +82,9 @@ class Keeper(ABC):
             except psycopg.Error:
                 # They are computed when they are read: no reason to take in no records.
                 self.stats.failures += 1
-                _log.exception("%s could not be made; it is tried again", self.what, extra={"action": "keeping_failed"})
+                _log.exception(
+                    "%s could not be made; it is tried again", self.what, extra={"action": "keeping_failed"}
+                )
                 pause_s = self._idle_s
             await asyncio.sleep(pause_s)
 

@@ -1,8 +1,8 @@
 """What an hour of the event log adds up to, and what must be known of the time before it. Pure.
 
-Moments are microseconds since 1970. What was told more than a day before an hour begins is not known in it any more:
-so an hour depends on its own entries and on those of the day before it, and on no others, and comes out the same
-whether the state at its beginning was carried on from hour to hour or read anew from that day.
+Moments are microseconds since 1970. What was told more than a day before an hour begins is not known in it any
+more: so an hour depends on its own entries and on those of the day before it, and on no others, and comes out the
+same whether the state at its beginning was carried on from hour to hour or read anew from that day.
 """
 
 from collections.abc import Iterable, Mapping

@@ -18,7 +18,9 @@ async def read_saturation(connection: Connection, asked: Asked) -> SaturationAns
     return SaturationAnswer(
         **asked.head,
         lanes=[_item(lane, asked.start, asked.end) for lane in all_lanes(hours)],
-        lane_hours=[_item(lane, hour.start, hour.until) for some in by_lane(hours).values() for hour, lane in some],
+        lane_hours=[
+            _item(lane, hour.start, hour.until) for some in by_lane(hours).values() for hour, lane in some
+        ],
         split_failures=failures.totals if failures else None,
         split_failure_hours=failures.hours if failures else None,
     )

@@ -1,8 +1,8 @@
 """A city for the benchmarks: 10,000 junctions with 40,000 lanes and 80,000 devices, and its counts.
 
-A tenth of the lanes carries half of the traffic; two thirds of it go by between seven and seven. Rollups are as the
-worker would have made them, but for minutes, of which there are those of the last day (they are asked for one day at
-a time), and for the quarters of an hour of coverage, which every hundredth junction has.
+A tenth of the lanes carries half of the traffic; two thirds of it go by between seven and seven. Rollups are as
+the worker would have made them, but for minutes, of which there are those of the last day (they are asked for one
+day at a time), and for the quarters of an hour of coverage, which every hundredth junction has.
 """
 
 import time
@@ -42,7 +42,8 @@ _COUNTS = """
         SELECT z.no, s.no AS stream_no, CASE z.no %% 10 WHEN 0 THEN 0.5 / 0.1 ELSE 0.5 / 0.9 END AS share
         FROM counting_zones z JOIN ingest_streams s ON s.device_id = z.device_id
     )
-    INSERT INTO count_events (at, at_error_ms, seq, stream_no, source_no, cls, direction, confidence, track, inferred)
+    INSERT INTO count_events
+        (at, at_error_ms, seq, stream_no, source_no, cls, direction, confidence, track, inferred)
     SELECT at, 4, row_number() OVER (), stream_no, no, cls, 'in', 0.8, '4711', false FROM (
         SELECT %(day)s::timestamptz + make_interval(secs => 3600 * hour + 3600 * random()) AS at, stream_no, no,
                (ARRAY['bus', 'truck', 'truck', 'bicycle'])[ceil(4 * random())] AS rare, random() < 0.12 AS is_rare
@@ -55,7 +56,8 @@ _COUNTS = """
     ) AS made, LATERAL (SELECT CASE WHEN is_rare THEN rare ELSE 'car' END AS cls) AS c"""
 _QUARTERS = f"""
     INSERT INTO count_rollups (bucket, source_no, step_s, n, n_inferred, cls, direction)
-    SELECT bucket_start(date_bin('15 minutes', at, 'epoch'), 900, '{ZONE}'), source_no, 900, count(*), 0, cls, direction
+    SELECT bucket_start(date_bin('15 minutes', at, 'epoch'), 900, '{ZONE}'), source_no, 900, count(*), 0, cls,
+           direction
     FROM count_events WHERE at >= %(start)s AND at < %(end)s GROUP BY 1, 2, cls, direction ORDER BY 2, 1"""
 _MINUTES = """
     INSERT INTO count_rollups (bucket, source_no, step_s, n, n_inferred, cls, direction)
