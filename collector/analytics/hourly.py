@@ -1,4 +1,4 @@
-"""The worker that keeps `junction_hourly_stats`: hours that are over, and those that something late has changed."""
+"""The worker that keeps `junction_hourly_stats`: hours that are over, and those that something has changed."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta

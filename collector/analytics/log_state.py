@@ -18,7 +18,7 @@ REMEMBERED_US = 24 * 3600 * 1_000_000
 _RED_US = 5 * 1_000_000
 _FULL = 0.8
 _RED, _YELLOW, _GREEN = 0, 1, 2
-_SHOWN: Mapping[int, int] = {
+_CODES = {
     Code.BEGIN_GREEN: _GREEN,
     Code.END_GREEN: _RED,
     Code.BEGIN_YELLOW: _YELLOW,
@@ -28,7 +28,10 @@ _SHOWN: Mapping[int, int] = {
     Code.BEGIN_WALK_CLEARANCE: _RED,
     Code.BEGIN_DONT_WALK: _RED,
 }
-LAMP_CODES = frozenset(_SHOWN) | {Code.UNIT_FLASH}
+# Plain numbers are looked up much faster.
+_SHOWN: Mapping[int, int] = {int(code): shown for code, shown in _CODES.items()}
+_ON, _OFF, _FLASH = int(Code.DETECTOR_ON), int(Code.DETECTOR_OFF), int(Code.UNIT_FLASH)
+LAMP_CODES = frozenset(_SHOWN) | {_FLASH}
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -171,9 +174,9 @@ class _Fold:
     def step(self, at_us: int, code: int, parameter: int, is_last: bool) -> None:
         if at_us >= self._next_seen_us:
             self._count_seen(at_us)
-        if code == Code.DETECTOR_ON or code == Code.DETECTOR_OFF:
-            self._detect(at_us, code == Code.DETECTOR_ON, parameter)
-        elif code == Code.UNIT_FLASH:
+        if code in (_ON, _OFF):
+            self._detect(at_us, code == _ON, parameter)
+        elif code == _FLASH:
             shown = _RED if parameter == UnitFlash.NONE else None
             before = self._phases
             self._show_all(at_us, {p: (shown, before[p][1] if p in before else at_us) for p in self._told})
