@@ -1,9 +1,9 @@
 """Hours of a junction's lights: those that were made and kept, and the others as they are now.
 
 An hour has three parts: what its cycles, its zones and the event log add up to. A kept part is used unless
-something has changed it since, of which a mark tells. What the log adds up to depends on what was known when the hour
-began; so if an hour that has changed ends with other knowledge than was kept with it, the next one is made anew too,
-and so on. Of a time whose raw rows were dropped, what was kept is all there is.
+something has changed it since, of which a mark tells. What the log adds up to depends on what was known when the
+hour began; so if an hour that has changed ends with other knowledge than was kept with it, the next one is made
+anew too, and so on. Of a time whose raw rows were dropped, what was kept is all there is.
 """
 
 import bisect
