@@ -27,7 +27,7 @@ class HourlyWorker(Keeper):
     sql = "hourly"
     marks_per_pass = 2_000
 
-    def __init__(self, pool: Pool, *, idle_s: float = 60.0, catch_up_s: float = 60.0) -> None:
+    def __init__(self, pool: Pool, *, idle_s: float = 60.0, catch_up_s: float = 300.0) -> None:
         super().__init__(pool, idle_s=idle_s, catch_up_s=catch_up_s)
 
     async def remake(self, connection: AsyncConnection[Any], junction: UUID, marks: Sequence[datetime]) -> int:
