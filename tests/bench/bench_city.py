@@ -4,19 +4,16 @@
     STOPLINE_BENCH_COUNTS=100000000 make bench BENCH=city     some 40 GB, and an hour of loading
 
 Each question is asked about many junctions, once each, so that what one finds in the database's memory is what the
-others happened to leave there. A figure is the time that the database's process ran for it, at the median: what
-others do on the machine is not in it. Beside it stands what passed by the clock, at the quickest.
+others happened to leave there. `database_time` tells what a figure is.
 """
 
 import asyncio
 import os
-import statistics
 import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from functools import partial
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -33,8 +30,8 @@ from collector.export.tables import What
 from collector.junctions.details import read_details
 from collector.junctions.queries import Listing, read_junctions
 from collector.migrate import migrate
-from tests.bench import report
 from tests.bench.city_load import DAYS, ZONE, load_city
+from tests.bench.database_time import time_all
 from tests.servers.databases import EDITIONS
 from tests.servers.postgres import PgServer, ServerUnavailable
 
@@ -117,13 +114,13 @@ async def _measure(title: str, dsn: str, end: datetime, samples: Sequence[Sample
     async with make_pool(Settings(dsn, min_size=1, max_size=1, statement_timeout_s=600.0)) as pool:
         counts, week, month = CountQueries(pool), timedelta(days=7), timedelta(days=DAYS)
 
-        async def ask(what: bytes, one: Sample) -> None:
+        async def ask(statement: str, one: Sample) -> None:
             async with pool.connection() as connection:
-                await connection.execute(what, {"camera": one.camera, "end": end})
+                await connection.execute(statement.encode(), {"camera": one.camera, "end": end})
 
         for name, limit_ms, statement in _CAMERAS:
             some = samples if limit_ms is not None else samples[:3]
-            await _time(pool, f"{title}: {name}", limit_ms, some, lambda one: ask(statement.encode(), one))  # noqa: B023
+            await _time(pool, f"{title}: {name}", limit_ms, some, partial(ask, statement))
         questions: tuple[tuple[str, float | None, Callable[[Sample], Awaitable[object]]], ...] = (
             ("a junction whole", 2.0, lambda one: read_details(pool, one.junction, None)),
             ("junctions by name, 20", 10.0, lambda _: read_junctions(pool, limit=20)),
@@ -184,25 +181,8 @@ async def _time(
     samples: Sequence[Sample],
     ask: Callable[[Sample], Awaitable[object]],
 ) -> None:
-    async with pool.connection() as connection:
-        server = Path(f"/proc/{connection.info.backend_pid}/schedstat")
-    await ask(samples[0])
-    busy_ms, took_ms = [], []
-    for one in samples[1:]:
-        began_s, before_ms = time.perf_counter(), _busy_ms(server)
-        await ask(one)
-        busy_ms.append(_busy_ms(server) - before_ms)
-        took_ms.append((time.perf_counter() - began_s) * 1000)
-    found_ms, clock = statistics.median(busy_ms), f"{min(took_ms):.3g} ms by the clock"
-    if limit_ms is None:
-        report.plain(name, found_ms, "ms", clock)
-    else:
-        report.limit(f"{name} ({clock})", found_ms, limit_ms, "ms")
-
-
-def _busy_ms(process: Path) -> float:
-    """Time that a process has run on a processor."""
-    return int(process.read_text().split()[0]) / 1e6
+    took = await time_all(pool, [partial(ask, one) for one in samples])
+    took.print(name, limit_ms)
 
 
 if __name__ == "__main__":
