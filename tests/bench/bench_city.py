@@ -44,7 +44,7 @@ _CAMERAS = (
         10.0,
         "SELECT c.*, d.name, j.name FROM cameras c JOIN edge_devices d ON d.id = c.device_id"
         " LEFT JOIN junctions j ON j.id = d.junction_id"
-        " WHERE c.status = 'maintenance' AND c.name LIKE 'cam%%' ORDER BY c.name, c.id LIMIT 50",
+        " WHERE c.status = 'maintenance' AND c.name LIKE 'cam 1%%' ORDER BY c.name, c.id LIMIT 50",
     ),
     ("camera by id", 2.0, "SELECT * FROM cameras WHERE id = %(camera)s"),
     ("camera status update", 3.0, "UPDATE cameras SET status = 'inactive' WHERE id = %(camera)s"),

@@ -2,7 +2,8 @@
 
 A tenth of the lanes carries half of the traffic; two thirds of it go by between seven and seven. Rollups are as
 the worker would have made them, but for minutes, of which there are those of the last day (they are asked for one
-day at a time), and for the quarters of an hour of coverage, which every hundredth junction has.
+day at a time), and for coverage: every hundredth junction has its quarters of an hour, and unless counts are many
+every tenth its hours.
 """
 
 import time
@@ -32,7 +33,7 @@ _ENTITIES = (
     " WHEN 7 THEN interval '9 days' ELSE interval '1 minute' END FROM edge_devices d JOIN junctions j"
     " ON j.id = d.junction_id",
     "INSERT INTO cameras (device_id, name, status)"
-    " SELECT id, 'cam', CASE WHEN random() < 0.05 THEN 'maintenance' ELSE 'active' END"
+    " SELECT id, 'cam ' || right(name, 1), CASE WHEN random() < 0.05 THEN 'maintenance' ELSE 'active' END"
     " FROM edge_devices WHERE right(name, 1)::integer <= %(lanes)s",
     "INSERT INTO counting_zones (device_id, sensor, name, via, kind, camera_id)"
     " SELECT device_id, name, 'stop', 'camera', 'line', id FROM cameras",
@@ -49,8 +50,8 @@ _COUNTS = """
                (ARRAY['bus', 'truck', 'truck', 'bicycle'])[ceil(4 * random())] AS rare, random() < 0.12 AS is_rare
         FROM lanes
         CROSS JOIN LATERAL generate_series(1, floor(%(each)s * share + random())::integer) AS n
-        -- Two thirds between seven and seven.
-        CROSS JOIN LATERAL (SELECT CASE WHEN random() < 0.667 THEN 7 + floor(12 * random())
+        -- Two thirds between seven and seven. `n` stands there so that it is asked for each, and not once for all.
+        CROSS JOIN LATERAL (SELECT CASE WHEN random() + 0 * n < 0.667 THEN 7 + floor(12 * random())
                                         ELSE (19 + floor(12 * random()))::integer %% 24 END AS hour) AS h
         ORDER BY at
     ) AS made, LATERAL (SELECT CASE WHEN is_rare THEN rare ELSE 'car' END AS cls) AS c"""
@@ -88,7 +89,7 @@ def load_city(dsn: str, end: datetime, counts: int) -> None:
         for day in _days(end):
             each = counts / DAYS / (JUNCTIONS * LANES_EACH)
             _load_day(connection, day, day + timedelta(days=1), each, is_last=day + timedelta(days=1) == end)
-        connection.execute("TRUNCATE junction_day_marks")
+        connection.execute("TRUNCATE junction_day_marks, junction_hour_marks")
         connection.execute("VACUUM ANALYZE")
 
 
@@ -109,6 +110,6 @@ def _load_day(
     connection.execute(_ABOVE.encode(), span | {"step_s": 86400})
     if is_last:
         connection.execute(_MINUTES.encode(), span)
-    for step_s, every in ((900, 100), (3600, 1), (86400, 1)):
+    for step_s, every in ((900, 100), (3600, 1 if each > 50 else 10), (86400, 1)):
         connection.execute(_COVERAGE.encode(), span | {"step_s": step_s, "every": every})
     print(f"     {day:%Y-%m-%d} loaded in {time.perf_counter() - began_s:.0f} s", flush=True)
