@@ -102,8 +102,10 @@ class HourReader:
         """The hours; with `before` also those before them that had to be made for it."""
         known = await self._known()
         start = self._first_changed(known)
+        kept = await self._kept(start - 3 * _HOUR)
+        if all(moment >= self._asked.start for moment in kept):
+            start = self._asked.start
         edges = await hour_edges(self._connection, self._asked.place.ref.timezone, start, self._asked.end)
-        kept = await self._kept(edges[0] - 2 * _HOUR)
         hours = [_hour(start, until, kept) for start, until in pairwise(edges)]
         for part, make in ((Part.CYCLES, self._make_cycles), (Part.ZONES, self._make_zones)):
             lacking = [one for one in hours if part in self._parts and not self._is_usable(one, part, kept, known)]
@@ -119,7 +121,7 @@ class HourReader:
         row = await cursor.fetchone()
         assert row is not None
         marks, *dropped = row
-        every = sorted({*marks, *self._marks})
+        every = sorted({*marks, *(mark for mark in self._marks if mark >= low)})
         return _Known(every, dict(zip((Part.CYCLES, Part.ZONES, Part.LOG), dropped, strict=True)))
 
     def _first_changed(self, known: _Known) -> datetime:

@@ -13,7 +13,6 @@ from pathlib import Path
 from collector.db import Pool
 from tests.bench import report
 
-
 _WARM_UPS = 8
 
 
