@@ -18,6 +18,7 @@ from litestar.types import ASGIApp
 from psycopg import AsyncConnection
 
 from collector.analytics.daily import DailyWorker
+from collector.analytics.hourly import HourlyWorker
 from collector.analytics.routes import analytics_routes
 from collector.bridge.worker import Bridge
 from collector.config import CollectorConfig
@@ -160,6 +161,7 @@ class Collector:
         self._rollup_queries = load_queries("rollups")
         self._rollups = RollupWorker(self._pool, self._marks_written)
         self._daily = DailyWorker(self._pool)
+        self._hourly = HourlyWorker(self._pool)
         self._maintenance = MaintenanceWorker(database.dsn, config.retention, first_after_s=_SETTLED_AFTER_S)
         self._watch_gauges()
         self.app: ASGIApp = RequestObserver(self._make_app(config, reading_open), self.metrics)
@@ -265,6 +267,7 @@ class Collector:
             self._rollups.run(),
             self.desk.run(),
             self._daily.run(),
+            self._hourly.run(),
             self._maintenance.run(),
             watched(self._makes_progress),
             self._mind_embedded(),

@@ -1,25 +1,15 @@
 """Who came when it was green."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from collector.analytics.answers_lights import ArrivalDetector, Arrivals, ArrivalsAnswer
-from collector.analytics.hours import hour_ends
-from collector.analytics.log import Phase, ask_log, channel_parameters, vehicle_movements, with_detectors
+from collector.analytics.hours import Part, read_hours
+from collector.analytics.log import vehicle_movements, with_detectors
+from collector.analytics.log_state import PhaseLog
 from collector.analytics.period import Asked
 from collector.db import Connection
 from common.junction import DetectorKind, Movement
-
-
-@dataclass(frozen=True)
-class _Hour:
-    phase: int
-    hour: datetime
-    known_s: float
-    green_s: float
-    n: int
-    n_on_green: int
 
 
 async def read_arrivals(connection: Connection, asked: Asked) -> ArrivalsAnswer:
@@ -30,31 +20,30 @@ async def read_arrivals(connection: Connection, asked: Asked) -> ArrivalsAnswer:
     """
     asked.check_log()
     described = asked.place.described
-    movements = vehicle_movements(described)
     advance = with_detectors(described, DetectorKind.ADVANCE)
-    told_by: dict[int, Phase] = with_detectors(described, DetectorKind.STOP_LINE) | advance
-    parameters = channel_parameters(told_by.values()) | {"phases": [one.phase for one in movements]}
-    found = await ask_log(connection, asked, ["states", "arrivals"], _Hour, parameters) if movements else []
-    ends = await hour_ends(connection, asked)
+    told_by = with_detectors(described, DetectorKind.STOP_LINE) | advance
+    found = await read_hours(connection, asked, Part.LOG)
     phases, hours = [], []
-    for movement in movements:
+    for movement in vehicle_movements(described):
         detector = None
         if movement.phase in told_by:
             detector = ArrivalDetector.ADVANCE if movement.phase in advance else ArrivalDetector.STOP_LINE
-        its_hours = [one for one in found if one.phase == movement.phase]
-        phases.append(_item(movement, detector, its_hours, asked.start, asked.end))
-        hours += [_item(movement, detector, [one], one.hour.astimezone(UTC), ends[one.hour]) for one in its_hours]
+        its_own = [
+            (one, one.log.phases[movement.phase]) for one in found if one.log and movement.phase in one.log.phases
+        ]
+        phases.append(_item(movement, detector, [log for _, log in its_own], asked.start, asked.end))
+        hours += [_item(movement, detector, [log], one.start, one.until) for one, log in its_own]
     return ArrivalsAnswer(**asked.head, phases=phases, hours=hours)
 
 
 def _item(
-    movement: Movement, detector: ArrivalDetector | None, hours: Sequence[_Hour], start: datetime, end: datetime
+    movement: Movement, detector: ArrivalDetector | None, hours: Sequence[PhaseLog], start: datetime, end: datetime
 ) -> Arrivals:
-    known_s, green_s = sum(one.known_s for one in hours), sum(one.green_s for one in hours)
+    known_us, green_us = sum(one.known_us for one in hours), sum(one.green_us for one in hours)
     n, n_on_green = sum(one.n for one in hours), sum(one.n_on_green for one in hours)
-    is_known = detector is not None and known_s > 0
+    is_known = detector is not None and known_us > 0
     share = n_on_green / n if is_known and n else None
-    green_share = green_s / known_s if known_s > 0 else None
+    green_share = green_us / known_us if known_us > 0 else None
     return Arrivals(
         phase=movement.phase,
         movement=movement.name,
@@ -62,7 +51,7 @@ def _item(
         detector=detector,
         from_=start,
         to=end,
-        log_s=known_s,
+        log_s=known_us / 1e6,
         n=n if is_known else None,
         n_on_green=n_on_green if is_known else None,
         share=share,

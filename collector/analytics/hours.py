@@ -1,78 +1,306 @@
-"""Lanes and zones hour by hour."""
+"""Hours of a junction's lights: those that were made and kept, and the others as they are now.
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+An hour has three parts: what its cycles, its zones and the event log add up to. A kept part is used unless
+something has changed it since, of which a mark tells. What the log adds up to depends on what was known when the
+hour began; so if an hour that has changed ends with other knowledge than was kept with it, the next one is made
+anew too, and so on. Of a time whose raw rows were dropped, what was kept is all there is.
+"""
+
+import bisect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Flag, auto
 from itertools import pairwise
+from typing import Any
 
-from psycopg.rows import class_row
+import msgspec
 
+from collector.analytics.hour_parts import Lane, Length, Zone, add_lanes, add_lengths, add_zones
+from collector.analytics.log import reading_of
+from collector.analytics.log_state import LAMP_CODES, REMEMBERED_US, LogHour, LogState, Reading, add_hour
 from collector.analytics.period import Asked
 from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
 
+_HOUR, _QUARTER = timedelta(hours=1), timedelta(minutes=15)
+REMEMBERED = timedelta(microseconds=REMEMBERED_US)
+_SILENCE = timedelta(minutes=2)
+_FEW = 3
 
-@dataclass(frozen=True)
-class LaneHour:
-    """Cycles of a lane; all but `n_cycles` are of those that were measured and had green.
 
-    `weighted_green_s`: green times saturation.
+class Part(Flag):
+    """What is asked of an hour."""
+
+    CYCLES = auto()
+    ZONES = auto()
+    LOG = auto()
+
+
+ALL = Part.CYCLES | Part.ZONES | Part.LOG
+
+
+@dataclass
+class Hour:
+    """An hour there; parts that were not asked for are empty.
+
+    Attributes:
+        log: None: the lights are not described, or it is not known any more.
+        state: what is known of the log at its end.
+        is_new: it was made now, or a part of it was.
     """
 
-    lane: str
-    hour: datetime
-    n_cycles: int
-    n_measured: int
-    n_saturated: int
-    weighted_green_s: float
-    green_s: float
-    length_s: float
-    vehicles: int
-
-    @property
-    def saturation(self) -> float | None:
-        return self.weighted_green_s / self.green_s if self.green_s > 0 else None
+    start: datetime
+    until: datetime
+    lanes: list[Lane] = field(default_factory=list)
+    lengths: list[Length] = field(default_factory=list)
+    zones: list[Zone] = field(default_factory=list)
+    log: LogHour | None = None
+    state: LogState | None = None
+    described: str | None = None
+    is_new: bool = False
 
 
-async def read_lane_hours(connection: Connection, asked: Asked) -> list[LaneHour]:
-    """In order of lanes and hours; hours without a cycle are left out."""
-    async with connection.cursor(row_factory=class_row(LaneHour)) as cursor:
-        statement = load_queries("analytics_lights")["lane_hours"]
-        await cursor.execute(statement, asked.parameters, prepare=False, binary=True)
+async def read_hours(connection: Connection, asked: Asked, parts: Part) -> list[Hour]:
+    """All hours of a time, which is whole hours there."""
+    return await HourReader(connection, asked, parts).read()
+
+
+async def hour_edges(connection: Connection, zone: str, start: datetime, end: datetime) -> list[datetime]:
+    """Beginnings of the hours there from `start` on, and the end of the last."""
+    parameters = {"from": start, "to": end, "step_s": Bucket.HOUR.step_s, "zone": zone}
+    cursor = await connection.execute(load_queries("counts")["buckets"], parameters)
+    return [edge.astimezone(UTC) for (edge,) in await cursor.fetchall()]
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Marks, and up to when raw rows were dropped."""
+
+    marks: Sequence[datetime]
+    dropped: Mapping[Part, datetime]
+
+    def is_marked(self, start: datetime, until: datetime) -> bool:
+        """Marks name quarters. What comes just after an hour tells whether the log was silent at its end."""
+        place = bisect.bisect_left(self.marks, start)
+        return place < len(self.marks) and self.marks[place] < until + _SILENCE
+
+
+class HourReader:
+    """Reads hours, and makes those that were not kept, or are behind."""
+
+    def __init__(self, connection: Connection, asked: Asked, parts: Part, marks: Sequence[datetime] = ()) -> None:
+        """`marks`: beside those that are stored."""
+        self._connection = connection
+        self._asked = asked
+        self._reading = reading_of(asked.place.described)
+        self._parts = parts if self._reading is not None else parts & ~Part.LOG
+        self._queries = load_queries("hourly")
+        self._marks = marks
+
+    async def read(self, *, before: bool = False) -> list[Hour]:
+        """The hours; with `before` also those before them that had to be made for it."""
+        known = await self._known()
+        start = self._first_changed(known)
+        kept = await self._kept(start - 3 * _HOUR)
+        if all(moment >= self._asked.start for moment in kept):
+            start = self._asked.start
+        edges = await hour_edges(self._connection, self._asked.place.ref.timezone, start, self._asked.end)
+        hours = [_hour(start, until, kept) for start, until in pairwise(edges)]
+        for part, make in ((Part.CYCLES, self._make_cycles), (Part.ZONES, self._make_zones)):
+            lacking = [one for one in hours if part in self._parts and not self._is_usable(one, part, kept, known)]
+            if lacking:
+                await make(lacking)
+        if self._reading is not None and Part.LOG in self._parts:
+            await self._walk(self._reading, hours, kept, known)
+        return hours if before else [one for one in hours if one.start >= self._asked.start]
+
+    async def _known(self) -> _Known:
+        low = self._asked.start - (REMEMBERED if Part.LOG in self._parts else timedelta())
+        cursor = await self._connection.execute(self._queries["marked"], self._asked.parameters | {"low": low})
+        row = await cursor.fetchone()
+        assert row is not None
+        marks, *dropped = row
+        every = sorted({*marks, *(mark for mark in self._marks if mark >= low)})
+        return _Known(every, dict(zip((Part.CYCLES, Part.ZONES, Part.LOG), dropped, strict=True)))
+
+    def _first_changed(self, known: _Known) -> datetime:
+        """Where to begin: something that changed shortly before may matter."""
+        start = self._asked.start
+        first = next(iter(known.marks), None)
+        if first is None or first >= start + _SILENCE:
+            return start
+        return max(first - _SILENCE, start - REMEMBERED)
+
+    async def _kept(self, low: datetime) -> dict[datetime, Hour]:
+        parameters = self._asked.parameters | {"low": low}
+        cursor = await self._connection.execute(self._queries["kept"], parameters, prepare=False)
+        return {start.astimezone(UTC): _decoded(start, *row) for start, *row in await cursor.fetchall()}
+
+    def _is_usable(self, hour: Hour, part: Part, kept: Mapping[datetime, Hour], known: _Known) -> bool:
+        if hour.start < known.dropped[part]:
+            return True
+        return hour is kept.get(hour.start) and not known.is_marked(hour.start, hour.until)
+
+    # Cycles and zones
+
+    async def _make_cycles(self, hours: Sequence[Hour]) -> None:
+        lanes = await self._by_hour(hours, "lanes", Lane)
+        lengths = await self._by_hour(hours, "lengths", Length)
+        for hour in hours:
+            hour.lanes, hour.lengths = add_lanes(lanes[hour.start]), add_lengths(lengths[hour.start])
+            hour.is_new = True
+
+    async def _make_zones(self, hours: Sequence[Hour]) -> None:
+        zones = await self._by_hour(hours, "zones", Zone)
+        for hour in hours:
+            hour.zones = add_zones(zones[hour.start])
+            hour.is_new = True
+
+    async def _by_hour(self, hours: Sequence[Hour], question: str, row: Any) -> dict[datetime, list[Any]]:
+        """The rows of each hour, which come by quarters."""
+        runs = _runs(hours)
+        parameters = self._asked.parameters | {"low": runs[0][0], "high": runs[-1][1]}
+        parameters |= {"starts": [start for start, _ in runs], "ends": [until for _, until in runs]}
+        cursor = await self._connection.execute(self._queries[question], parameters, prepare=False, binary=True)
+        by_quarter: dict[datetime, list[Any]] = {}
+        for quarter, *values in await cursor.fetchall():
+            by_quarter.setdefault(quarter.astimezone(UTC), []).append(row(*values))
+        found: dict[datetime, list[Any]] = {}
+        for hour in hours:
+            of_hour = found.setdefault(hour.start, [])
+            quarter = hour.start
+            while quarter < hour.until:
+                of_hour += by_quarter.get(quarter, ())
+                quarter += _QUARTER
+        return found
+
+    # The event log
+
+    async def _walk(
+        self, reading: Reading, hours: Sequence[Hour], kept: Mapping[datetime, Hour], known: _Known
+    ) -> None:
+        """Hour by hour, since each goes on from what is known at the end of the one before."""
+        silent = await self._silent([one for one in hours if self._lacks_log(one, reading, kept, known)])
+        state, is_changed = self._state_at(hours[0].start, reading, kept), False
+        for hour in hours:
+            was_kept = hour is kept.get(hour.start) and hour.described == reading.text
+            if hour.start < known.dropped[Part.LOG]:
+                state, is_changed = (hour.state, False) if was_kept else (None, False)
+                hour.log = hour.log if was_kept else None
+                continue
+            if not is_changed and not self._lacks_log(hour, reading, kept, known):
+                state = hour.state
+                continue
+            before = state.since(us_of(hour.start - REMEMBERED)) if state is not None else None
+            if before is None:
+                before = await self._state_anew(reading, hour.start)
+            rows = await self._log_rows(reading, hour.start, hour.until) if hour.start not in silent else []
+            old_state = hour.state
+            hour.log, state = add_hour(reading, before, rows, us_of(hour.start), us_of(hour.until))
+            is_changed = old_state != state if was_kept else is_changed
+            hour.state, hour.described, hour.is_new = state, reading.text, True
+
+    def _lacks_log(self, hour: Hour, reading: Reading, kept: Mapping[datetime, Hour], known: _Known) -> bool:
+        """Whether it must be made whatever was known before it."""
+        if hour.start < known.dropped[Part.LOG]:
+            return False
+        was_kept = hour is kept.get(hour.start) and hour.described == reading.text
+        return not was_kept or known.is_marked(hour.start, hour.until)
+
+    def _state_at(self, moment: datetime, reading: Reading, kept: Mapping[datetime, Hour]) -> LogState | None:
+        """What was kept with the hour before."""
+        for hour in kept.values():
+            if hour.until == moment and hour.described == reading.text:
+                return hour.state
+        return None
+
+    async def _state_anew(self, reading: Reading, moment: datetime) -> LogState:
+        """What is known at a moment by the day before it."""
+        edges = [moment - REMEMBERED + n * _HOUR for n in range(REMEMBERED // _HOUR + 1)]
+        hours = [Hour(start, until) for start, until in pairwise(edges)]
+        silent = await self._silent(hours)
+        state = LogState()
+        for hour in hours:
+            if hour.start not in silent:
+                rows = await self._log_rows(reading, hour.start, hour.until)
+                _, state = add_hour(reading, state, rows, us_of(hour.start), us_of(hour.until))
+        return state
+
+    async def _silent(self, hours: Sequence[Hour]) -> set[datetime]:
+        """Those of which the log tells nothing. Of few it is not asked: reading them is as quick."""
+        found: set[datetime] = set()
+        for start, until in _runs(hours):
+            within = [one for one in hours if start <= one.start < until]
+            if len(within) <= _FEW:
+                continue
+            parameters = self._asked.parameters | {"low": start, "high": until}
+            cursor = await self._connection.execute(self._queries["quarters_told"], parameters, prepare=False)
+            told = sorted(quarter for (quarter,) in await cursor.fetchall())
+            for one in within:
+                place = bisect.bisect_left(told, one.start)
+                if place == len(told) or told[place] >= one.until:
+                    found.add(one.start)
+        return found
+
+    async def _log_rows(self, reading: Reading, start: datetime, until: datetime) -> list[Any]:
+        parameters = self._asked.parameters | {
+            "start": start,
+            "until": until,
+            "codes": list(LAMP_CODES),
+            "on": list(reading.arrivals.keys() | reading.presence.keys()),
+            "off": list(reading.presence),
+        }
+        # Planned for this hour: a plan for any would look into the partitions of all.
+        cursor = await self._connection.execute(self._queries["log_rows"], parameters, prepare=False, binary=True)
         return await cursor.fetchall()
 
 
-def add_up(hours: Sequence[LaneHour]) -> LaneHour:
-    """Of one lane; `hour` is the first."""
-    return LaneHour(
-        lane=hours[0].lane,
-        hour=hours[0].hour,
-        n_cycles=sum(one.n_cycles for one in hours),
-        n_measured=sum(one.n_measured for one in hours),
-        n_saturated=sum(one.n_saturated for one in hours),
-        weighted_green_s=sum(one.weighted_green_s for one in hours),
-        green_s=sum(one.green_s for one in hours),
-        length_s=sum(one.length_s for one in hours),
-        vehicles=sum(one.vehicles for one in hours),
-    )
+def _hour(start: datetime, until: datetime, kept: Mapping[datetime, Hour]) -> Hour:
+    found = kept.get(start)
+    return Hour(start, until) if found is None or found.until != until else found
 
 
-def by_lane(hours: Iterable[LaneHour]) -> dict[str, list[LaneHour]]:
-    """In order."""
-    found: dict[str, list[LaneHour]] = {}
-    for one in hours:
-        found.setdefault(one.lane, []).append(one)
+def us_of(moment: datetime) -> int:
+    """Microseconds since 1970."""
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def _runs(hours: Sequence[Hour]) -> list[tuple[datetime, datetime]]:
+    """From when to when hours lie side by side."""
+    found: list[tuple[datetime, datetime]] = []
+    for hour in hours:
+        if found and hour.start == found[-1][1]:
+            found[-1] = found[-1][0], hour.until
+        else:
+            found.append((hour.start, hour.until))
     return found
 
 
-async def hour_ends(connection: Connection, asked: Asked) -> Mapping[datetime, datetime]:
-    """Each hour's beginning -> its end."""
-    parameters = {
-        "from": asked.start,
-        "to": asked.end,
-        "step_s": Bucket.HOUR.step_s,
-        "zone": asked.place.ref.timezone,
-    }
-    cursor = await connection.execute(load_queries("counts")["buckets"], parameters)
-    edges = [edge.astimezone(UTC) for (edge,) in await cursor.fetchall()]
-    return dict(pairwise(edges))
+def _decoded(
+    start: datetime,
+    until: datetime,
+    lanes: str,
+    lengths: str,
+    zones: str,
+    described: str | None,
+    log: str | None,
+    state: str | None,
+) -> Hour:
+    return Hour(
+        start.astimezone(UTC),
+        until.astimezone(UTC),
+        _LANES.decode(lanes),
+        _LENGTHS.decode(lengths),
+        _ZONES.decode(zones),
+        None if log is None else _LOG.decode(log),
+        None if state is None else _STATE.decode(state),
+        described,
+    )
+
+
+_LANES = msgspec.json.Decoder(list[Lane])
+_LENGTHS = msgspec.json.Decoder(list[Length])
+_ZONES = msgspec.json.Decoder(list[Zone])
+_LOG = msgspec.json.Decoder(LogHour)
+_STATE = msgspec.json.Decoder(LogState)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from psycopg.rows import dict_row
-
 from collector.analytics.answers_lights import Basis, LaneItem, LanesAnswer
+from collector.analytics.hours import Part, read_hours
+from collector.analytics.lane_hours import all_lanes
 from collector.analytics.period import Asked, is_live, read_counters
 from collector.db import Connection, load_queries
 from common.junction import Junction
@@ -24,24 +24,22 @@ def approaches(described: Junction | None) -> dict[str, str]:
 
 
 async def _of_cycles(connection: Connection, asked: Asked) -> list[LaneItem]:
-    async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(load_queries("analytics_lights")["lanes"], asked.parameters, prepare=False)
-        rows = await cursor.fetchall()
-    shares = _shares([_rate(row["vehicles"], row["measured_s"]) for row in rows])
+    found = all_lanes(await read_hours(connection, asked, Part.CYCLES))
+    shares = _shares([_rate(one.vehicles, one.counted_s) for one in found])
     known = approaches(asked.place.described)
     return [
         LaneItem(
-            lane=row["lane"],
-            approach=known.get(row["lane"]),
-            vehicles=row["vehicles"],
-            measured_s=row["measured_s"],
-            measured_share=_over(row["measured_s"], row["green_s"] + row["yellow_s"] + row["red_s"]),
-            vehicles_per_h=_rate(row["vehicles"], row["measured_s"]),
+            lane=one.lane,
+            approach=known.get(one.lane),
+            vehicles=one.vehicles,
+            measured_s=one.counted_s,
+            measured_share=_over(one.counted_s, one.green_s + one.yellow_s + one.red_s),
+            vehicles_per_h=_rate(one.vehicles, one.counted_s),
             share=share,
-            green_s=row["green_s"],
-            vehicles_per_green_s=_over(row["vehicles"], row["measured_green_s"]),
+            green_s=one.green_s,
+            vehicles_per_green_s=_over(one.vehicles, one.counted_green_s),
         )
-        for row, share in zip(rows, shares, strict=True)
+        for one, share in zip(found, shares, strict=True)
     ]
 
 

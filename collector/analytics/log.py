@@ -1,21 +1,10 @@
-"""Questions to the event log: what its phases and channels are, by the lights' own description."""
+"""How the event log is to be read: what its phases and channels are, by the lights' own description."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
-from psycopg.rows import class_row
-
-from collector.analytics.period import Asked
-from collector.db import Connection, load_queries
-from collector.junctions.lights import PHASE_ASPECTS
-from common.hires import Code
+from collector.analytics.log_state import Reading
 from common.junction import DetectorKind, Junction, Movement, MovementKind
-
-Row = TypeVar("Row")
-
-_CODES = frozenset(PHASE_ASPECTS) | {Code.END_GREEN, Code.UNIT_FLASH}
-"""Of lamps; detectors are asked for by their channels."""
 
 
 @dataclass(frozen=True)
@@ -47,22 +36,23 @@ def with_detectors(described: Junction | None, kind: DetectorKind) -> dict[int, 
     return found
 
 
-def channel_parameters(phases: Collection[Phase]) -> dict[str, Any]:
-    """A channel may stand for several phases: pairs of them."""
-    pairs = [(channel, one.phase) for one in phases for channel in one.channels]
-    return {"channels": [channel for channel, _ in pairs], "channel_phases": [phase for _, phase in pairs]}
+def reading_of(described: Junction | None) -> Reading | None:
+    """By a description; arrivals are told by a phase's advance detectors, else by its stop lines."""
+    if described is None:
+        return None
+    told_by = with_detectors(described, DetectorKind.STOP_LINE) | with_detectors(described, DetectorKind.ADVANCE)
+    return Reading(
+        vehicles=tuple(one.phase for one in vehicle_movements(described)),
+        on_foot=tuple(sorted(m.phase for m in described.movements if m.kind is MovementKind.PEDESTRIAN)),
+        arrivals=_by_channel(told_by.values()),
+        presence=_by_channel(with_detectors(described, DetectorKind.APPROACH).values()),
+    )
 
 
-async def ask_log(
-    connection: Connection, asked: Asked, blocks: Sequence[str], row: type[Row], parameters: Mapping[str, Any]
-) -> list[Row]:
-    """The rows of a question that is put together of `blocks` of `analytics_log.sql`, after `logged`."""
-    queries = load_queries("analytics_log")
-    described = asked.place.described
-    movements = described.movements if described else ()
-    on_foot = [one.phase for one in movements if one.kind is MovementKind.PEDESTRIAN]
-    statement = b"\n".join(queries[name] for name in ("logged", *blocks))
-    async with connection.cursor(row_factory=class_row(row), binary=True) as cursor:
-        general = {"on_foot": on_foot, "codes": list(_CODES), "channels": []}
-        await cursor.execute(statement, asked.parameters | general | dict(parameters), prepare=False)
-        return await cursor.fetchall()
+def _by_channel(phases: Collection[Phase]) -> dict[int, tuple[int, ...]]:
+    """A channel may stand for several phases."""
+    found: dict[int, tuple[int, ...]] = {}
+    for one in phases:
+        for channel in one.channels:
+            found[channel] = (*found.get(channel, ()), one.phase)
+    return dict(sorted(found.items()))

@@ -1,27 +1,30 @@
 """How full a junction's lanes are."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from collector.analytics.answers_lights import LaneSaturation, SaturationAnswer
-from collector.analytics.hours import LaneHour, add_up, by_lane, hour_ends, read_lane_hours
+from collector.analytics.hour_parts import Lane
+from collector.analytics.hours import Part, read_hours
+from collector.analytics.lane_hours import all_lanes, by_lane
 from collector.analytics.period import Asked
-from collector.analytics.split_failures import read_split_failures
+from collector.analytics.split_failures import find_split_failures
 from collector.db import Connection
 
 
 async def read_saturation(connection: Connection, asked: Asked) -> SaturationAnswer:
     """From cycles; split failures from the event log."""
-    hours = await read_lane_hours(connection, asked)
-    ends = await hour_ends(connection, asked)
-    failures = await read_split_failures(connection, asked, ends)
+    hours = await read_hours(connection, asked, Part.CYCLES if asked.is_long_for_log else Part.CYCLES | Part.LOG)
+    failures = find_split_failures(asked, hours)
     return SaturationAnswer(
         **asked.head,
-        lanes=[_item(add_up(some), asked.start, asked.end) for some in by_lane(hours).values()],
-        lane_hours=[_item(one, one.hour.astimezone(UTC), ends[one.hour]) for one in hours],
+        lanes=[_item(lane, asked.start, asked.end) for lane in all_lanes(hours)],
+        lane_hours=[
+            _item(lane, hour.start, hour.until) for some in by_lane(hours).values() for hour, lane in some
+        ],
         split_failures=failures.totals if failures else None,
         split_failure_hours=failures.hours if failures else None,
     )
 
 
-def _item(one: LaneHour, start: datetime, end: datetime) -> LaneSaturation:
-    return LaneSaturation(one.lane, start, end, one.n_cycles, one.n_measured, one.saturation, one.n_saturated)
+def _item(lane: Lane, start: datetime, end: datetime) -> LaneSaturation:
+    return LaneSaturation(lane.lane, start, end, lane.n, lane.n_measured, lane.saturation, lane.n_saturated)

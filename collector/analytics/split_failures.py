@@ -1,13 +1,14 @@
 """Greens that did not serve their queue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from collector.analytics.answers_lights import SplitFailures
-from collector.analytics.log import Phase, ask_log, channel_parameters, with_detectors
+from collector.analytics.hours import Hour
+from collector.analytics.log import Phase, with_detectors
+from collector.analytics.log_state import PhaseFailures
 from collector.analytics.period import Asked
-from collector.db import Connection
 from common.junction import DetectorKind
 
 
@@ -19,35 +20,21 @@ class Failures:
     hours: list[SplitFailures]
 
 
-@dataclass(frozen=True)
-class _Hour:
-    phase: int
-    hour: datetime
-    n_cycles: int
-    n_failures: int
-    green_shares: float
-    red_shares: float
-
-
-async def read_split_failures(
-    connection: Connection, asked: Asked, ends: Mapping[datetime, datetime]
-) -> Failures | None:
+def find_split_failures(asked: Asked, hours: Sequence[Hour]) -> Failures | None:
     """None: no phase has a presence detector, or the period is too long."""
     phases = with_detectors(asked.place.described, DetectorKind.APPROACH)
     if not phases or asked.is_long_for_log:
         return None
-    hours = await ask_log(connection, asked, ["split_failures"], _Hour, channel_parameters(phases.values()))
-    return Failures(
-        totals=[
-            _item(phase, [one for one in hours if one.phase == number], asked.start, asked.end)
-            for number, phase in phases.items()
-        ],
-        hours=[_item(phases[one.phase], [one], one.hour.astimezone(UTC), ends[one.hour]) for one in hours],
-    )
+    totals, of_hours = [], []
+    for number, phase in sorted(phases.items()):
+        found = [(hour, hour.log.failures[number]) for hour in hours if hour.log and number in hour.log.failures]
+        totals.append(_item(phase, [failures for _, failures in found], asked.start, asked.end))
+        of_hours += [_item(phase, [failures], hour.start, hour.until) for hour, failures in found]
+    return Failures(totals, of_hours)
 
 
-def _item(phase: Phase, hours: Sequence[_Hour], start: datetime, end: datetime) -> SplitFailures:
-    n_cycles = sum(one.n_cycles for one in hours)
+def _item(phase: Phase, found: Sequence[PhaseFailures], start: datetime, end: datetime) -> SplitFailures:
+    n_cycles = sum(one.n_cycles for one in found)
     return SplitFailures(
         phase=phase.phase,
         movement=phase.movement.name,
@@ -55,7 +42,7 @@ def _item(phase: Phase, hours: Sequence[_Hour], start: datetime, end: datetime) 
         from_=start,
         to=end,
         n_cycles=n_cycles,
-        n_failures=sum(one.n_failures for one in hours),
-        green_occupancy=sum(one.green_shares for one in hours) / n_cycles if n_cycles else None,
-        red_occupancy=sum(one.red_shares for one in hours) / n_cycles if n_cycles else None,
+        n_failures=sum(one.n_failures for one in found),
+        green_occupancy=sum(one.green_shares for one in found) / n_cycles if n_cycles else None,
+        red_occupancy=sum(one.red_shares for one in found) / n_cycles if n_cycles else None,
     )

@@ -1,14 +1,16 @@
 """How long one waits at a junction: an estimate."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from psycopg.rows import class_row
 
 from collector.analytics.answers_lights import Wait, WaitMethod, WaitsAnswer
-from collector.analytics.hours import LaneHour, by_lane, hour_ends, read_lane_hours
+from collector.analytics.hour_parts import Lane
+from collector.analytics.hours import Hour, Part, read_hours
+from collector.analytics.lane_hours import by_lane
 from collector.analytics.period import Asked, Source
 from collector.db import Connection, load_queries
 from common.junction import DetectorKind
@@ -22,7 +24,7 @@ _RANDOMNESS = 0.5
 class _Hour:
     """`total_s`: of all vehicles together. `n` None: not measured."""
 
-    hour: datetime
+    hour: Hour
     method: WaitMethod
     total_s: float
     n: int | None
@@ -31,27 +33,27 @@ class _Hour:
 
 async def read_waits(connection: Connection, asked: Asked) -> WaitsAnswer:
     """By lane, from the approach zone of a lane that has one and told of it, else from cycles."""
-    ends = await hour_ends(connection, asked)
-    of_zones = await _of_zones(connection, asked)
-    of_cycles = by_lane(await read_lane_hours(connection, asked))
+    read = await read_hours(connection, asked, Part.CYCLES | Part.ZONES)
+    of_zones = _of_zones(read, await _approach_zones(connection, asked))
+    of_cycles = by_lane(read)
     described = asked.place.described
     known = {lane.name for lane in described.lanes} if described else set()
     hours, totals = [], []
     for lane in sorted(known | of_cycles.keys() | of_zones.keys()):
-        found = of_zones.get(lane) or [_webster(one) for one in of_cycles.get(lane, ())]
-        hours += [_wait(lane, [one], one.hour.astimezone(UTC), ends[one.hour]) for one in found]
+        found = of_zones.get(lane) or [_webster(hour, one) for hour, one in of_cycles.get(lane, ())]
+        hours += [_wait(lane, [one], one.hour.start, one.hour.until) for one in found]
         totals.append(_wait(lane, found, asked.start, asked.end))
     return WaitsAnswer(**asked.head, lanes=totals, hours=hours)
 
 
-async def _of_zones(connection: Connection, asked: Asked) -> dict[str, list[_Hour]]:
-    zones = await _approach_zones(connection, asked)
-    parameters = asked.parameters | {"zones": list(zones)}
-    statement = load_queries("analytics_lights")["zone_hours"]
-    cursor = await connection.execute(statement, parameters, prepare=False, binary=True)
+def _of_zones(hours: Sequence[Hour], lanes: Mapping[int, str]) -> dict[str, list[_Hour]]:
+    """`lanes`: of each zone's number."""
     found: dict[str, list[_Hour]] = {}
-    for no, hour, vehicle_s, exits, measured_s in await cursor.fetchall():
-        found.setdefault(zones[no], []).append(_Hour(hour, WaitMethod.LITTLE, vehicle_s, exits, measured_s))
+    for hour in hours:
+        for one in hour.zones:
+            if one.no in lanes:
+                told = _Hour(hour, WaitMethod.LITTLE, one.vehicle_s, one.exits, one.measured_s)
+                found.setdefault(lanes[one.no], []).append(told)
     return found
 
 
@@ -68,13 +70,13 @@ async def _approach_zones(connection: Connection, asked: Asked) -> dict[int, str
     return {no: lane for lane, no in found.items()}
 
 
-def _webster(one: LaneHour) -> _Hour:
-    wait_s = 0.0
-    if one.n_measured and one.vehicles:
-        cycle_s, green_s = one.length_s / one.n_measured, one.green_s / one.n_measured
-        wait_s = delay_s(cycle_s, green_s, one.saturation or 0.0, one.vehicles * 3600 / one.length_s)
-    n = one.vehicles if one.n_measured else None
-    return _Hour(one.hour, WaitMethod.WEBSTER, wait_s * one.vehicles, n, one.length_s)
+def _webster(hour: Hour, one: Lane) -> _Hour:
+    wait_s, vehicles = 0.0, one.measured_vehicles
+    if one.n_measured and vehicles:
+        cycle_s, green_s = one.measured_s / one.n_measured, one.measured_green_s / one.n_measured
+        wait_s = delay_s(cycle_s, green_s, one.saturation or 0.0, vehicles * 3600 / one.measured_s)
+    n = vehicles if one.n_measured else None
+    return _Hour(hour, WaitMethod.WEBSTER, wait_s * vehicles, n, one.measured_s)
 
 
 def delay_s(cycle_s: float, green_s: float, saturation: float, flow_vph: float) -> float:

@@ -34,7 +34,7 @@ def load_lights(dsn: str, junctions: int, start: datetime, end: datetime) -> Non
         for statement in (_CYCLES, _LANES, _LAMPS, _DETECTORS):
             since = end - timedelta(days=LOG_DAYS) if statement in (_LAMPS, _DETECTORS) else start
             connection.execute(statement.encode(), parameters | {"start": since})
-        connection.execute("TRUNCATE junction_day_marks")
+        connection.execute("TRUNCATE junction_day_marks, junction_hour_marks")
         connection.execute("VACUUM ANALYZE")
 
 

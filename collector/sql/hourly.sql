@@ -1,0 +1,151 @@
+-- Hours of junctions. Whoever reads them and the worker that keeps them compute an hour by the same statements.
+
+-- name: kept
+-- The hours that were made.
+SELECT starts_at, ends_at, lanes::text, lengths::text, zones::text, described, log::text, state::text
+FROM junction_hourly_stats
+WHERE junction_id = %(junction)s AND starts_at >= %(low)s AND starts_at < %(high)s
+ORDER BY starts_at
+
+-- name: marked
+-- Quarters of an hour that have changed since their hours were made, and up to when raw rows were dropped.
+SELECT ARRAY(SELECT DISTINCT at FROM junction_hour_marks
+             WHERE junction_id = %(junction)s AND at >= %(low)s AND at < %(high)s::timestamptz + interval '2 minutes'
+             ORDER BY at) AS marks,
+       (SELECT max(dropped_before) FROM timeseries WHERE table_name IN ('traffic_cycles', 'lane_cycle_data')) AS cycles,
+       (SELECT dropped_before FROM timeseries WHERE table_name = 'zone_occupancy') AS zones,
+       (SELECT dropped_before FROM timeseries WHERE table_name = 'signal_events') AS log
+
+-- name: lanes
+-- Each lane's cycles by the quarter of an hour in which they end. Green, yellow and red of a lane add up to the
+-- cycle's length; `weighted_green_s` is green times saturation, so that hours can be added up.
+SELECT date_bin('15 minutes', l.at, 'epoch') AS quarter, l.lane, count(*) AS n,
+       sum(l.green_s::double precision) AS green_s, sum(l.yellow_s::double precision) AS yellow_s,
+       sum(l.red_s::double precision) AS red_s, sum(l.vehicles)::bigint AS vehicles,
+       coalesce(sum(l.green_s::double precision) FILTER (WHERE l.vehicles IS NOT NULL), 0) AS counted_green_s,
+       coalesce(sum(l.green_s::double precision + l.yellow_s + l.red_s) FILTER (WHERE l.vehicles IS NOT NULL), 0)
+           AS counted_s,
+       count(l.saturation) AS n_measured, count(*) FILTER (WHERE l.saturation >= 1) AS n_saturated,
+       coalesce(sum(l.saturation::double precision * l.green_s), 0) AS weighted_green_s,
+       coalesce(sum(l.green_s::double precision) FILTER (WHERE l.saturation IS NOT NULL), 0) AS measured_green_s,
+       coalesce(sum(l.green_s::double precision + l.yellow_s + l.red_s) FILTER (WHERE l.saturation IS NOT NULL), 0)
+           AS measured_s,
+       coalesce(sum(l.vehicles) FILTER (WHERE l.saturation IS NOT NULL), 0)::bigint AS measured_vehicles
+FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS asked (start, until)
+CROSS JOIN LATERAL (
+    SELECT c.*
+    FROM edge_devices d
+    JOIN ingest_streams s ON s.device_id = d.id
+    JOIN lane_cycle_data c ON c.stream_no = s.no
+    WHERE d.junction_id = %(junction)s AND c.at >= asked.start AND c.at < asked.until
+      AND c.at >= %(low)s AND c.at < %(high)s
+) AS l
+GROUP BY 1, 2
+
+-- name: lengths
+-- How long cycles were, by the quarter of an hour in which they end.
+SELECT date_bin('15 minutes', c.at, 'epoch') AS quarter, c.plan, c.algorithm, c.mode,
+       c.length_s::double precision AS length_s, count(*) AS n
+FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS asked (start, until)
+CROSS JOIN LATERAL (
+    SELECT t.*
+    FROM edge_devices d
+    JOIN ingest_streams s ON s.device_id = d.id
+    JOIN traffic_cycles t ON t.stream_no = s.no
+    WHERE d.junction_id = %(junction)s AND t.at >= asked.start AND t.at < asked.until
+      AND t.at >= %(low)s AND t.at < %(high)s
+) AS c
+GROUP BY 1, 2, 3, 4, 5
+
+-- name: zones
+-- Zones: vehicles in them times seconds, how many left, and for how long it was measured.
+SELECT date_bin('15 minutes', o.at, 'epoch') AS quarter, o.source_no,
+       sum(o.n_mean::double precision * o.span_ms / 1000) AS vehicle_s, sum(o.exits)::bigint AS exits,
+       (sum(o.span_ms) / 1000.0)::double precision AS measured_s
+FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS asked (start, until)
+CROSS JOIN LATERAL (
+    SELECT z.*
+    FROM edge_devices d
+    JOIN counting_zones s ON s.device_id = d.id AND s.kind = 'zone'
+    JOIN zone_occupancy z ON z.source_no = s.no
+    WHERE d.junction_id = %(junction)s AND z.at >= asked.start AND z.at < asked.until
+      AND z.at >= %(low)s AND z.at < %(high)s
+) AS o
+GROUP BY 1, 2
+
+-- name: quarters_told
+-- Those of a time that the event log tells of.
+SELECT DISTINCT date_bin('15 minutes', e.at, 'epoch')
+FROM edge_devices d
+JOIN ingest_streams s ON s.device_id = d.id
+JOIN signal_events e ON e.stream_no = s.no
+WHERE d.junction_id = %(junction)s AND e.at >= %(low)s AND e.at < %(high)s
+
+-- name: log_rows
+-- An hour of the event log: what is asked for, and after which entries it is silent for more than two minutes.
+-- Lights that run write something at least once a minute. Flash comes first of what happened at once: steady lights
+-- begin with all red. Who came at once with a change of lamps came after it.
+SELECT (extract(epoch FROM at) * 1000000)::bigint AS at_us, code, parameter, is_last
+FROM (
+    SELECT e.at, e.code, e.parameter, coalesce(lead(e.at) OVER line - e.at > interval '2 minutes', true) AS is_last,
+           row_number() OVER line AS place
+    FROM edge_devices d
+    JOIN ingest_streams s ON s.device_id = d.id
+    JOIN signal_events e ON e.stream_no = s.no
+    WHERE d.junction_id = %(junction)s
+      AND e.at >= %(start)s AND e.at < %(until)s::timestamptz + interval '2 minutes'
+    WINDOW line AS (ORDER BY e.at, CASE e.code WHEN 173 THEN -1 WHEN 81 THEN 82 ELSE e.code END, e.stream_no, e.seq)
+) AS entry
+WHERE at < %(until)s
+  AND (is_last OR code = ANY (%(codes)s::smallint[]) OR code = 82 AND parameter = ANY (%(on)s::smallint[])
+       OR code = 81 AND parameter = ANY (%(off)s::smallint[]))
+ORDER BY place
+
+-- name: keep
+INSERT INTO junction_hourly_stats AS k
+    (junction_id, starts_at, ends_at, lanes, lengths, zones, described, log, state)
+VALUES (%(junction)s, %(starts_at)s, %(ends_at)s, %(lanes)s, %(lengths)s, %(zones)s, %(described)s, %(log)s, %(state)s)
+ON CONFLICT (junction_id, starts_at) DO UPDATE
+SET ends_at = excluded.ends_at, lanes = excluded.lanes, lengths = excluded.lengths, zones = excluded.zones,
+    described = excluded.described, log = excluded.log, state = excluded.state, computed_at = now()
+
+-- name: take_marks
+-- Takes the oldest marks away.
+WITH taken AS (
+    DELETE FROM junction_hour_marks
+    WHERE id <= (SELECT max(id) FROM (SELECT id FROM junction_hour_marks ORDER BY id LIMIT %(limit)s) AS oldest)
+    RETURNING junction_id, at
+)
+SELECT t.junction_id, array_agg(DISTINCT t.at ORDER BY t.at) AS ats
+FROM taken t JOIN junctions j ON j.id = t.junction_id
+GROUP BY t.junction_id
+ORDER BY t.junction_id
+
+-- name: made
+-- From when to when hours were made within a time.
+SELECT min(starts_at), max(ends_at) FROM junction_hourly_stats
+WHERE junction_id = %(junction)s AND starts_at >= %(low)s AND starts_at < %(high)s
+
+-- name: behind
+-- Junctions whose lights have told what they are and that lack hours, after one of them, and from when to when.
+-- An hour is made half an hour after its end: what comes within a quarter of an hour leaves no mark.
+SELECT j.id, coalesce(k.ends_at, first.at) AS start, now() - interval '30 minutes' AS until
+FROM junctions j
+LEFT JOIN LATERAL (
+    SELECT ends_at FROM junction_hourly_stats
+    WHERE junction_id = j.id AND starts_at >= now() - interval '35 days' ORDER BY starts_at DESC LIMIT 1
+) k ON true
+LEFT JOIN LATERAL (
+    SELECT least(
+        (SELECT min(e.at) FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id
+         JOIN signal_events e ON e.stream_no = s.no
+         WHERE d.junction_id = j.id AND e.at >= now() - interval '8 days' AND e.at < now()),
+        (SELECT min(c.at) FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id
+         JOIN traffic_cycles c ON c.stream_no = s.no
+         WHERE d.junction_id = j.id AND c.at >= now() - interval '8 days' AND c.at < now())
+    ) AS at
+) first ON k.ends_at IS NULL
+WHERE j.id > %(after)s::uuid AND j.metadata #> '{lights,description}' IS NOT NULL
+  AND coalesce(k.ends_at, first.at) < now() - interval '90 minutes'
+ORDER BY j.id
+LIMIT %(limit)s

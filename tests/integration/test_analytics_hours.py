@@ -1,0 +1,230 @@
+"""Hours of lights that are kept: never behind what is stored without a mark that says so, whatever comes late."""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import msgspec
+import psycopg
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from collector.analytics.hourly import HourlyWorker
+from collector.analytics.routes import analytics_routes
+from collector.config import Retention
+from collector.db import Settings, make_pool
+from collector.store.maintenance import maintain
+from common.junction import DetectorKind
+from tests.integration.analytics_facts import LaneFact, LightsFacts
+from tests.integration.reader import get, reading_client
+from tests.integration.test_analytics import keep_hours
+from tests.junctions import crossroads
+from tests.signal_day import with_advance
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+ZERO = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 60 * HOUR
+N_HOURS = 6
+LANES = (LaneFact("north", 20.0, 3.0, 37.0, 5, 0.5),)
+_ADVANCE = {
+    one.lane: one.channel for one in with_advance(crossroads()).detectors if one.kind is DetectorKind.ADVANCE
+}
+NORTH, EAST = _ADVANCE["north"], _ADVANCE["east"]
+
+
+def _log() -> list[tuple[float, int, int]]:
+    """North is green from minute 10 on, the others never; each hour one comes there and one from the east."""
+    rows: list[tuple[float, int, int]] = [(float(beat), 155, 6) for beat in range(0, N_HOURS * 3600, 60)]
+    rows += [(1.0, 173, 2), *((2.0, 10, phase) for phase in (4, 6, 8)), (600.0, 1, 2)]
+    for hour in range(N_HOURS):
+        rows += [(hour * 3600 + 1800.5, 82, NORTH), (hour * 3600 + 1900.5, 82, EAST)]
+    return sorted(rows)
+
+
+class Kept:
+    """A junction of whose six hours the first four were kept, and how one sees whether what was kept is used."""
+
+    def __init__(self, dsn: str) -> None:
+        self.dsn = dsn
+        self.facts = LightsFacts(dsn)
+        self.facts.describe(with_advance(crossroads()))
+        self.id = self.facts.junction_id
+        self.facts.events(ZERO, _log())
+        for hour in range(N_HOURS):
+            self.facts.cycle(ZERO + hour * HOUR + 30 * MINUTE, LANES)
+        self.facts.commit()
+        assert keep_hours(dsn, self.id, ZERO, ZERO + 4 * HOUR) == 4
+        self.falsify()
+
+    def falsify(self) -> None:
+        """What is kept is made wrong, so that an answer tells whether it was used."""
+        with psycopg.connect(self.dsn) as connection:
+            connection.execute(
+                "UPDATE junction_hourly_stats SET lanes = jsonb_set(lanes, '{0,1}', '100'),"
+                " log = jsonb_set(log, '{phases,2,2}', '100')"
+                " WHERE log -> 'phases' ? '2' AND jsonb_array_length(lanes) > 0"
+            )
+
+    def cycles(self, client: TestClient[Litestar]) -> list[int]:
+        """Of north, hour by hour. 100: as it was kept."""
+        found = get(client, self._path("saturation"), **_period())["lane_hours"]
+        return [one["n_cycles"] for one in found]
+
+    def arrivals(self, client: TestClient[Litestar], phase: int = 2) -> list[int]:
+        """Hour by hour. 100: as they were kept."""
+        return [one["n"] for one in self.hours(client) if one["phase"] == phase]
+
+    def hours(self, client: TestClient[Litestar]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = get(client, self._path("arrivals"), **_period())["hours"]
+        return found
+
+    def mend(self) -> int:
+        return keep_hours(self.dsn, self.id, ZERO, ZERO)
+
+    def marks(self) -> list[datetime]:
+        with psycopg.connect(self.dsn) as connection:
+            rows = connection.execute("SELECT at FROM junction_hour_marks ORDER BY at").fetchall()
+        return [at.astimezone(UTC) for (at,) in rows]
+
+    def _path(self, what: str) -> str:
+        return f"/api/analytics/junction/{self.id}/{what}"
+
+
+def _period() -> dict[str, str]:
+    return {"from_": ZERO.isoformat(), "to": (ZERO + N_HOURS * HOUR).isoformat()}
+
+
+@pytest.fixture
+def kept(dsn: str) -> Kept:
+    return Kept(dsn)
+
+
+@pytest.fixture
+def client(kept: Kept) -> Iterator[TestClient[Litestar]]:
+    with reading_client(kept.dsn, analytics_routes) as found:
+        yield found
+
+
+def test_an_hour_is_told_as_it_was_kept_until_something_late_changes_it(
+    kept: Kept, client: TestClient[Litestar]
+) -> None:
+    assert kept.cycles(client) == [100] * 4 + [1] * 2
+    assert kept.arrivals(client) == [100] * 4 + [1] * 2
+    before = kept.hours(client)
+    kept.facts.cycle(ZERO + HOUR, LANES)
+    kept.facts.events(ZERO, [(2 * 3600 + 20.0, 82, NORTH), (2 * 3600 + 21.0, 82, NORTH)])
+    kept.facts.commit()
+    # One of the cycle, and one of both entries. What comes just after an hour tells whether it ended in silence.
+    assert kept.marks() == [ZERO + HOUR, ZERO + 2 * HOUR]
+    changed = [1, 2, 1, 100]
+    assert kept.cycles(client) == changed + [1] * 2
+    assert kept.arrivals(client) == [1, 1, 3, 100, 1, 1]
+    assert kept.mend() == 3
+    assert kept.marks() == []
+    assert kept.cycles(client) == changed + [1] * 2
+    assert kept.arrivals(client) == [1, 1, 3, 100, 1, 1]
+    assert [one for one in kept.hours(client) if one["phase"] == 4] == [one for one in before if one["phase"] == 4]
+    kept.falsify()
+    assert kept.arrivals(client) == [100] * 4 + [1] * 2
+
+
+def test_what_was_known_at_the_end_of_an_hour_changes_the_hours_after_it(
+    kept: Kept, client: TestClient[Litestar]
+) -> None:
+    shares = [one["green_share"] for one in kept.hours(client) if one["phase"] == 2]
+    assert shares[1:] == [1.0] * 5
+    # North was red again, until the fourth hour began.
+    kept.facts.events(ZERO, [(3000.0, 7, 2), (3000.0, 8, 2), (3003.0, 10, 2)])
+    kept.facts.events(ZERO, [(3 * 3600 + 1.0, 1, 2)])
+    kept.facts.commit()
+    for _ in range(2):
+        hours = [one for one in kept.hours(client) if one["phase"] == 2]
+        assert [round(one["green_share"], 3) for one in hours] == [round(2400 / 3599, 3), 0, 0, 1, 1, 1]
+        assert [one["n_on_green"] for one in hours] == [1, 0, 0, 1, 1, 1]
+        assert kept.mend() in (0, 4)
+    # A junction that is asked for one hour alone knows as much of the time before it.
+    alone = get(client, kept._path("arrivals"), from_=hours[2]["from"], to=hours[2]["to"])["hours"]
+    assert [one for one in alone if one["phase"] == 2] == [hours[2]]
+
+
+def test_another_description_another_device_and_a_log_that_is_dropped(
+    kept: Kept, client: TestClient[Litestar]
+) -> None:
+    described = with_advance(crossroads())
+    fewer = tuple(one for one in described.detectors if one.channel != NORTH)
+    kept.facts.describe(msgspec.structs.replace(described, detectors=fewer))
+    kept.facts.commit()
+    assert kept.arrivals(client, 4) == [1] * 6
+    assert get(client, kept._path("arrivals"), **_period())["phases"][0]["detector"] == "stop_line"
+    assert kept.mend() >= 4
+    kept.facts.describe(described)
+    kept.facts.commit()
+    assert kept.mend() >= 4
+    kept.falsify()
+    assert kept.arrivals(client) == [100] * 4 + [1] * 2
+
+    other = LightsFacts(kept.dsn)
+    other.cycle(ZERO + 30 * MINUTE, LANES)
+    other.commit()
+    with psycopg.connect(kept.dsn) as connection:
+        connection.execute("UPDATE edge_devices SET junction_id = %s WHERE id = %s", (kept.id, other.device))
+    assert kept.cycles(client) == [2] + [1] * 5
+    kept.mend()
+    kept.falsify()
+    retention = Retention(traffic_cycles=1, lane_cycle_data=1, zone_occupancy=1, signal_events=1)
+    asyncio.run(maintain(kept.dsn, ZERO + timedelta(days=70), retention))
+    kept.facts.events(ZERO, [(10.0, 82, NORTH)])
+    kept.facts.cycle(ZERO, LANES)
+    kept.facts.commit()
+    # What was kept is all there is; what comes late for it is dropped. Of the others nothing is known.
+    for _ in range(2):
+        assert (kept.cycles(client), kept.arrivals(client)) == ([100] * 4, [100] * 4)
+        kept.mend()
+
+
+def test_the_worker_makes_hours_that_are_over_and_a_stranger_sees_none(plain_dsn: str) -> None:
+    facts = LightsFacts(plain_dsn, timezone="Asia/Kathmandu")
+    facts.describe(crossroads())
+    now = datetime.now(UTC)
+    for hours in (50, 49, 3, 0):
+        facts.cycle(now - hours * HOUR, LANES)
+    junction = facts.junction_id
+    facts.commit()
+
+    async def catch_up() -> int:
+        async with make_pool(Settings(plain_dsn, min_size=1)) as pool:
+            worker = HourlyWorker(pool)
+            assert await worker.mend() == 0
+            return await worker.catch_up()
+
+    assert asyncio.run(catch_up()) in (49, 50)
+    assert asyncio.run(catch_up()) == 0
+    with psycopg.connect(plain_dsn) as connection:
+        rows = connection.execute(
+            "SELECT starts_at, ends_at, jsonb_array_length(lanes) FROM junction_hourly_stats ORDER BY 1"
+        ).fetchall()
+    assert [until for _, until, _ in rows[:-1]] == [start for start, _, _ in rows[1:]]
+    assert {start.astimezone(UTC).minute for start, _, _ in rows} == {15}
+    assert now - timedelta(minutes=100) < rows[-1][1] <= now - 29 * MINUTE
+    assert sum(n for _, _, n in rows) == 3
+    with reading_client(plain_dsn, analytics_routes) as client:
+        found = get(client, f"/api/analytics/junction/{junction}/lanes")["lanes"]
+        assert [(one["lane"], one["vehicles"]) for one in found] == [("north", 20)]
+    assert _seen_by_a_stranger(plain_dsn, junction) == [0, 0]
+
+
+def _seen_by_a_stranger(dsn: str, junction: UUID) -> list[int]:
+    user = uuid4()
+    with psycopg.connect(dsn) as connection:
+        connection.execute("INSERT INTO users (id, name, role) VALUES (%s, 'stranger', 'viewer')", (user,))
+        connection.execute("INSERT INTO junction_hour_marks (junction_id, at) VALUES (%s, now())", (junction,))
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "SELECT set_config('app.user_id', %s, true), set_config('role', 'stopline_reader', true)", (str(user),)
+        )
+        rows = connection.execute(
+            "SELECT count(*) FROM junction_hourly_stats UNION ALL SELECT count(*) FROM junction_hour_marks"
+        ).fetchall()
+    return [n for (n,) in rows]
