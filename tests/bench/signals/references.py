@@ -63,9 +63,9 @@ class Harness:
         arguments = f"min_green={timing.min_green_s:.0f},yellow={timing.yellow_s:.0f}"
         arguments += f",all_red={timing.red_clearance_s:.0f},detect={sensing.seen}"
         reach = "" if name == "exhaust" else f",R={sensing.reach_m}"
+        waits_s = dict.fromkeys(light.lanes, 0.0)
         blind = frozenset(light.lanes[i] for i in sensing.blind)
-        seen_by = _blinded(self._plain_sim, blind) if blind else self._plain_sim
-        vars(self._module)["Sim"] = seen_by
+        vars(self._module)["Sim"] = _watched(self._plain_sim, blind, waits_s)
         row = self._module.run(scenario, f"{HARNESS[name]}({arguments}{reach})", seed)
         return Result(
             delay_s=row["delay"],
@@ -74,15 +74,19 @@ class Harness:
             queue=float("nan"),
             longest_wait_s=row["maxwait"],
             arrived=row["arrived"],
+            lane_wait_s=waits_s,
         )
 
 
-def _blinded(plain: Any, blind: frozenset[str]) -> Any:
-    """The harness's sensors without these lanes."""
+def _watched(plain: Any, blind: frozenset[str], waits_s: dict[str, float]) -> Any:
+    """The harness's sensors without the lanes in `blind`; `waits_s` gets the longest that anybody stood."""
 
-    class Blind(plain):  # type: ignore[misc]
+    class Watched(plain):  # type: ignore[misc]
         def _sense(self) -> None:
             super()._sense()
+            for lane in waits_s:
+                for vehicle in self.s.lane.getLastStepVehicleIDs(lane):
+                    waits_s[lane] = max(waits_s[lane], self.s.vehicle.getWaitingTime(vehicle))
             for lane in blind:
                 self.cnt[lane], self._pres[lane] = 0, False
                 self.last_cross[lane] = self.last_seen[lane] = -1e9
@@ -90,4 +94,4 @@ def _blinded(plain: Any, blind: frozenset[str]) -> Any:
         def _next(self) -> Any:
             return [row for row in super()._next() if row[0] not in blind]
 
-    return Blind
+    return Watched
