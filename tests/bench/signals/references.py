@@ -13,11 +13,17 @@ from typing import Any
 from tests.bench.signals.junction_from_net import Light, Timing
 from tests.bench.signals.world import Result, Sensing
 
+_PARAMETERS = {
+    "actuated": '<param key="max-gap" value="2"/><param key="detector-gap" value="1"/>',
+    "delay_based": '<param key="detectorRange" value="50"/>',
+}
 HARNESS = {"exhaust": "Exhaust", "mpgap50": "MPGap", "lhgap50": "LHGap"}
 
 
 def sumo_program(light: Light, timing: Timing, folder: Path, *, kind: str, greens_s: Sequence[float] = ()) -> Path:
-    """A file for SUMO with the light's phases: `static` or `actuated` (with gaps that suit it), our clearances.
+    """A file for SUMO with the light's phases: our clearances.
+
+    `static`, `actuated` with gaps that suit it, or `delay_based` with a camera's reach.
 
     Args:
         greens_s: of each stage; one of 0 is left out. Empty: the network's own.
@@ -29,17 +35,16 @@ def sumo_program(light: Light, timing: Timing, folder: Path, *, kind: str, green
     for k, (state, green_s) in enumerate(shown):
         after = shown[(k + 1) % len(shown)][0]
         yellow = "".join("y" if a in "Gg" and b not in "Gg" else a for a, b in zip(state, after, strict=True))
-        bounds = f'minDur="{timing.min_green_s}" maxDur="50"' if kind == "actuated" else ""
+        bounds = f'minDur="{timing.min_green_s}" maxDur="50"' if kind != "static" else ""
         phases.append(f'<phase duration="{green_s}" {bounds} state="{state}"/>')
         if "y" in yellow:
             phases.append(f'<phase duration="{timing.yellow_s}" state="{yellow}"/>')
         if "y" in yellow and timing.red_clearance_s > 0:
             phases.append(f'<phase duration="{timing.red_clearance_s}" state="{yellow.replace("y", "r")}"/>')
-    gaps = '<param key="max-gap" value="2"/><param key="detector-gap" value="1"/>' if kind == "actuated" else ""
     path = folder / f"{kind}.add.xml"
     path.write_text(
         f'<additional><tlLogic id="{light.tls}" programID="bench" offset="0" type="{kind}">'
-        f"{gaps}{''.join(phases)}</tlLogic></additional>"
+        f"{_PARAMETERS.get(kind, '')}{''.join(phases)}</tlLogic></additional>"
     )
     return path
 

@@ -64,15 +64,15 @@ class Adaptive(ByDemand):
     def _best(self, situation: Situation, vehicles: list[float], flowing: list[bool]) -> int | None:
         stage = situation.stage
         best, most = None, 0.0
-        if situation.green_s < self._topology.max_greens_s[stage]:
-            running = self._running.rate(situation, vehicles, flowing) - self._usual_vps(stage)
-            most = self._params.keep * max(0.0, running)
         for change in self._topology.changes[stage]:
             rate = rate_after(self._topology, change, vehicles, flowing, self._params.extra_s)
-            rate *= 1.0 - min(_MOST_LOAD, self.observer.loads[change.stage])
             if rate > most:
                 best, most = change.stage, rate
-        return best
+        if best is None or situation.green_s >= self._topology.max_greens_s[stage]:
+            return best
+        running = self._running.rate(situation, vehicles, flowing) - self._usual_vps(stage)
+        most *= 1.0 - min(_MOST_LOAD, self.observer.loads[best])
+        return best if most > self._params.keep * max(0.0, running) else None
 
     def _usual_vps(self, stage: int) -> float:
         """What usually flows in it and goes on to come; the less of it counts the more loaded the junction is."""

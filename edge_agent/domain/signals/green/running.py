@@ -13,7 +13,7 @@ from edge_agent.domain.signals.green.observer import Observer
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
 
-ON_YELLOW_S = 1.5
+ON_YELLOW_S = 1.0
 """Who would be over the line within this time passes though the green ends now."""
 LEAST_S = 1.0
 """The shortest prolongation: one step."""
