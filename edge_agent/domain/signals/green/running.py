@@ -58,14 +58,21 @@ class Running:
         for i in topology.lanes[stage]:
             if flowing[i] and vehicles[i] > 0.0:
                 gap_s = headways_s[i] / weights[i]
-                first_s = max(0.0, gap_s - (situation.lanes[i].headway_s or 0.0))
+                first_s = self._first_s(situation.lanes[i].headway_s, gap_s)
                 last_s[i] = self._pass(i, now_s, vehicles[i], first_s, gap_s, stakes[i], moments)
         for i, first in topology.gives_way[stage]:
             n = 0.0 if flowing[i] else min(vehicles[i], self._stayed[i] / self._observer.seen)
             if n >= 1.0 and self._may_go(i, now_s):
                 first_s = max([last_s.get(j, 0.0) for j in first]) + TURN_S
                 self._pass(i, now_s, n, first_s, headways_s[i] / weights[i], stakes[i], moments)
-        return _most(moments)
+        # Where some go unseen it is not known that nobody follows the last one.
+        return _most(moments, ON_YELLOW_S * max(0.0, 2.0 * self._observer.seen - 1.0))
+
+    def _first_s(self, headway_s: float | None, gap_s: float) -> float:
+        """Until the foremost passes. The last one that was seen to pass may not have been the last that passed."""
+        if headway_s is None or self._observer.seen < 1.0:
+            return gap_s / self._observer.seen
+        return max(0.0, gap_s - headway_s)
 
     def _may_go(self, lane: int, now_s: float) -> bool:
         """Whether it is hindered, or was until a moment ago."""
@@ -96,12 +103,13 @@ class Running:
         return at_s
 
 
-def _most(moments: list[tuple[float, float]]) -> float:
+def _most(moments: list[tuple[float, float]], on_yellow_s: float) -> float:
     best = n = 0.0
     for at_s, worth in sorted(moments):
-        if at_s > ON_YELLOW_S:
+        more_s = at_s - on_yellow_s
+        if more_s > 0.0:
             n += worth
-            rate = n / (at_s - ON_YELLOW_S if at_s - ON_YELLOW_S > LEAST_S else LEAST_S)
+            rate = n / (more_s if more_s > LEAST_S else LEAST_S)
             if rate > best:
                 best = rate
     return best
