@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from common.junction import Algorithm, Junction, Plan, PlanStage, Recall, Stage
 from edge_agent.domain.signals.green.actuated import Actuated
 from edge_agent.domain.signals.green.adaptive import Adaptive
+from edge_agent.domain.signals.green.arrivals import Arrivals
 from edge_agent.domain.signals.green.base import GreenTime
 from edge_agent.domain.signals.green.ladder import Ladder
 from edge_agent.domain.signals.green.max_pressure import MaxPressure
@@ -149,6 +150,61 @@ def test_a_blocked_lane_does_not_hold_the_green(name: str) -> None:
     blocked = Lane(3, 15.0, 4, 0, True)
     told = (blocked, standing(2), blocked, standing(0))
     assert ALL[name](view).decide(situation(told, red_s=(0.0, 16.0), green_s=16.0)) == 1
+
+
+def test_who_passes_on_yellow_anyway_holds_no_green_but_who_just_came_does() -> None:
+    view = view_of(crossroads())
+    nobody, comes = Lane(3, 9.0, 0, 0, False), Lane(3, 9.0, 1, 1, False)
+    wanted = []
+    green = Adaptive(view)
+    for second in range(6):
+        told = (nobody if second < 2 else comes, standing(1 if second else 0), nobody, standing(0))
+        now_s = 100.0 + second
+        red_s = (0.0, 20.0 + second)
+        wanted.append(green.decide(situation(told, red_s=red_s, green_s=20.0 + second, now_s=now_s)))
+    # The one who waits comes into sight a second before the other, who is at the line four seconds later.
+    assert wanted[1] == 1
+    assert wanted[2:5] == [None] * 3
+    assert wanted[5] == 1
+
+
+def test_a_turn_that_was_left_behind_gets_its_gap_and_no_more() -> None:
+    """North lets south pass, and stayed at the last change; now nobody comes from the south any more."""
+    base = crossroads()
+    movements = (msgspec.structs.replace(base.movements[0], gives_way_to=("south",)), *base.movements[1:])
+    view = view_of(msgspec.structs.replace(base, movements=movements))
+    hindered, goes, one = Lane(3, 15.0, 6, 0, True), Lane(9, 1.0, 6, 6, False), standing(1)
+
+    def wanted(green: Adaptive, now_s: float, south: Lane, stage: int = 0, green_s: float = 20.0) -> int | None:
+        red_s = (0.0, 9.0) if stage == 0 else (9.0, 0.0)
+        return green.decide(
+            situation((hindered, one, south, one), stage=stage, green_s=green_s, red_s=red_s, now_s=now_s)
+        )
+
+    green = Adaptive(view)
+    wanted(green, 100.0, goes)
+    wanted(green, 110.0, goes, stage=1, green_s=7.0)
+    assert wanted(green, 140.0, standing(0)) is None
+    assert [wanted(green, 140.0 + s, standing(0), green_s=20.0 + s) for s in range(1, 7)][-1] == 1
+    # Without having been left behind it waits for the next change, at which one of it passes.
+    assert wanted(Adaptive(view), 140.0, standing(0)) == 1
+
+
+@given(rng=st.randoms(use_true_random=False))
+@settings(max_examples=50, deadline=None)
+def test_as_many_are_on_their_way_as_are_in_sight(rng: random.Random) -> None:
+    view = view_of(four_stages())
+    arrivals, now_s = Arrivals(view), 0.0
+    for _ in range(rng.randrange(1, 12)):
+        now_s += rng.choice([0.0, 0.1, 1.0, 30.0])
+        stage = rng.randrange(view.n_stages)
+        told = tuple(any_lane(rng) for _ in range(view.n_lanes))
+        arrivals.update(Situation(now_s, stage, 7.0, (0.0,) * view.n_stages, told))
+        for i in view.lanes[stage]:
+            due_s = arrivals.due_s(i)
+            assert len(due_s) == (told[i].n_near or 0)
+            assert due_s == sorted(due_s) or now_s == 0.0
+            assert all(moment_s <= now_s + view.travels_s[i] for moment_s in due_s)
 
 
 @pytest.mark.parametrize("name", ["adaptive", "actuated"])

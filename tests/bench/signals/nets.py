@@ -46,7 +46,6 @@ class Site:
     flows: tuple[Flow, ...]
     layout: str = "opposites"
     end_s: int = 3_600
-    seed: int = 0
     tags: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -66,10 +65,15 @@ def build(site: Site, folder: Path, netconvert: str) -> Path:
         check=True,
         capture_output=True,
     )
-    (place / "trips.rou.xml").write_text(_trips(site))
+    write_trips(site, 1, place / "trips.rou.xml")
     facts = {"tls": TLS, "begin": 0, "end": site.end_s, "net": "site.net.xml", "routes": "trips.rou.xml"}
     (place / "scenario.json").write_text(json.dumps(facts))
     return place
+
+
+def write_trips(site: Site, seed: int, file: Path) -> None:
+    """The site's demand, as it falls out with a seed from 1 on."""
+    file.write_text(_trips(site, seed - 1))
 
 
 def _nodes(site: Site) -> str:
@@ -89,8 +93,8 @@ def _edges(site: Site) -> str:
     return f"<edges>{''.join(lines)}</edges>"
 
 
-def _trips(site: Site) -> str:
-    rng = random.Random(f"{site.name}|{site.seed}")
+def _trips(site: Site, seed: int) -> str:
+    rng = random.Random(f"{site.name}|{seed}")
     trips = sorted(
         (time_s, i, rng.choices(range(1, len(site.arms)), site.flows[i].turns)[0], _kind(rng, site.flows[i]))
         for i in range(len(site.arms))

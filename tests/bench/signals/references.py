@@ -13,11 +13,17 @@ from typing import Any
 from tests.bench.signals.junction_from_net import Light, Timing
 from tests.bench.signals.world import Result, Sensing
 
+_PARAMETERS = {
+    "actuated": '<param key="max-gap" value="2"/><param key="detector-gap" value="1"/>',
+    "delay_based": '<param key="detectorRange" value="50"/>',
+}
 HARNESS = {"exhaust": "Exhaust", "mpgap50": "MPGap", "lhgap50": "LHGap"}
 
 
 def sumo_program(light: Light, timing: Timing, folder: Path, *, kind: str, greens_s: Sequence[float] = ()) -> Path:
-    """A file for SUMO with the light's phases: `static` or `actuated` (with gaps that suit it), our clearances.
+    """A file for SUMO with the light's phases: our clearances.
+
+    `static`, `actuated` with gaps that suit it, or `delay_based` with a camera's reach.
 
     Args:
         greens_s: of each stage; one of 0 is left out. Empty: the network's own.
@@ -29,17 +35,16 @@ def sumo_program(light: Light, timing: Timing, folder: Path, *, kind: str, green
     for k, (state, green_s) in enumerate(shown):
         after = shown[(k + 1) % len(shown)][0]
         yellow = "".join("y" if a in "Gg" and b not in "Gg" else a for a, b in zip(state, after, strict=True))
-        bounds = f'minDur="{timing.min_green_s}" maxDur="50"' if kind == "actuated" else ""
+        bounds = f'minDur="{timing.min_green_s}" maxDur="50"' if kind != "static" else ""
         phases.append(f'<phase duration="{green_s}" {bounds} state="{state}"/>')
         if "y" in yellow:
             phases.append(f'<phase duration="{timing.yellow_s}" state="{yellow}"/>')
         if "y" in yellow and timing.red_clearance_s > 0:
             phases.append(f'<phase duration="{timing.red_clearance_s}" state="{yellow.replace("y", "r")}"/>')
-    gaps = '<param key="max-gap" value="2"/><param key="detector-gap" value="1"/>' if kind == "actuated" else ""
     path = folder / f"{kind}.add.xml"
     path.write_text(
         f'<additional><tlLogic id="{light.tls}" programID="bench" offset="0" type="{kind}">'
-        f"{gaps}{''.join(phases)}</tlLogic></additional>"
+        f"{_PARAMETERS.get(kind, '')}{''.join(phases)}</tlLogic></additional>"
     )
     return path
 
@@ -63,9 +68,9 @@ class Harness:
         arguments = f"min_green={timing.min_green_s:.0f},yellow={timing.yellow_s:.0f}"
         arguments += f",all_red={timing.red_clearance_s:.0f},detect={sensing.seen}"
         reach = "" if name == "exhaust" else f",R={sensing.reach_m}"
+        waits_s = dict.fromkeys(light.lanes, 0.0)
         blind = frozenset(light.lanes[i] for i in sensing.blind)
-        seen_by = _blinded(self._plain_sim, blind) if blind else self._plain_sim
-        vars(self._module)["Sim"] = seen_by
+        vars(self._module)["Sim"] = _watched(self._plain_sim, blind, waits_s)
         row = self._module.run(scenario, f"{HARNESS[name]}({arguments}{reach})", seed)
         return Result(
             delay_s=row["delay"],
@@ -74,15 +79,19 @@ class Harness:
             queue=float("nan"),
             longest_wait_s=row["maxwait"],
             arrived=row["arrived"],
+            lane_wait_s=waits_s,
         )
 
 
-def _blinded(plain: Any, blind: frozenset[str]) -> Any:
-    """The harness's sensors without these lanes."""
+def _watched(plain: Any, blind: frozenset[str], waits_s: dict[str, float]) -> Any:
+    """The harness's sensors without the lanes in `blind`; `waits_s` gets the longest that anybody stood."""
 
-    class Blind(plain):  # type: ignore[misc]
+    class Watched(plain):  # type: ignore[misc]
         def _sense(self) -> None:
             super()._sense()
+            for lane in waits_s:
+                for vehicle in self.s.lane.getLastStepVehicleIDs(lane):
+                    waits_s[lane] = max(waits_s[lane], self.s.vehicle.getWaitingTime(vehicle))
             for lane in blind:
                 self.cnt[lane], self._pres[lane] = 0, False
                 self.last_cross[lane] = self.last_seen[lane] = -1e9
@@ -90,4 +99,4 @@ def _blinded(plain: Any, blind: frozenset[str]) -> Any:
         def _next(self) -> Any:
             return [row for row in super()._next() if row[0] not in blind]
 
-    return Blind
+    return Watched

@@ -74,4 +74,51 @@ def _held() -> tuple[Site, ...]:
         ),
         Site("quiet", _cross(1, 1), tuple(_steady(vph) for vph in (150, 40, 90, 60)), tags=HELD),
         Site("skewed", _cross(1, 2), tuple(_steady(vph) for vph in (180, 800, 300, 420)), tags=HELD),
+        *_fresh(),
+    )
+
+
+def _fresh() -> tuple[Site, ...]:
+    east, west = ((0.0, 900.0), (1_800.0, 250.0)), ((0.0, 250.0), (1_800.0, 900.0))
+    star = tuple(Arm(angle_deg, lanes) for angle_deg, lanes in ((90, 2), (162, 1), (234, 2), (306, 1), (18, 2)))
+    lefts = ((0.1, 0.45, 0.45), (0.2, 0.4, 0.4), (0.1, 0.5, 0.4), (0.3, 0.4, 0.3))
+    return (
+        Site(
+            "five-arms",
+            star,
+            tuple(_steady(vph, (0.15, 0.4, 0.3, 0.15)) for vph in (380, 150, 420, 180, 300)),
+            "incoming",
+            tags=HELD,
+        ),
+        Site(
+            "tide",
+            _cross(2, 2),
+            (_steady(400), Flow(east, _TURNS), _steady(400), Flow(west, _TURNS)),
+            tags=HELD,
+        ),
+        Site(
+            "left-heavy",
+            _cross(2, 2),
+            tuple(_steady(vph, turns) for vph, turns in zip((450, 350, 400, 300), lefts, strict=True)),
+            tags=HELD,
+        ),
+        Site(
+            "village",
+            _cross(1, 1, 8.33),
+            tuple(_steady(vph, (0.3, 0.4, 0.3)) for vph in (260, 180, 240, 160)),
+            tags=HELD,
+        ),
+        Site(
+            "arterial",
+            _cross(3, 1, 19.44),
+            (_steady(1_500, _THROUGH, 8), _steady(60), _steady(1_300, _THROUGH, 6), _steady(90)),
+            tags=HELD,
+        ),
+        Site(
+            "rare-exit",
+            (Arm(180, 2), Arm(270, 1), Arm(0, 2)),
+            (_steady(700, (0.03, 0.97)), _steady(25, (0.5, 0.5)), _steady(750, (0.97, 0.03))),
+            "incoming",
+            tags=HELD,
+        ),
     )

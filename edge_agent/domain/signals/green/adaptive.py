@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from common.junction import Algorithm
 from edge_agent.domain.signals.green.by_demand import ByDemand
 from edge_agent.domain.signals.green.observer import Observer
-from edge_agent.domain.signals.green.rates import best_rate, rate_after
+from edge_agent.domain.signals.green.rates import rate_after
+from edge_agent.domain.signals.green.running import Running
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
 
@@ -53,27 +54,29 @@ class Adaptive(ByDemand):
     ) -> None:
         self._params = params or AdaptiveParams()
         super().__init__(topology, observer, passage_s=self._params.passage_s, has_camera=True)
+        self._running = Running(topology, self.observer)
+
+    def decide(self, situation: Situation) -> int | None:
+        """See `GreenTime`."""
+        self._running.update(situation)
+        return super().decide(situation)
 
     def _best(self, situation: Situation, vehicles: list[float], flowing: list[bool]) -> int | None:
         stage = situation.stage
         best, most = None, 0.0
-        if situation.green_s < self._topology.max_greens_s[stage]:
-            most = self._params.keep * self._rate(stage, vehicles, flowing)
         for change in self._topology.changes[stage]:
             rate = rate_after(self._topology, change, vehicles, flowing, self._params.extra_s)
-            rate *= 1.0 - min(_MOST_LOAD, self.observer.loads[change.stage])
             if rate > most:
                 best, most = change.stage, rate
-        return best
+        if best is None or situation.green_s >= self._topology.max_greens_s[stage]:
+            return best
+        running = self._running.rate(situation, vehicles, flowing) - self._usual_vps(stage)
+        most *= 1.0 - min(_MOST_LOAD, self.observer.loads[best])
+        return best if most > self._params.keep * max(0.0, running) else None
 
-    def _rate(self, stage: int, vehicles: list[float], flowing: list[bool]) -> float:
-        """Vehicles per second that the running stage frees, beyond its usual flow."""
-        observer, headways_s, weights = self.observer, self._topology.headways_s, self._topology.weights[stage]
+    def _usual_vps(self, stage: int) -> float:
+        """What usually flows in it and goes on to come; the less of it counts the more loaded the junction is."""
+        observer, stakes = self.observer, self._topology.stakes[stage]
         spare = max(0.0, 1.0 - observer.load - observer.lost)
-        usual_vps, parts = 0.0, []
-        for i in self._topology.lanes[stage]:
-            weight, n = weights[i], vehicles[i]
-            usual_vps += weight * observer.flow_vps[i]
-            if n > 0.0 and flowing[i]:
-                parts.append((n * headways_s[i] / weight, weight * n))
-        return max(0.0, best_rate(parts, 0.0) - spare * usual_vps / observer.seen) if parts else 0.0
+        flow_vps = sum([stakes[i] * observer.flow_vps[i] for i in self._topology.lanes[stage]])
+        return spare * flow_vps / observer.seen

@@ -120,8 +120,9 @@ class Observer:
         for i, lane in enumerate(situation.lanes):
             n, before = lane.n_crossed, crossed[i]
             if n is not None and before is not None:
-                flows[i] = flows[i] * fade + max(0, n - before) / FLOW_MEMORY_S
+                flows[i] *= fade
                 if n > before:
+                    flows[i] += (n - before) / FLOW_MEMORY_S
                     self._showed_traffic[i] = True
             elif n is None:
                 self._suppose(i, lane.usual_vps)

@@ -8,14 +8,14 @@ def rate_after(
 ) -> float:
     """What another stage frees, with the changes to it and back.
 
-    0 where it would do nothing for anybody: all its vehicles go already, just as well.
+    Vehicles that go already count by how much better they would go. 0 where nobody gains anything.
     """
-    headways_s, parts, helps = topology.headways_s, [], False
+    headways_s, parts = topology.headways_s, []
     for i, now, then in change.gainers:
-        if vehicles[i] > 0.0:
-            parts.append((vehicles[i] * headways_s[i] / then, then * vehicles[i]))
-            helps = helps or then > now or not flowing[i]
-    return best_rate(parts, 2.0 * change.loss_s + extra_s) if helps else 0.0
+        gain = then - now if flowing[i] else then
+        if vehicles[i] > 0.0 and gain > 0.0:
+            parts.append((vehicles[i] * headways_s[i] / then, gain * vehicles[i]))
+    return best_rate(parts, 2.0 * change.loss_s + extra_s) if parts else 0.0
 
 
 def best_rate(parts: list[tuple[float, float]], loss_s: float) -> float:

@@ -6,8 +6,12 @@ some of its movements are green.
 
 from dataclasses import dataclass
 
-from common.junction import Junction, Movement, Plan, PlanStage, Recall
+from common.junction import DetectorKind, Junction, Movement, Plan, PlanStage, Recall
 
+REACH_M = 50.0
+"""How far upstream a camera's zone sees, where that is not told."""
+APPROACH_MPS = 12.5
+"""How fast vehicles come to a stop line with nobody before them."""
 PERMISSIVE = 0.5
 """What a turn that lets others pass is worth, of one that has the way to itself."""
 
@@ -47,8 +51,11 @@ class Topology:
         followers: of each stage, those that come after it in the plan.
         order: the plan's stages. No other one is wanted ever.
         weights: by stage and lane, 0 to 1.
+        stakes: by stage and lane, how much of its weight it loses at a change, at most.
         lanes: of each stage, those that count in it.
         changes: from each stage to each other one of the plan, in the plan's order from there on.
+        gives_way: of each stage, (lane, the lanes that are green too and whose vehicles it has to let pass).
+        travels_s: of each lane, from where a camera begins to see it to the stop line.
         headways_s: of each lane, between two vehicles of a standing queue that goes.
         greens_s, min_greens_s, max_greens_s: of each stage.
     """
@@ -57,9 +64,12 @@ class Topology:
     order: tuple[int, ...]
     followers: tuple[tuple[int, ...], ...]
     weights: tuple[tuple[float, ...], ...]
+    stakes: tuple[tuple[float, ...], ...]
     lanes: tuple[tuple[int, ...], ...]
     changes: tuple[tuple[Change, ...], ...]
     services: tuple[Service, ...]
+    gives_way: tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]
+    travels_s: tuple[float, ...]
     headways_s: tuple[float, ...]
     greens_s: tuple[float, ...]
     min_greens_s: tuple[float, ...]
@@ -97,9 +107,12 @@ def topology(junction: Junction, plan: Plan) -> Topology:
         order=order,
         followers=tuple(tuple(b for a, b in after if a == stage) for stage in range(len(stages))),
         weights=weights,
+        stakes=tuple(_stakes(row, [weights[i] for i in order]) for row in weights),
         lanes=tuple(tuple(i for i in range(n_lanes) if row[i] > 0.0) for row in weights),
         changes=tuple(_changes(stage, order, stages, weights) for stage in range(len(stages))),
         services=_services(junction, stages, order),
+        gives_way=tuple(_gives_way(junction, members) for members in stages),
+        travels_s=tuple(_reach_m(junction, lane.name) / APPROACH_MPS for lane in junction.lanes),
         headways_s=tuple(3_600.0 / lane.saturation_flow_vph for lane in junction.lanes),
         greens_s=tuple(_green_s(planned.get(i), members) for i, members in enumerate(stages)),
         min_greens_s=tuple(_min_green_s(planned.get(i), members) for i, members in enumerate(stages)),
@@ -119,6 +132,29 @@ def _weights(junction: Junction, stage: list[Movement]) -> tuple[float, ...]:
         values = [worth[m.name] for m in junction.movements if lane.name in m.lanes]
         found.append(sum(values) / len(values) if values else 0.0)
     return tuple(found)
+
+
+def _stakes(now: tuple[float, ...], others: list[tuple[float, ...]]) -> tuple[float, ...]:
+    return tuple(max(0.0, weight - min(row[i] for row in others)) for i, weight in enumerate(now))
+
+
+def _gives_way(junction: Junction, stage: list[Movement]) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """A lane that is itself among those is not hindered by itself."""
+    index = {lane.name: i for i, lane in enumerate(junction.lanes)}
+    green = {m.name: m for m in stage}
+    found = []
+    for name, i in index.items():
+        others = {o for m in stage if name in m.lanes for o in m.gives_way_to if o in green}
+        first = {index[lane] for other in others for lane in green[other].lanes}
+        first.discard(i)
+        if first:
+            found.append((i, tuple(sorted(first))))
+    return tuple(found)
+
+
+def _reach_m(junction: Junction, lane: str) -> float:
+    zones = (d.reach_m for d in junction.detectors if d.lane == lane and d.kind is DetectorKind.APPROACH)
+    return max((reach_m for reach_m in zones if reach_m is not None), default=REACH_M)
 
 
 def _changes(
