@@ -103,7 +103,8 @@ async def missing_partitions(
 async def make_partition(connection: AsyncConnection[Any], partition: Partition) -> int:
     """Makes a partition and moves the rows of its time there from the default one; returns their number.
 
-    The default partition is locked meanwhile, so a row cannot slip in between.
+    The whole series is locked meanwhile, its head first: no row can slip in between, and no statement can have
+    looked up the partitions before and read the default one afterwards, which would miss the rows that moved.
     """
     series = partition.series
     names = {
@@ -116,7 +117,8 @@ async def make_partition(connection: AsyncConnection[Any], partition: Partition)
         "fillfactor": sql.Literal(series.fillfactor),
     }
     async with connection.transaction():
-        await connection.execute(sql.SQL("LOCK TABLE {default} IN ACCESS EXCLUSIVE MODE").format(**names))
+        for locked in ("ONLY {parent}", "{default}"):
+            await connection.execute(sql.SQL(f"LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE").format(**names))
         await connection.execute(
             sql.SQL(
                 "CREATE TABLE {partition} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"

@@ -12,6 +12,7 @@ from collector.counting.rollups import RollupWorker
 from collector.db import Settings, load_queries, make_pool
 from collector.store.editions import Edition, find_edition, find_versions
 from collector.store.maintenance import Maintained, MaintenanceWorker, maintain
+from collector.store.partitions import make_partition, partition_of, read_series
 from tests.integration.facts import Facts
 
 NOW = datetime(2026, 5, 20, 12, 30, tzinfo=UTC)
@@ -93,6 +94,33 @@ def test_a_row_of_an_unforeseen_time_is_taken_in_and_moved_later(plain_dsn: str)
     done = _maintain(plain_dsn)
     assert done.rows_moved == 2
     assert _partitions_of_rows(plain_dsn) == {f"parts.count_events_{at:%Y%m%d}" for at in times}
+
+
+def test_rows_that_move_are_never_out_of_sight(plain_dsn: str) -> None:
+    """Who asks while rows move from the default partition waits, and then sees them where they are."""
+    at = NOW - timedelta(days=40)
+    facts = Facts(plain_dsn)
+    facts.count(at)
+    facts.commit()
+
+    async def is_blocked(connection: psycopg.AsyncConnection[Any], pid: int) -> bool:
+        cursor = await connection.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", (pid,))
+        return bool((await cursor.fetchone() or [False])[0])
+
+    async def count_while_moving() -> Any:
+        connect = psycopg.AsyncConnection.connect
+        async with await connect(plain_dsn, autocommit=True) as mover, await connect(plain_dsn) as reader:
+            series = await read_series(mover, load_queries("store"))
+            (counts,) = (one for one in series if one.table_name == "count_events")
+            async with mover.transaction():
+                assert await make_partition(mover, partition_of(counts, at)) == 1
+                asked = asyncio.create_task(reader.execute("SELECT count(*)::int FROM count_events"))
+                while not await is_blocked(mover, reader.info.backend_pid):
+                    assert not asked.done(), "it did not wait"
+                    await asyncio.sleep(0.01)
+            return await (await asked).fetchone()
+
+    assert asyncio.run(count_while_moving()) == (1,)
 
 
 def test_dropped_rows_stay_counted_and_noted(dsn: str) -> None:
