@@ -34,7 +34,7 @@ class Arrivals:
                 del due_s[:-more]
             elif more:
                 new_s = now_s + travels_s[i] - (travels_s[i] if is_late else elapsed_s) / 2.0
-                due_s += [new_s] * more
+                due_s += [max([new_s, *due_s[-1:]])] * more  # nobody overtakes
 
     def due_s(self, lane: int) -> list[float]:
         """When each of them would be at the stop line with nobody before it, the foremost first."""
