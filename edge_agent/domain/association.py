@@ -83,7 +83,8 @@ def pair_costs(
     spread *= area
     weights = np.empty((4, states.shape[1]))
     np.divide(1.0, spread, out=weights[:2])
-    np.divide(1.0, certain / (states[2:4] * states[2:4]) + params.size_error**2, out=weights[2:])
+    sizes = states[2:4] * states[2:4]
+    np.divide(sizes, certain + params.size_error**2 * sizes, out=weights[2:])
     costs = _squared_gaps(states[POSITION], measured_px, weights)
     too_far = costs > params.gate
     costs += doubt[:, None]
@@ -160,7 +161,7 @@ def copies_and_parts(
 
     Returns:
         Two masks, (n,): surely not an object of its own; perhaps not one, and so no reason to begin a track.
-        None: every box meets itself only, as is usual.
+        None: nothing of either, as is usual.
     """
     n = len(scores)
     boxes, others = meeting_pairs(corners_px, corners_px[2:])
@@ -175,10 +176,12 @@ def copies_and_parts(
     box[2:] -= box[:2]
     other[2:] -= other[:2]
     area, other_area = box[2] * box[3], other[2] * other[3]
-    score, other_score = scores.take(boxes), scores.take(others)
     copies = shared * (1.0 + params.same_overlap) > params.same_overlap * (area + other_area)
     within = shared > params.part_share * area
     within &= area > params.part_size * other_area
+    if not (np.count_nonzero(within) or np.count_nonzero(copies)):
+        return None
+    score, other_score = scores.take(boxes), scores.take(others)
     surely, perhaps = np.zeros((2, n), np.bool_)
     surely[boxes[copies | (within & (score < params.part_score * other_score))]] = True
     perhaps[boxes[within & (score < params.doubt_score * other_score)]] = True

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from common.codes import Direction
 from edge_agent.domain.crossing_facts import (
     BORN,
-    COUNTED,
     CUT,
     DISTANCE,
     FORESEEN,
@@ -33,6 +32,7 @@ from edge_agent.domain.crossing_facts import (
     SIDE,
     VALID,
     WAITS,
+    WIDER,
     Rows,
 )
 from edge_agent.domain.geometry import path_cut
@@ -263,13 +263,8 @@ class CrossingCounter:
         np.maximum(width, 1.0, out=width)
         if np.count_nonzero(tracks.standing):
             np.multiply(width, self._params.rearm, out=width, where=tracks.standing)
-        dead = np.minimum(width, self._half_room_px)
-        counted = self._rows.facts[COUNTED]
-        if np.count_nonzero(counted):
-            # A track counted to one side passes a wider zone when it comes back to the other.
-            rearmed = np.minimum(width * self._params.rearm, self._half_room_px)
-            np.copyto(dead[0], rearmed[0], where=counted > 0)
-            np.copyto(dead[1], rearmed[1], where=counted < 0)
+        dead = width * self._rows.facts[WIDER]
+        np.minimum(dead, self._half_room_px, out=dead)
         above, below = (distances > dead[1]).view(np.int8), (distances < -dead[0]).view(np.int8)
         zones = np.subtract(above, below, dtype=np.float64)
         feet = bodies.points_px[Anchor.BOTTOM].T
@@ -367,7 +362,7 @@ class CrossingCounter:
         rows.known_since_s[row] = donor.known_since_s
         facts = rows.facts[:, :, row]
         knows = donor.facts[SIDE] != 0
-        for plane in (SIDE, COUNTED, *range(SETTLED.start, SETTLED.stop)):
+        for plane in (SIDE, *range(SETTLED.start, WIDER.stop)):
             facts[plane] = np.where(knows, donor.facts[plane], facts[plane])
         born_s = float(view.tracks.born_s[row])
         unseen_cut = ((donor.facts[DISTANCE] < 0) != (facts[BORN] < 0)) & np.isnan(facts[CUT])
@@ -442,13 +437,18 @@ class CrossingCounter:
     def _emit(self, accepted: Iterable[tuple[int, int]], view: _View) -> Iterable[Crossing]:
         facts = self._rows.facts
         for line, row in accepted:
-            facts[COUNTED, line, row] = facts[SIDE, line, row]
+            self._widen(line, row)
             t_s = float(facts[CUT, line, row])
             velocity = view.tracks.velocities_px_s[row]
             way_px = (velocity[:2] + velocity[2:]) * (0.5 * (view.step.now_s - t_s))
             counted = self._counted(line, row, t_s, view.points_px[line, :, row] - way_px, view)
             if not self._is_double(counted, view):
                 yield self._crossing(counted, view, row, inferred=bool(facts[GUESSED, line, row]))
+
+    def _widen(self, line: int, row: int) -> None:
+        """A track that is counted to one side passes a wider zone when it comes back to the other."""
+        facts, rearm = self._rows.facts[:, line, row], self._params.rearm
+        facts[WIDER] = (rearm, 1.0) if facts[SIDE] > 0 else (1.0, rearm)
 
     def _counted(self, line: int, row: int, t_s: float, point_px: Floats, view: _View) -> _Counted:
         tracks, side = view.tracks, int(self._rows.facts[SIDE, line, row])
@@ -546,7 +546,7 @@ class CrossingCounter:
             return None
         t_s = float(tracks.born_s[row]) - before_s
         point_px = born_px - (now_px - born_px) / since_s * before_s
-        rows.facts[COUNTED, line, row] = rows.facts[SIDE, line, row]
+        self._widen(line, row)
         new = self._counted(line, row, t_s, point_px, view)
         if self._is_double(new, view):
             return None

@@ -23,17 +23,17 @@ CUT = 4
 """When the path last went from one side to the other; NaN: it never did."""
 VALID = 5
 """1: that cut was between the line's ends."""
-COUNTED = 6
-"""Side that it was last counted to; 0: never counted."""
-GUESSED = 7
+GUESSED = 6
 """1: that cut was not seen, but lies between the last place under one id and the first under another."""
-ORIGIN = 8
+ORIGIN = 7
 """1: it is still to be settled whether it came over the line before it was first seen."""
-FORESEEN = 9
+FORESEEN = 8
 """1: as it moved before that cut, it was to come to the other side by then, or nearly."""
-SETTLED = slice(10, 14)
+SETTLED = slice(9, 13)
 """The whole vehicle's corners when it was last on the confirmed side."""
-PLANES = 14
+WIDER = slice(13, 15)
+"""How many times wider the dead zone is for it, on the negative and on the positive side."""
+PLANES = 15
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class Rows:
         """Tracks of which nothing is known yet."""
         n = len(ids)
         facts = np.zeros((PLANES, n_lines, n))
-        facts[WAITS], facts[CUT] = np.inf, np.nan
+        facts[WAITS], facts[CUT], facts[WIDER] = np.inf, np.nan, 1.0
         points, boxes = np.zeros((n_lines, 2, n)), np.zeros((4, n))
         return Rows(
             ids, facts, points, points.copy(), boxes, boxes.copy(), boxes.copy(), np.zeros(n), np.zeros(n),

@@ -456,7 +456,7 @@ class _Boxes:
     error_var: Floats | None
     """By what factor the variance of each is larger than usual; None: of none."""
     doubtful: NDArray[np.bool_] | None
-    """Those that are perhaps a part of what another box shows; None: no boxes meet."""
+    """Those that are perhaps a part of what another box shows; None: none is."""
 
     @staticmethod
     def usable(detections: Detections, params: TrackerParams) -> "_Boxes":
