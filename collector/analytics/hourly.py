@@ -68,6 +68,8 @@ class HourlyWorker(Keeper):
         until: datetime,
         marks: Sequence[datetime],
     ) -> int:
+        # No raw rows are dropped from the moment that it asks up to when they were until what it made is kept.
+        await connection.execute(self._queries["hold_rows"])
         reader = HourReader(connection, Asked(place, start, until), ALL, marks)
         fresh = [hour for hour in await reader.read(before=True) if hour.is_new]
         async with connection.cursor() as cursor:
