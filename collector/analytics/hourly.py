@@ -31,6 +31,7 @@ class HourlyWorker(Keeper):
         super().__init__(pool, idle_s=idle_s, catch_up_s=catch_up_s)
 
     async def remake(self, connection: AsyncConnection[Any], junction: UUID, marks: Sequence[datetime]) -> int:
+        await self._hold_rows(connection)
         place = await read_place(connection, junction)
         made = 0
         for first, last in _clusters(marks):
@@ -46,6 +47,7 @@ class HourlyWorker(Keeper):
     async def make(
         self, connection: AsyncConnection[Any], junction: UUID, start: datetime, until: datetime
     ) -> int:
+        await self._hold_rows(connection)
         place = await read_place(connection, junction)
         edges = await hour_edges(connection, place.ref.timezone, start, min(until, start + _PER_TRANSACTION))
         over = [edge.astimezone(UTC) for edge in edges if edge <= until]
@@ -60,6 +62,10 @@ class HourlyWorker(Keeper):
                 break
         return total
 
+    async def _hold_rows(self, connection: AsyncConnection[Any]) -> None:
+        """No raw rows are dropped or moved until what is made of them is kept."""
+        await connection.execute(self._queries["hold_rows"])
+
     async def _keep(
         self,
         connection: AsyncConnection[Any],
@@ -68,8 +74,6 @@ class HourlyWorker(Keeper):
         until: datetime,
         marks: Sequence[datetime],
     ) -> int:
-        # No raw rows are dropped from the moment that it asks up to when they were until what it made is kept.
-        await connection.execute(self._queries["hold_rows"])
         reader = HourReader(connection, Asked(place, start, until), ALL, marks)
         fresh = [hour for hour in await reader.read(before=True) if hour.is_new]
         async with connection.cursor() as cursor:

@@ -203,8 +203,7 @@ class HourReader:
             hour.state, hour.described, hour.is_new = state, reading.text, True
 
     def _told(self, hour: Hour) -> Hour:
-        """Without what was kept of a log that was read otherwise and was dropped: it stays kept, as it may be read so
-        again."""
+        """Without what was kept of a log that was read otherwise: it may be read so again."""
         if self._reading is not None and hour.described != self._reading.text:
             hour.log = None
         return hour

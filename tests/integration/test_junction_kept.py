@@ -197,7 +197,7 @@ def test_writers_that_hear_the_same_junctions_at_once_do_not_hinder_each_other(p
 
 
 def _check_that_a_new_stream_keeps_no_writer_waiting(dsn: str, facts: Facts) -> None:
-    """While it waits for its device, which somebody changes: else who moves the device could wait for the writer."""
+    """While it waits for its device: else who moves the device could wait for the writer."""
 
     def begin() -> None:
         with psycopg.connect(dsn) as connection:
