@@ -93,8 +93,10 @@ async def reading(
     What it sets is local to the transaction, which is what PgBouncer in transaction mode lets through.
     """
     async with pool.connection() as connection, connection.transaction():
-        await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        await _begin(connection, statement_timeout_s or pool.statement_timeout_s)
+        timeout_s = statement_timeout_s or pool.statement_timeout_s
+        begin = _AS_OF_NOW if unbounded else _AS_OF_NOW + _NOTHING_MOVES % round(timeout_s * 1000)
+        await connection.execute(begin.encode(), prepare=False)
+        await _begin(connection, timeout_s)
         user = VIEWER.get()
         if user is not None and not unbounded:
             await connection.execute(_AS_READER, (str(user),))
@@ -109,6 +111,9 @@ async def writing(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
+_AS_OF_NOW = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_NOTHING_MOVES = "; SET LOCAL statement_timeout = %d; LOCK TABLE timeseries IN ACCESS SHARE MODE"
+"""From the moment that it sees until its end no row moves to another partition: see `make_partition`."""
 _AS_READER = "SELECT set_config('app.user_id', %s, true), set_config('role', 'stopline_reader', true)"
 
 

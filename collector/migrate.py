@@ -31,6 +31,8 @@ _log = logging.getLogger(__name__)
 _LOCK = 0x53544F50
 """Key of the advisory lock: one migration at a time in a database."""
 _POLL_S = 0.1
+_ATTEMPTS = 10
+"""Of one that meets who writes at the same time."""
 
 
 class MigrationError(CollectorError):
@@ -226,17 +228,29 @@ def _span(migrations: Sequence[Migration]) -> str:
 
 def _apply(connection: psycopg.Connection[TupleRow], migration: Migration) -> None:
     try:
-        if migration.transactional:
-            with connection.transaction():
-                connection.execute(migration.text.encode())
-                _note(connection, migration)
-        else:
-            for statement in split_statements(migration.text):
-                connection.execute(statement.encode())
-            _note(connection, migration)
+        for attempt in range(_ATTEMPTS):
+            try:
+                _run(connection, migration)
+                break
+            except psycopg.errors.DeadlockDetected as error:
+                # It locks tables in its own order, whoever takes records in does so in that of the records.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                _log.info("Migration %s is tried again: %s", migration, error, extra={"action": "migration_again"})
     except psycopg.Error as error:
         raise MigrationFailed(f"migration {migration} failed: {error}") from error
     _log.info("Applied migration %s", migration, extra={"action": "migrated"})
+
+
+def _run(connection: psycopg.Connection[TupleRow], migration: Migration) -> None:
+    if migration.transactional:
+        with connection.transaction():
+            connection.execute(migration.text.encode())
+            _note(connection, migration)
+    else:
+        for statement in split_statements(migration.text):
+            connection.execute(statement.encode())
+        _note(connection, migration)
 
 
 def _note(connection: psycopg.Connection[TupleRow], migration: Migration) -> None:

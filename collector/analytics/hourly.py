@@ -31,6 +31,7 @@ class HourlyWorker(Keeper):
         super().__init__(pool, idle_s=idle_s, catch_up_s=catch_up_s)
 
     async def remake(self, connection: AsyncConnection[Any], junction: UUID, marks: Sequence[datetime]) -> int:
+        await self._hold_rows(connection)
         place = await read_place(connection, junction)
         made = 0
         for first, last in _clusters(marks):
@@ -46,6 +47,7 @@ class HourlyWorker(Keeper):
     async def make(
         self, connection: AsyncConnection[Any], junction: UUID, start: datetime, until: datetime
     ) -> int:
+        await self._hold_rows(connection)
         place = await read_place(connection, junction)
         edges = await hour_edges(connection, place.ref.timezone, start, min(until, start + _PER_TRANSACTION))
         over = [edge.astimezone(UTC) for edge in edges if edge <= until]
@@ -59,6 +61,10 @@ class HourlyWorker(Keeper):
             if start >= until:
                 break
         return total
+
+    async def _hold_rows(self, connection: AsyncConnection[Any]) -> None:
+        """No raw rows are dropped or moved until what is made of them is kept."""
+        await connection.execute(self._queries["hold_rows"])
 
     async def _keep(
         self,

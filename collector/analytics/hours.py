@@ -113,7 +113,9 @@ class HourReader:
                 await make(lacking)
         if self._reading is not None and Part.LOG in self._parts:
             await self._walk(self._reading, hours, kept, known)
-        return hours if before else [one for one in hours if one.start >= self._asked.start]
+        if before:
+            return hours
+        return [self._told(one) for one in hours if one.start >= self._asked.start]
 
     async def _known(self) -> _Known:
         low = self._asked.start - (REMEMBERED if Part.LOG in self._parts else timedelta())
@@ -187,7 +189,6 @@ class HourReader:
             was_kept = hour is kept.get(hour.start) and hour.described == reading.text
             if hour.start < known.dropped[Part.LOG]:
                 state, is_changed = (hour.state, False) if was_kept else (None, False)
-                hour.log = hour.log if was_kept else None
                 continue
             if not is_changed and not self._lacks_log(hour, reading, kept, known):
                 state = hour.state
@@ -200,6 +201,12 @@ class HourReader:
             hour.log, state = add_hour(reading, before, rows, us_of(hour.start), us_of(hour.until))
             is_changed = old_state != state if was_kept else is_changed
             hour.state, hour.described, hour.is_new = state, reading.text, True
+
+    def _told(self, hour: Hour) -> Hour:
+        """Without what was kept of a log that was read otherwise: it may be read so again."""
+        if self._reading is not None and hour.described != self._reading.text:
+            hour.log = None
+        return hour
 
     def _lacks_log(self, hour: Hour, reading: Reading, kept: Mapping[datetime, Hour], known: _Known) -> bool:
         """Whether it must be made whatever was known before it."""

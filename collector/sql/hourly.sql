@@ -101,6 +101,12 @@ WHERE at < %(until)s
        OR code = 81 AND parameter = ANY (%(off)s::smallint[]))
 ORDER BY place
 
+-- name: hold_rows
+-- Until the end of the transaction: who drops rows writes here, too.
+SELECT FROM timeseries
+WHERE table_name IN ('traffic_cycles', 'lane_cycle_data', 'zone_occupancy', 'signal_events')
+ORDER BY table_name FOR SHARE
+
 -- name: keep
 INSERT INTO junction_hourly_stats AS k
     (junction_id, starts_at, ends_at, lanes, lengths, zones, described, log, state)

@@ -1317,6 +1317,10 @@ END $$;
 CREATE FUNCTION streams_heard() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        -- None of them moves to another junction meanwhile; who moves them locks in this order, too.
+        PERFORM FROM edge_devices WHERE id IN (SELECT device_id FROM after_rows) ORDER BY id FOR NO KEY UPDATE;
+    END IF;
     INSERT INTO junction_heard AS h (junction_id, received_at, last_at)
     SELECT d.junction_id, max(a.last_received_at), max(a.last_at)
     FROM after_rows a
@@ -1565,7 +1569,16 @@ CREATE FUNCTION mark_hours_of_device() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO junction_hour_marks (junction_id, at)
-    SELECT junction_id, starts_at FROM junction_hourly_stats WHERE junction_id IN (OLD.junction_id, NEW.junction_id);
+    SELECT junction_id, starts_at FROM junction_hourly_stats WHERE junction_id IN (OLD.junction_id, NEW.junction_id)
+    UNION ALL
+    -- Those that may be made just now cannot be seen yet.
+    SELECT j.id, generate_series(coalesce(k.ends_at, now() - interval '9 days'), now(), interval '1 hour')
+    FROM junctions j
+    LEFT JOIN LATERAL (
+        SELECT ends_at FROM junction_hourly_stats
+        WHERE junction_id = j.id AND starts_at >= now() - interval '35 days' ORDER BY starts_at DESC LIMIT 1
+    ) k ON true
+    WHERE j.id IN (OLD.junction_id, NEW.junction_id) AND j.metadata #> '{lights,description}' IS NOT NULL;
     RETURN NULL;
 END $$;
 CREATE TRIGGER mark_hours AFTER UPDATE OF junction_id ON edge_devices

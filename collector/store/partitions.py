@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.rows import class_row
 
@@ -104,7 +105,8 @@ async def make_partition(connection: AsyncConnection[Any], partition: Partition)
     """Makes a partition and moves the rows of its time there from the default one; returns their number.
 
     The whole series is locked meanwhile, its head first: no row can slip in between, and no statement can have
-    looked up the partitions before and read the default one afterwards, which would miss the rows that moved.
+    looked up the partitions before and read the default one afterwards, which would miss the rows that moved. So
+    would a transaction that sees an earlier moment (`reading`): where rows move, none of those is under way.
     """
     series = partition.series
     names = {
@@ -116,8 +118,11 @@ async def make_partition(connection: AsyncConnection[Any], partition: Partition)
         "end": sql.Literal(partition.end.isoformat()),
         "fillfactor": sql.Literal(series.fillfactor),
     }
+    of_its_time = sql.SQL("FROM {default} WHERE {at} >= {start} AND {at} < {end}").format(**names)
     async with connection.transaction():
-        for locked in ("ONLY {parent}", "{default}"):
+        cursor = await connection.execute(sql.SQL("SELECT EXISTS (SELECT {})").format(of_its_time))
+        moves = await cursor.fetchone() == (True,)
+        for locked in ("timeseries",) * moves + ("ONLY {parent}", "{default}"):
             await connection.execute(sql.SQL(f"LOCK TABLE {locked} IN ACCESS EXCLUSIVE MODE").format(**names))
         await connection.execute(
             sql.SQL(
@@ -127,10 +132,11 @@ async def make_partition(connection: AsyncConnection[Any], partition: Partition)
         )
         moved = await connection.execute(
             sql.SQL(
-                "WITH moved AS (DELETE FROM {default} WHERE {at} >= {start} AND {at} < {end} RETURNING *)"
-                " INSERT INTO {partition} SELECT * FROM moved"
-            ).format(**names)
+                "WITH moved AS (DELETE {of_its_time} RETURNING *) INSERT INTO {partition} SELECT * FROM moved"
+            ).format(of_its_time=of_its_time, **names)
         )
+        if moved.rowcount and not moves:
+            raise psycopg.errors.LockNotAvailable("rows came meanwhile")
         await connection.execute(
             sql.SQL(
                 "ALTER TABLE {parent} ATTACH PARTITION {partition} FOR VALUES FROM ({start}) TO ({end})"

@@ -1,6 +1,7 @@
 """Hours of lights that are kept: never behind what is stored without a mark that says so, whatever comes late."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -165,6 +166,8 @@ def test_another_description_another_device_and_a_log_that_is_dropped(
     kept.falsify()
     assert kept.arrivals(client) == [100] * 4 + [1] * 2
 
+    _check_that_a_log_is_kept_which_is_read_otherwise_for_a_while(kept, client)
+
     other = LightsFacts(kept.dsn)
     other.cycle(ZERO + 30 * MINUTE, LANES)
     other.commit()
@@ -182,6 +185,80 @@ def test_another_description_another_device_and_a_log_that_is_dropped(
     for _ in range(2):
         assert (kept.cycles(client), kept.arrivals(client)) == ([100] * 4, [100] * 4)
         kept.mend()
+
+
+def _check_that_a_log_is_kept_which_is_read_otherwise_for_a_while(
+    kept: Kept, client: TestClient[Litestar]
+) -> None:
+    dropped = "UPDATE timeseries SET dropped_before = %s WHERE table_name = 'signal_events'"
+    described = with_advance(crossroads())
+    with psycopg.connect(kept.dsn) as connection:
+        connection.execute(dropped, (ZERO + 4 * HOUR,))
+    for junction, arrivals in (
+        (msgspec.structs.replace(described, detectors=()), [None] * 2),
+        (described, [100] * 4 + [1] * 2),
+    ):
+        kept.facts.describe(junction)
+        kept.facts.commit()
+        assert kept.arrivals(client) == arrivals
+        kept.mend()
+        assert kept.marks() == []
+    kept.falsify()
+    with psycopg.connect(kept.dsn) as connection:
+        connection.execute(dropped, (datetime(2024, 1, 1, tzinfo=UTC),))
+
+
+def test_hours_are_right_whatever_happens_while_they_are_made(plain_dsn: str) -> None:
+    kept = Kept(plain_dsn)
+    other = LightsFacts(plain_dsn)
+    other.cycle(ZERO + 4 * HOUR + 30 * MINUTE, LANES)
+    other.commit()
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("UPDATE edge_devices SET junction_id = NULL WHERE id = %s", (other.device,))
+    kept.mend()
+
+    async def make_while_a_device_comes() -> None:
+        async with make_pool(Settings(plain_dsn, min_size=2)) as pool:
+            worker = HourlyWorker(pool)
+            async with pool.connection() as making, making.transaction():
+                assert await worker.make(making, kept.id, ZERO + 4 * HOUR, ZERO + 6 * HOUR) == 2
+                async with pool.connection() as moving:
+                    await moving.execute(
+                        "UPDATE edge_devices SET junction_id = %s WHERE id = %s", (kept.id, other.device)
+                    )
+            assert await worker.mend() > 0
+
+    async def make_anew() -> None:
+        async with make_pool(Settings(plain_dsn, min_size=1)) as pool:
+            await HourlyWorker(pool).make_between(kept.id, ZERO, ZERO + 6 * HOUR)
+
+    asyncio.run(make_while_a_device_comes())
+    assert _n_cycles(plain_dsn) == [1, 1, 1, 1, 2, 1]
+
+    kept.facts.cycle(ZERO, LANES)
+    kept.facts.commit()
+    with psycopg.connect(plain_dsn) as holder, psycopg.connect(plain_dsn) as dropping:
+        holder.execute("LOCK TABLE junction_hourly_stats IN ACCESS EXCLUSIVE MODE")
+        making = threading.Thread(target=lambda: asyncio.run(make_anew()))
+        making.start()
+        while dropping.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (0,):
+            dropping.rollback()
+        dropping.execute("SET LOCAL lock_timeout = '200ms'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            dropping.execute("UPDATE timeseries SET dropped_before = now() WHERE table_name = 'traffic_cycles'")
+        dropping.rollback()
+        holder.rollback()
+        making.join(60)
+    assert _n_cycles(plain_dsn) == [2, 1, 1, 1, 2, 1]
+
+
+def _n_cycles(dsn: str) -> list[int]:
+    """As they were kept."""
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(
+            "SELECT (lanes #>> '{0,1}')::int FROM junction_hourly_stats ORDER BY starts_at"
+        ).fetchall()
+    return [n for (n,) in rows]
 
 
 def test_the_worker_makes_hours_that_are_over_and_a_stranger_sees_none(plain_dsn: str) -> None:

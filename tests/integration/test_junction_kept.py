@@ -192,3 +192,30 @@ def test_writers_that_hear_the_same_junctions_at_once_do_not_hinder_each_other(p
         thread.join()
     assert not failures
     _check(plain_dsn)
+
+    _check_that_a_new_stream_keeps_no_writer_waiting(plain_dsn, junctions[0])
+
+
+def _check_that_a_new_stream_keeps_no_writer_waiting(dsn: str, facts: Facts) -> None:
+    """While it waits for its device: else who moves the device could wait for the writer."""
+
+    def begin() -> None:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(
+                "INSERT INTO ingest_streams (device_id, stream, epoch) VALUES (%s, 'new', gen_random_uuid())",
+                (facts.device,),
+            )
+
+    with psycopg.connect(dsn) as changing, psycopg.connect(dsn, autocommit=True) as writer:
+        changing.execute("UPDATE edge_devices SET name = 'renamed' WHERE id = %s", (facts.device,))
+        beginning = threading.Thread(target=begin)
+        beginning.start()
+        while writer.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (0,):
+            assert beginning.is_alive()
+        writer.execute("SET lock_timeout = '2s'")
+        writer.execute(
+            "UPDATE ingest_streams SET last_received_at = clock_timestamp() WHERE no = %s", (facts.stream_no,)
+        )
+        changing.commit()
+        beginning.join(60)
+    _check(dsn)

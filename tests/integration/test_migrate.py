@@ -170,6 +170,28 @@ def test_a_step_that_fails_leaves_nothing_behind_and_keeps_those_before(empty_pl
     assert status(empty_plain, steps).pending == ("002_pre_step_2", "003_pre_step_3")
 
 
+def test_a_step_that_meets_a_writer_who_locks_in_another_order_is_tried_again(empty_plain: str) -> None:
+    steps = [
+        _step(1, "CREATE TABLE first (n int); CREATE TABLE second (n int)"),
+        _step(2, "ALTER TABLE first ADD COLUMN m int; ALTER TABLE second ADD COLUMN m int"),
+    ]
+    migrate(empty_plain, steps[:1])
+    applied: list[str] = []
+    with psycopg.connect(empty_plain) as writer, psycopg.connect(empty_plain, autocommit=True) as observer:
+        # So that it is the migration that gives way.
+        writer.execute("SET deadlock_timeout = '1min'")
+        writer.execute("INSERT INTO second VALUES (1)")
+        thread = threading.Thread(target=lambda: applied.extend(migrate(empty_plain, steps)))
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'second'::regclass AND NOT granted"
+        while observer.execute(waiting).fetchone() != (1,):
+            assert thread.is_alive()
+        writer.execute("INSERT INTO first VALUES (1)")
+        writer.commit()
+        thread.join(60)
+    assert applied == ["002_pre_step_2"]
+
+
 def test_a_step_may_run_outside_a_transaction(empty_plain: str) -> None:
     steps = [
         _step(1, "CREATE TABLE t (n int)"),

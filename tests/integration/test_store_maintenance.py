@@ -9,10 +9,10 @@ import pytest
 
 from collector.config import Retention
 from collector.counting.rollups import RollupWorker
-from collector.db import Settings, load_queries, make_pool
+from collector.db import Settings, load_queries, make_pool, reading
 from collector.store.editions import Edition, find_edition, find_versions
 from collector.store.maintenance import Maintained, MaintenanceWorker, maintain
-from collector.store.partitions import make_partition, partition_of, read_series
+from collector.store.partitions import Series, make_partition, partition_of, read_series
 from tests.integration.facts import Facts
 
 NOW = datetime(2026, 5, 20, 12, 30, tzinfo=UTC)
@@ -103,6 +103,8 @@ def test_rows_that_move_are_never_out_of_sight(plain_dsn: str) -> None:
     facts.count(at)
     facts.commit()
 
+    counts: list[Series] = []
+
     async def is_blocked(connection: psycopg.AsyncConnection[Any], pid: int) -> bool:
         cursor = await connection.execute("SELECT cardinality(pg_blocking_pids(%s)) > 0", (pid,))
         return bool((await cursor.fetchone() or [False])[0])
@@ -111,9 +113,9 @@ def test_rows_that_move_are_never_out_of_sight(plain_dsn: str) -> None:
         connect = psycopg.AsyncConnection.connect
         async with await connect(plain_dsn, autocommit=True) as mover, await connect(plain_dsn) as reader:
             series = await read_series(mover, load_queries("store"))
-            (counts,) = (one for one in series if one.table_name == "count_events")
+            counts.extend(one for one in series if one.table_name == "count_events")
             async with mover.transaction():
-                assert await make_partition(mover, partition_of(counts, at)) == 1
+                assert await make_partition(mover, partition_of(counts[0], at)) == 1
                 asked = asyncio.create_task(reader.execute("SELECT count(*)::int FROM count_events"))
                 while not await is_blocked(mover, reader.info.backend_pid):
                     assert not asked.done(), "it did not wait"
@@ -121,6 +123,25 @@ def test_rows_that_move_are_never_out_of_sight(plain_dsn: str) -> None:
             return await (await asked).fetchone()
 
     assert asyncio.run(count_while_moving()) == (1,)
+
+    async def count_as_of_before() -> Any:
+        day = partition_of(counts[0], at + timedelta(days=1))
+        facts.count(day.start)
+        facts.commit()
+        asked = "SELECT count(*)::int FROM count_events WHERE at >= %s AND at < %s", (day.start, day.end)
+        connect = psycopg.AsyncConnection.connect
+        async with make_pool(Settings(plain_dsn)) as pool, await connect(plain_dsn, autocommit=True) as mover:
+            async with reading(pool) as reader, reading(pool) as observer:
+                moving = asyncio.create_task(make_partition(mover, day))
+                while not moving.done() and not await is_blocked(observer, mover.info.backend_pid):
+                    await asyncio.sleep(0.01)
+                found = await (await reader.execute(*asked)).fetchone()
+            assert await moving == 1
+            async with reading(pool) as reader:
+                assert await (await reader.execute(*asked)).fetchone() == found
+        return found
+
+    assert asyncio.run(count_as_of_before()) == (1,)
 
 
 def test_dropped_rows_stay_counted_and_noted(dsn: str) -> None:

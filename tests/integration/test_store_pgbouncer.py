@@ -103,9 +103,9 @@ def test_a_statement_of_a_request_is_bounded(bounced_dsn: str) -> None:
         settings = Settings(bounced_dsn, min_size=1, prepare_threshold=None, statement_timeout_s=0.2)
         async with make_pool(settings) as pool:
             with pytest.raises(psycopg.errors.QueryCanceled, match=re.escape("statement timeout")):
-                async with reading(pool) as connection:
+                async with reading(pool, unbounded=True) as connection:
                     await connection.execute("SELECT pg_sleep(10)")
-            async with reading(pool) as connection:
+            async with reading(pool, unbounded=True) as connection:
                 cursor = await connection.execute("SELECT current_setting('transaction_read_only')")
                 assert await cursor.fetchone() == ("on",)
 

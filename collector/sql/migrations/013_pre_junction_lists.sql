@@ -207,6 +207,10 @@ END $$;
 CREATE FUNCTION streams_heard() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'INSERT' THEN
+        -- None of them moves to another junction meanwhile; who moves them locks in this order, too.
+        PERFORM FROM edge_devices WHERE id IN (SELECT device_id FROM after_rows) ORDER BY id FOR NO KEY UPDATE;
+    END IF;
     INSERT INTO junction_heard AS h (junction_id, received_at, last_at)
     SELECT d.junction_id, max(a.last_received_at), max(a.last_at)
     FROM after_rows a

@@ -57,7 +57,16 @@ CREATE FUNCTION mark_hours_of_device() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO junction_hour_marks (junction_id, at)
-    SELECT junction_id, starts_at FROM junction_hourly_stats WHERE junction_id IN (OLD.junction_id, NEW.junction_id);
+    SELECT junction_id, starts_at FROM junction_hourly_stats WHERE junction_id IN (OLD.junction_id, NEW.junction_id)
+    UNION ALL
+    -- Those that may be made just now cannot be seen yet.
+    SELECT j.id, generate_series(coalesce(k.ends_at, now() - interval '9 days'), now(), interval '1 hour')
+    FROM junctions j
+    LEFT JOIN LATERAL (
+        SELECT ends_at FROM junction_hourly_stats
+        WHERE junction_id = j.id AND starts_at >= now() - interval '35 days' ORDER BY starts_at DESC LIMIT 1
+    ) k ON true
+    WHERE j.id IN (OLD.junction_id, NEW.junction_id) AND j.metadata #> '{lights,description}' IS NOT NULL;
     RETURN NULL;
 END $$;
 CREATE TRIGGER mark_hours AFTER UPDATE OF junction_id ON edge_devices
