@@ -33,7 +33,9 @@ FORESEEN = 9
 """1: as it moved before that cut, it was to come to the other side by then, or nearly."""
 SETTLED = slice(10, 14)
 """The whole vehicle's corners when it was last on the confirmed side."""
-PLANES = 14
+FIRST = 14
+"""Signed distance when the vehicle was first seen, under whatever id."""
+PLANES = 15
 
 
 @dataclass(slots=True)
