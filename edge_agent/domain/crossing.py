@@ -25,6 +25,7 @@ from edge_agent.domain.crossing_facts import (
     BORN,
     CUT,
     DISTANCE,
+    FIRST,
     FORESEEN,
     GUESSED,
     ORIGIN,
@@ -272,7 +273,7 @@ class CrossingCounter:
 
     def _note_births(self, view: _View, n_new: int) -> None:
         rows, new = self._rows, slice(-n_new, None)
-        rows.facts[BORN][:, new] = view.distances[:, new]
+        rows.facts[BORN][:, new] = rows.facts[FIRST][:, new] = view.distances[:, new]
         rows.facts[DISTANCE][:, new] = view.distances[:, new]
         rows.facts[SETTLED][:, :, new] = view.boxes_px[:, None, new]
         rows.points_px[:, :, new] = view.points_px[:, :, new]
@@ -361,6 +362,7 @@ class CrossingCounter:
         self._lineage.go_on(int(rows.ids[row]), after=donor.track)
         rows.known_since_s[row] = donor.known_since_s
         facts = rows.facts[:, :, row]
+        facts[FIRST] = donor.facts[FIRST]
         knows = donor.facts[SIDE] != 0
         for plane in (SIDE, *range(SETTLED.start, WIDER.stop)):
             facts[plane] = np.where(knows, donor.facts[plane], facts[plane])
@@ -523,8 +525,9 @@ class CrossingCounter:
             return None
         before_s = side * born_px / speed_px_s
         known_since_s = float(self._rows.known_since_s[row])
-        if known_since_s < min(born_s, born_s - before_s):
-            return None  # it was seen then, under another id, and did not go over the line
+        first_px = float(self._rows.facts[FIRST, line, row])
+        if known_since_s < min(born_s, born_s - before_s) and side * first_px >= 0:
+            return None  # it was seen before that, under another id, and was on this side already
         measured = born_s - before_s > self._since_s
         # Where the edge cuts a box, its middle is not the vehicle's, and its speed a guess.
         cut = self._is_cut(self._rows.born_boxes_px[:, row]) or self._is_cut(box)

@@ -33,7 +33,9 @@ SETTLED = slice(9, 13)
 """The whole vehicle's corners when it was last on the confirmed side."""
 WIDER = slice(13, 15)
 """How many times wider the dead zone is for it, on the negative and on the positive side."""
-PLANES = 15
+FIRST = 15
+"""Signed distance when the vehicle was first seen, under whatever id."""
+PLANES = 16
 
 
 @dataclass(slots=True)

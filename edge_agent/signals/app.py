@@ -360,11 +360,13 @@ class Daemon:
         if loaded is not None:
             self._judge(loaded)
         if self._pending is None:
+            if self._waits_from_s is not None:
+                driving.make_way(now_s, on=False)
             self._waits_from_s = None
         elif self._waits_from_s is None:
             self._waits_from_s = now_s
         elif now_s - self._waits_from_s >= _PATIENCE_S:
-            driving.make_way(now_s)
+            driving.make_way(now_s, on=True)
         if self._pending is not None and driving.is_red and not driving.lights.is_preempted:
             self._keep_fault(driving)
             self._config, self._pending = self._pending, None
@@ -395,6 +397,7 @@ class Daemon:
         if isinstance(loaded, ConfigError):
             self._refuse(str(loaded))
         elif loaded == self._config and not self._lost:
+            self._pending = None
             logger.info("the configuration is as it was", extra={"action": "config_same"})
         elif self._lost or needs_restart(loaded, self._config):
             self._refuse("more than plans and times changed: systemctl restart stopline-signals")

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _do(arguments: Sequence[str]) -> int:
-    if len(arguments) == 3 and arguments[:2] == ["run", "--config"]:
+    if len(arguments) == 3 and arguments[:2] == ["run", "--config"] and not arguments[2].startswith("-"):
         # As the unit has it. The parser would stay in memory for as long as the lights run.
         return drive(Path(arguments[2]))
     options = make_parser().parse_args(arguments)

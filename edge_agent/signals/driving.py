@@ -127,9 +127,9 @@ class Driving:
         """Something else is wrong; flash from the next step on."""
         self._guarded(lambda: self.lights.interlock.report(code, detail, now_s), now_s)
 
-    def make_way(self, now_s: float) -> None:
-        """Come to where `is_red`, though the plan have no such moment."""
-        self._guarded(self.lights.make_way, now_s)
+    def make_way(self, now_s: float, *, on: bool) -> None:
+        """Come to where `is_red`, though the plan have no such moment; off: there is no need any more."""
+        self._guarded(lambda: self.lights.make_way(on=on), now_s)
 
     @property
     def is_red(self) -> bool:

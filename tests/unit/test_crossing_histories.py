@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -280,3 +281,21 @@ def test_ids_may_be_switched_at_any_time(fleet: list[Vehicle], fps: float, switc
                 named.switch(number, t_s)
         crossings += counter.update(named.at(t_s, random), t_s)
     assert _counts(crossings + counter.finish(t_s)) == _truth(ways)
+
+
+@pytest.mark.parametrize("ahead_px", [-3.0, 3.0])
+@pytest.mark.parametrize("frame", [1, 3])
+@pytest.mark.parametrize("fps", [5.0, 25.0])
+def test_who_is_first_seen_at_the_line_goes_over_it_if_it_was_before_it(
+    ahead_px: float, frame: int, fps: float
+) -> None:
+    """Too near for its side to be known, and under another id soon after."""
+    way = Way((-2.0, 4.0), (LINE_Y + ahead_px - 200.0, LINE_Y + ahead_px + 400.0))
+    counter, named = CrossingCounter([LINE], SIZE_PX), _Named([Vehicle(60.0, False, 1.0, ())], [way])
+    random, crossings = np.random.default_rng(1), []
+    for number in range(int(2 * fps)):
+        t_s = number / fps
+        if number == frame:
+            named.switch(0, t_s)
+        crossings += counter.update(named.at(t_s, random), t_s)
+    assert _counts(crossings + counter.finish(t_s)) == ((1, 0) if ahead_px < 0 else (0, 0))

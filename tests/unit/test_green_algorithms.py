@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import random
+import tracemalloc
 from collections.abc import Callable
 
 import msgspec
@@ -84,6 +85,22 @@ def test_whatever_sensors_tell_only_a_stage_of_the_plan_is_wanted(
         told = tuple(any_lane(rng) for _ in range(view.n_lanes))
         wanted = green.decide(Situation(now_s, stage, rng.choice([0.0, 7.0, 60.0]), reds_s, told))
         assert wanted is None or wanted in view.order
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_sensor_that_tells_of_millions_takes_no_more_than_a_moment_and_little_memory(name: str) -> None:
+    """Such as one that is broken. The lights have 30 MB, and a step must not be late."""
+    view = view_of(crossroads())
+    green = ALL[name](view)
+    most = 2**31 - 1
+    tracemalloc.start()
+    try:
+        for n_crossed, n_near in ((0, most), (most, most), (0, None), (most, None)):
+            told = tuple(Lane(n_crossed, 1.0, n_near, n_near, True) for _ in range(view.n_lanes))
+            green.decide(situation(told, red_s=(0.0, 30.0), now_s=100.0 + bool(n_crossed)))
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from edge_agent.config.faults import ConfigError
+from edge_agent.exit_codes import EXIT_USAGE
+from edge_agent.signals import cli
 from edge_agent.signals.config import SignalsConfig, wiring_of
 from edge_agent.signals.loading import load_signals_config
 from tests.integration.signals_helpers import PINS, quick_junction, write_signals_config
@@ -184,3 +186,10 @@ def test_an_unchecked_configuration_has_no_junction() -> None:
 
     with pytest.raises(ValueError, match="was not checked"):
         _ = msgspec.convert(tree, SignalsConfig).described
+
+
+def test_an_option_is_not_taken_for_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["run", "--config", "--help"])
+    assert ended.value.code == EXIT_USAGE
+    assert "expected one argument" in capsys.readouterr().err

@@ -136,6 +136,25 @@ def test_new_plans_come_though_the_old_ones_are_never_all_red(tmp_path: Path) ->
         assert bench.daemon._driving.lights.interlock.fault is None
 
 
+@pytest.mark.parametrize("makes_way", [False, True])
+def test_new_plans_that_are_taken_back_before_they_begin_do_not_begin(tmp_path: Path, makes_way: bool) -> None:
+    """The file is as before, so the lights go on by it: also those that were ending greens for the new plans."""
+    old = crossroads(red_clearance_s=0.0) if makes_way else crossroads()
+    with running(tmp_path, junction=old) as bench:
+        bench.until_green()
+        assert bench.daemon._driving is not None
+        controller = bench.daemon._driving.lights._controller
+        new = structs.replace(bench.config, junction=with_greens(30.0))
+        bench.daemon._reloading._loaded.put(new)
+        bench.step()
+        bench.until(lambda: controller._makes_way or not makes_way)
+        bench.daemon._reloading._loaded.put(structs.replace(bench.config))
+        bench.step(300)
+        assert bench.daemon._config == bench.config
+        bench.until_green("east")
+        bench.until_green("north")
+
+
 def test_new_plans_do_not_forget_an_emergency_vehicle_that_comes_during_start_up(tmp_path: Path) -> None:
     fire = Preemption(name="fire", stage="ew", number=1)
     with running(tmp_path, junction=structs.replace(crossroads(), preemptions=(fire,))) as bench:

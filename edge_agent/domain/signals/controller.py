@@ -171,10 +171,10 @@ class Controller:
             self._forget_s = now_s + TELL_S
         return result
 
-    def make_way(self) -> None:
+    def make_way(self, *, on: bool) -> None:
         """Other lights are to take over, which needs all red: let the greens end as always, and none begin but an
-        emergency vehicle's."""
-        self._makes_way = True
+        emergency vehicle's. Off: they are not to any more, so go on."""
+        self._makes_way = on
 
     def _order_preemption(self, order: Preempt, now_s: float) -> OrderResult:
         fits = check_order(self._layout.junction, order)

@@ -69,9 +69,9 @@ class Lights:
         """See `Controller.stand_on`."""
         return self._controller.stand_on(order, now_s, local)
 
-    def make_way(self) -> None:
+    def make_way(self, *, on: bool) -> None:
         """See `Controller.make_way`."""
-        self._controller.make_way()
+        self._controller.make_way(on=on)
 
     @property
     def is_preempted(self) -> bool:

@@ -5,6 +5,8 @@ from edge_agent.domain.signals.steps import Situation
 
 BLIND_S = 2.0
 """After a longer time without a look it is not known when those in sight came; they are halfway, if they move."""
+MOST = 200
+"""Of one lane. Nobody sees more: whoever tells of more is wrong, and must not take the lights' memory and time."""
 
 
 class Arrivals:
@@ -29,7 +31,7 @@ class Arrivals:
                 self._crossed[i] = crossed
                 if crossed is not None and before is not None and crossed > before:
                     del due_s[: crossed - before]
-            more = (n or 0) - len(due_s)
+            more = min(n or 0, MOST) - len(due_s)
             if more < 0:
                 del due_s[:-more]
             elif more:

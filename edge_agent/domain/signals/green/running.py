@@ -8,7 +8,7 @@ would take its turn for good. One or two of such a lane pass at each change of l
 one counts as freed once the others are over the line.
 """
 
-from edge_agent.domain.signals.green.arrivals import Arrivals
+from edge_agent.domain.signals.green.arrivals import MOST, Arrivals
 from edge_agent.domain.signals.green.observer import Observer
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
@@ -91,7 +91,7 @@ class Running:
     ) -> float:
         """Adds when `n` vehicles of a lane pass, the first `at_s` from now; answers when the last one does."""
         due_s = self._arrivals.due_s(lane)
-        in_sight = min(len(due_s), round(n * self._observer.seen)) or max(1, round(n))
+        in_sight = min(len(due_s), round(n * self._observer.seen)) or min(max(1, round(n)), MOST)
         each = n / in_sight
         worth, gap_s = worth * each, gap_s * each
         at_s -= gap_s
