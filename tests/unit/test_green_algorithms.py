@@ -169,6 +169,27 @@ def test_a_blocked_lane_does_not_hold_the_green(name: str) -> None:
     assert ALL[name](view).decide(situation(told, red_s=(0.0, 16.0), green_s=16.0)) == 1
 
 
+@pytest.mark.parametrize(
+    ("south_goes", "waiting_vps", "ends"),
+    [(False, 0.3, True), (True, 0.3, False), (False, 0.1, False)],
+    ids=["one-for-many", "both-for-many", "one-for-few"],
+)
+def test_a_lane_that_goes_holds_no_green_against_far_more(
+    south_goes: bool, waiting_vps: float, ends: bool
+) -> None:
+    """Crossings alone: one lane frees 0.5/s at most, the two that wait up to 1/s, the more the longer they do."""
+    view = view_of(crossroads())
+    green, goes, waits = Actuated(view), Lane(9, 1.0), Lane(usual_vps=waiting_vps)
+    wanted = []
+    for second in range(50):
+        told = (goes, waits, goes if south_goes else standing(0), waits)
+        now_s, red_s = 100.0 + second, (0.0, float(second))
+        wanted.append(green.decide(situation(told, green_s=float(second), red_s=red_s, now_s=now_s)))
+    assert wanted[:20] == [None] * 20
+    assert (wanted[-1] == 1) is ends
+    assert green.decide(situation(told, green_s=50.0, red_s=(0.0, 50.0), now_s=150.0)) == 1
+
+
 def test_who_passes_on_yellow_anyway_holds_no_green_but_who_just_came_does() -> None:
     view = view_of(crossroads())
     nobody, comes = Lane(3, 9.0, 0, 0, False), Lane(3, 9.0, 1, 1, False)

@@ -1,7 +1,14 @@
-"""Green by what crosses the stop line: held while the lanes that would lose it keep crossing, then to who waits.
+"""Green by what crosses the stop line: held by the lanes that go and would lose it, then to who waits.
 
 Crossings, not presence, hold a green: a turn that finds no gap stands on its detector and would hold it forever.
 How long a queue is can only be guessed, from how much usually comes and how long it has been red.
+
+A lane that goes does not hold the green alone against everybody: its last vehicles would keep far more waiting
+than they are. It is worth what it frees per second. At the stop line nobody sees how many follow, so that is taken
+to be its saturation flow: the most that it can be, whatever comes. Another stage frees what waits for it in the
+time until that is gone, two changes included, as `adaptive` counts it. Where that is more even so, going on is
+worse however many follow. It has to be `keep` times more: what waits is a guess, who is stopped in full flow has
+to start anew, and a lane of which some vehicles go unseen may flow though it seems not to.
 """
 
 from dataclasses import dataclass
@@ -20,10 +27,12 @@ class ActuatedParams:
 
     Attributes:
         passage_s: a lane without a crossing for this long has gapped out; longer where vehicles go unseen.
+        keep: how many times what still flows another stage must free.
         extra_s: what a change loses beyond yellow and clearance.
     """
 
     passage_s: float = 2.5
+    keep: float = 1.25
     extra_s: float = 1.0
 
 
@@ -42,12 +51,13 @@ class Actuated(ByDemand):
         may_hold = situation.green_s < self._topology.max_greens_s[situation.stage]
         best, most = None, 0.0
         for change in self._topology.changes[situation.stage]:
-            if may_hold and self._holds(change, flowing):
-                continue
             rate = rate_after(self._topology, change, vehicles, flowing, self._params.extra_s)
-            if rate > most:
+            held_vps = self._params.keep * self._flowing_vps(change, flowing) if may_hold else 0.0
+            if rate > max(most, held_vps):
                 best, most = change.stage, rate
         return best
 
-    def _holds(self, change: Change, flowing: list[bool]) -> bool:
-        return any(flowing[lane] for lane, _ in change.losers)
+    def _flowing_vps(self, change: Change, flowing: list[bool]) -> float:
+        """What the lanes that go, and would lose the green, free at most."""
+        headways_s = self._topology.headways_s
+        return sum([lost / headways_s[lane] for lane, lost in change.losers if flowing[lane]])
