@@ -157,6 +157,43 @@ def test_a_day_before_all_others_and_a_device_that_comes_to_the_junction(
     assert kept.used(client) == [False] * 3
 
 
+def test_a_device_that_comes_while_days_are_made(plain_dsn: str) -> None:
+    """The day that is made without it in an open transaction is made anew once that has ended."""
+    kept, other = Kept(plain_dsn), LightsFacts(plain_dsn)
+    last = NOON + timedelta(days=2)
+    other.cycle(last, LANES)
+    other.commit()
+
+    async def run(n_kept: int) -> int:
+        async with make_pool(Settings(plain_dsn, min_size=2)) as pool:
+            worker = DailyWorker(pool)
+            async with pool.connection() as making, making.transaction():
+                await making.execute("DELETE FROM junction_daily_stats WHERE day >= %s", (_date(n_kept),))
+                begin = NOON.replace(hour=0) + timedelta(days=n_kept)
+                assert await worker.make(making, kept.id, begin, last.replace(hour=0) + timedelta(days=1)) > 0
+                async with pool.connection() as moving:
+                    await moving.execute(
+                        "UPDATE edge_devices SET junction_id = %s WHERE id = %s", (kept.id, other.device)
+                    )
+            assert await worker.mend() > 0
+            async with pool.connection() as connection:
+                statement = "SELECT cycles FROM junction_daily_stats WHERE junction_id = %s AND day = %s"
+                cursor = await connection.execute(statement, (kept.id, _date(2)))
+                row = await cursor.fetchone()
+                gone = "UPDATE edge_devices SET junction_id = NULL WHERE id = %s"
+                await connection.execute(gone, (other.device,))
+        assert row is not None
+        n: int = row[0]
+        return n
+
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("DELETE FROM junction_daily_stats WHERE day > %s", (_date(1),))
+    assert asyncio.run(run(n_kept=2)) == 2
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("DELETE FROM junction_daily_stats")
+    assert asyncio.run(run(n_kept=0)) == 2
+
+
 def test_cycles_that_were_dropped_are_kept_in_their_days(kept: Kept, client: TestClient[Litestar]) -> None:
     retention = Retention(traffic_cycles=30, lane_cycle_data=30, count_events=30, frame_metadata=30)
     asyncio.run(maintain(kept.dsn, NOON + timedelta(days=120), retention))

@@ -158,6 +158,17 @@ def test_a_step_that_was_changed_afterwards_is_refused(empty_plain: str) -> None
         migrate(empty_plain, [_step(1, "SELECT 2")])
 
 
+def test_days_that_were_made_in_their_other_form_are_taken(empty_plain: str) -> None:
+    other = "48b839f64309b89d18265e15a8317facd42bd36b8777998d575cc2701dadfab8"
+    before = [step for step in bundled() if step.number <= 12]
+    migrate(empty_plain, before)
+    with psycopg.connect(empty_plain) as connection:
+        connection.execute("UPDATE schema_migrations SET checksum = %s WHERE number = 9", (other,))
+        for column in ("cycles", "saturation_cycles"):
+            connection.execute(f"ALTER TABLE junction_daily_stats ALTER COLUMN {column} DROP NOT NULL".encode())
+    assert migrate(empty_plain)[-1] == "016_pre_days"
+
+
 def test_a_step_that_fails_leaves_nothing_behind_and_keeps_those_before(empty_plain: str) -> None:
     steps = [
         _step(1, "CREATE TABLE kept (n int)"),

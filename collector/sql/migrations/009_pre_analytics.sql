@@ -14,12 +14,11 @@ CREATE TABLE junction_daily_stats (
     by_class          jsonb NOT NULL,
     -- For how long the cameras watched, added up.
     measured_ms       bigint NOT NULL,
-    -- NULL: retention had dropped them before they were added up.
-    cycles            integer,
+    cycles            integer NOT NULL,
     mean_cycle_s      double precision,
     -- Mean over lanes' cycles, weighted by their green; and how many cycles.
     saturation        double precision,
-    saturation_cycles integer,
+    saturation_cycles integer NOT NULL,
     -- Orders by hand that took the lights.
     overrides         integer NOT NULL,
     computed_at       timestamptz NOT NULL DEFAULT now(),
