@@ -152,7 +152,7 @@ def _statement(listing: Listing) -> bytes:
         found = _fill(
             queries["found"], filtered=_filtered(queries, listing, sort), order=queries[f"by_{sort}{suffix}"]
         )
-        return _fill(queries["junctions"], counted=b"", found=found)
+        return _whole(queries, b"", found)
     if listing.is_filtered:
         found = _fill(
             queries["found"], filtered=_filtered(queries, listing, sort), order=queries[f"by_{sort}{suffix}"]
@@ -162,7 +162,12 @@ def _statement(listing: Listing) -> bytes:
         down = b"DESC" if is_down else b""
         found = _fill(queries["found_by_counts"], down=down)
         counted = _fill(queries["foremost"], down=down)
-    return _fill(queries["junctions"], counted=queries["waiting_today"] + b"\n" + counted, found=found)
+    return _whole(queries, queries["waiting_today"] + b"\n" + counted, found)
+
+
+def _whole(queries: Queries, counted: bytes, found: bytes) -> bytes:
+    statement = _fill(queries["junctions"], counted=counted, found=found)
+    return _fill(statement, raw_and_rolled=queries["raw_and_rolled"])
 
 
 def _filtered(queries: Queries, listing: Listing, sort: str) -> bytes:

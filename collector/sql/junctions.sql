@@ -35,15 +35,7 @@ WITH {counted} page AS MATERIALIZED (
 ), waiting AS (
     SELECT m.id, sum(e.n - coalesce(r.n, 0))::bigint AS n
     FROM marked m
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS n FROM count_events
-        WHERE source_no = m.ref_no AND at >= m.minute AND at < m.minute + interval '1 minute'
-          AND at >= now() - interval '2 days'
-    ) e
-    CROSS JOIN LATERAL (
-        SELECT sum(n) AS n FROM count_rollups
-        WHERE source_no = m.ref_no AND step_s = 60 AND bucket = m.minute AND bucket >= now() - interval '2 days'
-    ) r
+    {raw_and_rolled}
     GROUP BY m.id
 )
 SELECT s.id, s.name, s.timezone, s.location, s.latitude, s.longitude, s.today, coalesce(s.devices, 0) AS devices,
@@ -53,6 +45,18 @@ SELECT s.id, s.name, s.timezone, s.location, s.latitude, s.longitude, s.today, c
 FROM standing s
 LEFT JOIN waiting w ON w.id = s.id
 ORDER BY s.place;
+
+-- name: raw_and_rolled
+-- What was counted in the minute `m.minute` of the source `m.ref_no`, and what of it is rolled up.
+CROSS JOIN LATERAL (
+    SELECT count(*) AS n FROM count_events
+    WHERE source_no = m.ref_no AND at >= m.minute AND at < m.minute + interval '1 minute'
+      AND at >= now() - interval '2 days'
+) e
+CROSS JOIN LATERAL (
+    SELECT sum(n) AS n FROM count_rollups
+    WHERE source_no = m.ref_no AND step_s = 60 AND bucket = m.minute AND bucket >= now() - interval '2 days'
+) r
 
 -- name: found
 -- The junctions of a page.
@@ -164,15 +168,7 @@ RECURSIVE zones AS (
         FROM marked_today m
         CROSS JOIN LATERAL (SELECT device_id, via FROM counting_zones WHERE no = m.ref_no OFFSET 0) z
         CROSS JOIN LATERAL (SELECT junction_id FROM edge_devices WHERE id = z.device_id OFFSET 0) d
-        CROSS JOIN LATERAL (
-            SELECT count(*) AS n FROM count_events
-            WHERE source_no = m.ref_no AND at >= m.minute AND at < m.minute + interval '1 minute'
-              AND at >= now() - interval '2 days'
-        ) e
-        CROSS JOIN LATERAL (
-            SELECT sum(n) AS n FROM count_rollups
-            WHERE source_no = m.ref_no AND step_s = 60 AND bucket = m.minute AND bucket >= now() - interval '2 days'
-        ) r
+        {raw_and_rolled}
         WHERE CASE WHEN z.via = 'camera' THEN true WHEN z.via IN ('truth', 'turn', 'unpaired') THEN false
                    ELSE NOT (SELECT by_camera FROM junction_parts WHERE junction_id = d.junction_id) END
         GROUP BY d.junction_id, m.minute
