@@ -179,7 +179,7 @@ async def read_page(
     parameters = wanted.values() | {"limit": limit, "offset": offset}
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(SeenDevice)) as cursor:
         among = await _among(connection, wanted)
-        statement = page_statement(wanted, order, is_narrowed=among is not None)
+        statement = _page_statement(wanted, order, is_narrowed=among is not None)
         await cursor.execute(statement, parameters | {"among": among})
         return await cursor.fetchall()
 
@@ -208,7 +208,7 @@ async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
                 await cursor.execute(statement, values)
                 return await cursor.fetchall()
 
-        found = await rows(SeenDevice, page_statement(wanted, Order.NAME), **wanted.values(), limit=1, offset=0)
+        found = await rows(SeenDevice, _page_statement(wanted, Order.NAME), **wanted.values(), limit=1, offset=0)
         if not found:
             return None
         streams = await rows(Stream, fleet["streams"], devices=[device_id])
@@ -221,7 +221,7 @@ async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
     return DeviceStory(found[0], streams, gaps, health, sensors)
 
 
-def page_statement(wanted: Wanted, order: Order, *, is_narrowed: bool = False) -> bytes:
+def _page_statement(wanted: Wanted, order: Order, *, is_narrowed: bool = False) -> bytes:
     """The query of a page; it takes `wanted.values()`, `limit`, `offset`, and if it is narrowed `among`."""
     queries = load_queries("devices")
     blocks = [*wanted.blocks(), *(["among"] if is_narrowed else [])]

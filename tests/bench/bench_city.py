@@ -30,7 +30,8 @@ from collector.export.tables import What
 from collector.junctions.details import read_details
 from collector.junctions.queries import Listing, read_junctions
 from collector.migrate import migrate
-from tests.bench.city_load import DAYS, ZONE, load_city
+from tests.bench.city import ZONE
+from tests.bench.city_load import DAYS, load_city
 from tests.bench.database_time import time_all
 from tests.servers.databases import EDITIONS
 from tests.servers.postgres import PgServer, ServerUnavailable

@@ -3,30 +3,33 @@
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
 from uuid import UUID, uuid4
 
 import psycopg
 
 from collector.db import Pool
-from tests.bench import report
+from tests.bench.database_time import time_all
 from tests.servers.databases import TEMPLATE, running_server
 
 JUNCTIONS = 10_000
 DEVICES_EACH = 8
 LANES_EACH = 4
+ZONE = "Europe/Berlin"
 REPEATS = 15
-_JUNCTIONS = (
+ENTITIES = (
     "SELECT setseed(0.5)",
     "INSERT INTO junctions (name, timezone, wanted)"
-    " SELECT 'Junction ' || lpad(n::text, 5, '0'), 'Europe/Berlin', jsonb_build_object('lanes', (SELECT jsonb_agg("
+    " SELECT 'Junction ' || lpad(n::text, 5, '0'), %(zone)s, jsonb_build_object('lanes', (SELECT jsonb_agg("
     " jsonb_build_object('name', 'lane ' || i, 'approach', 'north')) FROM generate_series(1, %(lanes)s) i))"
     " FROM generate_series(1, %(junctions)s) n",
     "SELECT keep_lanes(id) FROM junctions",
     "INSERT INTO edge_devices (id, junction_id, name, public_key)"
     " SELECT gen_random_uuid(), id, name || ' pi ' || n, decode(repeat('00', 32), 'hex')"
     " FROM junctions, generate_series(1, %(devices)s) n",
+)
+"""Junctions that are wanted with their lanes, and the devices that stand there."""
+NUMBERS = {"junctions": JUNCTIONS, "devices": DEVICES_EACH, "lanes": LANES_EACH, "zone": ZONE}
+_JUNCTIONS = (
     # One in a hundred junctions is silent.
     "INSERT INTO ingest_streams"
     " (device_id, stream, epoch, last_seq, stored, rejected, lost, last_received_at, last_at)"
@@ -114,10 +117,9 @@ def running_city(edition: str, *, whole: bool = False) -> Iterator[City]:
 
 def load(dsn: str, *, whole: bool) -> City:
     """Fills an empty database."""
-    numbers = {"junctions": JUNCTIONS, "devices": DEVICES_EACH, "lanes": LANES_EACH}
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for statement in _JUNCTIONS:
-            connection.execute(statement.encode(), numbers if "%" in statement else None)
+        for statement in (*ENTITIES, *_JUNCTIONS):
+            connection.execute(statement.encode(), NUMBERS if "%" in statement else None)
         user = uuid4()
         connection.execute(
             "INSERT INTO users (id, name, password_hash, role) VALUES (%s, 'otto', 'x', 'operator')", (user,)
@@ -136,24 +138,5 @@ def load(dsn: str, *, whole: bool) -> City:
 async def time_of(
     pool: Pool, name: str, limit_ms: float | None, ask: Callable[[], Awaitable[object]], repeats: int = REPEATS
 ) -> None:
-    """Prints for how long the database's process is on a processor for one asking: others share the machine."""
-    # What is prepared is planned anew some times first.
-    for _ in range(8):
-        await ask()
-    async with pool.connection() as connection:
-        server = Path(f"/proc/{connection.info.backend_pid}/schedstat")
-    times_ms = []
-    for _ in range(repeats):
-        began_ms = _busy_ms(server)
-        await ask()
-        times_ms.append(_busy_ms(server) - began_ms)
-    took_ms = median(times_ms)
-    if limit_ms is None:
-        report.plain(name, took_ms, "ms")
-    else:
-        report.limit(name, took_ms, limit_ms, "ms")
-
-
-def _busy_ms(process: Path) -> float:
-    """Time that a process has run on a processor."""
-    return int(process.read_text().split()[0]) / 1e6
+    """Prints how long one asking takes in the database."""
+    (await time_all(pool, [ask] * (repeats + 1))).print(name, limit_ms)

@@ -1,4 +1,4 @@
-"""A city for the benchmarks: 10,000 junctions with 40,000 lanes and 80,000 devices, and its counts.
+"""The counts of a city for the benchmarks (see `city`), in days and rollups.
 
 A tenth of the lanes carries half of the traffic; two thirds of it go by between seven and seven. Rollups are as
 the worker would have made them, but for minutes, of which there are those of the last day (they are asked for one
@@ -12,22 +12,11 @@ from datetime import datetime, timedelta
 
 import psycopg
 
-JUNCTIONS = 10_000
-DEVICES_EACH = 8
-LANES_EACH = 4
-DAYS = 30
-ZONE = "Europe/Berlin"
+from tests.bench.city import ENTITIES, JUNCTIONS, LANES_EACH, NUMBERS, ZONE
 
-_ENTITIES = (
-    "SELECT setseed(0.5)",
-    "INSERT INTO junctions (name, timezone, wanted)"
-    f" SELECT 'Junction ' || lpad(n::text, 5, '0'), '{ZONE}', jsonb_build_object('lanes', (SELECT jsonb_agg("
-    " jsonb_build_object('name', 'lane ' || i, 'approach', 'north')) FROM generate_series(1, %(lanes)s) i))"
-    " FROM generate_series(1, %(junctions)s) n",
-    "SELECT keep_lanes(id) FROM junctions",
-    "INSERT INTO edge_devices (id, junction_id, name, public_key)"
-    " SELECT gen_random_uuid(), id, name || ' pi ' || n, decode(repeat('00', 32), 'hex')"
-    " FROM junctions, generate_series(1, %(devices)s) n",
+DAYS = 30
+
+_STREAMS_AND_CAMERAS = (
     "INSERT INTO ingest_streams (device_id, stream, epoch, last_received_at)"
     " SELECT d.id, 'agent', gen_random_uuid(), now() - random() * CASE j.no %% 100"
     " WHEN 7 THEN interval '9 days' ELSE interval '1 minute' END FROM edge_devices d JOIN junctions j"
@@ -81,11 +70,10 @@ _COVERAGE = f"""
 
 def load_city(dsn: str, end: datetime, counts: int) -> None:
     """Entities, and `counts` counts of the `DAYS` days before `end`, a midnight there."""
-    numbers = {"junctions": JUNCTIONS, "devices": DEVICES_EACH, "lanes": LANES_EACH}
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("SET work_mem = '512MB'")
-        for statement in _ENTITIES:
-            connection.execute(statement.encode(), numbers if "%" in statement else None)
+        for statement in (*ENTITIES, *_STREAMS_AND_CAMERAS):
+            connection.execute(statement.encode(), NUMBERS if "%" in statement else None)
         for day in _days(end):
             each = counts / DAYS / (JUNCTIONS * LANES_EACH)
             _load_day(connection, day, day + timedelta(days=1), each, is_last=day + timedelta(days=1) == end)
