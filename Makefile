@@ -7,12 +7,13 @@
 #   make bench-signals  green times in SUMO (150 MB is installed); ARGS="--quick --only lopsided"
 #   make lint     ruff and mypy
 #   make verify   check the model of a junction of several Pis exhaustively (some minutes; wants spin)
+#   make bundle   Stopline with all libraries in one file, for Pis without a network; ARCH=aarch64 PYTHON_VERSION=3.13
 #   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
 #   make clean    remove .venv and caches; the data of the demo stays
 #
 # PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest.
 
-.PHONY: help setup demo test bench bench-signals lint verify model clean servers test-tools
+.PHONY: help setup demo test bench bench-signals lint verify model bundle clean servers test-tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -71,6 +72,9 @@ verify: $(STAMP_DEV)
 model: $(STAMP_RUN)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[training]'
 	@$(BIN)/python -m edge_agent.training.train edge_agent/models/street.onnx --minutes $(or $(MINUTES),8)
+
+bundle: $(STAMP_RUN)
+	@systemd/bundle $(BIN)/python dist $(or $(ARCH),aarch64) $(or $(PYTHON_VERSION),3.13) $(EXTRAS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -1,0 +1,181 @@
+"""One command puts a service on a machine, and brings it up to date; a folder is the machine."""
+
+import ensurepip
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>"$ROOT/calls"
+case "$*" in
+    *is-active*) exec test -e "$ROOT/active/${3%.service}" ;;
+    "enable --now "*) touch "$ROOT/active/$3" ;;
+    "restart "*) [ ! -e "$ROOT/works" ] || [ "$(readlink -f "$ROOT/opt/stopline")" = "$(cat "$ROOT/works")" ] ;;
+esac
+"""
+"""There is no systemd in tests: this remembers what it was told. `works` names the only programs that start."""
+SYSTEMD_RUN = """#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+@dataclass
+class Machine:
+    """A folder for a machine, with a bundle unpacked on it."""
+
+    root: Path
+    bundle: Path
+
+    def install(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Libraries are the tests' own, so that only Stopline itself is installed."""
+        environment = {
+            "PATH": f"{self.root / 'tools'}:{os.environ['PATH']}:/usr/sbin",
+            "ROOT": str(self.root),
+            "PIP_NO_DEPS": "1",
+            "PIP_NO_COMPILE": "1",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path.endswith("site-packages")),
+        }
+        return subprocess.run(
+            [self.bundle / "systemd/install", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def settings(self, **files: str) -> str:
+        """A folder with settings, as somebody carries it to the Pi."""
+        folder = self.root / "carried"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name, text in files.items():
+            (folder / name.replace("_", ".")).write_text(text)
+        return str(folder)
+
+    def told_systemd(self) -> list[str]:
+        """What systemd was told since this was asked for the last time, but for questions."""
+        calls = self.root / "calls"
+        lines = calls.read_text().splitlines() if calls.exists() else []
+        calls.unlink(missing_ok=True)
+        return [line for line in lines if "is-active" not in line]
+
+    def group(self, name: str) -> list[str]:
+        lines = (self.root / "etc/group").read_text().splitlines()
+        return next(line.split(":") for line in lines if line.startswith(f"{name}:"))
+
+    def programs(self) -> Path:
+        return (self.root / "opt/stopline").resolve(strict=True)
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make bundle` would have fetched, without the libraries."""
+    folder = tmp_path_factory.mktemp("wheels")
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", str(folder), str(ROOT)], check=True)
+    shutil.copy(next((Path(ensurepip.__file__).parent / "_bundled").glob("pip-*.whl")), folder)
+    return folder
+
+
+@pytest.fixture
+def machine(wheels: Path, tmp_path: Path) -> Machine:
+    if os.geteuid() != 0:
+        pytest.skip("only root makes users and installs services")
+    if not all(shutil.which(program) for program in ("systemd-sysusers", "systemd-tmpfiles")):
+        pytest.skip("systemd-sysusers or systemd-tmpfiles is not installed: apt-get install systemd")
+    bundle = tmp_path / "bundle"
+    for part in ("systemd", "docs"):
+        shutil.copytree(ROOT / part, bundle / part)
+    shutil.copytree(wheels, bundle / "wheels")
+    here = f"{platform.machine()} {sys.version_info.major}.{sys.version_info.minor}\n"
+    (bundle / "wheels/made-for").write_text(here)
+    root = tmp_path / "machine"
+    for folder in ("etc/systemd/system", "opt", "run/systemd/system", "tools", "active"):
+        (root / folder).mkdir(parents=True)
+    (root / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\n")
+    python = f'#!/bin/sh\nexec "{sys.base_prefix}/bin/python3.{sys.version_info.minor}" "$@"\n'
+    for name, text in (("systemctl", SYSTEMCTL), ("systemd-run", SYSTEMD_RUN), ("python3", python)):
+        (root / "tools" / name).write_text(text)
+        (root / "tools" / name).chmod(0o755)
+    return Machine(root, bundle)
+
+
+def agent_toml(machine: Machine, name: str) -> str:
+    """An agent that has nothing to count, and a collector that is not there."""
+    return f'name = "{name}"\nstate_dir = "{machine.root}/state"\n[collector]\nurl = "http://127.0.0.1:9"\n'
+
+
+def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -> None:
+    first = machine.install("agent")
+    assert first.returncode == 0, first.stderr
+    settings = machine.root / "etc/stopline/agent.toml"
+    assert f"write {settings}" in first.stdout
+    assert machine.told_systemd() == ["daemon-reload"], "nobody has written its settings: nothing is started"
+    unit = machine.root / "etc/systemd/system/stopline-agent.service"
+    assert unit.read_bytes() == (ROOT / "systemd/stopline-agent.service").read_bytes()
+
+    before = machine.programs()
+    refused = machine.install("agent", "--settings", machine.settings(agent_toml='nmae = "pi-7"\n'))
+    assert refused.returncode == 1
+    assert f"{settings}, line 1" in refused.stderr
+    assert "did you mean name?" in refused.stderr
+    assert (machine.programs(), machine.told_systemd()) == (before, [])
+    assert 'name = "pi-north"' in settings.read_text()
+    assert not (machine.root / "etc/stopline.new").exists()
+
+    written = machine.settings(agent_toml=agent_toml(machine, "pi-7"), agent_env="A=b\n")
+    begun = machine.install("agent", "--settings", written)
+    assert "FAIL  collector: 127.0.0.1:9 refuses connections" in begun.stdout, begun.stderr
+    assert begun.returncode == 1, "something is to be mended, and it runs all the same"
+    assert machine.told_systemd() == ["daemon-reload", "enable --now stopline-agent"]
+    there, secret = settings.stat(), settings.with_name("agent.env").stat()
+    assert (there.st_mode & 0o777, there.st_gid) == (0o640, int(machine.group("stopline-agent")[2]))
+    assert (secret.st_mode & 0o777, secret.st_gid) == (0o600, 0)
+    works = machine.programs()
+    assert {path.name for path in works.parent.iterdir()} == {before.name, works.name}
+
+    # Programs that do not start give way to the ones before. Lights that are lit are left alone.
+    (machine.root / "works").write_text(str(works))
+    (machine.root / "active/stopline-signals").touch()
+    failed = machine.install("agent", "lights", "--with", "rfid")
+    assert failed.returncode == 1
+    assert "the old ones are back" in failed.stderr
+    assert "lights: they go on as they are" in failed.stdout
+    assert machine.programs() == works
+    assert machine.told_systemd() == ["daemon-reload", "restart stopline-agent", "restart stopline-agent"]
+    assert machine.group("stopline-signals")[3] == "stopline-agent", "it may tell the lights what it counts"
+    assert not before.exists(), "one release back is kept"
+
+
+def test_a_bundle_for_another_machine_is_told(machine: Machine) -> None:
+    (machine.bundle / "wheels/made-for").write_text("riscv64 3.19\n")
+    refused = machine.install("agent")
+    assert refused.returncode == 1
+    assert "this bundle is for riscv64 3.19" in refused.stderr
+    assert f"make bundle ARCH={platform.machine()}" in refused.stderr
+    assert list((machine.root / "opt/stopline-releases").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "sudo systemd/install ROLE"),
+        (("agnet",), "unknown: agnet"),
+        (("agent", "--settings", "/nowhere"), "no such"),
+    ],
+)
+def test_a_command_that_cannot_be_meant_is_told(machine: Machine, arguments: tuple[str, ...], told: str) -> None:
+    refused = machine.install(*arguments)
+    assert refused.returncode != 0
+    assert told in refused.stderr
