@@ -158,6 +158,14 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
     assert not before.exists(), "one release back is kept"
 
 
+def test_settings_of_a_collector_that_cannot_be_used_are_refused(machine: Machine) -> None:
+    refused = machine.install("collector", "--settings", machine.settings(collector_toml="prot = 8080\n"))
+    assert refused.returncode == 1
+    assert "/etc/stopline/collector.toml: prot: there is no such key" in refused.stderr
+    assert not (machine.root / "opt/stopline").exists()
+    assert machine.told_systemd() == []
+
+
 def test_a_bundle_for_another_machine_is_told(machine: Machine) -> None:
     (machine.bundle / "wheels/made-for").write_text("riscv64 3.19\n")
     refused = machine.install("agent")
