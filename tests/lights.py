@@ -234,6 +234,8 @@ class Judge:
             assert not (was is Aspect.DARK and aspect is Aspect.FLASHING_YELLOW), (
                 "L2: from dark to flashing yellow"
             )
+            if aspect is Aspect.FLASHING_YELLOW:
+                self._cautions(name, now_s)
 
     def _begins(self, name: str, shown: Mapping[str, Aspect], now_s: float) -> None:
         self.n_greens += 1
@@ -249,6 +251,14 @@ class Judge:
                 assert red_s > self._movements[rival].red_clearance_s - EPSILON_S, (
                     f"S2: {name} green after {rival} was red for {red_s} s"
                 )
+
+    def _cautions(self, name: str, now_s: float) -> None:
+        for pair in self._conflicts:
+            if name in pair:
+                rival = self._movements[pair[0] if pair[1] == name else pair[1]]
+                least_s = rival.yellow_s + rival.red_clearance_s
+                red_s = now_s - self._since_s[rival.name]
+                assert red_s > least_s - EPSILON_S, f"S2: {name} flashes yellow {red_s} s after {rival.name}"
 
     def _follow_startup(self, shown: Mapping[str, Aspect], now_s: float) -> None:
         if any(aspect not in STEADY for aspect in shown.values()):

@@ -233,16 +233,30 @@ def test_dark_comes_through_flash_only() -> None:
 
 def test_flashing_yellow_needs_a_steady_one_before_red() -> None:
     bench = Bench()
-    bench.want(3.0, rest=FLASH)
+    bench.want(5.0, rest=FLASH)
     bench.want(3.0, rest=FLASH, north=AMBER, south=AMBER)
     assert bench.fault is None
     bench.want(2.9, north=YELLOW, south=YELLOW)
     bench.want(START_S)
     assert bench.fault is None
-    bench.want(1.0, rest=FLASH)
+    bench.want(5.0, rest=FLASH)
     bench.want(1.0, rest=FLASH, north=AMBER)
     bench.want()
     assert bench.fault is FaultCode.ILLEGAL_CHANGE
+
+
+@pytest.mark.parametrize(("flash_s", "code"), [(4.7, FaultCode.SHORT_CLEARANCE), (5.0, None)])
+def test_flash_that_cuts_a_green_off_clears_before_others_go_by_flashing_yellow(
+    flash_s: float, code: FaultCode | None
+) -> None:
+    """3 s for its yellow and 2 s of clearance: who saw green is on the junction still."""
+    bench = Bench()
+    bench.start()
+    bench.want(7.0, north=GREEN)
+    bench.want(flash_s - STEP_S, rest=FLASH)
+    bench.want(rest=FLASH, east=AMBER)
+    bench.want(rest=FLASH, east=AMBER)
+    assert bench.fault is code
 
 
 def test_flashing_yellow_of_two_that_conflict() -> None:

@@ -9,6 +9,8 @@ both sides. The rules, each for every movement and all on the monotonic clock:
 * Green lasts for its minimum; where preempting was told, for the shortest that a preemption may cut it to.
 * Green begins when all that conflicts has been red for its clearance, and start-up is over: after dark, flash or a
   fault all heads are steady red for `all_red_s`.
+* Flashing yellow, at which people go without a stop, begins when all that conflicts has flashed red for as long as
+  its yellow and its clearance last: flash may have cut a green off.
 * Time goes on, and steps are not late. What is lit is what was allowed (see `lamps`).
 * What has a recall does not stay red for ever: at `max_red_s` it is `starving`, which is reported; at twice that
   and `STARVED_S` more, a fault. That is late with intent: one lane that waits is no danger, and a latched flash
@@ -248,6 +250,8 @@ class Interlock:
             wrong = self._pair_wrong(i, aspects) or self._change_wrong(i, aspect, now_s)
             if wrong is None and aspect is Aspect.GREEN is not self._aspects[i]:
                 wrong = self._green_wrong(i, aspects, now_s)
+            elif wrong is None and aspect is Aspect.FLASHING_YELLOW is not self._aspects[i]:
+                wrong = self._caution_wrong(i, aspects, now_s)
             if wrong is not None:
                 return wrong
         return self._starved(now_s)
@@ -306,6 +310,17 @@ class Interlock:
                     FaultCode.SHORT_CLEARANCE,
                     f"{name} would be green after {self._names[rival]} was red for {red_s:.2f} s of {least_s:g} s",
                 )
+        return None
+
+    def _caution_wrong(self, i: int, aspects: tuple[Aspect, ...], now_s: float) -> Finding | None:
+        """Whether one movement may begin to flash yellow."""
+        for rival in self._rivals[i]:
+            red_s = now_s - self._since_s[rival] if self._aspects[rival] is aspects[rival] else 0.0
+            least_s = self._movements[rival].yellow_s + self._movements[rival].red_clearance_s
+            if red_s < least_s - TOLERANCE_S:
+                a, b = self._names[i], self._names[rival]
+                text = f"{a} would flash yellow after {b} flashed red for {red_s:.2f} s of {least_s:g} s"
+                return FaultCode.SHORT_CLEARANCE, text
         return None
 
     def _starved(self, now_s: float) -> Finding | None:
