@@ -5,7 +5,7 @@
 #   make test     setup, the tests' servers, lint, all tests
 #   make bench    the benchmarks, one after the other; BENCH=outbox runs one
 #   make bench-signals  green times in SUMO (150 MB is installed); ARGS="--quick --only lopsided"
-#   make lint     ruff and mypy
+#   make lint     ruff, mypy, shellcheck
 #   make verify   check the model of a junction of several Pis exhaustively (some minutes; wants spin)
 #   make bundle   Stopline with all libraries in one file, for Pis without a network; ARCH=aarch64 PYTHON_VERSION=3.13
 #   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
@@ -58,6 +58,7 @@ bench-signals: $(STAMP_DEV)
 	@$(BIN)/python -m tests.bench.bench_signals $(ARGS)
 
 lint: $(STAMP_DEV)
+	@$(BIN)/shellcheck systemd/install systemd/bundle .ci/packages .ci/run tests/servers/*.sh
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
