@@ -1661,3 +1661,41 @@ CREATE TABLE familiar_networks (
     last_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, network)
 );
+
+-- Kept days and hours: another zone, further back, and a database that is restored --------------------------------
+
+-- Whether a time is one day or hour of a zone.
+CREATE FUNCTION is_bucket(start timestamptz, until timestamptz, step_s integer, zone text) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT bucket_start(until - interval '1 microsecond', step_s, zone) = start
+           AND bucket_start(until, step_s, zone) = until
+$$;
+
+-- Up to when some of what days (86400) or hours (3600) are made from was dropped.
+CREATE FUNCTION dropped_for(step_s integer) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT max(dropped_before) FROM timeseries
+    WHERE table_name IN ('traffic_cycles', 'lane_cycle_data')
+       OR step_s = 3600 AND table_name IN ('zone_occupancy', 'signal_events')
+$$;
+
+-- Days and hours that the new zone does not have go, as far as they can be made anew: all of them, so that workers
+-- find none between others. Whoever rolls up, or makes days or hours just now, is waited for; who comes later does so
+-- in the new zone.
+CREATE OR REPLACE FUNCTION timezone_changed() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1398034257);
+    PERFORM pg_advisory_xact_lock(1398034258);
+    PERFORM pg_advisory_xact_lock(1398034259);
+    UPDATE junction_days SET timezone = NEW.timezone WHERE junction_id = NEW.id;
+    IF EXISTS (SELECT FROM junction_daily_stats WHERE junction_id = NEW.id AND starts_at >= dropped_for(86400)
+               AND NOT is_bucket(starts_at, ends_at, 86400, NEW.timezone)) THEN
+        DELETE FROM junction_daily_stats WHERE junction_id = NEW.id AND starts_at >= dropped_for(86400);
+    END IF;
+    IF EXISTS (SELECT FROM junction_hourly_stats WHERE junction_id = NEW.id AND starts_at >= dropped_for(3600)
+               AND NOT is_bucket(starts_at, ends_at, 3600, NEW.timezone)) THEN
+        DELETE FROM junction_hourly_stats WHERE junction_id = NEW.id AND starts_at >= dropped_for(3600);
+    END IF;
+    RETURN NULL;
+END $$;

@@ -17,11 +17,15 @@ from collector.analytics.hourly import HourlyWorker
 from collector.analytics.routes import analytics_routes
 from collector.config import Retention
 from collector.db import Settings, make_pool
+from collector.errors import ApiProblem
+from collector.identity.audit import COMMAND_LINE
+from collector.junctions.editing import Editing
+from collector.junctions.wanted import Wanted
 from collector.store.maintenance import maintain
 from common.junction import DetectorKind
 from tests.integration.analytics_facts import LaneFact, LightsFacts
 from tests.integration.reader import get, reading_client
-from tests.integration.test_analytics import keep_hours
+from tests.integration.test_analytics import keep_days, keep_hours
 from tests.junctions import crossroads
 from tests.signal_day import with_advance
 
@@ -250,6 +254,84 @@ def test_hours_are_right_whatever_happens_while_they_are_made(plain_dsn: str) ->
         holder.rollback()
         making.join(60)
     assert _n_cycles(plain_dsn) == [2, 1, 1, 1, 2, 1]
+
+
+def test_another_zone_has_other_hours_and_days(plain_dsn: str) -> None:
+    kept = Kept(plain_dsn)
+    for hours in (24, 30, 48, 77):
+        kept.facts.cycle(ZERO - hours * HOUR, LANES)
+    kept.facts.commit()
+    keep_hours(plain_dsn, kept.id, ZERO - 80 * HOUR, ZERO)
+    assert keep_days(plain_dsn) >= 3
+    with reading_client(plain_dsn, analytics_routes) as client:
+
+        def told() -> list[Any]:
+            period = {"from_": (ZERO - 100 * HOUR).isoformat(), "to": (ZERO + N_HOURS * HOUR).isoformat()}
+            days = get(client, kept._path("daily"), **period)["days"]
+            return [
+                *((one["from"], one["to"], one["cycles"]) for one in days if one["cycles"]),
+                kept.cycles(client),
+            ]
+
+        assert _change_zone(kept, "Africa/Abidjan") is None, "it has the same days and hours"
+        assert kept.cycles(client)[:4] == [100] * 4
+        assert _change_zone(kept, "Asia/Kathmandu") is None
+        assert len(_kept_times(plain_dsn, "Asia/Kathmandu")) == 0
+        computed = told()
+        assert sum(n for _, _, n in computed[:-1]) == 4 + N_HOURS
+        keep_days(plain_dsn)
+        _catch_up(plain_dsn)
+        assert set(_kept_times(plain_dsn, "Asia/Kathmandu")) == {True}
+        assert told() == computed
+        kept.falsify()
+        assert 100 in kept.cycles(client)
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute(
+                "UPDATE timeseries SET dropped_before = %s WHERE table_name = 'signal_events'", (ZERO,)
+            )
+        before = told()
+        assert _change_zone(kept, "UTC") == "timezone"
+        with psycopg.connect(plain_dsn) as connection:
+            # Who does it all the same sees no day or hour of another zone as one of this.
+            connection.execute("UPDATE timeseries SET dropped_before = now()")
+            connection.execute("UPDATE junctions SET timezone = 'UTC'")
+        assert len(told()) == 1
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute("UPDATE junctions SET timezone = 'Asia/Kathmandu'")
+        assert told()[:2] == before[:2], "those that were kept"
+
+
+def _change_zone(kept: Kept, timezone: str) -> str | None:
+    """As an admin does; which key was refused."""
+
+    async def change() -> None:
+        async with make_pool(Settings(kept.dsn, min_size=1)) as pool:
+            await Editing(pool).change(kept.id, Wanted("", timezone=timezone), None, COMMAND_LINE)
+
+    try:
+        asyncio.run(change())
+    except ApiProblem as problem:
+        return str(problem.members["errors"][0]["key"])
+    return None
+
+
+def _kept_times(dsn: str, zone: str) -> list[bool]:
+    """Whether days and hours that are kept are those of a zone."""
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(
+            "SELECT is_bucket(starts_at, ends_at, 86400, %(zone)s) FROM junction_daily_stats UNION ALL"
+            " SELECT is_bucket(starts_at, ends_at, 3600, %(zone)s) FROM junction_hourly_stats",
+            {"zone": zone},
+        ).fetchall()
+    return [fits for (fits,) in rows]
+
+
+def _catch_up(dsn: str) -> int:
+    async def run() -> int:
+        async with make_pool(Settings(dsn, min_size=1)) as pool:
+            return await HourlyWorker(pool).catch_up()
+
+    return asyncio.run(run())
 
 
 def _n_cycles(dsn: str) -> list[int]:
