@@ -155,3 +155,40 @@ WHERE j.id > %(after)s::uuid AND j.metadata #> '{lights,description}' IS NOT NUL
   AND coalesce(k.ends_at, first.at) < now() - interval '90 minutes'
 ORDER BY j.id
 LIMIT %(limit)s
+
+-- name: first_record
+-- The first of what hours are made of that a junction told in a time.
+SELECT least(
+    (SELECT min(e.at) FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id
+     JOIN signal_events e ON e.stream_no = s.no
+     WHERE d.junction_id = %(junction)s AND e.at >= %(low)s AND e.at < %(high)s),
+    (SELECT min(c.at) FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id
+     JOIN traffic_cycles c ON c.stream_no = s.no
+     WHERE d.junction_id = %(junction)s AND c.at >= %(low)s AND c.at < %(high)s),
+    (SELECT min(z.at) FROM edge_devices d JOIN counting_zones n ON n.device_id = d.id AND n.kind = 'zone'
+     JOIN zone_occupancy z ON z.source_no = n.no
+     WHERE d.junction_id = %(junction)s AND z.at >= %(low)s AND z.at < %(high)s)
+)
+
+-- name: seed_back
+-- Hours were made from `start` on, and none is there just before them.
+INSERT INTO junction_hours_back AS b (junction_id, made_from) VALUES (%(junction)s, %(start)s)
+ON CONFLICT (junction_id) DO UPDATE SET made_from = greatest(b.made_from, excluded.made_from)
+WHERE NOT EXISTS (
+    SELECT FROM junction_hourly_stats
+    WHERE junction_id = %(junction)s AND ends_at = %(start)s
+      AND starts_at >= %(start)s::timestamptz - interval '2 hours' AND starts_at < %(start)s)
+
+-- name: reopen_back
+-- Something came for a time of which no hours were made.
+UPDATE junction_hours_back SET made_from = %(moment)s WHERE junction_id = %(junction)s AND made_from < %(moment)s
+
+-- name: next_back
+-- Where hours reach back least.
+SELECT junction_id, made_from FROM junction_hours_back WHERE made_from > '-infinity'
+ORDER BY made_from DESC, junction_id LIMIT 1
+
+-- name: note_back
+-- NULL: there is nothing further back.
+UPDATE junction_hours_back SET made_from = coalesce(%(start)s::timestamptz, '-infinity')
+WHERE junction_id = %(junction)s AND made_from = %(made_from)s

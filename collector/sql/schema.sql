@@ -1671,6 +1671,17 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
            AND bucket_start(until, step_s, zone) = until
 $$;
 
+-- From when on all hours of a junction were made, as far as they are over; '-infinity': there is nothing further back.
+-- A worker that has nothing else to do goes on from there.
+CREATE TABLE junction_hours_back (
+    junction_id uuid PRIMARY KEY,
+    made_from   timestamptz NOT NULL
+);
+CREATE INDEX junction_hours_back_next ON junction_hours_back (made_from) WHERE made_from > '-infinity';
+SELECT guard_rows('junction_hours_back', 'junction_id IN (SELECT seen_junctions())');
+INSERT INTO junction_hours_back (junction_id, made_from)
+SELECT DISTINCT junction_id, now() FROM junction_hourly_stats;
+
 -- Up to when some of what days (86400) or hours (3600) are made from was dropped.
 CREATE FUNCTION dropped_for(step_s integer) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
@@ -1696,6 +1707,20 @@ BEGIN
     IF EXISTS (SELECT FROM junction_hourly_stats WHERE junction_id = NEW.id AND starts_at >= dropped_for(3600)
                AND NOT is_bucket(starts_at, ends_at, 3600, NEW.timezone)) THEN
         DELETE FROM junction_hourly_stats WHERE junction_id = NEW.id AND starts_at >= dropped_for(3600);
+        UPDATE junction_hours_back SET made_from = now() WHERE junction_id = NEW.id;
     END IF;
+    RETURN NULL;
+END $$;
+
+-- Hours that are made just now lie anywhere: whoever makes them is waited for. And the device may bring older ones.
+CREATE OR REPLACE FUNCTION mark_hours_of_device() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    -- In the order in which others take them.
+    PERFORM pg_advisory_xact_lock(1398034257);
+    PERFORM pg_advisory_xact_lock(1398034259);
+    INSERT INTO junction_hour_marks (junction_id, at)
+    SELECT junction_id, starts_at FROM junction_hourly_stats WHERE junction_id IN (OLD.junction_id, NEW.junction_id);
+    UPDATE junction_hours_back SET made_from = now() WHERE junction_id IN (OLD.junction_id, NEW.junction_id);
     RETURN NULL;
 END $$;
