@@ -1663,6 +1663,7 @@ CREATE TABLE familiar_networks (
 );
 
 -- Kept days and hours: another zone, further back, and a database that is restored --------------------------------
+-- it loses nothing.
 
 -- Whether a time is one day or hour of a zone.
 CREATE FUNCTION is_bucket(start timestamptz, until timestamptz, step_s integer, zone text) RETURNS boolean
@@ -1724,3 +1725,50 @@ BEGIN
     UPDATE junction_hours_back SET made_from = now() WHERE junction_id IN (OLD.junction_id, NEW.junction_id);
     RETURN NULL;
 END $$;
+
+-- Each time that a junction's lights flashed by a fault, as their event log and their log tell. Never deleted.
+CREATE TABLE fault_history (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    junction_id uuid NOT NULL REFERENCES junctions,
+    -- In the lights' own words; empty: only the event log tells of it.
+    why         text NOT NULL,
+    began_at    timestamptz NOT NULL,
+    ended_at    timestamptz,
+    -- `another`: one fault came while the other was there, or nothing tells when this one ended.
+    ended_by    text CHECK (ended_by IN ('cleared', 'restart', 'another')),
+    UNIQUE (junction_id, began_at)
+);
+SELECT guard_rows('fault_history', 'junction_id IN (SELECT seen_junctions())');
+
+-- Those that the log tells of still.
+INSERT INTO fault_history (junction_id, why, began_at, ended_at, ended_by)
+SELECT d.junction_id, l.message, l.at, next.at,
+       CASE next.action WHEN 'lights_fault_cleared' THEN 'cleared' WHEN 'lights_fault' THEN 'another'
+                        WHEN 'junction_described' THEN 'restart' END
+FROM system_logs l
+JOIN ingest_streams s ON s.no = l.stream_no
+JOIN edge_devices d ON d.id = s.device_id
+LEFT JOIN LATERAL (
+    SELECT n.at, n.action FROM system_logs n
+    WHERE n.stream_no = l.stream_no AND n.at > l.at
+      AND n.action IN ('lights_fault', 'lights_fault_cleared', 'junction_described')
+    ORDER BY n.at LIMIT 1
+) next ON true
+WHERE l.action = 'lights_fault' AND d.junction_id IS NOT NULL
+ON CONFLICT DO NOTHING;
+
+-- All that took a junction's lights out of automatic control, as it is now.
+CREATE OR REPLACE VIEW v_control_history WITH (security_invoker = true) AS
+SELECT id, junction_id, CASE WHEN command_id IS NULL THEN 'beside' ELSE 'collector' END AS origin, command_id, user_id,
+       user_name, mode, settings, why, ordered_at, began_at, expires_at, ended_at, ended_by
+FROM v_override_history
+UNION ALL
+SELECT id, junction_id, 'preemption', NULL, NULL, coalesce(name, 'preemption ' || number), 'preempt',
+       jsonb_build_object('number', number), '', began_at, began_at, expires_at,
+       coalesce(ended_at, CASE WHEN expires_at <= now() THEN expires_at END),
+       coalesce(ended_by, CASE WHEN expires_at <= now() THEN 'untold' END)
+FROM preemption_history
+UNION ALL
+SELECT id, junction_id, 'fault', NULL, NULL, 'the lights themselves', 'flash', '{}', why, began_at, began_at, NULL,
+       ended_at, ended_by
+FROM fault_history;
