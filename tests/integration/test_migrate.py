@@ -283,9 +283,9 @@ def test_what_was_there_before_is_taken_over(empty_plain: str) -> None:
     with psycopg.connect(empty_plain) as connection:
         connection.execute(
             "WITH d AS (INSERT INTO edge_devices (id, junction_id, name, public_key)"
-            " SELECT gen_random_uuid(), id, 'pi', decode(repeat('00', 32), 'hex') FROM junctions WHERE name = 'described' RETURNING id), s AS ("
-            "INSERT INTO ingest_streams (device_id, stream, epoch) SELECT id, 'main', gen_random_uuid() FROM d"
-            " RETURNING no)"
+            " SELECT gen_random_uuid(), id, 'pi', decode(repeat('00', 32), 'hex') FROM junctions"
+            " WHERE name = 'described' RETURNING id), s AS (INSERT INTO ingest_streams (device_id, stream, epoch)"
+            " SELECT id, 'main', gen_random_uuid() FROM d RETURNING no)"
             " INSERT INTO system_logs (at, at_error_ms, seq, stream_no, level, action, message, context)"
             " SELECT now() + (n - 60) * interval '1 minute', 0, n, no, 'info', action, 'lamp: ' || n, '{}'"
             " FROM s, unnest(ARRAY['lights_fault', 'lights_mode', 'lights_fault_cleared', 'lights_fault'])"
