@@ -1772,3 +1772,19 @@ UNION ALL
 SELECT id, junction_id, 'fault', NULL, NULL, 'the lights themselves', 'flash', '{}', why, began_at, began_at, NULL,
        ended_at, ended_by
 FROM fault_history;
+
+-- Rollups that are emptied and loaded again, as some do who restore them, are in the days of lists once.
+CREATE FUNCTION rollups_emptied() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'count_rollups' THEN
+        UPDATE junction_days SET n_camera = 0, n_other = 0;
+    ELSE
+        UPDATE junction_days SET measured_ms = 0;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON count_rollups
+    FOR EACH STATEMENT EXECUTE FUNCTION rollups_emptied();
+CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON coverage_rollups
+    FOR EACH STATEMENT EXECUTE FUNCTION rollups_emptied();
