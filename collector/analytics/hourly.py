@@ -7,12 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+import psycopg
 from psycopg import AsyncConnection
 
 from collector.analytics.hours import ALL, REMEMBERED, SETTLED, Hour, HourReader, Part, hour_edges
 from collector.analytics.keeping import Keeper
 from collector.analytics.period import LONGEST, Asked, Place, read_place
-from collector.db import Pool, load_queries
+from collector.db import Pool, load_queries, writing
 
 _HOUR = timedelta(hours=1)
 _AFTER = REMEMBERED + 2 * _HOUR
@@ -70,7 +71,9 @@ class HourlyWorker(Keeper):
         over = [edge.astimezone(UTC) for edge in edges if edge <= until]
         if len(over) < 2:
             return 0
-        await connection.execute(self._queries["seed_back"], {"junction": junction, "start": over[0]})
+        made_from = over[0] if parts is ALL else over[-1]
+        seed = {"junction": junction, "start": over[0], "made_from": made_from}
+        await connection.execute(self._queries["seed_back"], seed)
         return await self._keep(connection, place, over[0], over[-1], (), parts)
 
     async def make_between(self, junction: UUID, start: datetime, until: datetime) -> int:
@@ -110,19 +113,30 @@ class HourlyWorker(Keeper):
         before = {"junction": junction, "low": made_from - LONGEST, "high": made_from}
         first = await self._execute("first_record", before)
         start = max(first[0], made_from - _WEEK) if first and first[0] else None
-        moment = start
-        while moment is not None and moment < made_from:
-            started_s = _now_s()
-            if await self._is_busy() or await self._make_day(junction, moment, made_from + _HOUR, ALL) is None:
+        done = {"junction": junction, "made_from": made_from, "start": start}
+        try:
+            if start is not None and not await self._make_days(junction, start, made_from):
                 return False
-            moment += _PER_TRANSACTION
+        except psycopg.Error:
+            # A week that cannot be made keeps none from being made that comes after it.
+            await self._execute("note_back", done)
+            raise
+        await self._execute("note_back", done)
+        return True
+
+    async def _make_days(self, junction: UUID, start: datetime, made_from: datetime) -> bool:
+        """One after the other, with rests. False: it was broken off."""
+        while start < made_from:
+            started_s = _now_s()
+            if await self._is_busy() or await self._make_day(junction, start, made_from + _HOUR, ALL) is None:
+                return False
+            start += _PER_TRANSACTION
             await asyncio.sleep((_now_s() - started_s) * _REST_PER_WORK)
-        await self._execute("note_back", {"junction": junction, "made_from": made_from, "start": start})
         return True
 
     async def _make_day(self, junction: UUID, start: datetime, until: datetime, parts: Part) -> int | None:
-        """None: another worker is at work."""
-        async with self._pool.connection() as connection, connection.transaction():
+        """None: another worker is at work. No statement of it may take longer than one of a request."""
+        async with writing(self._pool) as connection:
             if not await self._locks(connection):
                 return None
             made = await self.make(connection, junction, start, until, parts)

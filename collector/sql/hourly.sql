@@ -157,22 +157,31 @@ ORDER BY j.id
 LIMIT %(limit)s
 
 -- name: first_record
--- The first of what hours are made of that a junction told in a time.
-SELECT least(
-    (SELECT min(e.at) FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id
-     JOIN signal_events e ON e.stream_no = s.no
-     WHERE d.junction_id = %(junction)s AND e.at >= %(low)s AND e.at < %(high)s),
-    (SELECT min(c.at) FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id
-     JOIN traffic_cycles c ON c.stream_no = s.no
-     WHERE d.junction_id = %(junction)s AND c.at >= %(low)s AND c.at < %(high)s),
-    (SELECT min(z.at) FROM edge_devices d JOIN counting_zones n ON n.device_id = d.id AND n.kind = 'zone'
-     JOIN zone_occupancy z ON z.source_no = n.no
-     WHERE d.junction_id = %(junction)s AND z.at >= %(low)s AND z.at < %(high)s)
-)
+-- The first of what hours are made of that a junction told in a time. Each stream's is looked up in an index.
+SELECT min(told.at)
+FROM edge_devices d
+CROSS JOIN LATERAL (
+    SELECT first.at FROM ingest_streams s CROSS JOIN LATERAL (
+        SELECT e.at FROM signal_events e
+        WHERE e.stream_no = s.no AND e.at >= %(low)s AND e.at < %(high)s ORDER BY e.at LIMIT 1) first
+    WHERE s.device_id = d.id
+    UNION ALL
+    SELECT first.at FROM ingest_streams s CROSS JOIN LATERAL (
+        SELECT c.at FROM traffic_cycles c
+        WHERE c.stream_no = s.no AND c.at >= %(low)s AND c.at < %(high)s ORDER BY c.at LIMIT 1) first
+    WHERE s.device_id = d.id
+    UNION ALL
+    SELECT first.at FROM counting_zones n CROSS JOIN LATERAL (
+        SELECT z.at FROM zone_occupancy z
+        WHERE z.source_no = n.no AND z.at >= %(low)s AND z.at < %(high)s ORDER BY z.at LIMIT 1) first
+    WHERE n.device_id = d.id AND n.kind = 'zone'
+) told
+WHERE d.junction_id = %(junction)s
 
 -- name: seed_back
--- Hours were made from `start` on, and none is there just before them.
-INSERT INTO junction_hours_back AS b (junction_id, made_from) VALUES (%(junction)s, %(start)s)
+-- Hours are made that begin with `start`, all of them from `made_from` on. Where none is just before them, there may
+-- be others that lack.
+INSERT INTO junction_hours_back AS b (junction_id, made_from) VALUES (%(junction)s, %(made_from)s)
 ON CONFLICT (junction_id) DO UPDATE SET made_from = greatest(b.made_from, excluded.made_from)
 WHERE NOT EXISTS (
     SELECT FROM junction_hourly_stats
@@ -185,8 +194,9 @@ UPDATE junction_hours_back SET made_from = %(moment)s WHERE junction_id = %(junc
 
 -- name: next_back
 -- Where hours reach back least.
-SELECT junction_id, made_from FROM junction_hours_back WHERE made_from > '-infinity'
-ORDER BY made_from DESC, junction_id LIMIT 1
+SELECT b.junction_id, b.made_from FROM junction_hours_back b JOIN junctions j ON j.id = b.junction_id
+WHERE b.made_from > '-infinity'
+ORDER BY b.made_from DESC, b.junction_id LIMIT 1
 
 -- name: note_back
 -- NULL: there is nothing further back.
