@@ -229,10 +229,21 @@ def test_hours_are_right_whatever_happens_while_they_are_made(plain_dsn: str) ->
                 await making.execute("SELECT pg_advisory_xact_lock(%s)", (worker.lock_key,))
                 assert await worker.make(making, kept.id, ZERO + 4 * HOUR, ZERO + 6 * HOUR) == 2
                 moving = asyncio.create_task(move(pool))
-                while await _waits(making) == 0:
+                while not moving.done() and await _waits(making) == 0:
                     await asyncio.sleep(0.01)
             await moving
             assert await worker.mend() > 0
+            async with pool.connection() as making, making.transaction():
+                await making.execute("SELECT pg_advisory_xact_lock(%s)", (worker.lock_key,))
+                assert await worker.make(making, kept.id, ZERO - 9 * HOUR, ZERO - 8 * HOUR) == 1
+                changing = asyncio.create_task(_change(kept, "Asia/Kathmandu"))
+                while not changing.done() and await _waits(making) == 0:
+                    await asyncio.sleep(0.01)
+            await changing
+            assert _kept_times(plain_dsn, "UTC") == [], "also those that were being made"
+            await _change(kept, "UTC")
+            for hour in range(0, N_HOURS, 3):
+                await worker.make_between(kept.id, ZERO + hour * HOUR, ZERO + (hour + 3) * HOUR)
 
     async def move(pool: Pool) -> None:
         async with pool.connection() as connection:
@@ -311,16 +322,16 @@ def test_another_zone_has_other_hours_and_days(plain_dsn: str) -> None:
 
 def _change_zone(kept: Kept, timezone: str) -> str | None:
     """As an admin does; which key was refused."""
-
-    async def change() -> None:
-        async with make_pool(Settings(kept.dsn, min_size=1)) as pool:
-            await Editing(pool).change(kept.id, Wanted("", timezone=timezone), None, COMMAND_LINE)
-
     try:
-        asyncio.run(change())
+        asyncio.run(_change(kept, timezone))
     except ApiProblem as problem:
         return str(problem.members["errors"][0]["key"])
     return None
+
+
+async def _change(kept: Kept, timezone: str) -> None:
+    async with make_pool(Settings(kept.dsn, min_size=1)) as pool:
+        await Editing(pool).change(kept.id, Wanted("", timezone=timezone), None, COMMAND_LINE)
 
 
 def _kept_times(dsn: str, zone: str) -> list[bool]:
