@@ -169,7 +169,8 @@ class HourReader:
         return max(first - _SILENCE, start - REMEMBERED)
 
     async def _kept(self, low: datetime) -> dict[datetime, Hour]:
-        parameters = self._asked.parameters | {"low": low}
+        is_whole = Part.LOG in self._parts or not self._is_waiting
+        parameters = self._asked.parameters | {"low": low, "whole": is_whole}
         cursor = await self._connection.execute(self._queries["kept"], parameters, prepare=False)
         return {start.astimezone(UTC): _decoded(start, *row) for start, *row in await cursor.fetchall()}
 

@@ -1,8 +1,10 @@
 -- Hours of junctions. Whoever reads them and the worker that keeps them compute an hour by the same statements.
 
 -- name: kept
--- The hours that were made.
-SELECT starts_at, ends_at, lanes::text, lengths::text, zones::text, described, log::text, state::text
+-- The hours that were made. `whole`: with what is kept of the event log, which is most of it.
+SELECT starts_at, ends_at, lanes::text, lengths::text, zones::text,
+       CASE WHEN %(whole)s THEN described END, CASE WHEN %(whole)s THEN log::text END,
+       CASE WHEN %(whole)s THEN state::text END
 FROM junction_hourly_stats
 WHERE junction_id = %(junction)s AND starts_at >= %(low)s AND starts_at < %(high)s
 ORDER BY starts_at
