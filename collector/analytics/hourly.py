@@ -23,6 +23,8 @@ _WEEK = timedelta(days=7)
 """What is known when it begins has to be read first, which costs a day."""
 _FORWARD = timedelta(days=9)
 _REST_PER_WORK = 3.0
+_DUTY, _CLAIMED_S = "hours_back", 60.0
+"""Of making hours further back; a worker that died meanwhile is waited for no longer than this."""
 _MANY_MARKS = 5_000
 """Minutes that wait to be rolled up: then there are more urgent things to do."""
 
@@ -125,14 +127,25 @@ class HourlyWorker(Keeper):
         return True
 
     async def _make_days(self, junction: UUID, start: datetime, made_from: datetime) -> bool:
-        """One after the other, with rests. False: it was broken off."""
+        """One after the other, with rests that all workers of all collectors take together. False: it was broken
+        off."""
         while start < made_from:
+            if await self._is_busy() or await self._duty("claim_duty", _CLAIMED_S) is None:
+                return False
             started_s = _now_s()
-            if await self._is_busy() or await self._make_day(junction, start, made_from + _HOUR, ALL) is None:
+            if await self._make_day(junction, start, made_from + _HOUR, ALL) is None:
                 return False
             start += _PER_TRANSACTION
-            await asyncio.sleep((_now_s() - started_s) * _REST_PER_WORK)
+            rest_s = (_now_s() - started_s) * _REST_PER_WORK
+            await self._duty("postpone_duty", rest_s)
+            await asyncio.sleep(rest_s)
         return True
+
+    async def _duty(self, name: str, pause_s: float) -> tuple[Any, ...] | None:
+        async with self._pool.connection() as connection:
+            parameters = {"name": _DUTY, "pause_s": pause_s}
+            cursor = await connection.execute(load_queries("store")[name], parameters)
+            return await cursor.fetchone() if cursor.description else None
 
     async def _make_day(self, junction: UUID, start: datetime, until: datetime, parts: Part) -> int | None:
         """None: another worker is at work. No statement of it may take longer than one of a request."""

@@ -454,6 +454,10 @@ def test_hours_of_long_ago_are_made_as_they_are_asked_for_and_by_a_worker_with_n
         assert asyncio.run(fill_back(9)) == 0
         with psycopg.connect(plain_dsn) as connection:
             connection.execute("DELETE FROM rollup_marks")
+            connection.execute("UPDATE duties SET due_at = now() + interval '1 hour'")
+        assert asyncio.run(fill_back(9)) == 0, "another worker has just done it"
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute("UPDATE duties SET due_at = now()")
         assert asyncio.run(fill_back(9)) == 2
         assert len(_kept_times(plain_dsn, "UTC")) == 9 * 24 + 2
         assert get(client, path, from_=period["from"], to=period["to"])["cycles"] == 7
