@@ -1662,8 +1662,7 @@ CREATE TABLE familiar_networks (
     PRIMARY KEY (user_id, network)
 );
 
--- Kept days and hours: another zone, further back, and a database that is restored --------------------------------
--- it loses nothing.
+-- Kept days and hours in another zone and further back, faults of lights --------------------------------------------
 
 -- Whether a time is one day or hour of a zone.
 CREATE FUNCTION is_bucket(start timestamptz, until timestamptz, step_s integer, zone text) RETURNS boolean
@@ -1680,8 +1679,6 @@ CREATE TABLE junction_hours_back (
 );
 CREATE INDEX junction_hours_back_next ON junction_hours_back (made_from) WHERE made_from > '-infinity';
 SELECT guard_rows('junction_hours_back', 'junction_id IN (SELECT seen_junctions())');
-INSERT INTO junction_hours_back (junction_id, made_from)
-SELECT DISTINCT junction_id, now() FROM junction_hourly_stats;
 
 -- Up to when some of what days (86400) or hours (3600) are made from was dropped.
 CREATE FUNCTION dropped_for(step_s integer) RETURNS timestamptz
@@ -1739,23 +1736,6 @@ CREATE TABLE fault_history (
     UNIQUE (junction_id, began_at)
 );
 SELECT guard_rows('fault_history', 'junction_id IN (SELECT seen_junctions())');
-
--- Those that the log tells of still.
-INSERT INTO fault_history (junction_id, why, began_at, ended_at, ended_by)
-SELECT d.junction_id, l.message, l.at, next.at,
-       CASE next.action WHEN 'lights_fault_cleared' THEN 'cleared' WHEN 'lights_fault' THEN 'another'
-                        WHEN 'junction_described' THEN 'restart' END
-FROM system_logs l
-JOIN ingest_streams s ON s.no = l.stream_no
-JOIN edge_devices d ON d.id = s.device_id
-LEFT JOIN LATERAL (
-    SELECT n.at, n.action FROM system_logs n
-    WHERE n.stream_no = l.stream_no AND n.at > l.at
-      AND n.action IN ('lights_fault', 'lights_fault_cleared', 'junction_described')
-    ORDER BY n.at LIMIT 1
-) next ON true
-WHERE l.action = 'lights_fault' AND d.junction_id IS NOT NULL
-ON CONFLICT DO NOTHING;
 
 -- All that took a junction's lights out of automatic control, as it is now.
 CREATE OR REPLACE VIEW v_control_history WITH (security_invoker = true) AS

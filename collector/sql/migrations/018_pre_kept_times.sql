@@ -17,7 +17,7 @@ CREATE TABLE junction_hours_back (
 CREATE INDEX junction_hours_back_next ON junction_hours_back (made_from) WHERE made_from > '-infinity';
 SELECT guard_rows('junction_hours_back', 'junction_id IN (SELECT seen_junctions())');
 INSERT INTO junction_hours_back (junction_id, made_from)
-SELECT DISTINCT junction_id, now() FROM junction_hourly_stats;
+SELECT id, now() FROM junctions j WHERE EXISTS (SELECT FROM junction_hourly_stats WHERE junction_id = j.id);
 
 -- Up to when some of what days (86400) or hours (3600) are made from was dropped.
 CREATE FUNCTION dropped_for(step_s integer) RETURNS timestamptz
