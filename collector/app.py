@@ -15,7 +15,6 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
-from psycopg import AsyncConnection
 
 from collector.analytics.daily import DailyWorker
 from collector.analytics.hourly import HourlyWorker
@@ -26,7 +25,7 @@ from collector.console.plotly import plotly_routes
 from collector.console.routes import Console
 from collector.counting.rollups import RollupWorker
 from collector.counting.routes import counting_routes
-from collector.db import Pool, Settings, load_queries, make_pool
+from collector.db import Settings, load_queries, make_pool
 from collector.embedded import EmbeddedPostgres
 from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.export.routes import export_routes
@@ -45,7 +44,7 @@ from collector.identity.routes import Identity, identity_routes
 from collector.identity.sessions import Sessions
 from collector.identity.users import Role, Users
 from collector.ingest.description import wire_schemas
-from collector.ingest.link import Connect, Connection, SharedLink
+from collector.ingest.link import SharedLink
 from collector.ingest.queue import Limits
 from collector.ingest.routes import Ingest, ingest_routes
 from collector.ingest.writer import IngestWriter
@@ -131,7 +130,7 @@ class Collector:
         self._marks_written = asyncio.Event()
         self._pool = make_pool(_pool_settings(config, database.dsn))
         queries = load_queries("ingest")
-        connect = _connector(self._pool)
+        connect = self._pool.connect
         self._questions = SharedLink(connect, _QUESTION_TIMEOUT_S)
         self.writer = IngestWriter(
             connect, self._questions, queries, self.publisher, self.metrics, self._marks_written, limits=limits
@@ -333,19 +332,8 @@ def _pool_settings(config: CollectorConfig, dsn: str) -> Settings:
         min_size=config.pool.min_size,
         max_size=config.pool.max_size,
         statement_timeout_s=config.pool.statement_timeout_s,
-        prepare_threshold=5 if config.pool.prepare_statements else None,
+        prepare_statements=config.pool.prepare_statements,
     )
-
-
-def _connector(pool: Pool) -> Connect:
-    """Connections like the pool's, but the caller's own."""
-
-    async def connect() -> Connection:
-        assert isinstance(pool.conninfo, str)
-        assert isinstance(pool.kwargs, dict)
-        return await AsyncConnection.connect(pool.conninfo, autocommit=True, **pool.kwargs)
-
-    return connect
 
 
 def _openapi() -> OpenAPIConfig:

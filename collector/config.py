@@ -39,8 +39,9 @@ class Pool(_Section):
 
     min_size: Annotated[int, Field(ge=1, le=1000)] = 2
     max_size: Annotated[int, Field(ge=1, le=1000)] = 10
-    prepare_statements: bool = True
-    """False behind PgBouncer below 1.22, or one with `max_prepared_statements = 0`."""
+    prepare_statements: bool | None = None
+    """By default where no pooler such as PgBouncer stands in between. True: behind one, too, which has to be 1.22
+    or newer, with `max_prepared_statements` above 0."""
     statement_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
 
 

@@ -21,6 +21,9 @@ from collector.errors import CollectorError
 
 Connection = AsyncConnection[tuple[Any, ...]]
 
+_PREPARED_AFTER = 5
+"""A statement is prepared when it has run so often."""
+
 VIEWER: ContextVar[UUID | None] = ContextVar("viewer", default=None)
 """Whom the running request answers, if they may not see everything; the guard of its route says so. What is then
 read with `reading` is bounded by the database itself, whatever a query asks for."""
@@ -42,8 +45,8 @@ class Settings:
     connect_timeout_s: int = 5
     acquire_timeout_s: float = 10.0
     """How long a request waits for a free connection."""
-    prepare_threshold: int | None = 5
-    """None for PgBouncer below 1.22, or one with `max_prepared_statements = 0`: nothing is prepared."""
+    prepare_statements: bool | None = None
+    """None: unless a pooler stands in between, which may have another server for each transaction."""
     application: str = "stopline-collector"
 
 
@@ -52,6 +55,7 @@ class Pool(AsyncConnectionPool[Connection]):
 
     def __init__(self, settings: Settings) -> None:
         self.statement_timeout_s = settings.statement_timeout_s
+        self._prepares = settings.prepare_statements
         super().__init__(
             conninfo.make_conninfo(
                 settings.dsn,
@@ -62,7 +66,8 @@ class Pool(AsyncConnectionPool[Connection]):
                 keepalives_interval=10,
                 keepalives_count=3,
             ),
-            kwargs={"prepare_threshold": settings.prepare_threshold},
+            kwargs={"prepare_threshold": None if settings.prepare_statements is False else _PREPARED_AFTER},
+            configure=prepare_where_it_lasts if settings.prepare_statements is None else None,
             min_size=settings.min_size,
             max_size=max(settings.min_size, settings.max_size),
             timeout=settings.acquire_timeout_s,
@@ -72,6 +77,25 @@ class Pool(AsyncConnectionPool[Connection]):
             name=settings.application,
             open=False,
         )
+
+    async def connect(self) -> Connection:
+        """A connection like the others, but the caller's own, in autocommit mode."""
+        assert isinstance(self.conninfo, str)
+        assert isinstance(self.kwargs, dict)
+        connection: Connection = await AsyncConnection.connect(self.conninfo, autocommit=True, **self.kwargs)
+        if self._prepares is None:
+            await prepare_where_it_lasts(connection)
+        return connection
+
+
+async def prepare_where_it_lasts(connection: Connection) -> None:
+    """Nothing is prepared on the connection if the server that answers is not the one that was connected to."""
+    had_autocommit = connection.autocommit
+    await connection.set_autocommit(True)
+    row = await (await connection.execute("SELECT pg_backend_pid()", prepare=False)).fetchone()
+    if row is None or row[0] != connection.info.backend_pid:
+        connection.prepare_threshold = None
+    await connection.set_autocommit(had_autocommit)
 
 
 def make_pool(settings: Settings) -> Pool:

@@ -29,6 +29,10 @@ class Day:
     saturation_cycles: int | None
     overrides: int
 
+    @property
+    def edges(self) -> "Edges":
+        return Edges(self.starts_at, self.ends_at, self.day)
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -48,6 +52,8 @@ async def read_days(connection: Connection, asked: Asked) -> DailyAnswer:
     async with connection.cursor(row_factory=class_row(Day)) as cursor:
         await cursor.execute(queries["kept"], parameters)
         found = {day.day: day for day in await cursor.fetchall()}
+    # One that was kept in another zone begins or ends at another time.
+    found = {one.day: found[one.day] for one in edges if one.day in found and found[one.day].edges == one}
     live = await is_live(connection, asked, counters)
     lacking = [one for one in edges if one.day not in found]
     if lacking:

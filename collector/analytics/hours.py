@@ -4,6 +4,9 @@ An hour has three parts: what its cycles, its zones and the event log add up to.
 something has changed it since, of which a mark tells. What the log adds up to depends on what was known when the
 hour began; so if an hour that has changed ends with other knowledge than was kept with it, the next one is made
 anew too, and so on. Of a time whose raw rows were dropped, what was kept is all there is.
+
+
+Whoever asks waits for so many hours to be made, at most; of more, `HoursLacking` says from when to when they lack.
 """
 
 import bisect
@@ -22,11 +25,17 @@ from collector.analytics.log_state import LAMP_CODES, REMEMBERED_US, LogHour, Lo
 from collector.analytics.period import Asked
 from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
+from collector.errors import CollectorError
 
 _HOUR, _QUARTER = timedelta(hours=1), timedelta(minutes=15)
 REMEMBERED = timedelta(microseconds=REMEMBERED_US)
 _SILENCE = timedelta(minutes=2)
 _FEW = 3
+SETTLED = timedelta(minutes=30)
+"""For so long an hour is over when it is kept: what comes within a quarter of an hour leaves no mark."""
+MOST_MADE_OF_LOG, MOST_MADE = 72, 31 * 24
+"""How many hours one who asks may have to wait for: of the event log, which has thousands of entries an hour, and
+without it."""
 
 
 class Part(Flag):
@@ -38,6 +47,20 @@ class Part(Flag):
 
 
 ALL = Part.CYCLES | Part.ZONES | Part.LOG
+
+
+class HoursLacking(CollectorError):
+    """`n` of `total` hours are not kept, or have changed: more than can be made for one who waits.
+
+    `unmade`: from when to when some lack `parts` that nobody has made; None: a worker makes anew what has changed.
+    """
+
+    def __init__(self, n: int, total: int, unmade: tuple[datetime, datetime] | None, parts: Part) -> None:
+        super().__init__(f"{n} of {total} hours lack")
+        self.n = n
+        self.total = total
+        self.unmade = unmade
+        self.parts = parts
 
 
 @dataclass
@@ -62,8 +85,8 @@ class Hour:
 
 
 async def read_hours(connection: Connection, asked: Asked, parts: Part) -> list[Hour]:
-    """All hours of a time, which is whole hours there."""
-    return await HourReader(connection, asked, parts).read()
+    """All hours of a time, which is whole hours there. Raises HoursLacking."""
+    return await HourReader(connection, asked, parts, is_waiting=True).read()
 
 
 async def hour_edges(connection: Connection, zone: str, start: datetime, end: datetime) -> list[datetime]:
@@ -89,14 +112,23 @@ class _Known:
 class HourReader:
     """Reads hours, and makes those that were not kept, or are behind."""
 
-    def __init__(self, connection: Connection, asked: Asked, parts: Part, marks: Sequence[datetime] = ()) -> None:
-        """`marks`: beside those that are stored."""
+    def __init__(
+        self,
+        connection: Connection,
+        asked: Asked,
+        parts: Part,
+        marks: Sequence[datetime] = (),
+        *,
+        is_waiting: bool = False,
+    ) -> None:
+        """`marks`: beside those that are stored. `is_waiting`: somebody waits, and not for too many to be made."""
         self._connection = connection
         self._asked = asked
         self._reading = reading_of(asked.place.described)
         self._parts = parts if self._reading is not None else parts & ~Part.LOG
         self._queries = load_queries("hourly")
         self._marks = marks
+        self._is_waiting = is_waiting
 
     async def read(self, *, before: bool = False) -> list[Hour]:
         """The hours; with `before` also those before them that had to be made for it."""
@@ -107,6 +139,8 @@ class HourReader:
             start = self._asked.start
         edges = await hour_edges(self._connection, self._asked.place.ref.timezone, start, self._asked.end)
         hours = [_hour(start, until, kept) for start, until in pairwise(edges)]
+        if self._is_waiting:
+            await self._check(hours, kept, known)
         for part, make in ((Part.CYCLES, self._make_cycles), (Part.ZONES, self._make_zones)):
             lacking = [one for one in hours if part in self._parts and not self._is_usable(one, part, kept, known)]
             if lacking:
@@ -135,7 +169,8 @@ class HourReader:
         return max(first - _SILENCE, start - REMEMBERED)
 
     async def _kept(self, low: datetime) -> dict[datetime, Hour]:
-        parameters = self._asked.parameters | {"low": low}
+        is_whole = Part.LOG in self._parts or not self._is_waiting
+        parameters = self._asked.parameters | {"low": low, "whole": is_whole}
         cursor = await self._connection.execute(self._queries["kept"], parameters, prepare=False)
         return {start.astimezone(UTC): _decoded(start, *row) for start, *row in await cursor.fetchall()}
 
@@ -143,6 +178,33 @@ class HourReader:
         if hour.start < known.dropped[part]:
             return True
         return hour is kept.get(hour.start) and not known.is_marked(hour.start, hour.until)
+
+    async def _check(self, hours: Sequence[Hour], kept: Mapping[datetime, Hour], known: _Known) -> None:
+        """Raises HoursLacking. What is not over yet does not count, nor what lies before all records."""
+        over = [one for one in hours if one.until <= self._asked.place.as_of - SETTLED]
+        usual = [part for part in (Part.CYCLES, Part.ZONES) if part in self._parts]
+        lacking = [one for one in over if not all(self._is_usable(one, part, kept, known) for part in usual)]
+        most = MOST_MADE
+        if self._reading is not None and Part.LOG in self._parts:
+            of_log = [one for one in over if self._lacks_log(one, self._reading, kept, known)]
+            if len(of_log) > MOST_MADE_OF_LOG:
+                lacking, most = of_log, MOST_MADE_OF_LOG
+        if len(lacking) <= most:
+            return
+        parameters = self._asked.parameters | {"low": lacking[0].start, "high": lacking[-1].until}
+        cursor = await self._connection.execute(self._queries["first_record"], parameters, prepare=False)
+        row = await cursor.fetchone()
+        since = row[0] if row is not None else None
+        lacking = [one for one in lacking if since is not None and one.until > since]
+        if len(lacking) > most:
+            unmade = [
+                one
+                for one in lacking
+                if one is not kept.get(one.start) or not known.is_marked(one.start, one.until)
+            ]
+            parts = ALL if most == MOST_MADE_OF_LOG else Part.CYCLES | Part.ZONES
+            span = (unmade[0].start, unmade[-1].until) if unmade else None
+            raise HoursLacking(len(lacking), len(over), span, parts)
 
     # Cycles and zones
 

@@ -74,7 +74,8 @@ class Keeper(ABC):
                 if now_s - caught_up_s >= self._catch_up_s:
                     await self.catch_up()
                     caught_up_s = now_s
-                pause_s = self._idle_s
+                await self.rest(self._idle_s)
+                continue
             except psycopg.OperationalError as error:
                 self.stats.failures += 1
                 _log.warning("%s wait for the database: %s", self.what, error, extra={"action": "keeping_waits"})
@@ -87,6 +88,10 @@ class Keeper(ABC):
                 )
                 pause_s = self._idle_s
             await asyncio.sleep(pause_s)
+
+    async def rest(self, pause_s: float) -> None:
+        """Until it looks again; there may be something to do that can wait."""
+        await asyncio.sleep(pause_s)
 
     async def mend(self) -> int:
         """Makes anew what was marked, until nothing is; returns how many."""

@@ -16,13 +16,13 @@ from collector.analytics.answers_lights import (
     WaitsAnswer,
 )
 from collector.analytics.arrivals import read_arrivals
+from collector.analytics.asking import answer_by_hours
 from collector.analytics.cycle_use import read_cycle_use
 from collector.analytics.lanes import read_lanes
 from collector.analytics.parameters import From, JunctionId, To, answers
-from collector.analytics.period import read_asked
 from collector.analytics.saturation import read_saturation
 from collector.analytics.waits import read_waits
-from collector.db import Pool, reading
+from collector.db import Pool
 
 
 def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
@@ -36,8 +36,7 @@ def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
         responses=answers(LanesAnswer, EXAMPLE_LANES),
     )
     async def lanes(junction_id: JunctionId, start: From = None, end: To = None) -> LanesAnswer:
-        async with reading(pool) as connection:
-            return await read_lanes(connection, await read_asked(connection, junction_id, start, end))
+        return await answer_by_hours(pool, junction_id, start, end, read_lanes)
 
     @get(
         "/api/analytics/junction/{junction_id:uuid}/cycles",
@@ -48,8 +47,7 @@ def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
         responses=answers(CycleUseAnswer, EXAMPLE_CYCLE_USE),
     )
     async def cycles(junction_id: JunctionId, start: From = None, end: To = None) -> CycleUseAnswer:
-        async with reading(pool) as connection:
-            return await read_cycle_use(connection, await read_asked(connection, junction_id, start, end))
+        return await answer_by_hours(pool, junction_id, start, end, read_cycle_use)
 
     @get(
         "/api/analytics/junction/{junction_id:uuid}/saturation",
@@ -59,8 +57,7 @@ def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
         responses=answers(SaturationAnswer, EXAMPLE_SATURATION),
     )
     async def saturation(junction_id: JunctionId, start: From = None, end: To = None) -> SaturationAnswer:
-        async with reading(pool) as connection:
-            return await read_saturation(connection, await read_asked(connection, junction_id, start, end))
+        return await answer_by_hours(pool, junction_id, start, end, read_saturation)
 
     @get(
         "/api/analytics/junction/{junction_id:uuid}/arrivals",
@@ -71,8 +68,7 @@ def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
         responses=answers(ArrivalsAnswer, EXAMPLE_ARRIVALS),
     )
     async def arrivals(junction_id: JunctionId, start: From = None, end: To = None) -> ArrivalsAnswer:
-        async with reading(pool) as connection:
-            return await read_arrivals(connection, await read_asked(connection, junction_id, start, end))
+        return await answer_by_hours(pool, junction_id, start, end, read_arrivals)
 
     @get(
         "/api/analytics/junction/{junction_id:uuid}/waits",
@@ -83,7 +79,6 @@ def lights_routes(pool: Pool) -> list[HTTPRouteHandler]:
         responses=answers(WaitsAnswer, EXAMPLE_WAITS),
     )
     async def waits(junction_id: JunctionId, start: From = None, end: To = None) -> WaitsAnswer:
-        async with reading(pool) as connection:
-            return await read_waits(connection, await read_asked(connection, junction_id, start, end))
+        return await answer_by_hours(pool, junction_id, start, end, read_waits)
 
     return [lanes, cycles, saturation, arrivals, waits]

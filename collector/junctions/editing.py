@@ -133,7 +133,7 @@ class Editing:
         standing = await self._standing(connection, row, wanted)
         before = _state(row) if row else None
         after = _merged(before, wanted)
-        faults = [*standing.faults, *_timezone_faults(row, after)]
+        faults = [*standing.faults, *await self._timezone_faults(connection, row, after)]
         if faults:
             raise faulty(faults)
         changes = _changes(before, after) if before else []
@@ -164,6 +164,22 @@ class Editing:
         names = await connection.execute(self._queries["device_names"])
         free = [name for (name,) in await names.fetchall()]
         return stand(wanted.devices, known, free, row.id if row else None)
+
+    async def _timezone_faults(self, connection: Connection, row: _Row | None, after: _State) -> list[Fault]:
+        """What was kept of lights is made anew in another zone, from raw rows."""
+        if row is None or row.timezone == after.timezone:
+            return []
+        is_kept = row.has_counted
+        if not is_kept:
+            await connection.execute(self._queries["hold_days"])
+            parameters = {"id": row.id, "timezone": after.timezone}
+            found = await (await connection.execute(self._queries["is_lost_in"], parameters)).fetchone()
+            is_kept = found is not None and found[0]
+        detail = (
+            f"its days and hours were counted in {row.timezone}, and cannot be counted anew; give that, or make a"
+            " new junction"
+        )
+        return [Fault("timezone", after.timezone, detail)] if is_kept else []
 
     async def _create(self, connection: Connection, state: _State) -> UUID:
         parameters = {"name": state.name, "timezone": state.timezone}
@@ -225,16 +241,6 @@ def _merged(before: _State | None, wanted: Wanted) -> _State:
         devices=old.devices if wanted.devices is None else wanted.devices,
         metadata=old.metadata if wanted.metadata is None else wanted.metadata,
     )
-
-
-def _timezone_faults(row: _Row | None, after: _State) -> list[Fault]:
-    if row is None or not row.has_counted or row.timezone == after.timezone:
-        return []
-    detail = (
-        f"its days and hours were counted in {row.timezone}, and cannot be counted anew; give that, or make a new "
-        "junction"
-    )
-    return [Fault("timezone", after.timezone, detail)]
 
 
 def _changes(before: _State, after: _State) -> list[Difference]:

@@ -1,5 +1,6 @@
 """What the lights' records say about who controls them: orders given beside the junction, modes, faults, restarts
-by their `log`, emergency vehicles by their event log. Each becomes statements of `sql/history.sql`. Pure.
+by their `log`, emergency vehicles and faults by their event log. Each becomes statements of `sql/history.sql`.
+Pure.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from common.codes import SignalMode
 from common.commands import Automatic, FixedPlan, Flash, ManualOverride, Off, Order
-from common.hires import Code
+from common.hires import Code, UnitFlash
 from common.junction import DESCRIBED_ACTION
 from common.records import Log, SignalEvent
 
@@ -33,6 +34,7 @@ _FORGOTTEN = [str(SignalMode.MANUAL_OVERRIDE), str(SignalMode.FIXED)]
 """Lights that are started anew keep flashing and dark by order, and nothing else."""
 _PREEMPTION_ENDS = MappingProxyType({int(Code.PREEMPT_MAX_PRESENCE): "too_long", int(Code.PREEMPT_EXIT): "exit"})
 """The former comes first where both are told."""
+_FAULTS = frozenset({UnitFlash.FAULT, UnitFlash.MONITOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +56,29 @@ def told_in(log: Log) -> Iterator[Told]:
             yield Told(log.at, "note_mode", {"mode": mode})
     elif log.action == FAULT_ACTION:
         yield Told(log.at, "end_overrides", {"ended_by": "fault", "modes": _OVERRIDES})
+        yield Told(log.at, "begin_fault", {"why": log.message[:1000]})
         yield Told(log.at, "note_mode", {"mode": str(SignalMode.FLASH)})
     elif log.action == FAULT_CLEARED_ACTION:
         mode = _mode(log)
+        yield Told(log.at, "end_fault", {"ended_by": "cleared"})
         yield Told(log.at, "note_mode", {"mode": mode})
         if mode is not None:
             yield Told(log.at, "resume_override", {"mode": mode})
     elif log.action == DESCRIBED_ACTION:
         yield Told(log.at, "end_preemptions")
+        yield Told(log.at, "end_fault", {"ended_by": "restart"})
         if not log.context.get("keeps"):
             # `keeps`: what was configured anew, and an override that was in force goes on.
             yield Told(log.at, "end_overrides", {"ended_by": "restart", "modes": _FORGOTTEN})
 
 
 def told_by(event: SignalEvent) -> Told | None:
-    """What an event says of an emergency vehicle; None: nothing."""
+    """What an event says of an emergency vehicle, or of a fault; None: nothing."""
+    if event.code == Code.UNIT_FLASH:
+        if event.parameter in _FAULTS:
+            return Told(event.at, "begin_fault", {"why": ""})
+        is_restart = event.parameter == UnitFlash.START_UP
+        return Told(event.at, "end_fault", {"ended_by": "restart" if is_restart else "cleared"})
     if event.code == Code.PREEMPT_ENTRY:
         return Told(event.at, "begin_preemption", {"number": event.parameter})
     ended_by = _PREEMPTION_ENDS.get(event.code)

@@ -28,17 +28,18 @@ from common.junction_checks import Fault, faults
 
 
 class OverrideItem(msgspec.Struct, frozen=True):
-    """What took the lights out of automatic control, or was to: an order, or an emergency vehicle.
+    """What took the lights out of automatic control, or was to: an order, an emergency vehicle, or a fault.
 
-    `origin` is `collector` (an order from here, `command`), `beside` (an order that was given beside the junction)
-    or `preemption` (an emergency vehicle: `by` is what it is called there, its `mode` is `preempt`). `began_at`
-    null: the lights have not taken it, or never did. `ended_at` null: it still goes on. `ended_by` is `expiry`,
-    `order` (the next one), `fault`, `restart` (of the lights), or `refusal`; of a preemption `exit`, `too_long`,
-    `restart`, or `untold` where its end was not told.
+    `origin` is `collector` (an order from here, `command`), `beside` (an order given beside the junction),
+    `preemption` (an emergency vehicle: `by` is what it is called there, its `mode` is `preempt`) or `fault` (the
+    lights flashed by themselves: `why` is the fault in their words, empty where they told none). `began_at` null:
+    the lights have not taken it, or never did. `ended_at` null: it still goes on. `ended_by` is `expiry`, `order`
+    (the next one), `fault`, `restart` (of the lights), or `refusal`; of a preemption `exit`, `too_long`, `restart`
+    or `untold` (its end was not told); of a fault `cleared`, `restart` or `another` (came next).
     """
 
     id: UUID
-    origin: Literal["collector", "beside", "preemption"]
+    origin: Literal["collector", "beside", "preemption", "fault"]
     command: UUID | None
     user: UUID | None
     by: str

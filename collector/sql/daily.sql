@@ -135,6 +135,7 @@ JOIN cycled c USING (start)
 JOIN lanes l USING (start)
 JOIN ordered o USING (start)
 LEFT JOIN junction_daily_stats k ON k.junction_id = %(junction)s AND k.day = a.day
+                                AND (k.starts_at, k.ends_at) = (a.start, a.until)
 CROSS JOIN LATERAL (
     SELECT bool_or(a.start < dropped_before) AS dropped
     FROM timeseries WHERE table_name IN ('traffic_cycles', 'lane_cycle_data')

@@ -118,6 +118,45 @@ WHERE h.id = (
 UPDATE preemption_history SET ended_at = least(%(at)s, expires_at), ended_by = 'restart'
 WHERE junction_id = %(junction)s AND began_at < %(at)s AND ended_at IS NULL
 
+-- The lights flash by a fault. It is told twice, at almost the same moment: by the event log, and with `why` by the
+-- log. One that is told late ended, at the latest, when the next one began.
+-- name: begin_fault
+WITH same AS (
+    UPDATE fault_history
+    SET why = CASE WHEN why = '' THEN %(why)s ELSE why END, began_at = least(began_at, %(at)s)
+    WHERE id = (
+            SELECT id FROM fault_history
+            WHERE junction_id = %(junction)s
+              AND began_at BETWEEN %(at)s::timestamptz - interval '1 second' AND %(at)s::timestamptz + interval '1 second'
+              AND (ended_at IS NULL OR ended_at > %(at)s) AND (why = '' OR %(why)s IN ('', why))
+            ORDER BY began_at LIMIT 1
+        )
+    RETURNING id
+), new AS (
+    SELECT (SELECT min(began_at) FROM fault_history WHERE junction_id = %(junction)s AND began_at > %(at)s) AS next_at
+    WHERE NOT EXISTS (SELECT FROM same)
+      -- The event log tells no more than that there is one.
+      AND (%(why)s <> '' OR NOT EXISTS (
+          SELECT FROM fault_history
+          WHERE junction_id = %(junction)s AND began_at <= %(at)s AND (ended_at IS NULL OR ended_at > %(at)s)))
+), ended AS (
+    UPDATE fault_history SET ended_at = %(at)s, ended_by = 'another'
+    WHERE junction_id = %(junction)s AND began_at < %(at)s AND (ended_at IS NULL OR ended_by = 'another')
+      AND (ended_at IS NULL OR ended_at > %(at)s) AND EXISTS (SELECT FROM new)
+)
+INSERT INTO fault_history (junction_id, why, began_at, ended_at, ended_by)
+SELECT %(junction)s, %(why)s, %(at)s, next_at, CASE WHEN next_at IS NOT NULL THEN 'another' END FROM new
+ON CONFLICT DO NOTHING
+
+-- It is over. What the lights tell of its end is truer than what was concluded from the next one.
+-- name: end_fault
+UPDATE fault_history SET ended_at = %(at)s, ended_by = %(ended_by)s
+WHERE id = (
+        SELECT id FROM fault_history WHERE junction_id = %(junction)s AND began_at <= %(at)s
+        ORDER BY began_at DESC LIMIT 1
+    )
+  AND (ended_at IS NULL OR ended_by = 'another' AND ended_at > %(at)s)
+
 -- Who decides what the lights show. NULL: not known.
 -- name: note_mode
 UPDATE junctions SET lights_mode = %(mode)s, lights_mode_at = %(at)s

@@ -1,8 +1,10 @@
 -- Hours of junctions. Whoever reads them and the worker that keeps them compute an hour by the same statements.
 
 -- name: kept
--- The hours that were made.
-SELECT starts_at, ends_at, lanes::text, lengths::text, zones::text, described, log::text, state::text
+-- The hours that were made. `whole`: with what is kept of the event log, which is most of it.
+SELECT starts_at, ends_at, lanes::text, lengths::text, zones::text,
+       CASE WHEN %(whole)s THEN described END, CASE WHEN %(whole)s THEN log::text END,
+       CASE WHEN %(whole)s THEN state::text END
 FROM junction_hourly_stats
 WHERE junction_id = %(junction)s AND starts_at >= %(low)s AND starts_at < %(high)s
 ORDER BY starts_at
@@ -155,3 +157,50 @@ WHERE j.id > %(after)s::uuid AND j.metadata #> '{lights,description}' IS NOT NUL
   AND coalesce(k.ends_at, first.at) < now() - interval '90 minutes'
 ORDER BY j.id
 LIMIT %(limit)s
+
+-- name: first_record
+-- The first of what hours are made of that a junction told in a time. Each stream's is looked up in an index.
+SELECT min(told.at)
+FROM edge_devices d
+CROSS JOIN LATERAL (
+    SELECT first.at FROM ingest_streams s CROSS JOIN LATERAL (
+        SELECT e.at FROM signal_events e
+        WHERE e.stream_no = s.no AND e.at >= %(low)s AND e.at < %(high)s ORDER BY e.at LIMIT 1) first
+    WHERE s.device_id = d.id
+    UNION ALL
+    SELECT first.at FROM ingest_streams s CROSS JOIN LATERAL (
+        SELECT c.at FROM traffic_cycles c
+        WHERE c.stream_no = s.no AND c.at >= %(low)s AND c.at < %(high)s ORDER BY c.at LIMIT 1) first
+    WHERE s.device_id = d.id
+    UNION ALL
+    SELECT first.at FROM counting_zones n CROSS JOIN LATERAL (
+        SELECT z.at FROM zone_occupancy z
+        WHERE z.source_no = n.no AND z.at >= %(low)s AND z.at < %(high)s ORDER BY z.at LIMIT 1) first
+    WHERE n.device_id = d.id AND n.kind = 'zone'
+) told
+WHERE d.junction_id = %(junction)s
+
+-- name: seed_back
+-- Hours are made that begin with `start`, all of them from `made_from` on. Where none is just before them, there may
+-- be others that lack.
+INSERT INTO junction_hours_back AS b (junction_id, made_from) VALUES (%(junction)s, %(made_from)s)
+ON CONFLICT (junction_id) DO UPDATE SET made_from = greatest(b.made_from, excluded.made_from)
+WHERE NOT EXISTS (
+    SELECT FROM junction_hourly_stats
+    WHERE junction_id = %(junction)s AND ends_at = %(start)s
+      AND starts_at >= %(start)s::timestamptz - interval '2 hours' AND starts_at < %(start)s)
+
+-- name: reopen_back
+-- Something came for a time of which no hours were made.
+UPDATE junction_hours_back SET made_from = %(moment)s WHERE junction_id = %(junction)s AND made_from < %(moment)s
+
+-- name: next_back
+-- Where hours reach back least.
+SELECT b.junction_id, b.made_from FROM junction_hours_back b JOIN junctions j ON j.id = b.junction_id
+WHERE b.made_from > '-infinity'
+ORDER BY b.made_from DESC, b.junction_id LIMIT 1
+
+-- name: note_back
+-- NULL: there is nothing further back.
+UPDATE junction_hours_back SET made_from = coalesce(%(start)s::timestamptz, '-infinity')
+WHERE junction_id = %(junction)s AND made_from = %(made_from)s

@@ -1,16 +1,37 @@
 -- Making and changing junctions.
 
--- What is known of a junction, by id or by name; it is locked until the transaction ends.
+-- What is known of a junction, by id or by name; it is locked until the transaction ends, but for days that are made
+-- of it.
 -- name: current
 SELECT j.id, j.name, j.timezone, l.name AS location_name, l.latitude, l.longitude, l.address, j.location_id,
        j.wanted::text AS wanted, j.wanted_devices, j.metadata - 'lights' AS metadata,
        EXISTS (
            SELECT FROM edge_devices d JOIN counting_zones z ON z.device_id = d.id WHERE d.junction_id = j.id
+           UNION ALL
+           SELECT FROM edge_devices d JOIN cameras c ON c.device_id = d.id WHERE d.junction_id = j.id
        ) AS has_counted
 FROM junctions j
 LEFT JOIN locations l ON l.id = j.location_id
 WHERE j.id = %(id)s::uuid OR (%(id)s::uuid IS NULL AND j.name = %(name)s)
-FOR UPDATE OF j
+FOR NO KEY UPDATE OF j
+
+-- Until the end of the transaction nobody rolls up, makes days or hours, or drops what they are made from.
+-- name: hold_days
+SELECT pg_advisory_xact_lock(1398034257), pg_advisory_xact_lock(1398034258), pg_advisory_xact_lock(1398034259),
+       ARRAY(SELECT table_name FROM timeseries ORDER BY table_name FOR SHARE)
+
+-- Whether days or hours were kept that another zone does not have, and that cannot be made anew: what they were made
+-- from was dropped.
+-- name: is_lost_in
+SELECT EXISTS (
+           SELECT FROM junction_daily_stats
+           WHERE junction_id = %(id)s AND starts_at < dropped_for(86400) + interval '1 day'
+             AND (cycles IS NOT NULL OR by_class <> '{}') AND NOT is_bucket(starts_at, ends_at, 86400, %(timezone)s)
+       ) OR EXISTS (
+           SELECT FROM junction_hourly_stats
+           WHERE junction_id = %(id)s AND starts_at < dropped_for(3600) + interval '1 hour'
+             AND NOT is_bucket(starts_at, ends_at, 3600, %(timezone)s)
+       )
 
 -- Nothing comes back where there is one of that name.
 -- name: create

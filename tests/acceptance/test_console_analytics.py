@@ -130,6 +130,13 @@ def test_charts_are_drawn_and_their_tables_and_files_are_what_the_api_tells(brow
         assert not [line for line in lines if "L" in line], "a line over hours that were not measured"
         for title in ("How full the lanes are", "What became of the cycles' time"):
             expect(panel(page, title).locator(".chart svg").first).to_be_visible()
+        making = {"status": 503, "code": "hours_not_made", "title": "x", "hours": 168, "hours_lacking": 100}
+        page.route("**/saturation?*", lambda route: route.fulfill(status=503, json=making))
+        page.reload()
+        told = panel(page, "How full the lanes are").get_by_role("status")
+        expect(told).to_have_text("Being added up for the first time: 68 of 168 hours are there.")
+        page.unroute("**/saturation?*")
+        expect(full.locator(".point")).to_have_count(2 * len([n for n in COUNTS.values() if n is not None]))
 
 
 def test_other_days_are_asked_and_kept_in_the_address(browser: Any, week: Week) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from collector.identity.users import Role
+from common.hires import Code, UnitFlash
 from tests.acceptance.test_console_lights import FLASH, GREEN, NORTH, SOUTH, address, aspect, fact, lit
 from tests.integration.test_remote import RemotePi
 from tests.integration.test_users import PASSWORD, execute, make_user
@@ -19,6 +20,7 @@ __all__ = ["browser"]
 
 CONTROL = 155
 AUTOMATIC, OVERRIDE = 6, 5
+MONITOR, PREEMPT_ENTRY, PREEMPT_EXIT = UnitFlash.MONITOR, Code.PREEMPT_ENTRY, Code.PREEMPT_EXIT
 expect = playwright.expect
 
 
@@ -132,7 +134,14 @@ def test_what_the_lights_refuse_is_told_in_their_words(browser: Any, pi: RemoteP
         expect_fit(page, 390)
 
 
-def test_only_who_may_operate_is_offered_to(browser: Any, pi: RemotePi) -> None:
+def test_only_who_may_operate_is_offered_to_and_all_see_what_took_the_lights(browser: Any, pi: RemotePi) -> None:
+    pi.tell((80_000, PREEMPT_ENTRY, 3), (70_000, PREEMPT_EXIT, 3), (60_000, FLASH, MONITOR), (55_000, FLASH, 2))
+    pi.tell((50_000, FLASH, MONITOR))
     with opened(browser, address(pi), user=("vic", PASSWORD)) as page:
-        expect(fact(page, "Mode")).to_have_text("Automatic")
+        expect(fact(page, "Mode")).to_have_text("Flashing: the interlock stopped it")
         expect(page.get_by_role("button", name="Override")).to_have_count(0)
+        told = page.locator(".history tbody tr")
+        expect(told).to_contain_text(["in force", "the fault was over", "the vehicle had passed"])
+        expect(told.nth(1)).to_contain_text("Flashingby a faultthe lights themselves\u20135\u202fs")
+        expect(told.nth(2)).to_contain_text("Emergency vehiclepreemption 3\u201310\u202fs")
+        expect(page.get_by_role("region", name="In force")).to_contain_text("no order from here ends")

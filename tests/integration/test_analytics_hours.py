@@ -13,19 +13,24 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from collector.analytics import asking
 from collector.analytics.hourly import HourlyWorker
 from collector.analytics.routes import analytics_routes
 from collector.config import Retention
-from collector.db import Settings, make_pool
+from collector.db import Connection, Pool, Settings, make_pool
+from collector.errors import ApiProblem
+from collector.identity.audit import COMMAND_LINE
+from collector.junctions.editing import Editing
+from collector.junctions.wanted import Wanted
 from collector.store.maintenance import maintain
 from common.junction import DetectorKind
 from tests.integration.analytics_facts import LaneFact, LightsFacts
 from tests.integration.reader import get, reading_client
-from tests.integration.test_analytics import keep_hours
+from tests.integration.test_analytics import keep_days, keep_hours
 from tests.junctions import crossroads
 from tests.signal_day import with_advance
 
-HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 ZERO = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - 60 * HOUR
 N_HOURS = 6
 LANES = (LaneFact("north", 20.0, 3.0, 37.0, 5, 0.5),)
@@ -221,12 +226,30 @@ def test_hours_are_right_whatever_happens_while_they_are_made(plain_dsn: str) ->
         async with make_pool(Settings(plain_dsn, min_size=2)) as pool:
             worker = HourlyWorker(pool)
             async with pool.connection() as making, making.transaction():
+                await making.execute("SELECT pg_advisory_xact_lock(%s)", (worker.lock_key,))
                 assert await worker.make(making, kept.id, ZERO + 4 * HOUR, ZERO + 6 * HOUR) == 2
-                async with pool.connection() as moving:
-                    await moving.execute(
-                        "UPDATE edge_devices SET junction_id = %s WHERE id = %s", (kept.id, other.device)
-                    )
+                moving = asyncio.create_task(move(pool))
+                while not moving.done() and await _waits(making) == 0:
+                    await asyncio.sleep(0.01)
+            await moving
             assert await worker.mend() > 0
+            async with pool.connection() as making, making.transaction():
+                await making.execute("SELECT pg_advisory_xact_lock(%s)", (worker.lock_key,))
+                assert await worker.make(making, kept.id, ZERO - 9 * HOUR, ZERO - 8 * HOUR) == 1
+                changing = asyncio.create_task(_change(kept, "Asia/Kathmandu"))
+                while not changing.done() and await _waits(making) == 0:
+                    await asyncio.sleep(0.01)
+            await changing
+            assert _kept_times(plain_dsn, "UTC") == [], "also those that were being made"
+            await _change(kept, "UTC")
+            for hour in range(0, N_HOURS, 3):
+                await worker.make_between(kept.id, ZERO + hour * HOUR, ZERO + (hour + 3) * HOUR)
+
+    async def move(pool: Pool) -> None:
+        async with pool.connection() as connection:
+            await connection.execute(
+                "UPDATE edge_devices SET junction_id = %s WHERE id = %s", (kept.id, other.device)
+            )
 
     async def make_anew() -> None:
         async with make_pool(Settings(plain_dsn, min_size=1)) as pool:
@@ -250,6 +273,90 @@ def test_hours_are_right_whatever_happens_while_they_are_made(plain_dsn: str) ->
         holder.rollback()
         making.join(60)
     assert _n_cycles(plain_dsn) == [2, 1, 1, 1, 2, 1]
+
+
+def test_another_zone_has_other_hours_and_days(plain_dsn: str) -> None:
+    kept = Kept(plain_dsn)
+    for hours in (24, 30, 48, 77):
+        kept.facts.cycle(ZERO - hours * HOUR, LANES)
+    kept.facts.commit()
+    keep_hours(plain_dsn, kept.id, ZERO - 80 * HOUR, ZERO)
+    assert keep_days(plain_dsn) >= 3
+    with reading_client(plain_dsn, analytics_routes) as client:
+
+        def told() -> list[Any]:
+            period = {"from_": (ZERO - 100 * HOUR).isoformat(), "to": (ZERO + N_HOURS * HOUR).isoformat()}
+            days = get(client, kept._path("daily"), **period)["days"]
+            return [
+                *((one["from"], one["to"], one["cycles"]) for one in days if one["cycles"]),
+                kept.cycles(client),
+            ]
+
+        assert _change_zone(kept, "Africa/Abidjan") is None, "it has the same days and hours"
+        assert kept.cycles(client)[:4] == [100] * 4
+        assert _change_zone(kept, "Asia/Kathmandu") is None
+        assert len(_kept_times(plain_dsn, "Asia/Kathmandu")) == 0
+        computed = told()
+        assert sum(n for _, _, n in computed[:-1]) == 4 + N_HOURS
+        keep_days(plain_dsn)
+        _catch_up(plain_dsn)
+        assert set(_kept_times(plain_dsn, "Asia/Kathmandu")) == {True}
+        assert told() == computed
+        kept.falsify()
+        assert 100 in kept.cycles(client)
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute(
+                "UPDATE timeseries SET dropped_before = %s WHERE table_name = 'signal_events'", (ZERO,)
+            )
+        before = told()
+        assert _change_zone(kept, "UTC") == "timezone"
+        with psycopg.connect(plain_dsn) as connection:
+            # Who does it all the same sees no day or hour of another zone as one of this.
+            connection.execute("UPDATE timeseries SET dropped_before = now()")
+            connection.execute("UPDATE junctions SET timezone = 'UTC'")
+        assert len(told()) == 1
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute("UPDATE junctions SET timezone = 'Asia/Kathmandu'")
+        assert told()[:2] == before[:2], "those that were kept"
+
+
+def _change_zone(kept: Kept, timezone: str) -> str | None:
+    """As an admin does; which key was refused."""
+    try:
+        asyncio.run(_change(kept, timezone))
+    except ApiProblem as problem:
+        return str(problem.members["errors"][0]["key"])
+    return None
+
+
+async def _change(kept: Kept, timezone: str) -> None:
+    async with make_pool(Settings(kept.dsn, min_size=1)) as pool:
+        await Editing(pool).change(kept.id, Wanted("", timezone=timezone), None, COMMAND_LINE)
+
+
+def _kept_times(dsn: str, zone: str) -> list[bool]:
+    """Whether days and hours that are kept are those of a zone."""
+    with psycopg.connect(dsn) as connection:
+        rows = connection.execute(
+            "SELECT is_bucket(starts_at, ends_at, 86400, %(zone)s) FROM junction_daily_stats UNION ALL"
+            " SELECT is_bucket(starts_at, ends_at, 3600, %(zone)s) FROM junction_hourly_stats",
+            {"zone": zone},
+        ).fetchall()
+    return [fits for (fits,) in rows]
+
+
+def _catch_up(dsn: str) -> int:
+    async def run() -> int:
+        async with make_pool(Settings(dsn, min_size=1)) as pool:
+            return await HourlyWorker(pool).catch_up()
+
+    return asyncio.run(run())
+
+
+async def _waits(connection: Connection) -> int:
+    """How many locks are waited for."""
+    row = await (await connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")).fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _n_cycles(dsn: str) -> list[int]:
@@ -290,6 +397,80 @@ def test_the_worker_makes_hours_that_are_over_and_a_stranger_sees_none(plain_dsn
         found = get(client, f"/api/analytics/junction/{junction}/lanes")["lanes"]
         assert [(one["lane"], one["vehicles"]) for one in found] == [("north", 20)]
     assert _seen_by_a_stranger(plain_dsn, junction) == [0, 0]
+
+
+def test_hours_of_long_ago_are_made_as_they_are_asked_for_and_by_a_worker_with_nothing_else_to_do(
+    plain_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three hours of each of nine days something is told."""
+    facts = LightsFacts(plain_dsn)
+    facts.describe(with_advance(crossroads()))
+    first = ZERO - 30 * DAY
+    for day in range(9):
+        facts.events(first + day * DAY, [(600.0, 1, 2), (1800.5, 82, NORTH)])
+        facts.cycle(first + day * DAY + 2 * HOUR, LANES)
+    junction = facts.junction_id
+    facts.commit()
+    assert keep_hours(plain_dsn, junction, ZERO, ZERO) == 0, "marks of what nobody has made"
+    monkeypatch.setattr(asking, "_WITHIN_S", 0.0)
+    period = {"from": (first - 3 * DAY).isoformat(), "to": (first + 6 * DAY).isoformat()}
+    path = f"/api/analytics/junction/{junction}/cycles"
+    with reading_client(plain_dsn, analytics_routes) as client:
+        lacking = []
+        while (answer := client.get(path, params=period)).status_code == 503:
+            problem = answer.json()
+            assert (problem["code"], answer.headers["Retry-After"]) == ("hours_not_made", "1")
+            lacking.append((problem["hours_lacking"], problem["hours"]))
+        # A day each time, until few enough lack. Before the first record nothing does.
+        assert lacking == [(120, 216), (96, 216)]
+        assert (answer.status_code, answer.json()["cycles"]) == (200, 6)
+        assert _made_from(plain_dsn, junction) == first
+
+        async def fill_back(most: int) -> int:
+            async with make_pool(Settings(plain_dsn, min_size=1)) as pool:
+                worker = HourlyWorker(pool)
+                await worker.mend()
+                for n in range(most):
+                    if not await worker.fill_back():
+                        return n
+            return most
+
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute("UPDATE junction_hours_back SET made_from = %s", (first + 9 * DAY,))
+            connection.execute("DELETE FROM junction_hourly_stats")
+        assert asyncio.run(fill_back(1)) == 1
+        assert _made_from(plain_dsn, junction) == first + 2 * DAY
+        assert asyncio.run(fill_back(9)) == 2, "the rest, and that there is no more"
+        assert [n for n in _n_cycles(plain_dsn) if n] == [1] * 9
+        assert len(_kept_times(plain_dsn, "UTC")) == 9 * 24
+        # What comes late for a time of which nothing was made, and what others do meanwhile.
+        facts.cycle(first - 2 * DAY, LANES)
+        facts.commit()
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute(
+                "INSERT INTO rollup_marks (kind, ref_no, minute)"
+                " SELECT 'count', n, now() FROM generate_series(1, 5000) n"
+            )
+        assert asyncio.run(fill_back(9)) == 0
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute("DELETE FROM rollup_marks")
+            connection.execute("UPDATE duties SET due_at = now() + interval '1 hour'")
+        assert asyncio.run(fill_back(9)) == 0, "another worker has just done it"
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute("UPDATE duties SET due_at = now()")
+        assert asyncio.run(fill_back(9)) == 2
+        assert len(_kept_times(plain_dsn, "UTC")) == 9 * 24 + 2
+        assert get(client, path, from_=period["from"], to=period["to"])["cycles"] == 7
+
+
+def _made_from(dsn: str, junction: UUID) -> datetime:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(
+            "SELECT made_from FROM junction_hours_back WHERE junction_id = %s", (junction,)
+        ).fetchone()
+    assert row is not None
+    found: datetime = row[0].astimezone(UTC)
+    return found
 
 
 def _seen_by_a_stranger(dsn: str, junction: UUID) -> list[int]:

@@ -8,11 +8,15 @@ from itertools import product
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from collector.junctions.routes import junction_routes
+from collector.migrate import migrate
 from tests.integration.facts import Facts
 from tests.integration.reader import get, reading_client
 from tests.integration.test_rollups import bucket_of, drain
+from tests.servers.databases import cloned_database
+from tests.servers.postgres import PgServer
 
 KEPT = {
     "junction_parts": "junction_id, devices, active_devices, cameras, sources, by_camera, stream_nos, source_nos,"
@@ -97,6 +101,13 @@ def test_what_is_kept_is_what_there_is(dsn: str) -> None:
     _check(dsn)
     drain(dsn)
     _check(dsn)
+    for table in ("count_rollups", "coverage_rollups"):
+        with _changing(dsn) as connection:
+            before = _kept(connection)
+            connection.execute(f"CREATE TEMP TABLE aside AS SELECT * FROM {table}".encode())
+            connection.execute(f"TRUNCATE {table}".encode())
+            connection.execute(f"INSERT INTO {table} SELECT * FROM aside".encode())
+            assert _kept(connection) == before
     first, second = world[0], world[1]
     midnight = bucket_of(datetime.now(UTC), 86400, "UTC")
     with _changing(dsn) as connection:
@@ -121,6 +132,38 @@ def test_what_is_kept_is_what_there_is(dsn: str) -> None:
         connection.execute(
             "UPDATE ingest_streams SET last_received_at = now() - interval '9 days', last_at = NULL"
         )
+
+
+def test_a_dump_that_is_restored_is_what_was_there(plain_server: PgServer, database_names: Iterator[str]) -> None:
+    with cloned_database(plain_server, next(database_names)) as dsn:
+        facts = Facts(dsn)
+        facts.count(datetime.now(UTC))
+        facts.frames(datetime.now(UTC), span_s=20, measured_s=10)
+        facts.commit()
+        drain(dsn)
+        facts.count(datetime.now(UTC))
+        facts.commit()
+        dump = plain_server.run("pg_dump", "-Fc", "-d", str(conninfo_to_dict(dsn)["dbname"]))
+        restored = next(database_names)
+        new_dsn = plain_server.create_database(restored, template="template0")
+        try:
+            plain_server.run("pg_restore", "--exit-on-error", "-d", restored, told=dump)
+            assert not migrate(new_dsn)
+            assert _all_rows(new_dsn) == _all_rows(dsn)
+            _check(new_dsn)
+            drain(new_dsn)
+            _check(new_dsn)
+        finally:
+            plain_server.drop_database(restored)
+
+
+def _all_rows(dsn: str) -> dict[str, list[str]]:
+    with psycopg.connect(dsn) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        return {
+            name: sorted(row for (row,) in connection.execute(f"SELECT t::text FROM {name} t".encode()))
+            for (name,) in tables
+        }
 
 
 def test_all_orders_filters_and_pages_tell_the_same(dsn: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from collector.identity.users import Role
 from common.commands import Automatic, FixedPlan, Flash, ManualOverride, Order
-from common.hires import Code
+from common.hires import Code, UnitFlash
 from common.junction import Preemption, Stage
 from common.records import Log, SignalEvent
 from tests.integration.ingest_helpers import now_ms, rows
@@ -278,10 +278,11 @@ def test_orders_given_beside_the_junction_are_history_too(control: Control, ligh
     assert 40.0 <= one["duration_s"] <= 600.0
 
     lights.send(lights.log("lights_fault", now - 40_000))
-    assert lights.history() == [("tess (uid 1000)", "manual_override", True, "fault")]
+    fault = ("the lights themselves", "flash", True)
+    assert lights.history() == [(*fault, None), ("tess (uid 1000)", "manual_override", True, "fault")]
     assert control.ask("GET", str(lights.junction)).json()["mode"] == "flash"
     lights.send(lights.log("lights_fault_cleared", now - 30_000, mode="manual_override"))
-    assert lights.history() == [("tess (uid 1000)", "manual_override", True, None)]
+    assert lights.history() == [(*fault, "cleared"), ("tess (uid 1000)", "manual_override", True, None)]
 
     lights.send(lights.took(FixedPlan(by="tess", plan="day"), now - 20_000))
     lights.send(lights.log("junction_described", now - 15_000, description="{}", keeps='{"order": "fixed"}'))
@@ -291,8 +292,53 @@ def test_orders_given_beside_the_junction_are_history_too(control: Control, ligh
     assert [(mode, ended_by) for _, mode, _, ended_by in lights.history()] == [
         ("flash", "order"),
         ("fixed", "restart"),
+        ("flash", "cleared"),
         ("manual_override", "order"),
     ]
+
+
+def test_flash_by_a_fault_is_history_whatever_tells_of_it(lights: Lights) -> None:
+    at = now_ms() - 300_000
+
+    def flash(after_s: float, why: UnitFlash) -> SignalEvent:
+        return lights.event(at, after_s, Code.UNIT_FLASH, why)
+
+    def log(after_s: float, action: str, message: str = "", **context: Any) -> Log:
+        return Log(1, at + round(after_s * 1000), 0, "critical", action, message, context)
+
+    def told() -> list[tuple[str, float, float | None, str | None]]:
+        found = [one for one in lights.look("overrides")["overrides"] if one["origin"] == "fault"]
+        began = [datetime.fromisoformat(one["began_at"]).timestamp() - at / 1000 for one in found]
+        return [
+            (one["why"], round(after_s, 2), one["ended_at"] and round(one["duration_s"], 2), one["ended_by"])
+            for one, after_s in zip(found, began, strict=True)
+        ][::-1]
+
+    # Both tell of the first; the log was lost of the second, and the event log of the third.
+    lights.send(
+        flash(0, UnitFlash.NONE), flash(1, UnitFlash.MONITOR), log(1.02, "lights_fault", "conflict: a and b")
+    )
+    assert told() == [("conflict: a and b", 1.0, None, None)]
+    lights.send(log(3.98, "lights_fault_cleared", mode="automatic"), flash(4, UnitFlash.NONE))
+    lights.send(flash(10, UnitFlash.FAULT), flash(12, UnitFlash.ORDER))
+    lights.send(log(20, "lights_fault", "lamp: east"), log(25, "lights_fault", "exception: x"))
+    lights.send(flash(40, UnitFlash.START_UP), log(40.5, "junction_described", description="{}"))
+    expected: list[Any] = [
+        ("conflict: a and b", 1.0, 2.98, "cleared"),
+        ("", 10.0, 2.0, "cleared"),
+        ("lamp: east", 20.0, 5.0, "another"),
+        ("exception: x", 25.0, 15.0, "restart"),
+    ]
+    assert told() == expected
+    # What comes late is as if it had come in time, what comes again changes nothing.
+    lights.send(
+        log(22, "lights_fault_cleared"),
+        log(10.3, "lights_fault", "late: y"),
+        log(1.02, "lights_fault", "conflict: a and b"),
+    )
+    lights.send(flash(50, UnitFlash.MONITOR), log(50, "lights_fault", "feedback: z"))
+    expected[1:3] = [("late: y", 10.0, 2.0, "cleared"), ("lamp: east", 20.0, 2.0, "cleared")]
+    assert told() == [*expected, ("feedback: z", 50.0, None, None)]
 
 
 def test_emergency_vehicles_are_history_and_nobodys_override(control: Control, lights: Lights) -> None:

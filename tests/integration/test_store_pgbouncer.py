@@ -1,6 +1,7 @@
 """The store behind PgBouncer in transaction mode, where a session is somebody else's after every transaction."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -9,24 +10,34 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import httpx
 import psycopg
 import pytest
 from psycopg import conninfo
+from websockets.sync.client import connect
 
 from collector.config import Retention
 from collector.counting.queries import Asked, Bucket, CountQueries
 from collector.counting.rollups import RollupWorker
 from collector.db import VIEWER, Pool, Settings, make_pool, reading
 from collector.fleet.completeness import audit
+from collector.identity.users import Role
 from collector.migrate import migrate, status
 from collector.store.maintenance import maintain
 from tests.integration.facts import Facts
+from tests.integration.test_remote import RemotePi
+from tests.integration.test_users import bearer, execute, make_user
+from tests.junctions import crossroads
+from tests.servers.collector import running_collector
 from tests.servers.ports import free_port
 from tests.servers.postgres import PgServer
+from tests.waiting import until
 
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 NOBODY = 65534
@@ -83,7 +94,7 @@ def test_all_of_the_store_works_behind_it(bounced_dsn: str) -> None:
 
     async def run() -> None:
         await maintain(bounced_dsn, NOON, Retention())
-        settings = Settings(bounced_dsn, min_size=4, max_size=8, prepare_threshold=None)
+        settings = Settings(bounced_dsn, min_size=4, max_size=8)
         async with make_pool(settings) as pool:
             queries = CountQueries(pool)
             asked = Asked(NOON, NOON + timedelta(hours=1), Bucket.HOUR)
@@ -98,9 +109,20 @@ def test_all_of_the_store_works_behind_it(bounced_dsn: str) -> None:
     asyncio.run(run())
 
 
-def test_a_statement_of_a_request_is_bounded(bounced_dsn: str) -> None:
+def test_a_statement_of_a_request_is_bounded_and_none_is_prepared(
+    bounced_dsn: str, plain_server: PgServer
+) -> None:
+    async def prepares(dsn: str) -> list[bool]:
+        async with (
+            make_pool(Settings(dsn, min_size=1)) as pool,
+            pool.connection() as one,
+            await pool.connect() as own,
+        ):
+            return [connection.prepare_threshold is not None for connection in (one, own)]
+
     async def run() -> None:
-        settings = Settings(bounced_dsn, min_size=1, prepare_threshold=None, statement_timeout_s=0.2)
+        assert [await prepares(dsn) for dsn in (bounced_dsn, plain_server.dsn())] == [[False] * 2, [True] * 2]
+        settings = Settings(bounced_dsn, min_size=1, statement_timeout_s=0.2)
         async with make_pool(settings) as pool:
             with pytest.raises(psycopg.errors.QueryCanceled, match=re.escape("statement timeout")):
                 async with reading(pool, unbounded=True) as connection:
@@ -137,8 +159,45 @@ def test_what_one_user_sees_is_bounded_and_nobody_elses_is(bounced_dsn: str) -> 
                 assert [name for (name,) in await cursor.fetchall()] == expected[user]
 
     async def run() -> None:
-        async with make_pool(Settings(bounced_dsn, min_size=6, max_size=6, prepare_threshold=None)) as pool:
+        async with make_pool(Settings(bounced_dsn, min_size=6, max_size=6)) as pool:
             # Each in a task, and so a context, of its own, as requests are.
             await asyncio.gather(*(asyncio.create_task(look(pool, user)) for user in expected for _ in range(3)))
 
     asyncio.run(run())
+
+
+def test_a_collector_serves_behind_it(bounced_dsn: str) -> None:
+    """Batches, orders and what became of them, live events, and what users may see, of two junctions at once."""
+    migrate(bounced_dsn)
+    with running_collector(bounced_dsn, reading_open=False) as collector:
+        pis = [RemotePi(bounced_dsn, collector) for _ in range(2)]
+        headers = []
+        for pi in pis:
+            make_user(bounced_dsn, str(pi.junction), Role.OPERATOR)
+            execute(
+                bounced_dsn,
+                "INSERT INTO user_junction_access SELECT id, %s, 'operate' FROM users WHERE name = %s",
+                pi.junction,
+                str(pi.junction),
+            )
+            with httpx.Client(base_url=collector.url, timeout=30) as client:
+                headers.append(bearer(client, str(pi.junction)))
+
+        def live_through(pi: RemotePi, headers: dict[str, str]) -> None:
+            junction = f"{collector.url}/api/junctions/{pi.junction}"
+            ask = partial(httpx.request, headers=headers, timeout=30)
+            url = f"ws://127.0.0.1:{collector.port}/ws/junction/{pi.junction}"
+            with connect(url, additional_headers=headers) as socket:
+                pi.describe(crossroads())
+                for n in range(1, 4):
+                    order = ask("PUT", f"{junction}/mode", json={"mode": "flash", "why": f"try {n}"})
+                    assert order.status_code == 202, order.text
+                    assert pi.fetched(30.0) == [UUID(order.json()["id"])]
+                    pi.say(order.json()["id"])
+                    assert len(ask("GET", f"{junction}/overrides").json()["overrides"]) == n
+                    seen = ask("GET", f"{collector.url}/api/junctions").json()["junctions"]
+                    assert [one["id"] for one in seen] == [str(pi.junction)]
+                until(lambda: json.loads(socket.recv(timeout=60))["event"] == "mode")
+
+        with ThreadPoolExecutor(2) as both:
+            list(both.map(live_through, pis, headers))

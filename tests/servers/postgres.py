@@ -211,6 +211,12 @@ class PgServer:
         _remove_shared_memory(self.dir / "data/postmaster.pid")
         shutil.rmtree(self.dir)
 
+    def run(self, program: str, *args: str, told: bytes = b"") -> bytes:
+        """What one of PostgreSQL's own programs writes, which is told how to reach the server."""
+        reach = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
+        command = self._installation.command(program, *reach, *args)
+        return subprocess.run(command, check=True, input=told, stdout=subprocess.PIPE).stdout
+
     def execute(self, query: sql.SQL | sql.Composed | str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement outside a transaction; its rows, if it gives any."""
         with psycopg.connect(self.dsn(database), autocommit=True) as connection:

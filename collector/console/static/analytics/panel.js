@@ -22,6 +22,7 @@ import { Table } from "../shell/table.js";
 import { clear, draw } from "./plotly.js";
 
 const HIGH_PX = 260;
+const RETRY_MS = 1_000;
 const DAY_MS = 86_400_000;
 
 export class Panel {
@@ -65,7 +66,7 @@ export class Panel {
     this.root.classList.add("asking");
     try {
       const given = this.day ? { [this.described.asks.name]: this.day.value } : {};
-      const answer = await this.context.ask(`${base}/${this.described.path}`, { query: { ...query, ...given } });
+      const answer = await this.#answer(mine, `${base}/${this.described.path}`, { query: { ...query, ...given } });
       if (this.asked !== mine) return;
       this.answered(answer);
       await this.show(answer);
@@ -104,6 +105,22 @@ export class Panel {
 
   stop() {
     clear(this.chart);
+  }
+
+  /** Hours that nobody had asked for yet are made bit by bit, each time that they are asked for. */
+  async #answer(mine, path, asked) {
+    for (;;) {
+      try {
+        return await this.context.ask(path, asked);
+      } catch (error) {
+        if (error.code !== "hours_not_made" || this.asked !== mine) throw error;
+        const { hours, hours_lacking: lacking, retry_after_s: waitS } = error.body;
+        this.#empty(`Being added up for the first time: ${hours - lacking} of ${hours} hours are there.`);
+        this.root.classList.add("asking");
+        await new Promise((resolve) => setTimeout(resolve, waitS * 1000 || RETRY_MS));
+        if (this.asked !== mine) return null;
+      }
+    }
   }
 
   #complain(error) {

@@ -11,7 +11,7 @@ const SETTLED = ["applied", "refused", "expired", "failed"];
 const WORDS = { queued: "Queued", delivered: "With the lights", applied: "In force", refused: "Refused", expired: "Came too late", failed: "Not known what came of it" };
 /** So long it stays told that an order is in force; why one is not stays until the next. */
 const APPLIED_SHOWN_MS = 30_000;
-const ENDED = { expiry: "by itself", order: "by another order", fault: "by a fault", restart: "by a restart", refusal: "refused", exit: "the vehicle had passed", too_long: "it stayed for too long", untold: "its end is not known" };
+const ENDED = { expiry: "by itself", order: "by another order", fault: "by a fault", restart: "by a restart", refusal: "refused", exit: "the vehicle had passed", too_long: "it stayed for too long", untold: "its end is not known", cleared: "the fault was over", another: "by another fault" };
 
 /** How far the last order has come. */
 export class OrderProgress {
@@ -125,9 +125,9 @@ export class History {
     this.table.update(overrides);
   }
 
-  #what({ mode, settings }) {
+  #what({ mode, origin, settings }) {
     const greens = Object.entries(settings?.lane_green_s ?? {}).map(([lane, green]) => `${lane} ${seconds(green)}`);
-    const words = settings?.cycle_s ? `${seconds(settings.cycle_s)} cycle: ${greens.join(", ")}` : (settings?.plan ?? "");
+    const words = settings?.cycle_s ? `${seconds(settings.cycle_s)} cycle: ${greens.join(", ")}` : (settings?.plan ?? (origin === "fault" ? "by a fault" : ""));
     return h("span", {}, MODES[mode] ?? mode, words ? h("span", { class: "quiet sub" }, words) : null);
   }
 }
@@ -160,9 +160,9 @@ function teller({ device, said_by: user }) {
   return name ? h("span", { class: "quiet" }, ` \u00b7 ${name}`) : null;
 }
 
-/** The one that is in force by the history, where the lights say so too; null: none. */
+/** The order that is in force by the history, where the lights say so too; null: none. A fault is nobody's order. */
 export function inForce(overrides, mode) {
-  return overrides.find((one) => one.mode === mode && one.began_at && !one.ended_at) ?? null;
+  return overrides.find((one) => one.mode === mode && one.origin !== "fault" && one.began_at && !one.ended_at) ?? null;
 }
 
 function who(override) {
