@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from edge_agent.domain.classes import COCO_80, class_ids
 from edge_agent.domain.frames import Detections, Image
-from edge_agent.domain.nms import suppress, suppress_detections
 from edge_agent.drivers.base import Detector, DetectorError
 from edge_agent.drivers.detectors import probing
 from edge_agent.drivers.detectors.choices import DECODERS, NORMALISATIONS, ModelOptions
@@ -33,6 +32,7 @@ from edge_agent.drivers.detectors.letterbox import BGR, RGB, InputFormat, Letter
 from edge_agent.drivers.detectors.metadata import Metadata
 from edge_agent.drivers.detectors.motion import MotionDetector
 from edge_agent.drivers.detectors.session import Session
+from edge_agent.drivers.detectors.suppression import suppress, suppress_by_class
 from edge_agent.models.known import ModelError
 from edge_agent.models.store import model_path
 
@@ -215,9 +215,10 @@ class OnnxDetector:
     def _suppress(self, boxes: Floats, scores: Floats, ids: NDArray[np.int32]) -> NDArray[np.intp]:
         if not self._decoder.needs_suppression:
             # Each object once, but once for each class that it may be of: those boxes coincide.
-            return suppress(boxes, scores, np.zeros_like(ids), TWIN_IOU)
-        twin_iou = None if self._wanted is None else TWIN_IOU
-        return suppress_detections(boxes, scores, ids, iou_limit=IOU_LIMIT, twin_iou=twin_iou)
+            return suppress(boxes, scores, TWIN_IOU)
+        if self._wanted is None:
+            return suppress(boxes, scores, IOU_LIMIT)
+        return suppress_by_class(boxes, scores, ids, iou_limit=IOU_LIMIT, twin_iou=TWIN_IOU)
 
     def _check(self, candidates: Candidates) -> None:
         """Raises where a broken model would be taken for an empty street."""
