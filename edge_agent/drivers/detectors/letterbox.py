@@ -1,6 +1,6 @@
 """From a picture to a model's input tensor, and back from its pixels to the picture's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import cv2
@@ -60,6 +60,18 @@ class Placement:
     picture_size_px: tuple[int, int]
     inner_size_px: tuple[int, int]
     offset_px: tuple[int, int]
+    _offsets_px: Floats = field(init=False, repr=False, compare=False)
+    _scales: Floats = field(init=False, repr=False, compare=False)
+    _most_px: Floats = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """What `to_picture` needs for each box, worked out once."""
+        for name, pair in (
+            ("_offsets_px", self.offset_px),
+            ("_scales", self.scale),
+            ("_most_px", self.picture_size_px),
+        ):
+            object.__setattr__(self, name, np.array(pair * 2, np.float32))
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -69,11 +81,11 @@ class Placement:
 
     def to_picture(self, boxes_px: Floats) -> Floats:
         """Boxes (n, 4) from input pixels to picture pixels, clipped to the picture."""
-        (left, top), (right, bottom) = self.offset_px, self.picture_size_px
-        placed = boxes_px - np.array((left, top, left, top), np.float32)
-        placed /= np.array(self.scale * 2, np.float32)
+        placed = boxes_px - self._offsets_px
+        placed /= self._scales
         np.maximum(placed, np.float32(0), out=placed)
-        return np.minimum(placed, np.array((right, bottom, right, bottom), np.float32), out=placed)
+        np.minimum(placed, self._most_px, out=placed)
+        return placed
 
 
 def place(picture_size_px: tuple[int, int], wanted: InputFormat) -> Placement:

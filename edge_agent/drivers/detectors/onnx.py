@@ -200,8 +200,10 @@ class OnnxDetector:
     def _finish(self, candidates: Candidates, placement: Placement) -> Detections:
         self._check(candidates)
         keep = _wanted_and_best(candidates, self._wanted)
-        boxes = placement.to_picture(candidates.boxes_px[keep])
-        scores, ids = np.minimum(candidates.scores[keep], np.float32(1)), candidates.class_ids[keep]
+        if keep is not None:
+            candidates = candidates.where(keep)
+        boxes = placement.to_picture(candidates.boxes_px)
+        scores, ids = np.minimum(candidates.scores, np.float32(1)), candidates.class_ids
         if self._power != 1:
             scores = np.power(scores, np.float32(self._power))
         # Nothing of a box that lies outside the picture is left after clipping.
@@ -210,7 +212,7 @@ class OnnxDetector:
             inside = (sides >= 1).all(axis=1)
             boxes, scores, ids = boxes[inside], scores[inside], ids[inside]
         stays = self._suppress(boxes, scores, ids)
-        return Detections(boxes[stays], scores[stays], ids[stays], self._class_names)
+        return Detections(boxes.take(stays, axis=0), scores.take(stays), ids.take(stays), self._class_names)
 
     def _suppress(self, boxes: Floats, scores: Floats, ids: NDArray[np.int32]) -> NDArray[np.intp]:
         if not self._decoder.needs_suppression:
@@ -223,7 +225,7 @@ class OnnxDetector:
     def _check(self, candidates: Candidates) -> None:
         """Raises where a broken model would be taken for an empty street."""
         boxes = candidates.boxes_px
-        if boxes.size and not (np.isfinite(boxes.min()) and np.isfinite(boxes.max())):
+        if boxes.size and not (math.isfinite(boxes.min()) and math.isfinite(boxes.max())):
             raise DetectorError("the model gave boxes that are no numbers (NaN or infinite); the file is broken")
         ids = candidates.class_ids
         if self._decoder.n_classes is not None:
@@ -284,12 +286,15 @@ def _yolox_of_its_time(
     return fed, decoder, runs
 
 
-def _wanted_and_best(candidates: Candidates, wanted: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-    """Which candidates go on: those of wanted classes, the best `MAX_CANDIDATES` of them."""
-    keep = np.arange(len(candidates.scores))
-    if wanted is not None:
-        keep = keep[wanted[candidates.class_ids]]
-    if len(keep) > MAX_CANDIDATES:
+def _wanted_and_best(candidates: Candidates, wanted: NDArray[np.bool_] | None) -> NDArray[np.intp] | None:
+    """Which candidates go on: those of wanted classes, the best `MAX_CANDIDATES` of them. None: all do."""
+    n = len(candidates.scores)
+    mask = None if wanted is None else wanted.take(candidates.class_ids)
+    n_wanted = n if mask is None else np.count_nonzero(mask)
+    if n_wanted == n <= MAX_CANDIDATES:
+        return None
+    keep = np.arange(n) if mask is None else mask.nonzero()[0]
+    if n_wanted > MAX_CANDIDATES:
         best = np.argpartition(-candidates.scores[keep], MAX_CANDIDATES)[:MAX_CANDIDATES]
         keep = keep[np.sort(best)]
     return keep
