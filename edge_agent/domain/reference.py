@@ -134,9 +134,10 @@ def hidden_below(boxes_px: Floats, seen: Mask) -> Mask:
     corners = boxes_px.T
     ends = corners[2:].copy()
     ends[1] += _TOUCH * (ends[1] - corners[1])
-    boxes, others = meeting_pairs(corners, ends)
-    if len(boxes) <= n:
+    meeting = meeting_pairs(corners, ends)
+    if meeting is None:
         return hidden
+    boxes, others = meeting
     x1, y1, x2, y2 = corners.take(boxes, axis=1)
     near_x1, near_y1, near_x2, near_y2 = corners.take(others, axis=1)
     hides = y2 < near_y2
