@@ -9,6 +9,7 @@ from edge_agent.domain.crossing import Crossing, CrossingCounter, CrossingParams
 from edge_agent.domain.frames import Detections, Frame
 from edge_agent.domain.ground_points import GroundPoint
 from edge_agent.domain.occupancy import OccupancyParams, Visit, ZoneCounter, ZoneNow, ZoneSummary
+from edge_agent.domain.reference import ReferencePoints
 from edge_agent.domain.shapes import Line, Zone, check_inside, check_names
 from edge_agent.domain.speed import SpeedMeter
 from edge_agent.domain.tracking import Tracker, TrackerParams, Tracks
@@ -169,8 +170,9 @@ class Pipeline:
         if self._ground_points:
             self._calibration = calibrate(self._ground_points, (width, height))
             self._speeds = SpeedMeter(self._calibration, (width, height))
+        references = ReferencePoints((width, height))
         self._stages = (
-            CrossingCounter(self._lines, (width, height), self._params.crossing),
-            ZoneCounter(self._zones, (width, height), self._params.occupancy),
+            CrossingCounter(self._lines, (width, height), self._params.crossing, references),
+            ZoneCounter(self._zones, (width, height), self._params.occupancy, references),
         )
         return self._stages

@@ -82,14 +82,14 @@ def pair_costs(
         doubt += params.missed_cost * missed_s
     spread *= area
     weights = np.empty((4, states.shape[1]))
-    np.divide(1.0, spread, out=weights[:2])
+    weights[:2] = 1.0 / spread
     sizes = states[2:4] * states[2:4]
     np.divide(sizes, certain + params.size_error**2 * sizes, out=weights[2:])
     costs = _squared_gaps(states[POSITION], measured_px, weights)
     too_far = costs > params.gate
     costs += doubt[:, None]
     costs += params.class_change * (track_classes[:, None] != classes)
-    costs[too_far] = np.inf
+    np.putmask(costs, too_far, np.inf)
     return costs
 
 
@@ -109,7 +109,7 @@ def _squared_gaps(expected_px: Floats, measured_px: Floats, weights: Floats) -> 
     weighted = weights * own
     np.add.reduce(weighted * own, axis=0, out=here[8])
     np.multiply(weighted, -2.0, out=own)
-    return np.asarray(here.T @ there)
+    return np.asarray(here.T.dot(there))
 
 
 def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
@@ -122,8 +122,8 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
         return np.empty(0, np.intp), np.empty(0, np.intp)
     # Where nobody's best box is another's best box as well, which is usual, there is nothing to weigh up.
     favourites = costs.argmin(axis=1)
-    rows = (costs.min(axis=1) < unlikely).nonzero()[0]
-    columns = favourites[rows]
+    rows = (np.minimum.reduce(costs, axis=1) < unlikely).nonzero()[0]
+    columns = favourites.take(rows)
     if len(set(columns.tolist())) == len(columns):
         return rows, columns
     limited = np.minimum(costs, unlikely)
@@ -134,8 +134,8 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
     return rows[real], columns[real]
 
 
-def meeting_pairs(corners_px: Floats, ends_px: Floats) -> tuple[Ints, Ints]:
-    """Indices of the boxes that meet, each pair both ways, and each box with itself.
+def meeting_pairs(corners_px: Floats, ends_px: Floats) -> tuple[Ints, Ints] | None:
+    """Indices of the boxes that meet, each pair both ways, and each box with itself. None: no two meet.
 
     Args:
         corners_px: (4, n).
@@ -145,6 +145,8 @@ def meeting_pairs(corners_px: Floats, ends_px: Floats) -> tuple[Ints, Ints]:
     meets = begins_before_end[0]
     meets &= begins_before_end[1]
     meets = meets & meets.T
+    if np.count_nonzero(meets) <= len(meets):
+        return None
     rows, columns = meets.nonzero()
     return rows, columns
 
@@ -164,9 +166,10 @@ def copies_and_parts(
         None: nothing of either, as is usual.
     """
     n = len(scores)
-    boxes, others = meeting_pairs(corners_px, corners_px[2:])
-    if len(boxes) <= n:
+    meeting = meeting_pairs(corners_px, corners_px[2:])
+    if meeting is None:
         return None
+    boxes, others = meeting
     worse = (boxes > others).nonzero()[0]
     boxes, others = boxes.take(worse), others.take(worse)
     box, other = corners_px.take(boxes, axis=1), corners_px.take(others, axis=1)

@@ -167,9 +167,13 @@ class CrossingCounter:
     """Counts crossings of lines. Pure: time is an argument."""
 
     def __init__(
-        self, lines: Sequence[Line], frame_size_px: tuple[int, int], params: CrossingParams | None = None
+        self,
+        lines: Sequence[Line],
+        frame_size_px: tuple[int, int],
+        params: CrossingParams | None = None,
+        references: ReferencePoints | None = None,
     ) -> None:
-        """`frame_size_px`: width, height.
+        """`frame_size_px`: width, height. `references`: what zones of the same tracks use too; None: its own.
 
         Raises:
             ValueError: two lines have one name.
@@ -180,7 +184,7 @@ class CrossingCounter:
         self._half_room_px = 0.5 * self._lines.room_px
         self._n_lines = len(lines)
         self._params = params or CrossingParams()
-        self._references = ReferencePoints(frame_size_px)
+        self._references = references or ReferencePoints(frame_size_px)
         self._timeline = Timeline()
         self._since_s = 0.0
         self._rows = Rows.none(self._n_lines)
@@ -248,7 +252,6 @@ class CrossingCounter:
         self._departures.forget_old(step.now_s)
         new = tracks.ids[len(keep) :]
         self._rows = rows.kept(keep, Rows.new(new, self._n_lines))
-        self._references.align(keep, len(new))
         if len(self._lineage) > _MOST_LINEAGE:
             self._lineage.forget((*self._rows.ids.tolist(), *(one.track for one in self._departures)))
         return len(new)

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_Four = tuple[float, float, float, float]
+"""Centre x, centre y, width, height, or how fast each of them changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Departures:
     def __init__(self, params: HandoverParams) -> None:
         self._params = params
         self._departed: deque[Departed] = deque()
+        self._all_wait_until_s = math.inf
 
     def __len__(self) -> int:
         return len(self._departed)
@@ -74,14 +77,16 @@ class Departures:
     def add(self, departed: Departed) -> None:
         """Remember a track that ended."""
         self._departed.append(departed)
+        self._all_wait_until_s = min(self._all_wait_until_s, departed.seen_s + _patience_s(departed, self._params))
 
     def __iter__(self) -> Iterator[Departed]:
         return iter(tuple(self._departed))
 
     def forget_old(self, now_s: float) -> list[Departed]:
         """Drop those that nothing can continue any more, and those that there is no room for; returns them."""
-        old = [one for one in self._departed if now_s - one.seen_s > _patience_s(one, self._params)]
-        if old:
+        old: list[Departed] = []
+        if now_s >= self._all_wait_until_s:
+            old = [one for one in self._departed if now_s - one.seen_s > _patience_s(one, self._params)]
             self._remove({one.track for one in old})
         while len(self._departed) > self._params.remembered:
             old.append(self._departed.popleft())
@@ -89,6 +94,9 @@ class Departures:
 
     def _remove(self, tracks: set[int]) -> None:
         self._departed = deque(one for one in self._departed if one.track not in tracks)
+        self._all_wait_until_s = min(
+            (one.seen_s + _patience_s(one, self._params) for one in self._departed), default=math.inf
+        )
 
     def take(
         self,
@@ -105,8 +113,12 @@ class Departures:
             unseen: tracks that still live but were not seen of late; they may hand over as well.
         """
         best, best_strain = None, 1.0
+        place, way = _centre_and_size(box_px), _centre_and_size(velocity_px_s)
         for one in (*self._departed, *unseen):
-            strain = _strain(one, box_px, velocity_px_s, born_s, self._params)
+            gap_s = born_s - one.seen_s
+            if not 0 <= gap_s <= (_patience_s(one, self._params) if one.standing else self._params.moving_s):
+                continue
+            strain = _strain(one, place, way, gap_s, self._params)
             if strain < best_strain:
                 best, best_strain = one, strain
         if best is not None:
@@ -114,35 +126,25 @@ class Departures:
         return best
 
 
-def _strain(one: Departed, box_px: Floats, velocity_px_s: Floats, born_s: float, params: HandoverParams) -> float:
-    """How badly the new track continues the old one: below 1 it may."""
-    gap_s = born_s - one.seen_s
-    if gap_s < 0:
-        return math.inf
+def _strain(one: Departed, place: _Four, way: _Four, gap_s: float, params: HandoverParams) -> float:
+    """How badly a new track, at its first place and with its way, continues the old one: below 1 it may."""
     x, y, width_px, height_px = _centre_and_size(one.box_px)
-    new_x, new_y, new_width_px, new_height_px = _centre_and_size(box_px)
+    new_x, new_y, new_width_px, new_height_px = place
     size_px = math.sqrt(width_px * height_px)
-    vx, vy, _, _ = _centre_and_size(one.velocity_px_s)
     reach = params.reach + params.reach_per_s * min(gap_s, params.moving_s)
     if not one.standing:
-        if gap_s > params.moving_s or _turned_back((vx, vy), velocity_px_s):
-            return math.inf
-        nearing = _nearing(one, width_px, height_px, gap_s)
+        vx, vy, widening, heightening = _centre_and_size(one.velocity_px_s)
+        if vx * way[0] + vy * way[1] < 0:
+            return math.inf  # it would have turned back
+        # How much it has grown by now, if it goes on at a constant speed on the ground.
+        growth = (widening / width_px + heightening / height_px) * 0.5 * gap_s
+        nearing = 1.0 / (1.0 - min(max(growth, -0.5), 0.5))
         x, y = x + vx * gap_s * nearing, y + vy * gap_s * nearing
         width_px, height_px, size_px = width_px * nearing, height_px * nearing, size_px * nearing
-    elif gap_s > _patience_s(one, params):
-        return math.inf
     ratio = max(_ratio(width_px, new_width_px), _ratio(height_px, new_height_px))
     if ratio > params.size_ratio:
         return math.inf
     return math.hypot(new_x - x, new_y - y) / (reach * size_px)
-
-
-def _nearing(one: Departed, width_px: float, height_px: float, gap_s: float) -> float:
-    """By what factor it has grown by now, if it goes on at a constant speed on the ground."""
-    _, _, widening, heightening = _centre_and_size(one.velocity_px_s)
-    growth = (widening / width_px + heightening / height_px) * 0.5 * gap_s
-    return 1.0 / (1.0 - min(max(growth, -0.5), 0.5))
 
 
 def _patience_s(one: Departed, params: HandoverParams) -> float:
@@ -151,15 +153,10 @@ def _patience_s(one: Departed, params: HandoverParams) -> float:
     return params.standing_s if one.standing else params.moving_s
 
 
-def _turned_back(velocity_px_s: tuple[float, float], new_px_s: Floats) -> bool:
-    vx, vy, _, _ = _centre_and_size(new_px_s)
-    return velocity_px_s[0] * vx + velocity_px_s[1] * vy < 0
-
-
 def _ratio(a: float, b: float) -> float:
     return max(a, b) / max(min(a, b), 1e-6)
 
 
-def _centre_and_size(corners: Floats) -> tuple[float, float, float, float]:
+def _centre_and_size(corners: Floats) -> _Four:
     x1, y1, x2, y2 = corners.tolist()
     return (x1 + x2) * 0.5, (y1 + y2) * 0.5, x2 - x1, y2 - y1

@@ -145,9 +145,13 @@ class ZoneCounter:
     """Keeps the visits of zones. Pure: time is an argument."""
 
     def __init__(
-        self, zones: Sequence[Zone], frame_size_px: tuple[int, int], params: OccupancyParams | None = None
+        self,
+        zones: Sequence[Zone],
+        frame_size_px: tuple[int, int],
+        params: OccupancyParams | None = None,
+        references: ReferencePoints | None = None,
     ) -> None:
-        """`frame_size_px`: width, height.
+        """`frame_size_px`: width, height. `references`: what lines of the same tracks use too; None: its own.
 
         Raises:
             ValueError: two zones have one name.
@@ -156,7 +160,7 @@ class ZoneCounter:
         self._zones = tuple(zones)
         self._borders = [Border(zone) for zone in zones]
         self._params = params or OccupancyParams()
-        self._references = ReferencePoints(frame_size_px)
+        self._references = references or ReferencePoints(frame_size_px)
         self._timeline = Timeline()
         self._departures = Departures(self._params.handover)
         self._classes: dict[int, str] = {}
@@ -165,6 +169,7 @@ class ZoneCounter:
         self._forget_rows()
 
     def _forget_rows(self) -> None:
+        self._n_inside = [0] * len(self._zones)
         self._ids = np.zeros(0, np.int64)
         self._facts = np.zeros((_PLANES, len(self._zones), 0))
         self._points_px = np.zeros((len(self._zones), 0, 2))
@@ -178,14 +183,14 @@ class ZoneCounter:
     @property
     def occupancy(self) -> dict[str, int]:
         """How many are in each zone, by its name."""
-        return {zone.name: n for zone, n in zip(self._zones, self._n_inside(), strict=True)}
+        return {zone.name: n for zone, n in zip(self._zones, self._n_inside, strict=True)}
 
     def now(self, now_s: float) -> list[ZoneNow]:
         """What is in each zone."""
         standing = self._n_standing(now_s)
         return [
             ZoneNow(zone.name, n, n_standing, zone.capacity)
-            for zone, n, n_standing in zip(self._zones, self._n_inside(), standing, strict=True)
+            for zone, n, n_standing in zip(self._zones, self._n_inside, standing, strict=True)
         ]
 
     def _n_standing(self, now_s: float) -> list[int]:
@@ -199,7 +204,7 @@ class ZoneCounter:
                 n += (departed.facts[_INSIDE] > 0) & (now_s - departed.facts[_STILL] >= after_s)
         return [int(one) for one in n]
 
-    def _n_inside(self) -> list[int]:
+    def _counted(self) -> list[int]:
         """By zone: tracks inside, and those that ended inside and may come back."""
         inside = self._facts[_INSIDE].sum(axis=1)
         for departed in self._departures:
@@ -223,7 +228,8 @@ class ZoneCounter:
             self._welcome(tracks)
             ended += self._enter_and_leave(tracks, step)
         ended += [visit for gone in self._departures.forget_old(step.now_s) for visit in self._visits_of(gone)]
-        for span, n in zip(self._spans, self._n_inside(), strict=True):
+        self._n_inside = self._counted()
+        for span, n in zip(self._spans, self._n_inside, strict=True):
             span.n_max = max(span.n_max, n)
         self._forget_classes()
         return ended
@@ -249,7 +255,7 @@ class ZoneCounter:
             self._span_from_s = step.now_s
         if step.dt_s > self._params.unmeasured_s:
             return
-        for span, n in zip(self._spans, self._n_inside(), strict=True):
+        for span, n in zip(self._spans, self._n_inside, strict=True):
             span.measured_s += step.dt_s
             span.n_seconds += n * step.dt_s
 
@@ -274,7 +280,6 @@ class ZoneCounter:
         self._standing = np.concatenate([self._standing[keep], np.zeros(n_new, np.bool_)])
         self._arrived = np.concatenate([self._arrived[keep], np.zeros(n_new, np.bool_)])
         self._ids = tracks.ids.copy()
-        self._references.align(keep, n_new)
 
     def _departed(self, row: int) -> Departed:
         return Departed(
@@ -357,7 +362,9 @@ class ZoneCounter:
 
     def _welcome(self, tracks: Tracks) -> None:
         """Tracks that were just confirmed may continue the visits of one that ended."""
-        due = tracks.confirmed & ~self._arrived
+        due = tracks.confirmed > self._arrived
+        if not np.count_nonzero(due):
+            return
         self._arrived |= due
         for row in np.flatnonzero(due):
             born_s = float(tracks.born_s[row])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_agent.domain.association import meeting_pairs
 from edge_agent.domain.shapes import Anchor
-from edge_agent.domain.tracking import Tracks
+from edge_agent.domain.tracking import Tracks, kept_and_gone
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -50,22 +50,36 @@ class Bodies:
 
 
 class ReferencePoints:
-    """Reference points of tracks. Rows are those of `Tracks`; `align` is told when they change."""
+    """Reference points of tracks, worked out once a frame for all lines and zones that share them."""
 
     def __init__(self, frame_size_px: tuple[int, int]) -> None:
         self._far_px = np.array(frame_size_px, np.float64)[:, None] - EDGE_PX
-        self._whole = _unknown(0)
-
-    def align(self, kept: NDArray[np.intp], n_new: int) -> None:
-        """Keep these rows, in this order, and add new ones at the end."""
-        self._whole = np.concatenate([self._whole[:, kept], _unknown(n_new)], axis=1)
+        self.forget()
 
     def forget(self) -> None:
         """Begin anew, without tracks."""
+        self._ids = np.zeros(0, np.int64)
         self._whole = _unknown(0)
+        self._latest: tuple[Tracks, float, Bodies] | None = None
 
     def bodies(self, tracks: Tracks, now_s: float) -> Bodies:
-        """Where each track's vehicle is."""
+        """Where each track's vehicle is. Each frame's tracks are given once, or again with the same time."""
+        latest = self._latest
+        if latest is not None and latest[0] is tracks and latest[1] == now_s:
+            return latest[2]
+        if self._ids.tobytes() != tracks.ids.tobytes():
+            self._align(tracks.ids)
+        bodies = self._worked_out(tracks, now_s)
+        self._latest = tracks, now_s, bodies
+        return bodies
+
+    def _align(self, ids: NDArray[np.int64]) -> None:
+        """Make the rows those of `ids`."""
+        keep, _ = kept_and_gone(self._ids, ids)
+        self._whole = np.concatenate([self._whole[:, keep], _unknown(len(ids) - len(keep))], axis=1)
+        self._ids = ids
+
+    def _worked_out(self, tracks: Tracks, now_s: float) -> Bodies:
         boxes = tracks.boxes_px.T
         low, high = boxes[:2], boxes[2:]
         starts, ends = low <= EDGE_PX, high >= self._far_px
@@ -120,9 +134,10 @@ def hidden_below(boxes_px: Floats, seen: Mask) -> Mask:
     corners = boxes_px.T
     ends = corners[2:].copy()
     ends[1] += _TOUCH * (ends[1] - corners[1])
-    boxes, others = meeting_pairs(corners, ends)
-    if len(boxes) <= n:
+    meeting = meeting_pairs(corners, ends)
+    if meeting is None:
         return hidden
+    boxes, others = meeting
     x1, y1, x2, y2 = corners.take(boxes, axis=1)
     near_x1, near_y1, near_x2, near_y2 = corners.take(others, axis=1)
     hides = y2 < near_y2

@@ -1,14 +1,13 @@
 """How time passes from update to update, when a source's clock is not what it should be."""
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BACKWARDS_S = 1.0
 """A step back of up to this much is a source's jitter; a longer one is a new beginning."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one update means in time.
 
     Attributes:

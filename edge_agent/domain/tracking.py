@@ -245,17 +245,17 @@ class Tracker:
             self._model.predict(states, step.dt_s, known)
             return
         known = known & (missed_s <= 0)
-        longest_s = float(missed_s.max())
+        longest_s = float(np.maximum.reduce(missed_s))
         if longest_s > _KEEPS_GROWING_S:
             np.copyto(states[GROWTH], 0.0, where=missed_s > _KEEPS_GROWING_S)
         if longest_s + step.dt_s <= self._params.tentative_s:
             self._model.predict(states, step.dt_s, known)
             return
-        waiting = self._flags[_STANDING] & (missed_s + step.dt_s > self._params.tentative_s)
-        held = states.compress(waiting, axis=1)
+        waiting = (self._flags[_STANDING] & (missed_s + step.dt_s > self._params.tentative_s)).nonzero()[0]
+        held = states.take(waiting, axis=1)
         held[VELOCITY] = 0.0
         self._model.predict(states, step.dt_s, known)
-        if held.size:
+        if len(waiting):
             states[:, waiting] = held
 
     def _match(self, boxes: "_Boxes", step: Step, known: NDArray[np.bool_], missed_s: Floats | None) -> Ints:

@@ -50,12 +50,42 @@ def test_a_second_picture_of_another_size_leaves_nothing_of_the_first() -> None:
     assert (tensor[:, :, 16:] == 114).all()
 
 
-def test_shrinking_far_averages_instead_of_skipping() -> None:
-    stripes = np.zeros((1024, 1024, 3), np.uint8)
-    stripes[:, ::2] = 200
-    tensor, _ = Letterbox(InputFormat(128, 128)).fill(stripes)
+@pytest.mark.parametrize(("size", "stripe_px"), [((1024, 1024), 1), ((800, 450), 2)])
+def test_shrinking_far_averages_instead_of_skipping(size: tuple[int, int], stripe_px: int) -> None:
+    stripes = np.zeros((size[1], size[0], 3), np.uint8)
+    stripes[:, np.arange(size[0]) // stripe_px % 2 == 0] = 200
+    tensor, placement = Letterbox(InputFormat(128, 128)).fill(stripes)
+    tensor = tensor[:, :, : placement.inner_size_px[1]]
     assert np.ptp(tensor) <= 1
     assert abs(float(tensor.mean()) - 100) <= 1
+
+
+LARGE = [(1920, 1080), (2560, 1440), (3840, 2160), (1665, 937), (1081, 1921)]
+
+
+@pytest.mark.parametrize("size", LARGE)
+def test_a_large_picture_keeps_its_place(size: tuple[int, int]) -> None:
+    """Of a picture that grows lighter to the right and downwards, each input pixel has the shade of its place."""
+    columns, rows = (np.arange(side) * (250 / side) for side in size)
+    image = np.empty((size[1], size[0], 3), np.uint8)
+    image[..., 0], image[..., 1], image[..., 2] = columns, rows[:, None], 100
+    tensor, placement = Letterbox(InputFormat(416, 416)).fill(image)
+    width, height = placement.inner_size_px
+    seen = tensor[0, :, :height, :width].astype(np.float32)
+    # Half a shade less, since the picture's were rounded down.
+    right, down = ((np.arange(side) + 0.5) * (250 / side) - 0.5 for side in (width, height))
+    np.testing.assert_allclose(seen[0], np.tile(right, (height, 1)), atol=1.2)
+    np.testing.assert_allclose(seen[1], np.tile(down[:, None], (1, width)), atol=1.2)
+    assert (seen[2] == 100).all()
+
+
+@pytest.mark.parametrize("size", LARGE)
+def test_noise_of_a_large_picture_is_averaged_away(size: tuple[int, int]) -> None:
+    image = picture(*size)
+    tensor, placement = Letterbox(InputFormat(416, 416)).fill(image)
+    width, height = placement.inner_size_px
+    # Of the 16 pixels or more for each of the input, so many are looked at as leave 0.4 of the noise.
+    assert tensor[0, :, :height, :width].std() < 0.4 * image.std()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 1000), (5000, 1), (7680, 4320)])

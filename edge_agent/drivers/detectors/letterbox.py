@@ -1,6 +1,6 @@
 """From a picture to a model's input tensor, and back from its pixels to the picture's."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import cv2
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from edge_agent.domain.frames import Image
 
 Floats = NDArray[np.float32]
+_MOST_AT_ONCE = 2.5
+"""By this factor a picture may become less wide in the last step, which looks at two pixels each way."""
 RGB = (2, 1, 0)
 BGR = (0, 1, 2)
 
@@ -58,6 +60,18 @@ class Placement:
     picture_size_px: tuple[int, int]
     inner_size_px: tuple[int, int]
     offset_px: tuple[int, int]
+    _offsets_px: Floats = field(init=False, repr=False, compare=False)
+    _scales: Floats = field(init=False, repr=False, compare=False)
+    _most_px: Floats = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """What `to_picture` needs for each box, worked out once."""
+        for name, pair in (
+            ("_offsets_px", self.offset_px),
+            ("_scales", self.scale),
+            ("_most_px", self.picture_size_px),
+        ):
+            object.__setattr__(self, name, np.array(pair * 2, np.float32))
 
     @property
     def scale(self) -> tuple[float, float]:
@@ -67,11 +81,11 @@ class Placement:
 
     def to_picture(self, boxes_px: Floats) -> Floats:
         """Boxes (n, 4) from input pixels to picture pixels, clipped to the picture."""
-        (left, top), (right, bottom) = self.offset_px, self.picture_size_px
-        placed = boxes_px - np.array((left, top, left, top), np.float32)
-        placed /= np.array(self.scale * 2, np.float32)
+        placed = boxes_px - self._offsets_px
+        placed /= self._scales
         np.maximum(placed, np.float32(0), out=placed)
-        return np.minimum(placed, np.array((right, bottom, right, bottom), np.float32), out=placed)
+        np.minimum(placed, self._most_px, out=placed)
+        return placed
 
 
 def place(picture_size_px: tuple[int, int], wanted: InputFormat) -> Placement:
@@ -120,7 +134,8 @@ class Letterbox:
             self._prepare((width, height))
         placement = self._placement
         assert placement is not None
-        for smaller in self._halves:
+        image = image[:: self._row_step]
+        for smaller in self._smaller:
             image = _halved(image, smaller)
         cv2.resize(image, placement.inner_size_px, dst=self._shrunk, interpolation=cv2.INTER_LINEAR)
         cv2.split(self._shrunk, self._colours)
@@ -130,8 +145,8 @@ class Letterbox:
     def _prepare(self, picture_size_px: tuple[int, int]) -> None:
         self._placement = placement = place(picture_size_px, self._wanted)
         (x, y), (width, height) = placement.offset_px, placement.inner_size_px
-        halves = _halves(picture_size_px, max(placement.scale))
-        self._halves = [np.empty((*size[::-1], 3), np.uint8) for size in halves]
+        self._row_step, sizes = _steps(picture_size_px, placement.inner_size_px)
+        self._smaller = [np.empty((*size[::-1], 3), np.uint8) for size in sizes]
         self._shrunk = np.empty((height, width, 3), np.uint8)
         self._colours = [np.empty((height, width), np.uint8) for _ in range(3)]
         background = (self._wanted.fill - self._mean) * self._factor
@@ -152,23 +167,32 @@ class Letterbox:
                 np.copyto(target, (colour - mean) * factor, casting="unsafe")
 
 
-def _halves(picture_size_px: tuple[int, int], scale: float) -> list[tuple[int, int]]:
-    """The sizes through which a picture is halved while it stays larger than `scale` of its size.
+def _steps(picture_size_px: tuple[int, int], inner_size_px: tuple[int, int]) -> tuple[int, list[tuple[int, int]]]:
+    """How a picture is brought near its size in the input: every how many rows of it are looked at, and the sizes
+    that it is halved to.
 
     Bilinear sampling alone reads four pixels and skips the others, so that small vehicles flicker when a large
-    picture shrinks. Averaging 2x2 pixels is the one exact reduction that costs next to nothing.
+    picture shrinks. Averaging 2x2 pixels is the one exact reduction that costs next to nothing. Where it would be
+    due twice, half of the rows are enough, two for each of the input: the time goes into fetching a large picture
+    from memory, and models find the same in it.
     """
-    width, height = picture_size_px
-    halves = []
-    while scale <= 0.5 and min(width, height) >= 2:
+    (width, height), (inner_width, inner_height) = picture_size_px, inner_size_px
+    row_step = 2 if width >= 4 * inner_width and height >= 4 * inner_height else 1
+    height //= row_step
+    sizes = []
+    while width >= 2 * inner_width and height >= 2 * inner_height:
         width, height = width // 2, height // 2
-        halves.append((width, height))
-        scale *= 2
-    return halves
+        sizes.append((width, height))
+    if row_step > 1 and width >= _MOST_AT_ONCE * inner_width:
+        sizes.append((width // 2, height))
+    return row_step, sizes
 
 
 def _halved(picture: NDArray[np.uint8], half: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Averages of 2x2 pixels, written into `half`: fresh memory would cost more than the averaging."""
+    """Averages of 2x2 or 2x1 pixels, written into `half`: fresh memory would cost more than the averaging."""
     height, width = half.shape[:2]
-    cv2.resize(picture[: 2 * height, : 2 * width], (width, height), dst=half, interpolation=cv2.INTER_AREA)
+    both = len(picture) > height
+    # At exactly half the width, linear interpolation is the average of two; what averages areas is slow there.
+    how = cv2.INTER_AREA if both else cv2.INTER_LINEAR
+    cv2.resize(picture[: 2 * height, : 2 * width], (width, height), dst=half, interpolation=how)
     return half

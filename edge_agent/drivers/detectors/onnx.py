@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from edge_agent.domain.classes import COCO_80, class_ids
 from edge_agent.domain.frames import Detections, Image
-from edge_agent.domain.nms import suppress, suppress_detections
 from edge_agent.drivers.base import Detector, DetectorError
 from edge_agent.drivers.detectors import probing
 from edge_agent.drivers.detectors.choices import DECODERS, NORMALISATIONS, ModelOptions
@@ -33,6 +32,7 @@ from edge_agent.drivers.detectors.letterbox import BGR, RGB, InputFormat, Letter
 from edge_agent.drivers.detectors.metadata import Metadata
 from edge_agent.drivers.detectors.motion import MotionDetector
 from edge_agent.drivers.detectors.session import Session
+from edge_agent.drivers.detectors.suppression import suppress, suppress_by_class
 from edge_agent.models.known import ModelError
 from edge_agent.models.store import model_path
 
@@ -200,8 +200,10 @@ class OnnxDetector:
     def _finish(self, candidates: Candidates, placement: Placement) -> Detections:
         self._check(candidates)
         keep = _wanted_and_best(candidates, self._wanted)
-        boxes = placement.to_picture(candidates.boxes_px[keep])
-        scores, ids = np.minimum(candidates.scores[keep], np.float32(1)), candidates.class_ids[keep]
+        if keep is not None:
+            candidates = candidates.where(keep)
+        boxes = placement.to_picture(candidates.boxes_px)
+        scores, ids = np.minimum(candidates.scores, np.float32(1)), candidates.class_ids
         if self._power != 1:
             scores = np.power(scores, np.float32(self._power))
         # Nothing of a box that lies outside the picture is left after clipping.
@@ -210,19 +212,20 @@ class OnnxDetector:
             inside = (sides >= 1).all(axis=1)
             boxes, scores, ids = boxes[inside], scores[inside], ids[inside]
         stays = self._suppress(boxes, scores, ids)
-        return Detections(boxes[stays], scores[stays], ids[stays], self._class_names)
+        return Detections(boxes.take(stays, axis=0), scores.take(stays), ids.take(stays), self._class_names)
 
     def _suppress(self, boxes: Floats, scores: Floats, ids: NDArray[np.int32]) -> NDArray[np.intp]:
         if not self._decoder.needs_suppression:
             # Each object once, but once for each class that it may be of: those boxes coincide.
-            return suppress(boxes, scores, np.zeros_like(ids), TWIN_IOU)
-        twin_iou = None if self._wanted is None else TWIN_IOU
-        return suppress_detections(boxes, scores, ids, iou_limit=IOU_LIMIT, twin_iou=twin_iou)
+            return suppress(boxes, scores, TWIN_IOU)
+        if self._wanted is None:
+            return suppress(boxes, scores, IOU_LIMIT)
+        return suppress_by_class(boxes, scores, ids, iou_limit=IOU_LIMIT, twin_iou=TWIN_IOU)
 
     def _check(self, candidates: Candidates) -> None:
         """Raises where a broken model would be taken for an empty street."""
         boxes = candidates.boxes_px
-        if boxes.size and not (np.isfinite(boxes.min()) and np.isfinite(boxes.max())):
+        if boxes.size and not (math.isfinite(boxes.min()) and math.isfinite(boxes.max())):
             raise DetectorError("the model gave boxes that are no numbers (NaN or infinite); the file is broken")
         ids = candidates.class_ids
         if self._decoder.n_classes is not None:
@@ -283,12 +286,15 @@ def _yolox_of_its_time(
     return fed, decoder, runs
 
 
-def _wanted_and_best(candidates: Candidates, wanted: NDArray[np.bool_] | None) -> NDArray[np.intp]:
-    """Which candidates go on: those of wanted classes, the best `MAX_CANDIDATES` of them."""
-    keep = np.arange(len(candidates.scores))
-    if wanted is not None:
-        keep = keep[wanted[candidates.class_ids]]
-    if len(keep) > MAX_CANDIDATES:
+def _wanted_and_best(candidates: Candidates, wanted: NDArray[np.bool_] | None) -> NDArray[np.intp] | None:
+    """Which candidates go on: those of wanted classes, the best `MAX_CANDIDATES` of them. None: all do."""
+    n = len(candidates.scores)
+    mask = None if wanted is None else wanted.take(candidates.class_ids)
+    n_wanted = n if mask is None else np.count_nonzero(mask)
+    if n_wanted == n <= MAX_CANDIDATES:
+        return None
+    keep = np.arange(n) if mask is None else mask.nonzero()[0]
+    if n_wanted > MAX_CANDIDATES:
         best = np.argpartition(-candidates.scores[keep], MAX_CANDIDATES)[:MAX_CANDIDATES]
         keep = keep[np.sort(best)]
     return keep

@@ -103,6 +103,10 @@ class Candidates:
     scores: Floats
     class_ids: NDArray[np.int32]
 
+    def where(self, keep: NDArray[np.intp]) -> "Candidates":
+        """Those at these places."""
+        return Candidates(self.boxes_px.take(keep, axis=0), self.scores.take(keep), self.class_ids.take(keep))
+
 
 class Decoder(ABC):
     """One family of models, bound to one model's sizes.

@@ -51,6 +51,7 @@ class YoloX(Decoder):
         self._objectness_logits, self._class_logits = objectness_logits, class_logits
         self._corners, self._strides = cells(width_px, height_px, strides)
         self._origins_px = self._corners * self._strides[:, None]
+        self._half_strides = self._strides[:, None] / 2
 
     @classmethod
     def recognise(cls, signature: Signature) -> Self | None:
@@ -85,21 +86,21 @@ class YoloX(Decoder):
     def decode(self, outputs: Outputs, threshold: float) -> Candidates:
         rows = floats(outputs[0])[0]
         # A copy, since this column is looked at several times, and each time all rows would be fetched for it.
-        likely = self._likely(np.ascontiguousarray(rows[:, 4]), threshold)
-        rows = rows[likely]
-        objectness = sigmoid(rows[:, 4]) if self._objectness_logits else rows[:, 4]
+        likely = self._likely(rows[:, 4].copy(), threshold)
+        rows = rows.take(likely, axis=0)
         classes = rows[:, 5:]
         class_ids = classes.argmax(axis=1)
-        best = classes[np.arange(len(classes)), class_ids]
+        best = classes.max(axis=1)
         if self._class_logits:
             check_finite(best, "class scores")
+            best = sigmoid(best)
         elif best.size:
             # NaN is taken for the largest, so it is among the best.
             check_range(float(classes.min()), float(best.max()), "class scores")
-        scores = objectness * (sigmoid(best) if self._class_logits else best)
-        (picks,) = np.nonzero(scores >= threshold)
-        boxes = self._boxes(rows[picks, :4], likely[picks])
-        return Candidates(boxes, scores[picks], class_ids[picks].astype(np.int32))
+        best *= sigmoid(rows[:, 4]) if self._objectness_logits else rows[:, 4]
+        picks = (best >= threshold).nonzero()[0]
+        boxes = self._boxes(rows[:, :4].take(picks, axis=0), likely.take(picks))
+        return Candidates(boxes, best.take(picks), class_ids.take(picks).astype(np.int32))
 
     def _likely(self, objectness: Floats, threshold: float) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
         """A score is a product of two numbers up to 1: a row whose objectness is too low cannot come back."""
@@ -114,14 +115,14 @@ class YoloX(Decoder):
     def _boxes(self, rows: Floats, picks: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Floats:
         if self._in_pixels:
             return from_centres(rows)
-        origin, stride = self._origins_px[picks], self._strides[picks, None]
+        origin, half_stride = self._origins_px.take(picks, axis=0), self._half_strides.take(picks, axis=0)
         # Strides are powers of two, so the order of these does not matter to the last bit.
-        centres = rows[:, :2] * stride
+        centres = rows[:, :2] * (half_stride + half_stride)
         centres += origin
         # What is too large becomes infinite, and is told as such by whoever asked.
         with np.errstate(over="ignore"):
             halves = np.exp(rows[:, 2:4])
-            halves *= stride / 2
+            halves *= half_stride
         boxes = np.empty((len(rows), 4), np.float32)
         np.subtract(centres, halves, out=boxes[:, :2])
         np.add(centres, halves, out=boxes[:, 2:])
