@@ -43,6 +43,7 @@ test: $(STAMP_DEV) servers test-tools
 	@$(BIN)/pytest -n 3 --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS)
 
 bench: $(STAMP_DEV) servers
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@failed=; \
 	for file in tests/bench/bench_$(or $(BENCH),*).py; do \
 		name=$$(basename "$$file" .py); \
