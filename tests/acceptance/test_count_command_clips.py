@@ -1,10 +1,9 @@
 """`stopline-agent count` as people run it, on real clips and real models, against counts read by eye."""
 
-import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,8 @@ import cv2
 import pytest
 
 from edge_agent.cli import main
-from edge_agent.count import run
-from edge_agent.count.plan import Plan
-from edge_agent.domain.frames import Detections, Image
-from edge_agent.drivers.base import Detector
 from edge_agent.drivers.sim.source import SceneSource
+from tests.remembering import Seen, remember
 
 TRUTH, TOLERANCE = 45, 2
 
@@ -35,43 +31,17 @@ def count(*arguments: str) -> dict[str, Any]:
     return result
 
 
-class Remembering:
-    """A detector that looks at each picture once, whoever shows it: most of the time goes there."""
-
-    def __init__(self, detector: Detector, seen: dict[bytes, Detections]) -> None:
-        self._detector, self._seen = detector, seen
-
-    @property
-    def class_names(self) -> Sequence[str]:
-        return self._detector.class_names
-
-    def detect(self, image: Image) -> Detections:
-        what = hashlib.sha256(image).digest()
-        if what not in self._seen:
-            self._seen[what] = self._detector.detect(image)
-        return self._seen[what]
-
-    def close(self) -> None:
-        self._detector.close()
-
-
 @pytest.fixture(scope="module")
-def seen() -> dict[tuple[object, ...], dict[bytes, Detections]]:
-    """By model and classes, what was seen in each picture so far."""
+def seen() -> Seen:
+    """What models saw in this module's tests."""
     return {}
 
 
 @pytest.fixture
 def count_again(
-    seen: dict[tuple[object, ...], dict[bytes, Detections]],
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
+    seen: Seen, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., dict[str, Any]]:
     """`count` in this process: at another rate it is shown the same pictures, and does not look at them anew."""
-    make = run.detector_of
-
-    def detector_of(plan: Plan) -> Detector:
-        return Remembering(make(plan), seen.setdefault((plan.model, plan.classes), {}))
 
     def count(*arguments: str) -> dict[str, Any]:
         status, told = main(["count", *arguments, "--json"]), capfd.readouterr()
@@ -79,7 +49,7 @@ def count_again(
         result: dict[str, Any] = json.loads(told.out)
         return result
 
-    monkeypatch.setattr(run, "detector_of", detector_of)
+    remember(seen, monkeypatch)
     return count
 
 
