@@ -172,6 +172,7 @@ def running(state: Path, *options: str, **environ: str) -> Iterator[Demo]:
         demo.kill()
 
 
+@pytest.mark.long
 def test_it_counts_stops_goes_on_and_tells_of_a_child_that_dies(state: Path) -> None:
     with running(state) as demo:
         demo.wait_until_it_shows("Watch it: http://127.0.0.1:")
@@ -265,6 +266,7 @@ def watch_the_lights(demo: Demo) -> int:
     return len(demo.junction("cycles")["cycles"])
 
 
+@pytest.mark.long
 def test_a_video_of_the_users_own_and_a_demo_that_is_killed(state: Path, test_data: Path, tmp_path: Path) -> None:
     clip = tmp_path / "my cars, seen from above.mp4"
     shutil.copyfile(test_data / "clips/overhead_cars.mp4", clip)

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 
 from tests.integration.agent_helpers import RunningAgent, agent, clean_environment, exported, write_config
 from tests.integration.test_collector_cli import serving
@@ -34,6 +35,7 @@ def stored_counts(dsn: str) -> dict[int, tuple[object, ...]]:
     return counts
 
 
+@pytest.mark.long
 def test_counts_in_the_collector_equal_those_in_the_outbox(plain_dsn: str, tmp_path: Path) -> None:
     """Of an agent that was stopped while nobody took them, and of one that was killed."""
     began_ms = time.time() * 1000
