@@ -119,8 +119,8 @@ async def test_a_video_is_slowed_down_like_a_camera(tmp_path: Path) -> None:
 async def test_cameras_share_the_cores_fairly() -> None:
     """Each asks for more than a third of the machine can give.
 
-    A rate is the mean of some seconds: the first ones are of when the others were not there yet, and a busy machine
-    may now and then leave one waiting. It does not do so again and again.
+    A rate is the mean of some seconds: the first ones are of when the others were not there yet, and now and then
+    a busy machine leaves one waiting. It does not do so again and again.
     """
     assert [threads_per_camera(4, n) for n in (1, 2, 3, 4, 9)] == [3, 2, 1, 1, 1]
     async with contextlib.AsyncExitStack() as stack:
