@@ -25,6 +25,7 @@ import msgspec
 from common.clock import FLOOR_MS
 from common.codes import Aspect
 from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
+from common.junction_times import late_plans
 from common.schedule import Local
 from edge_agent.clock_source import Clock
 from edge_agent.domain.signals.cycles import TagPassage
@@ -412,8 +413,8 @@ class Daemon:
         if self._pending is not None:
             self._pending = None
             why += (
-                "\nwhat was accepted before, and was to come with the next all red, is in the file no more and does "
-                "not come"
+                "\nwhat was accepted before, and was to come with the next all red, is in the file no more, and "
+                "does not come"
             )
         logger.error(
             "the configuration is refused, the lights go on:\n%s", why, extra={"action": "config_refused"}
@@ -449,6 +450,9 @@ class Daemon:
             return
         began = began and self._is_first_of_boot(self._clock.boot_id)
         self._recording = Recording(self._junction, self._clock, self._spool, now_s, began=began, keeps=keeps)
+        for text in late_plans(self._junction):
+            logger.warning("%s", text, extra={"action": "plan_late"})
+            self._recording.log("warning", "lights_plan_late", text)
 
     def _is_first_of_boot(self, boot_id: str) -> bool:
         """Whether the machine was started since the lights last began."""

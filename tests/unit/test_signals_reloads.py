@@ -18,6 +18,7 @@ from common.commands import (
     Preempt,
 )
 from common.junction import Junction, Preemption
+from common.junction_times import late_plans
 from edge_agent.config.faults import ConfigError, Fault
 from edge_agent.domain.signals.steps import FaultCode
 from edge_agent.drivers.heads.simulated import SimulatedHeads
@@ -35,6 +36,7 @@ from edge_agent.signals.memory import (
 )
 from edge_agent.signals.reloading import needs_restart
 from tests.junctions import crossroads
+from tests.unit.test_actuated_coordination import held_up_arterial
 from tests.unit.test_signals_dangers import GREEN, NAMES, RED, Bench, kept, order, running, shown
 
 
@@ -184,6 +186,15 @@ def test_a_reload_that_is_refused_takes_back_what_had_not_begun(
         bench.until_green("north")
     (told,) = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "config_refused"]
     assert "what was accepted before, and was to come with the next all red" in told
+
+
+def test_a_plan_that_cannot_be_kept_is_told_when_the_lights_begin(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path, junction=held_up_arterial()) as bench:
+        bench.until_green()
+    told = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "plan_late"]
+    assert told == late_plans(held_up_arterial())
 
 
 def test_new_plans_do_not_forget_an_emergency_vehicle_that_comes_during_start_up(tmp_path: Path) -> None:
