@@ -170,9 +170,9 @@ class HeldUp:
         """What is so, and what to do about it."""
         late, between = f"{self.late_s:.3g} s", " and ".join(self.between)
         return (
-            f"plan {plan}: {self.stage} begins {late} late in every cycle, since {self.movement} still clears from "
-            f"its green in {self.left}; give {between} {late} more green and take it from others, or change the "
-            "order"
+            f"plan {plan}: {self.stage} begins {late} late in every cycle, since {self.movement} still clears "
+            f"from its green in {self.left}; give {between} {late} more green and take it from others, or change "
+            "the order"
         )
 
 
