@@ -11,7 +11,7 @@
 #   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
 #   make clean    remove .venv and caches; the data of the demo stays
 #
-# PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest.
+# PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest, WORKERS=3 says how many processes run tests.
 
 .PHONY: help setup demo test bench bench-signals lint verify model bundle clean servers test-tools
 .DEFAULT_GOAL := help
@@ -41,9 +41,10 @@ test: $(STAMP_DEV) servers test-tools
 	@$(BIN)/python -m compileall -q common edge_agent collector
 	@$(BIN)/pytest -n 0 --collect-only -q $(PYTEST_ARGS) >/dev/null 2>&1 & \
 	$(MAKE) --no-print-directory lint; code=$$?; wait; exit $$code
-	@$(BIN)/pytest -n 3 --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS)
+	@$(BIN)/pytest -n $(or $(WORKERS),3) --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS)
 
 bench: $(STAMP_DEV) servers
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@failed=; \
 	for file in tests/bench/bench_$(or $(BENCH),*).py; do \
 		name=$$(basename "$$file" .py); \
@@ -98,16 +99,22 @@ test-tools:
 	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	[ -z "$$missing" ] || .ci/packages $$missing || true
 
+# pip compiles what it installs file by file, on one core.
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+
 $(STAMP_RUN): pyproject.toml | $(VENV)/.checkout
 	@echo "Installing Stopline into $(VENV) (about 400 MB)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[agent,vision,collector]'
+	@$(INSTALL) --editable '.[agent,vision,collector]'
+	@$(COMPILE)
 	@touch $@
 
 $(STAMP_DEV): pyproject.toml | $(VENV)/.checkout
 	@echo "Installing Stopline and its development tools into $(VENV) (about 500 MB)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(INSTALL) --editable '.[dev]'
 	@# Its own dependencies are drivers that are compiled; tests put false ones in their place.
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'mfrc522>=0.0.7,<0.1'
+	@$(INSTALL) --no-deps 'mfrc522>=0.0.7,<0.1'
+	@$(COMPILE)
 	@touch $(STAMP_RUN) $@
 
 # Debian ships python3 without venv and pip; python3-venv has them.

@@ -13,7 +13,7 @@ from litestar import Litestar, Router
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
+from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 from litestar.types import ASGIApp
 
 from collector.analytics.daily import DailyWorker
@@ -61,7 +61,7 @@ from collector.ops import problems
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.limits import STORE, ForgettingStore, Readers, limit_requests
 from collector.ops.metrics import Metrics
-from collector.ops.openapi import describe_bodies, describe_problems
+from collector.ops.openapi import DescribedLate, describe_bodies, describe_problems
 from collector.ops.requests import RequestObserver
 from collector.ops.worker import WorkerLink
 from collector.realtime.hub import Hub, Publisher
@@ -190,7 +190,7 @@ class Collector:
                 metrics_route(self.metrics),
             ],
         )
-        app = Litestar(
+        return Litestar(
             route_handlers=[
                 *ingest_routes(self._ingest),
                 *remote_routes(self._tokens, self.desk),
@@ -219,13 +219,6 @@ class Collector:
             openapi_config=_openapi(),
             logging_config=None,
         )
-        # Litestar describes what handlers declare; a batch's body is read by hand.
-        described = app.openapi_schema.components.schemas
-        assert described is not None
-        described.update(wire_schemas())
-        describe_problems(app.openapi_schema)
-        describe_bodies(app.openapi_schema)
-        return app
 
     def _signs(self) -> Signs:
         return Signs(
@@ -336,8 +329,16 @@ def _pool_settings(config: CollectorConfig, dsn: str) -> Settings:
     )
 
 
+def _complete(description: OpenAPI) -> None:
+    # Litestar describes what handlers declare; a batch's body is read by hand.
+    description.components.schemas = {**(description.components.schemas or {}), **wire_schemas()}
+    describe_problems(description)
+    describe_bodies(description)
+
+
 def _openapi() -> OpenAPIConfig:
-    return OpenAPIConfig(
+    return DescribedLate(
+        complete=_complete,
         title="Stopline collector",
         version=__version__,
         description="Takes in what the devices of a fleet count, exactly once, and gives it out again.",

@@ -268,7 +268,7 @@ class EmbeddedPostgres:
         return "\n".join(texts)
 
     def _shut_down(self) -> None:
-        pid = self.pid
+        pid = self._pid_once_known()
         if pid is None:
             return
         for how, patience_s in ((signal.SIGINT, _STOP_TIMEOUT_S), (signal.SIGQUIT, _STOP_TIMEOUT_S)):
@@ -278,6 +278,22 @@ class EmbeddedPostgres:
                 return
             _log.warning("PostgreSQL %d does not stop on %s", pid, how.name, extra={"action": "postgres_stop"})
         raise EmbeddedError(f"the embedded PostgreSQL, process {pid}, does not stop")
+
+    def _pid_once_known(self) -> int | None:
+        """The running server, or None: nothing of it is alive.
+
+        Whoever is told to end while `pg_ctl` starts the server leaves one behind that has yet to write its pid
+        file, and that nobody would stop any more.
+        """
+        until_s = time.monotonic() + _STOP_TIMEOUT_S
+        while (pid := self.pid) is None and time.monotonic() < until_s:
+            try:
+                os.close(_lock(self._home / "server.lock", fcntl.LOCK_EX | fcntl.LOCK_NB))
+            except BlockingIOError:
+                time.sleep(_POLL_S)
+            else:
+                return None
+        return pid
 
     def _await_exit(self, pid: int, patience_s: float) -> bool:
         until_s = time.monotonic() + patience_s

@@ -3,12 +3,16 @@
 All in seconds. The junction's names are taken to be right; `junction_checks` tells where they are not.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 from common.junction import Junction, Movement, Plan, PlanStage
 
 ROUNDING_S = 1.0
 """A step of control may be so coarse, and each stage of a round last longer by it."""
+
+
+_LEAST_LATE_S = 1e-6
 
 
 def rivals(junction: Junction) -> dict[str, frozenset[str]]:
@@ -143,3 +147,80 @@ def _longest_red_s(
             red_s += greens_s[i] + between_s[i]
         longest_s = max(longest_s, red_s)
     return longest_s
+
+
+@dataclass(frozen=True, slots=True)
+class HeldUp:
+    """A stage that begins later than a plan says, since a movement of long before still clears.
+
+    Attributes:
+        stage: that is late.
+        movement: which clears, be it to be green again itself; it was in `left`, and is not in what lies between.
+        between: the stages from `left` to `stage`.
+        late_s: by how much, at the plan's own greens.
+    """
+
+    stage: str
+    movement: str
+    left: str
+    between: tuple[str, ...]
+    late_s: float
+
+    def in_words(self, plan: str) -> str:
+        """What is so, and what to do about it."""
+        late, between = f"{self.late_s:.3g} s", " and ".join(self.between)
+        return (
+            f"plan {plan}: {self.stage} begins {late} late in every cycle, since {self.movement} still clears "
+            f"from its green in {self.left}; give {between} {late} more green and take it from others, or change "
+            "the order"
+        )
+
+
+def held_up(junction: Junction, plan: Plan) -> list[HeldUp]:
+    """The stages of a plan that a clearance from before the preceding stage keeps from beginning in time.
+
+    A plan's round takes the clearances from each stage to the next. One that outlasts the whole of a short stage
+    (people's way across, mostly) is in no cycle: a coordinated plan has to make good for it in each round.
+    """
+    names = [step.stage for step in plan.stages]
+    between_s = intergreens_s(junction, names)
+    found = []
+    for position in range(len(names)):
+        late = max(_late_for(junction, plan, position, between_s), key=lambda one: one.late_s, default=None)
+        if late is not None and late.late_s > _LEAST_LATE_S:
+            found.append(late)
+    return found
+
+
+def late_plans(junction: Junction) -> list[str]:
+    """Which coordinated plans cannot be kept, why, and what to do about it."""
+    return [
+        one.in_words(plan.name)
+        for plan in junction.plans
+        if plan.offset_s is not None
+        for one in held_up(junction, plan)
+    ]
+
+
+def _late_for(junction: Junction, plan: Plan, position: int, between_s: Sequence[float]) -> Iterator[HeldUp]:
+    """For each movement that clears from before the preceding stage: how late one position's stage is for it."""
+    names = [step.stage for step in plan.stages]
+    n = len(names)
+    stages = [movements_of(junction, name) for name in names]
+    conflicts = rivals(junction)
+    coming = [one for one in stages[position] if one not in stages[position - 1]]
+    for movement in junction.movements:
+        is_rival = any(movement.name in conflicts[one.name] for one in coming)
+        if not is_rival and movement not in coming:
+            continue
+        passed_s = 0.0
+        for back in range(1, n + 1):
+            at = (position - back) % n
+            passed_s += between_s[at]
+            if movement in stages[at]:
+                between = tuple(names[(at + k) % n] for k in range(1, back))
+                needs_s = clearance_s(movement) if is_rival else movement.yellow_s
+                if between:
+                    yield HeldUp(names[position], movement.name, names[at], between, needs_s - passed_s)
+                break
+            passed_s += plan.stages[at].green_s

@@ -23,7 +23,26 @@ def pytest_configure(config: pytest.Config) -> None:
         "stopline", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
     )
     settings.load_profile("stopline")
+    config.addinivalue_line("markers", "long: a quarter of a minute or more, so it is not left for the end")
     config.addinivalue_line("markers", "timescaledb: needs TimescaleDB; tests/servers/timescaledb.sh makes one")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several processes take an equal run of tests each; the long ones come in the first half of it, in any order.
+
+    Else all but one might wait for one of them in the end.
+    """
+    n: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    items.clear()
+    for k in range(n):
+        run = others[k * len(others) // n : (k + 1) * len(others) // n]
+        own = long[k::n]
+        for place, item in enumerate(own):
+            run.insert(place * len(run) // (2 * len(own)), item)
+        items += run
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,11 @@
 Litestar describes its own exceptions; ours are answered instead, as problems (RFC 9457).
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import (
     Example,
     OpenAPI,
@@ -23,6 +28,28 @@ _METHODS = ("get", "put", "post", "patch", "delete")
 _NAME = "Problem"
 _FIRST_FAILURE = 400
 _NO_CONTENT = "204"
+
+
+@dataclass
+class DescribedLate(OpenAPIConfig):
+    """The description is made when it is first asked for: it takes longer than all the rest of a start.
+
+    Attributes:
+        complete: adds what the framework does not see in the handlers.
+    """
+
+    complete: Callable[[OpenAPI], None] = lambda _: None
+
+    def to_openapi_schema(self) -> OpenAPI:
+        """See `OpenAPIConfig`."""
+        complete, made = self.complete, super().to_openapi_schema()
+
+        class Completed(OpenAPI):
+            def to_schema(self) -> dict[str, Any]:
+                complete(self)
+                return super().to_schema()
+
+        return Completed(**{field.name: getattr(made, field.name) for field in fields(made)})
 
 
 def describe_problems(description: OpenAPI) -> None:

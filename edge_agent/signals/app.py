@@ -25,9 +25,9 @@ import msgspec
 from common.clock import FLOOR_MS
 from common.codes import Aspect
 from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
+from common.junction_times import late_plans
 from common.schedule import Local
 from edge_agent.clock_source import Clock
-from edge_agent.config.faults import ConfigError
 from edge_agent.domain.signals.cycles import TagPassage
 from edge_agent.domain.signals.event_codes import PreemptCall, Told
 from edge_agent.domain.signals.interlock import Limits
@@ -45,7 +45,7 @@ from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory
 from edge_agent.signals.priority import settle
 from edge_agent.signals.recording import Recording
-from edge_agent.signals.reloading import Load, Reloading, needs_restart
+from edge_agent.signals.reloading import Load, Reloading, in_words, needs_restart
 from edge_agent.signals.senses import Senses, ladder
 from edge_agent.signals.supervision import Watchdog, tell_systemd
 
@@ -392,10 +392,13 @@ class Daemon:
             name = logging.getLevelName(level).lower()
             self._for_records.do(now_s, None, self._recording.log, name, "lights_override", text)
 
-    def _judge(self, loaded: SignalsConfig | ConfigError) -> None:
-        """Take the new configuration, if it can be taken while the lights run; else say why not."""
-        if isinstance(loaded, ConfigError):
-            self._refuse(str(loaded))
+    def _judge(self, loaded: SignalsConfig | Exception) -> None:
+        """Take the new configuration, if it can be taken while the lights run; else say why not.
+
+        What stands in the file now counts: plans that were read before and have not begun stand nowhere any more.
+        """
+        if isinstance(loaded, Exception):
+            self._refuse(in_words(loaded))
         elif loaded == self._config and not self._lost:
             self._pending = None
             logger.info("the configuration is as it was", extra={"action": "config_same"})
@@ -406,6 +409,13 @@ class Daemon:
             logger.info("the new plans come with the next all red", extra={"action": "config_accepted"})
 
     def _refuse(self, why: str) -> None:
+        """The lights go on as they are, and what waits for the next all red is taken back."""
+        if self._pending is not None:
+            self._pending = None
+            why += (
+                "\nwhat was accepted before, and was to come with the next all red, is in the file no more, and "
+                "does not come"
+            )
         logger.error(
             "the configuration is refused, the lights go on:\n%s", why, extra={"action": "config_refused"}
         )
@@ -440,6 +450,9 @@ class Daemon:
             return
         began = began and self._is_first_of_boot(self._clock.boot_id)
         self._recording = Recording(self._junction, self._clock, self._spool, now_s, began=began, keeps=keeps)
+        for text in late_plans(self._junction):
+            logger.warning("%s", text, extra={"action": "plan_late"})
+            self._recording.log("warning", "lights_plan_late", text)
 
     def _is_first_of_boot(self, boot_id: str) -> bool:
         """Whether the machine was started since the lights last began."""

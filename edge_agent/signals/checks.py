@@ -7,7 +7,7 @@ from pathlib import Path
 
 from common.codes import Aspect
 from common.junction import Junction
-from common.junction_times import cycle_s, most_left_s
+from common.junction_times import cycle_s, late_plans, most_left_s
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
 from edge_agent.drivers.base import HeadsError
@@ -62,7 +62,9 @@ def _conflicts(junction: Junction) -> Finding:
 
 
 def _coordinated(junction: Junction) -> Iterator[Finding]:
-    """How long the cycles are that are to be the neighbours' too, and what may be left to whom."""
+    """How long the cycles are that are to be the neighbours' too, what may be left to whom, and what is late."""
+    for text in late_plans(junction):
+        yield Finding(Verdict.NOTE, "coordination", text)
     for plan in junction.plans:
         if plan.offset_s is None:
             continue

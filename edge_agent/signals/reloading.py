@@ -22,7 +22,7 @@ class Reloading:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._loaded: SimpleQueue[SignalsConfig | ConfigError] = SimpleQueue()
+        self._loaded: SimpleQueue[SignalsConfig | Exception] = SimpleQueue()
         self._is_wanted = False
         self._reads: Thread | None = None
 
@@ -30,8 +30,8 @@ class Reloading:
         """Returns at once; `take` has it some time later."""
         self._is_wanted = True
 
-    def take(self) -> SignalsConfig | ConfigError | None:
-        """What was read since the last call; None: nothing."""
+    def take(self) -> SignalsConfig | Exception | None:
+        """What was read since the last call, or why it could not be; None: nothing was."""
         if self._is_wanted and (self._reads is None or not self._reads.is_alive()):
             # One at a time: many would hold up the lights, and an older file could come last.
             self._is_wanted = False
@@ -47,8 +47,14 @@ class Reloading:
             self._loaded.put(self._load())
         except ConfigError as error:
             self._loaded.put(error)
-        except Exception:
-            logger.exception("the configuration could not be read; the lights go on", extra={"action": "refused"})
+        except Exception as error:
+            logger.exception("the configuration could not be read", extra={"action": "config_unreadable"})
+            self._loaded.put(error)
+
+
+def in_words(error: Exception) -> str:
+    """Why a configuration is refused."""
+    return str(error) if isinstance(error, ConfigError) else f"it cannot be read: {type(error).__name__}: {error}"
 
 
 def needs_restart(new: SignalsConfig, old: SignalsConfig) -> bool:

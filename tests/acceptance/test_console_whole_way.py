@@ -4,6 +4,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from collector.identity.users import Role
 from tests.integration.test_orders_from_afar import Street
 from tests.integration.test_users import PASSWORD, make_user
@@ -14,6 +16,7 @@ __all__ = ["browser"]
 expect = playwright.expect
 
 
+@pytest.mark.long
 def test_an_override_goes_the_whole_way_and_back(browser: Any, plain_dsn: str, tmp_path: Path) -> None:
     with ExitStack() as ends:
         street = Street(plain_dsn, tmp_path, ends)

@@ -175,6 +175,7 @@ def heard(street: Street) -> Iterator[list[topics.Message]]:
     client.loop_stop()
 
 
+@pytest.mark.long
 def test_an_hour_with_eight_pis(street: Street, heard: list[topics.Message]) -> None:
     street.wait_for_connections()
     street.pass_until(BROKER_STOPS_S)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +12,28 @@ import pytest
 
 from edge_agent.cli import main
 from edge_agent.drivers.sim.source import SceneSource
+from tests.remembering import remember
+
+Run = Callable[..., str]
 
 
-def run(command: str, *arguments: str, status: int = 0) -> str:
+def run(command: str, *arguments: str) -> str:
     """Run a command; what it prints. Nothing may appear on stderr that it did not write on purpose."""
     done = subprocess.run(
         [sys.executable, "-m", "edge_agent", command, *arguments],
         capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (status, "")
+    assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
-def proposed(*arguments: str) -> list[dict[str, Any]]:
+def proposed(*arguments: str, run: Run = run) -> list[dict[str, Any]]:
     """The lines that it proposes."""
     lines: list[dict[str, Any]] = json.loads(run("suggest-lines", *arguments, "--json"))["lines"]
     return lines
 
 
-def counted(line: dict[str, Any], *arguments: str) -> tuple[int, int]:
+def counted(line: dict[str, Any], *arguments: str, run: Run = run) -> tuple[int, int]:
     """In and out of `count` at a proposed line."""
     points = ",".join(f"{value:g}" for point in line["points"] for value in point)
     told = json.loads(run("count", *arguments, "--line", f"main:{points}", "--json"))["lines"]["main"]
@@ -45,12 +49,25 @@ def test_overhead_cars_get_a_level_line_that_counts_them(test_data: Path) -> Non
     assert counted(best, clip) == (2, 2)
 
 
-def test_the_junction_gets_a_line_across_all_lanes(test_data: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """`run` in this process, where a command does not look anew at what another one saw."""
+
+    def run(*arguments: str) -> str:
+        status, told = main(arguments), capfd.readouterr()
+        assert (status, told.err) == (0, "")
+        return told.out
+
+    remember({}, monkeypatch)
+    return run
+
+
+def test_the_junction_gets_a_line_across_all_lanes(test_data: Path, tmp_path: Path, run_here: Run) -> None:
     """45 +- 2 vehicles pass; some of them do so in the picture's corner only, where no such line reaches."""
     clip = str(test_data / "clips/junction")
     arguments = [clip, "--model", str(test_data / "models/yolox_nano_416.onnx"), "--frames", "16-452:3"]
-    best, *_ = proposed(*arguments, "--picture", str(tmp_path / "lines.jpg"))
-    n_in, n_out = counted(best, *arguments)
+    best, *_ = proposed(*arguments, "--picture", str(tmp_path / "lines.jpg"), run=run_here)
+    n_in, n_out = counted(best, *arguments, run=run_here)
     assert abs(n_in + n_out - 45) <= 8
     assert n_in == pytest.approx(best["in"], abs=3)
     assert n_out == pytest.approx(best["out"], abs=6)

@@ -171,6 +171,7 @@ def _world(folder: Path, link: Callable[[int], LossyProxy]) -> Iterator[World]:
         world.close()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(120 + 30 * ROUNDS)
 def test_killed_at_any_moment_nothing_is_lost_and_nothing_is_counted_twice(world: World) -> None:
     seed = random.randrange(2**32)

@@ -16,6 +16,7 @@ SIM = {"name": "north", "source": "sim:road", "fps": 10.0}
 MAX_RSS_MB = 60
 
 
+@pytest.mark.long
 def test_a_stop_loses_nothing_and_the_next_start_tells_how_long_it_was_away(tmp_path: Path) -> None:
     config = write_config(tmp_path, SIM, outbox={"commit_every_s": 30.0})
     with RunningAgent(config) as running:

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
+import pytest
 from websockets.sync.client import connect
 
 from common.commands import Flash, ManualOverride, Order
@@ -97,6 +98,7 @@ def override(cycle_s: float, **greens_s: float) -> ManualOverride:
     return ManualOverride(by="x", cycle_s=cycle_s, lane_green_s=greens_s, expires_s=600.0, why="the fair")
 
 
+@pytest.mark.long
 def test_orders_reach_the_lights_once_whatever_breaks(plain_dsn: str, tmp_path: Path) -> None:
     with ExitStack() as ends:
         street = Street(plain_dsn, tmp_path, ends)

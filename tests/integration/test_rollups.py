@@ -172,6 +172,7 @@ fact = st.tuples(
 step = st.one_of(st.lists(fact, min_size=1, max_size=8), st.just("drain"))
 
 
+@pytest.mark.long
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(script=st.lists(step, min_size=1, max_size=8), zone=st.sampled_from(ZONES))
 def test_any_order_of_facts_and_passes_gives_what_the_oracle_says(

@@ -140,6 +140,7 @@ def assert_apart(place: Place) -> None:
         assert began_s >= ended_s + (CLEARANCE_S if lane != before else 0.0) - 0.01, (before, lane)
 
 
+@pytest.mark.long
 def test_lanes_go_in_turn_and_flash_when_their_coordinator_dies(place: Place) -> None:
     for who in ("coordinator", *LANES):
         place.start(who)

@@ -134,6 +134,7 @@ class Agent:
         self._socket.close()
 
 
+@pytest.mark.long
 def test_what_sensors_tell_decides_and_is_recorded(tmp_path: Path) -> None:
     """From the agent's words to `adaptive`, to cycles with counts and tags, and to the event log."""
     junction = quick_junction()

@@ -357,6 +357,7 @@ def played(scenario: Callable[[Place], None], folder: Path, number: int) -> None
     assert verdict.n_greens > 0
 
 
+@pytest.mark.long
 def test_whatever_goes_wrong_the_lights_are_safe(tmp_path: Path) -> None:
     scenarios = dict(SCENARIOS)
     if FAKETIME is None:

@@ -149,15 +149,20 @@ class PgServer:
 
     Args:
         durable: keep what was committed through a crash, at the price of a sync per commit.
+        like: begin with a copy of this one's data, which must be stopped; None: with nothing.
     """
 
-    def __init__(self, installation: Installation, *, durable: bool) -> None:
-        self._installation = installation
+    def __init__(self, installation: Installation, *, durable: bool, like: "PgServer | None" = None) -> None:
+        self.installation = installation
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self.dir = installation.temp_dir()
         self.port = free_port()
-        self._initdb()
+        if like is None:
+            self._initdb()
+        else:
+            assert not like.running
+            subprocess.run(["cp", "-a", like.dir / "data", self.dir / "data"], check=True)
 
     def dsn(self, database: str = "postgres") -> str:
         """The connection string of one of its databases."""
@@ -176,10 +181,10 @@ class PgServer:
         """Start it and wait until it takes connections."""
         assert not self.running, "the server runs already"
         options = [f"-c{key}={value}" for key, value in self._all_settings().items()]
-        data = self._installation.inside(self.dir / "data")
+        data = self.installation.inside(self.dir / "data")
         with (self.dir / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._installation.command("postgres", "-D", data, "-p", str(self.port), *options),
+                self.installation.command("postgres", "-D", data, "-p", str(self.port), *options),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -214,7 +219,7 @@ class PgServer:
     def run(self, program: str, *args: str, told: bytes = b"") -> bytes:
         """What one of PostgreSQL's own programs writes, which is told how to reach the server."""
         reach = ("-h", "127.0.0.1", "-p", str(self.port), "-U", "postgres")
-        command = self._installation.command(program, *reach, *args)
+        command = self.installation.command(program, *reach, *args)
         return subprocess.run(command, check=True, input=told, stdout=subprocess.PIPE).stdout
 
     def execute(self, query: sql.SQL | sql.Composed | str, database: str = "postgres") -> list[tuple[Any, ...]]:
@@ -235,8 +240,8 @@ class PgServer:
         self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _initdb(self) -> None:
-        command = self._installation.command(
-            *("initdb", "-D", self._installation.inside(self.dir / "data"), "--username=postgres", "--auth=trust"),
+        command = self.installation.command(
+            *("initdb", "-D", self.installation.inside(self.dir / "data"), "--username=postgres", "--auth=trust"),
             *("--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
         )
         made = subprocess.run(
@@ -252,7 +257,7 @@ class PgServer:
             raise ServerUnavailable(f"initdb failed: {made.stdout}{made.stderr}")
 
     def _all_settings(self) -> dict[str, str]:
-        return _SETTINGS | ({} if self._durable else _HASTY) | self._installation.settings
+        return _SETTINGS | ({} if self._durable else _HASTY) | self.installation.settings
 
     def _wait_until_ready(self) -> None:
         assert self._process is not None

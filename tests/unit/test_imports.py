@@ -58,7 +58,8 @@ def modules() -> dict[str, Module]:
     return found
 
 
-def imports(module: Module, *, at_import: bool) -> set[str]:
+@cache
+def imports(module: Module, *, at_import: bool) -> frozenset[str]:
     """Dotted names that `module` imports: all, or those that importing it imports too.
 
     `from a import b` gives both `a` and `a.b`; the second only where it is one of our modules. What stands in a
@@ -72,7 +73,7 @@ def imports(module: Module, *, at_import: bool) -> set[str]:
             base = _absolute(module, node)
             found.add(base)
             found |= {f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in modules()}
-    return found
+    return frozenset(found)
 
 
 def _absolute(module: Module, node: ast.ImportFrom) -> str:
@@ -347,14 +348,18 @@ class Function:
 
 def functions(paths: list[Path]) -> list[Function]:
     """All functions in these files."""
+    return [function for path in paths for function in _functions_of(path)]
+
+
+@cache
+def _functions_of(path: Path) -> list[Function]:
     found = []
-    for path in paths:
-        for node in ast.walk(ast.parse(path.read_text(), str(path))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                docstring = node.body[0] if ast.get_docstring(node, clean=False) is not None else None
-                of_docstring = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
-                n_lines = (node.end_lineno or 0) - node.lineno + 1 - of_docstring
-                found.append(Function(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", n_lines))
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = node.body[0] if ast.get_docstring(node, clean=False) is not None else None
+            of_docstring = (docstring.end_lineno or 0) - docstring.lineno + 1 if docstring else 0
+            n_lines = (node.end_lineno or 0) - node.lineno + 1 - of_docstring
+            found.append(Function(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}", n_lines))
     return found
 
 

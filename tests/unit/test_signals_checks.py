@@ -14,6 +14,7 @@ from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.signals.checks import check_all
 from edge_agent.signals.config import HeadsSettings, LoopSettings, SignalsConfig
 from tests.junctions import crossroads, with_people
+from tests.unit.test_actuated_coordination import held_up_arterial
 
 
 def line(what: str, junction: Junction, folder: Path, loop: LoopSettings | None = None) -> Finding:
@@ -48,6 +49,12 @@ def test_coordinated_plans_tell_their_cycle_and_what_may_be_left(tmp_path: Path)
     told = line("plan day", structs.replace(base, plans=(full,)), tmp_path)
     assert told.verdict is Verdict.NOTE
     assert "nothing can be left to ns: raise its max_green_s" in told.text
+
+
+def test_a_coordinated_plan_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    told = line("coordination", held_up_arterial(), tmp_path)
+    assert told.verdict is Verdict.NOTE
+    assert "south begins 3 s late in every cycle, since north still clears" in told.text
 
 
 def test_who_gets_no_real_time_is_told_what_follows_and_what_to_do(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from common.commands import (
     Preempt,
 )
 from common.junction import Junction, Preemption
+from common.junction_times import late_plans
+from edge_agent.config.faults import ConfigError, Fault
 from edge_agent.domain.signals.steps import FaultCode
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.safe_file import write_safely
@@ -34,6 +36,7 @@ from edge_agent.signals.memory import (
 )
 from edge_agent.signals.reloading import needs_restart
 from tests.junctions import crossroads
+from tests.unit.test_actuated_coordination import held_up_arterial
 from tests.unit.test_signals_dangers import GREEN, NAMES, RED, Bench, kept, order, running, shown
 
 
@@ -153,6 +156,45 @@ def test_new_plans_that_are_taken_back_before_they_begin_do_not_begin(tmp_path: 
         assert bench.daemon._config == bench.config
         bench.until_green("east")
         bench.until_green("north")
+
+
+@pytest.mark.parametrize("why", ["a mistake", "another pin", "a defect"])
+def test_a_reload_that_is_refused_takes_back_what_had_not_begun(
+    tmp_path: Path, why: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lights go on as they were: not by plans that stand in no file any more."""
+    with running(tmp_path) as bench:
+        bench.until_green()
+        accepted = structs.replace(bench.config, junction=with_greens(30.0))
+        bench.daemon._reloading._loaded.put(accepted)
+        bench.step()
+        assert bench.daemon._pending == accepted
+
+        def load() -> SignalsConfig:
+            if why == "a defect":
+                raise ZeroDivisionError("in the reader")
+            if why == "a mistake":
+                raise ConfigError([Fault("signals.toml", 3, "yellow_s", "2.0", "is too short")])
+            return structs.replace(accepted, state_dir="/elsewhere")
+
+        monkeypatch.setattr(bench.daemon._reloading, "_load", load)
+        bench.step(1, signal.SIGHUP)
+        bench.until(lambda: bench.daemon._pending is None, 100_000)
+        bench.step(300)
+        assert bench.daemon._config == bench.config
+        bench.until_green("east")
+        bench.until_green("north")
+    (told,) = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "config_refused"]
+    assert "what was accepted before, and was to come with the next all red" in told
+
+
+def test_a_plan_that_cannot_be_kept_is_told_when_the_lights_begin(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(tmp_path, junction=held_up_arterial()) as bench:
+        bench.until_green()
+    told = [one.getMessage() for one in caplog.records if getattr(one, "action", "") == "plan_late"]
+    assert told == late_plans(held_up_arterial())
 
 
 def test_new_plans_do_not_forget_an_emergency_vehicle_that_comes_during_start_up(tmp_path: Path) -> None:
