@@ -19,6 +19,7 @@ KEPT = {
     " camera_nos, ARRAY(SELECT unnest(summed) ORDER BY 1), ARRAY(SELECT unnest(device_ids) ORDER BY 1)",
     "junction_heard": "junction_id, received_at, last_at",
     "junction_days": "junction_id, bucket, timezone, n_camera, n_other, measured_ms",
+    "junction_counts": "junction_id, bucket, timezone, n_camera, n_other",
 }
 COUNTED = ((3, 0, 2), (1, 2, 0), (0, 2, 0), (0, 0, 0), (4, 0, 0), (2, 0, 3), (0, 3, 1))
 """By camera, by reader, and what comes after the first was rolled up."""
@@ -32,7 +33,8 @@ def _kept(connection: "psycopg.Connection[Any]") -> dict[str, list[Any]]:
         for name, columns in KEPT.items()
     }
     found["junction_heard"] = [row for row in found["junction_heard"] if row[1] is not None]
-    found["junction_days"] = [row for row in found["junction_days"] if any(row[3:])]
+    for name in ("junction_days", "junction_counts"):
+        found[name] = [row for row in found[name] if any(row[3:])]
     return found
 
 
@@ -42,7 +44,8 @@ def _check(dsn: str) -> None:
         [(everyone,)] = connection.execute("SELECT array_agg(id) FROM junctions").fetchall()
         connection.execute("DELETE FROM junction_parts; DELETE FROM junction_heard")
         connection.execute(
-            "SELECT keep_parts(%(all)s), keep_heard(%(all)s), keep_days(%(all)s)", {"all": everyone}
+            "SELECT keep_parts(%(all)s), keep_heard(%(all)s), keep_days(%(all)s), keep_counts(%(all)s)",
+            {"all": everyone},
         )
         computed = _kept(connection)
         computed["junction_parts"] = [row for row in computed["junction_parts"] if row[1]]

@@ -166,7 +166,7 @@ def test_days_that_were_made_in_their_other_form_are_taken(empty_plain: str) -> 
         connection.execute("UPDATE schema_migrations SET checksum = %s WHERE number = 9", (other,))
         for column in ("cycles", "saturation_cycles"):
             connection.execute(f"ALTER TABLE junction_daily_stats ALTER COLUMN {column} DROP NOT NULL".encode())
-    assert migrate(empty_plain)[-1] == "016_pre_days"
+    assert migrate(empty_plain)[-1] == "017_pre_lists"
 
 
 def test_a_step_that_fails_leaves_nothing_behind_and_keeps_those_before(empty_plain: str) -> None:
