@@ -1,6 +1,81 @@
 -- Lists of a whole city: what junctions counted today is kept by whoever stores it, minutes that wait to be rolled up
 -- included; and who may see what is looked up by statements that a session plans once.
 
+-- What takes long where there is much comes first, while counts are still stored. Batches with logs wait meanwhile.
+
+-- When the line was told that has so many after it before a time. It tells how dense the log is: where to begin to
+-- look for the newest lines of few who tell among very many.
+CREATE FUNCTION log_time_before(until timestamptz, lines integer) RETURNS timestamptz
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN (SELECT at FROM system_logs WHERE at < until ORDER BY at DESC OFFSET lines LIMIT 1);
+END $$;
+
+-- Lines are found by a part of their text where the server has what it takes; else they are looked through.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm') THEN
+        CREATE EXTENSION IF NOT EXISTS pg_trgm;
+        CREATE INDEX system_logs_message ON system_logs USING gin (message gin_trgm_ops);
+    ELSE
+        RAISE NOTICE 'the extension pg_trgm is not there: logs are searched for a text without an index';
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'the extension pg_trgm cannot be used here: logs are searched for a text without an index';
+END $$;
+
+-- Devices and junctions are found by one or two letters of their names as well, and junctions by more.
+CREATE FUNCTION short_pieces(name text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT array_agg(DISTINCT substr(lower(name), n, size))
+    FROM generate_series(1, length(name)) AS n, generate_series(1, 2) AS size
+$$;
+CREATE INDEX edge_devices_short_pieces ON edge_devices USING gin (short_pieces(name));
+CREATE INDEX junctions_short_pieces ON junctions USING gin (short_pieces(name));
+CREATE INDEX junctions_pieces ON junctions USING gin (name_pieces(name));
+CREATE INDEX edge_devices_status ON edge_devices (status, name, id);
+
+-- Who sees what. What is written in plpgsql is planned once in a session, and not for each table of each query.
+CREATE OR REPLACE FUNCTION sees_all() RETURNS boolean
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN EXISTS (
+        SELECT FROM users
+        WHERE id = app_user() AND status = 'active' AND (role = 'admin' OR all_junctions)
+    );
+END $$;
+CREATE OR REPLACE FUNCTION seen_junctions() RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN QUERY SELECT a.junction_id
+    FROM user_junction_access a JOIN users u ON u.id = a.user_id
+    WHERE a.user_id = app_user() AND u.status = 'active';
+END $$;
+CREATE OR REPLACE FUNCTION seen_devices() RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN QUERY SELECT unnest(device_ids) FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()));
+END $$;
+CREATE OR REPLACE FUNCTION stream_ranges() RETURNS int4multirange
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN coalesce(range_agg(stream_nos), '{}')
+    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()));
+END $$;
+CREATE OR REPLACE FUNCTION source_ranges() RETURNS int4multirange
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN coalesce(range_agg(source_nos), '{}')
+    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()));
+END $$;
+CREATE OR REPLACE FUNCTION camera_ranges() RETURNS int4multirange
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN coalesce(range_agg(camera_nos), '{}')
+    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()));
+END $$;
+
 -- What is stored of counts since a day began there, of today and what is near, but for turns, which were counted at
 -- their lines, and the simulator's truth. `bucket`: when the day begins; `timezone`: the junction's.
 CREATE TABLE junction_counts (
@@ -148,78 +223,6 @@ BEGIN
 END $$;
 
 SELECT keep_counts(ARRAY(SELECT id FROM junctions));
-
-CREATE OR REPLACE FUNCTION sees_all() RETURNS boolean
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN EXISTS (
-        SELECT FROM users
-        WHERE id = app_user() AND status = 'active' AND (role = 'admin' OR all_junctions)
-    );
-END $$;
-CREATE OR REPLACE FUNCTION seen_junctions() RETURNS SETOF uuid
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN QUERY SELECT a.junction_id
-    FROM user_junction_access a JOIN users u ON u.id = a.user_id
-    WHERE a.user_id = app_user() AND u.status = 'active';
-END $$;
-CREATE OR REPLACE FUNCTION seen_devices() RETURNS SETOF uuid
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN QUERY SELECT unnest(device_ids) FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()));
-END $$;
-CREATE OR REPLACE FUNCTION stream_ranges() RETURNS int4multirange
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN coalesce(range_agg(stream_nos), '{}')
-    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()));
-END $$;
-CREATE OR REPLACE FUNCTION source_ranges() RETURNS int4multirange
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN coalesce(range_agg(source_nos), '{}')
-    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()));
-END $$;
-CREATE OR REPLACE FUNCTION camera_ranges() RETURNS int4multirange
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN coalesce(range_agg(camera_nos), '{}')
-    FROM junction_parts WHERE junction_id = ANY (ARRAY(SELECT seen_junctions()));
-END $$;
-
--- When the line was told that has so many after it before a time. It tells how dense the log is: where to begin to
--- look for the newest lines of few who tell among very many.
-CREATE FUNCTION log_time_before(until timestamptz, lines integer) RETURNS timestamptz
-LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-BEGIN
-    RETURN (SELECT at FROM system_logs WHERE at < until ORDER BY at DESC OFFSET lines LIMIT 1);
-END $$;
-
--- Lines are found by a part of their text where the server has what it takes; else they are looked through.
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm') THEN
-        CREATE EXTENSION IF NOT EXISTS pg_trgm;
-        CREATE INDEX system_logs_message ON system_logs USING gin (message gin_trgm_ops);
-    ELSE
-        RAISE NOTICE 'the extension pg_trgm is not there: logs are searched for a text without an index';
-    END IF;
-EXCEPTION
-    WHEN insufficient_privilege OR undefined_object THEN
-        RAISE NOTICE 'the extension pg_trgm cannot be used here: logs are searched for a text without an index';
-END $$;
-
--- Devices and junctions are found by one or two letters of their names as well, and junctions by more.
-CREATE FUNCTION short_pieces(name text) RETURNS text[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT array_agg(DISTINCT substr(lower(name), n, size))
-    FROM generate_series(1, length(name)) AS n, generate_series(1, 2) AS size
-$$;
-CREATE INDEX edge_devices_short_pieces ON edge_devices USING gin (short_pieces(name));
-CREATE INDEX junctions_short_pieces ON junctions USING gin (short_pieces(name));
-CREATE INDEX junctions_pieces ON junctions USING gin (name_pieces(name));
-CREATE INDEX edge_devices_status ON edge_devices (status, name, id);
 
 -- When a stream was last heard, in steps of a minute. In steps of five, those that were heard just now looked for a
 -- minute of each five as if they might be silent.
