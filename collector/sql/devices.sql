@@ -112,8 +112,8 @@ SELECT count(*) FROM ({candidates} LIMIT %(most)s) AS found;
 -- Those that may be of some states, by the steps in which it is noted when they were heard.
 SELECT device_id FROM ingest_streams
 WHERE heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '100 years'
-                              WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '20 minutes'
-                              WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '10 minutes' END
+                              WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '16 minutes'
+                              WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '6 minutes' END
   AND heard_in <= now() - CASE WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '-100 years'
                                WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '5 minutes'
                                WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '15 minutes' END
