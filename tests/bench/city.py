@@ -58,6 +58,11 @@ _JUNCTIONS = (
     "INSERT INTO rollup_marks (minute, ref_no, kind)"
     " SELECT date_trunc('minute', now()), no, 'count' FROM counting_zones WHERE no %% 50 = 0",
 )
+_HEARD_NOW = (
+    "UPDATE ingest_streams SET last_received_at = last_received_at + late, last_at = last_at + late"
+    " FROM (SELECT now() - max(last_received_at) AS late FROM ingest_streams) AS loading"
+)
+"""However long it took to load."""
 ALL_WAIT = (
     "INSERT INTO rollup_marks (minute, ref_no, kind)"
     " SELECT date_trunc('minute', now()), no, 'count' FROM counting_zones WHERE no % 50 <> 0"
@@ -142,7 +147,7 @@ def load(dsn: str, *, whole: bool) -> City:
         connection.execute(
             "INSERT INTO user_junction_access SELECT %s, id, 'operate' FROM junctions WHERE no %% 100 = 7", (user,)
         )
-        for statement in _REST if whole else ():
+        for statement in (*(_REST if whole else ()), _HEARD_NOW):
             connection.execute(statement.encode())
         connection.execute("VACUUM ANALYZE")
         row = connection.execute("SELECT id FROM junctions WHERE name = 'Junction 04707'").fetchone()
