@@ -108,6 +108,7 @@ async def _look_around(connection: AsyncConnection[Any]) -> AsyncIterator[Check]
     unused = "; columnstore unused, for row-level security" if edition is Edition.TIMESCALEDB_COMMUNITY else ""
     yield Check("edition", True, f"{edition.value} on PostgreSQL {versions.postgresql}{timescaledb}{unused}")
     yield await _check_reader(connection, store["reader"])
+    yield await _check_text_index(connection, store["text_index"])
     marks = await _number(connection, load_queries("rollups")["pending_marks"], {"bound": _MANY_MARKS})
     yield Check("rollups", marks < _MANY_MARKS, f"{marks} minutes wait" if marks else "up to date")
     rejects = await _number(connection, load_queries("ingest")["count_rejects"], {})
@@ -122,6 +123,21 @@ async def _check_reader(connection: AsyncConnection[Any], statement: bytes) -> C
     mend = f"as an administrator: CREATE ROLE stopline_reader NOLOGIN; GRANT stopline_reader TO {user}"
     told = "users are kept to their junctions" if becomes else f"{user} may not become stopline_reader; {mend}"
     return Check("row security", becomes, told)
+
+
+async def _check_text_index(connection: AsyncConnection[Any], statement: bytes) -> Check:
+    """A server without the extension answers the same, and takes longer: that is no fault."""
+    row = await (await connection.execute(statement)).fetchone()
+    assert row is not None
+    is_there, can_be = row
+    if is_there:
+        return Check("text of logs", True, "found by an index")
+    needed = "" if can_be else "install pg_trgm (PostgreSQL's contrib) on the server, and then "
+    statements = (
+        "CREATE EXTENSION IF NOT EXISTS pg_trgm;"
+        " CREATE INDEX system_logs_message ON system_logs USING gin (message gin_trgm_ops)"
+    )
+    return Check("text of logs", True, f"looked through line by line; for an index, {needed}run: {statements}")
 
 
 async def _number(connection: AsyncConnection[Any], statement: bytes, parameters: dict[str, Any]) -> int:

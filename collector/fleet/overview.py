@@ -18,6 +18,8 @@ MOST_CHANGES = 500
 """Changes of sensors that are listed of a day."""
 _FEW = 2000
 """So many devices are looked up one by one sooner than their states are found by walking along all names."""
+_FIRST = 200
+"""So many that were heard last are found by their junctions, of which each has some devices more."""
 
 
 class DeviceState(StrEnum):
@@ -77,7 +79,7 @@ class Wanted:
         if self.status:
             found.append("of_status")
         if self.q:
-            found.append("named" if len(self.q) >= 3 and not is_bounded else "named_shortly")
+            found.append("named_by_few" if is_bounded else "named" if len(self.q) >= 3 else "named_shortly")
         return found
 
     def values(self) -> dict[str, Any]:
@@ -176,25 +178,36 @@ async def read_page(
     pool: Pool, wanted: Wanted, *, order: Order = Order.NAME, limit: int = 100, offset: int = 0
 ) -> list[SeenDevice]:
     """A page of devices, in one query."""
-    parameters = wanted.values() | {"limit": limit, "offset": offset}
+    parameters = wanted.values() | {"limit": limit, "offset": offset, "first": limit + offset, "few": _FEW}
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(SeenDevice)) as cursor:
-        among = await _among(connection, wanted)
-        statement = _page_statement(wanted, order, is_narrowed=among is not None)
-        await cursor.execute(statement, parameters | {"among": among})
+        among = await _among(connection, wanted, order, parameters)
+        await cursor.execute(_page_statement(wanted, order, among), parameters)
         return await cursor.fetchall()
 
 
-async def _among(connection: Connection, wanted: Wanted) -> list[UUID] | None:
-    """Where a state is asked for: the devices that it may be of, if they are few. None: look through all.
+async def _among(connection: Connection, wanted: Wanted, order: Order, parameters: dict[str, Any]) -> str | None:
+    """The block that finds the few devices that may be on the page. None: look through all.
 
     Those of a user who may see some junctions only are few anyway.
     """
-    if not wanted.states or VIEWER.get() is not None:
+    if VIEWER.get() is not None:
         return None
-    values = {"states": [str(state) for state in wanted.states], "limit": _FEW + 1}
-    cursor = await connection.execute(load_queries("devices")["candidates"], values)
-    found = [device for (device,) in await cursor.fetchall()]
-    return found if len(found) <= _FEW else None
+    least, counted = 0, ""
+    if wanted.states:
+        name = "of_some_states"
+    elif wanted == Wanted() and order is Order.RECEIVED_DOWN and parameters["first"] <= _FIRST:
+        # Those at junctions are few; others may be many.
+        name, counted = "heard_last", "at_none"
+    elif wanted == Wanted() and order is Order.RECEIVED:
+        name, least = "heard_first", parameters["first"]
+    else:
+        return None
+    queries = load_queries("devices")
+    how_many = queries["how_many"].replace(b"{candidates}", queries[counted or name])
+    cursor = await connection.execute(how_many, parameters | {"most": _FEW + 1})
+    row = await cursor.fetchone()
+    assert row is not None
+    return name if least <= row[0] <= _FEW else None
 
 
 async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
@@ -221,13 +234,16 @@ async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
     return DeviceStory(found[0], streams, gaps, health, sensors)
 
 
-def _page_statement(wanted: Wanted, order: Order, *, is_narrowed: bool = False) -> bytes:
-    """The query of a page; it takes `wanted.values()`, `limit`, `offset`, and if it is narrowed `among`."""
+def _page_statement(wanted: Wanted, order: Order, among: str | None = None) -> bytes:
+    """The query of a page; it takes `wanted.values()`, `limit`, `offset` and what the block `among` does."""
     queries = load_queries("devices")
-    blocks = [*wanted.blocks(), *(["among"] if is_narrowed else [])]
-    filters = b" AND ".join(queries[name] for name in blocks) or queries["any"]
+    conditions = [queries[name] for name in wanted.blocks()]
+    if among is not None:
+        conditions.append(queries["among"].replace(b"{candidates}", queries[among]))
+    filters = b" AND ".join(conditions) or queries["any"]
     joined = b""
     if order in (Order.RECEIVED, Order.RECEIVED_DOWN):
-        joined = queries["joined_received" if VIEWER.get() is None else "joined_received_one_by_one"]
+        is_few = among is not None or VIEWER.get() is not None
+        joined = queries["joined_received_one_by_one" if is_few else "joined_received"]
     page = queries["page"].replace(b"{joined}", joined)
     return page.replace(b"{filters}", filters).replace(b"{order}", queries[_ORDERS[order]])

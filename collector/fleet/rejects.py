@@ -68,5 +68,7 @@ async def read_rejects(pool: Pool, wanted: WantedRejects, *, limit: int, raw_cha
         after = wanted.after
         values |= {"received_at": after.received_at, "stream_no": after.stream_no, "seq": after.seq}
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(Reject)) as cursor:
-        await cursor.execute(queries["rejects"].replace(b"{filters}", filters), values)
+        joined = queries["joined_rejects"] if wanted.open_only else b""
+        page = queries["rejects"].replace(b"{joined}", joined).replace(b"{filters}", filters)
+        await cursor.execute(page, values)
         return await cursor.fetchall()

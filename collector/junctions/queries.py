@@ -4,16 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import Pool, Queries, load_queries, reading
+from collector.db import VIEWER, Connection, Pool, Queries, load_queries, reading
 from collector.identity.access import CurrentUser
 from collector.identity.users import Level, Role
 
 _LIVE = timedelta(minutes=2)
 _LATE = timedelta(minutes=15)
+_FEW = 1000
+"""So many junctions are looked up one by one sooner than they are found among all, in the order of counts."""
 
 
 class Freshness(StrEnum):
@@ -134,7 +137,11 @@ async def read_junctions(
         if listing.sort.endswith("counts_today"):
             # To plan it takes a third of the time that it takes; it would be planned alike for all values.
             await connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
-        await cursor.execute(_statement(listing), parameters)
+            few = await _few(connection, listing, parameters)
+            statement = _by_counts(listing, is_few=few is not None)
+            await cursor.execute(statement, parameters | {"few": few})
+        else:
+            await cursor.execute(_statement(listing), parameters)
         return await cursor.fetchall()
 
 
@@ -143,45 +150,49 @@ def heard_within() -> dict[str, timedelta]:
     return {"live": _LIVE, "late": _LATE}
 
 
+async def _few(connection: Connection, listing: Listing, parameters: dict[str, Any]) -> list[UUID] | None:
+    """The junctions that filters leave, and who asks may see, if they are few. None: look through all."""
+    if not listing.is_filtered and VIEWER.get() is None:
+        return None
+    queries = load_queries("junctions")
+    those = _fill(queries["those"], filtered=_filtered(queries, listing))
+    cursor = await connection.execute(those, parameters | {"limit": _FEW + 1})
+    found = [junction for (junction,) in await cursor.fetchall()]
+    return found if len(found) <= _FEW else None
+
+
+def _by_counts(listing: Listing, *, is_few: bool) -> bytes:
+    """The statement of a page in the order of counts; if few junctions are given as `few`, of those."""
+    queries = load_queries("junctions")
+    down = b"DESC" if listing.sort.startswith("-") else b""
+    filtered = _filtered(queries, Listing() if is_few else listing, is_fenced=False)
+    is_fitted = listing.is_filtered and not is_few
+    fitting = _fill(queries["fitting"], filtered=filtered) if is_fitted else b""
+    few = queries["few_of_counts"] if is_few else b""
+    foremost = _fill(queries["foremost"], down=down, few=few, fitting=fitting)
+    few = queries["few"] if is_few else b""
+    found = _fill(queries["found_by_counts"], down=down, filtered=filtered, few=few)
+    return _fill(queries["junctions"], counted=foremost, found=found)
+
+
 def _statement(listing: Listing) -> bytes:
-    """The statement with the fragments that the order and the filters need."""
+    """The statement of a page in any other order."""
     queries = load_queries("junctions")
     is_down, sort = listing.sort.startswith("-"), listing.sort.removeprefix("-")
-    suffix = "_down" if is_down else ""
-    if sort != "counts_today":
-        found = _fill(
-            queries["found"], filtered=_filtered(queries, listing, sort), order=queries[f"by_{sort}{suffix}"]
-        )
-        return _whole(queries, b"", found)
-    if listing.is_filtered:
-        found = _fill(
-            queries["found"], filtered=_filtered(queries, listing, sort), order=queries[f"by_{sort}{suffix}"]
-        )
-        counted = queries["counted"]
-    else:
-        down = b"DESC" if is_down else b""
-        found = _fill(queries["found_by_counts"], down=down)
-        counted = _fill(queries["foremost"], down=down)
-    return _whole(queries, queries["waiting_today"] + b"\n" + counted, found)
+    filtered = _filtered(queries, listing, sort)
+    found = _fill(queries["found"], filtered=filtered, order=queries[f"by_{sort}{'_down' * is_down}"])
+    return _fill(queries["junctions"], counted=b"", found=found)
 
 
-def _whole(queries: Queries, counted: bytes, found: bytes) -> bytes:
-    statement = _fill(queries["junctions"], counted=counted, found=found)
-    return _fill(statement, raw_and_rolled=queries["raw_and_rolled"])
-
-
-def _filtered(queries: Queries, listing: Listing, sort: str) -> bytes:
+def _filtered(queries: Queries, listing: Listing, sort: str = "", *, is_fenced: bool = True) -> bytes:
     """The junctions to choose a page from, with what they are sorted by."""
-    joined = queries["heard"] if listing.states or sort == "received_at" else b""
-    columns = {"received_at": b", h.received_at", "counts_today": b", c.n"}.get(sort, b"")
-    if sort == "counts_today":
-        joined += b"\n" + queries["counts"]
+    is_rare = bool(listing.states) and Freshness.LIVE not in (listing.states or ())
     return _fill(
         queries["filtered"],
-        joined=joined,
-        columns=columns,
+        joined=queries["heard"] if listing.states or sort == "received_at" else b"",
+        columns=b", h.received_at" if sort == "received_at" else b"",
         state=queries["of_state"] if listing.states else b"",
-        fence=queries["fence"] if listing.states and Freshness.LIVE not in listing.states else b"",
+        fence=queries["fence"] if is_rare and is_fenced else b"",
     )
 
 

@@ -14,6 +14,14 @@ from collector.errors import ApiProblem
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 """From what matters least to what matters most."""
+_LINES_SEARCHED = 2000
+"""The newest lines are looked through before an index is asked for what may be rare."""
+_LINES_OF_FEW = 20_000
+"""Among so many of the newest lines those are looked for first that a user of some junctions may see."""
+_WIDER = 5
+"""So much further if only some levels are asked for."""
+_LINES_MEASURED = 10_000
+"""So many tell how dense the log is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,6 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
             "stream_no": asked.before.stream_no,
             "seq": asked.before.seq,
             "streams": await _streams(connection, junctions, devices),
-            "seen": await _seen(connection) if asked.actions or asked.text or asked.context else None,
             # What was posted is of no device.
             "junctions": [] if devices is not None else junctions,
             "levels": list(levels) if levels else None,
@@ -102,10 +109,42 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
             "context": None if asked.context is None else _json(asked.context),
             "limit": asked.limit,
         }
-        async with connection.cursor(row_factory=class_row(LogRow)) as cursor:
-            # Planned for these values: a plan for any would not use what is selective.
-            await cursor.execute(queries["page"], parameters, prepare=False)
-            return await cursor.fetchall()
+        # Actions have an index of their own.
+        is_of_few = VIEWER.get() is not None and parameters["streams"] is None and not asked.actions
+        page = queries["page"].replace(b"{seen}", queries["seen"] if is_of_few else b"")
+        for since in await _beginnings(connection, asked, is_of_few=is_of_few):
+            if asked.context is not None and since == asked.since:
+                # Its index is used however rare it is believed to be: along the time, all would be looked through.
+                await connection.execute("SELECT set_config('enable_indexscan', 'off', true)")
+            async with connection.cursor(row_factory=class_row(LogRow)) as cursor:
+                # Planned for these values: a plan for any would not use what is selective.
+                await cursor.execute(page, parameters | {"since": since}, prepare=False)
+                found = await cursor.fetchall()
+            if len(found) == asked.limit:
+                break
+        return found
+
+
+async def _beginnings(connection: Connection, asked: Asked, *, is_of_few: bool) -> list[datetime]:
+    """Since when to look for a page, one after the other until it is full: the newest lines are found soonest.
+
+    The last one is as far back as is asked for.
+    """
+    if is_of_few:
+        is_rare = bool(asked.text or asked.context)
+        lines = 0 if is_rare else _LINES_OF_FEW * (_WIDER if asked.level else 1)
+    else:
+        lines = _LINES_SEARCHED if asked.context is not None else 0
+    if not lines:
+        return [asked.since]
+    until = min(asked.until, asked.before.at)
+    measured = min(lines, _LINES_MEASURED)
+    cursor = await connection.execute(load_queries("logs")["newest"], {"until": until, "lines": measured})
+    row = await cursor.fetchone()
+    if row is None or row[0] is None:
+        return [asked.since]
+    since = until - (until - row[0]) * (lines / measured)
+    return [since, asked.since] if since > asked.since else [asked.since]
 
 
 async def junctions_named(pool: Pool, names: Sequence[str]) -> dict[str, UUID]:
@@ -151,14 +190,6 @@ async def _ids(connection: Connection, kind: str, names: Sequence[str]) -> dict[
                 404, f"{what}_unknown", f"There is no such {what}", f"{what}={name}: there is none", parameter=what
             )
     return found
-
-
-async def _seen(connection: Connection) -> list[int] | None:
-    """The streams that a user of some junctions sees: of few, what is asked for is found faster. None: all."""
-    if VIEWER.get() is None:
-        return None
-    cursor = await connection.execute(load_queries("logs")["seen_streams"])
-    return [row[0] for row in await cursor.fetchall()]
 
 
 async def _streams(

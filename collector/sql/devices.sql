@@ -74,9 +74,17 @@ d.junction_id = ANY (ARRAY(
 -- name: named
 -- What stands in a device's name or its junction's. Three letters or more find their devices by an index.
 (name_pieces(d.name) @> name_pieces(%(q)s) AND strpos(lower(d.name), lower(%(q)s)) > 0
-    OR d.junction_id = ANY (ARRAY(SELECT id FROM junctions WHERE strpos(lower(name), lower(%(q)s)) > 0)))
+    OR d.junction_id = ANY (ARRAY(
+        SELECT id FROM junctions
+        WHERE name_pieces(name) @> name_pieces(%(q)s) AND strpos(lower(name), lower(%(q)s)) > 0)))
 
 -- name: named_shortly
+-- One letter, or two: by an index of their own.
+(short_pieces(d.name) @> ARRAY[lower(%(q)s)]
+    OR d.junction_id = ANY (ARRAY(SELECT id FROM junctions WHERE short_pieces(name) @> ARRAY[lower(%(q)s)])))
+
+-- name: named_by_few
+-- Among the devices of a user who may see some junctions only.
 (strpos(lower(d.name), lower(%(q)s)) > 0
     OR d.junction_id = ANY (ARRAY(SELECT id FROM junctions WHERE strpos(lower(name), lower(%(q)s)) > 0)))
 
@@ -94,16 +102,18 @@ d.junction_id = ANY (ARRAY(SELECT seen_junctions()))
 ) = ANY (%(states)s::text[])
 
 -- name: among
-d.id = ANY (%(among)s::uuid[])
+d.id = ANY (ARRAY({candidates}))
 
--- name: candidates
--- Those that may be of some states, by the steps in which it is noted when they were heard. Of very many, those that
--- come first by their names are found sooner.
-SELECT id FROM (
-SELECT device_id AS id FROM ingest_streams
+-- name: how_many
+-- Of very many, those that come first are found sooner by walking along all.
+SELECT count(*) FROM ({candidates} LIMIT %(most)s) AS found;
+
+-- name: of_some_states
+-- Those that may be of some states, by the steps in which it is noted when they were heard.
+SELECT device_id FROM ingest_streams
 WHERE heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '100 years'
-                              WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '20 minutes'
-                              WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '10 minutes' END
+                              WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '16 minutes'
+                              WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '6 minutes' END
   AND heard_in <= now() - CASE WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '-100 years'
                                WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '5 minutes'
                                WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '15 minutes' END
@@ -112,7 +122,36 @@ WHERE heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN in
                                            ELSE interval '15 minutes' END)
 UNION ALL
 SELECT id FROM edge_devices WHERE NOT has_sent AND 'never' = ANY (%(states)s::text[])
-) AS found LIMIT %(limit)s;
+
+-- name: heard_first
+-- Those that are silent for longest, by the newest stream of each. They are looked for among the oldest streams only:
+-- where those are of devices with newer ones, fewer are found than are asked for.
+(
+    SELECT s.device_id FROM ingest_streams s
+    WHERE s.heard_in < coalesce(
+              (SELECT heard_in FROM ingest_streams ORDER BY heard_in OFFSET %(few)s LIMIT 1), 'infinity')
+      AND NOT EXISTS (
+          SELECT FROM ingest_streams o
+          WHERE o.device_id = s.device_id AND (o.last_received_at, o.no) > (s.last_received_at, s.no))
+    ORDER BY s.heard_in FETCH FIRST %(first)s ROWS WITH TIES
+)
+UNION ALL
+(SELECT id FROM edge_devices WHERE NOT has_sent ORDER BY id LIMIT %(first)s)
+
+-- name: heard_last
+-- A junction was heard when the last of its devices was: so the devices that were heard last stand at as many
+-- junctions as were heard last, or at none.
+SELECT d.id FROM junction_heard h
+CROSS JOIN LATERAL (SELECT id FROM edge_devices WHERE junction_id = h.junction_id OFFSET 0) d
+WHERE h.received_at >= coalesce((
+    SELECT received_at FROM junction_heard WHERE received_at IS NOT NULL
+    ORDER BY received_at DESC OFFSET %(first)s - 1 LIMIT 1
+), '-infinity')
+UNION ALL
+SELECT id FROM edge_devices WHERE junction_id IS NULL
+
+-- name: at_none
+SELECT id FROM edge_devices WHERE junction_id IS NULL
 
 -- name: by_name
 d.name, d.id
@@ -160,17 +199,24 @@ ORDER BY q.at DESC, q.sensor, q.seq DESC
 LIMIT %(limit)s;
 
 -- name: rejects
--- Records that were put aside, newest first, from a cursor on.
+-- Records that were put aside, newest first, from a cursor on. Whose they are is looked up for those of the page only.
+WITH page AS MATERIALIZED (
+    SELECT r.* FROM ingest_rejects r {joined} WHERE {filters}
+    ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC
+    LIMIT %(limit)s
+)
 SELECT r.received_at, r.stream_no, r.seq, r.code, r.detail, left(r.raw, %(raw)s) AS raw, length(r.raw) AS raw_length,
        s.stream, d.id AS device_id, d.name AS device_name, j.id AS junction_id, j.name AS junction_name,
        coalesce(r.received_at <= (d.metadata ->> 'rejects_seen_until')::timestamptz, false) AS seen
-FROM ingest_rejects r
-JOIN ingest_streams s ON s.no = r.stream_no
-JOIN edge_devices d ON d.id = s.device_id
-LEFT JOIN junctions j ON j.id = d.junction_id
-WHERE {filters}
-ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC
-LIMIT %(limit)s;
+FROM page r
+CROSS JOIN LATERAL (SELECT stream, device_id FROM ingest_streams WHERE no = r.stream_no OFFSET 0) s
+CROSS JOIN LATERAL (SELECT id, name, junction_id, metadata FROM edge_devices WHERE id = s.device_id OFFSET 0) d
+LEFT JOIN LATERAL (SELECT id, name FROM junctions WHERE id = d.junction_id OFFSET 0) j ON true
+ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC;
+
+-- name: joined_rejects
+-- What `rejects_open` needs.
+JOIN ingest_streams s ON s.no = r.stream_no JOIN edge_devices d ON d.id = s.device_id
 
 -- name: rejects_from
 (r.received_at, r.stream_no, r.seq) < (%(received_at)s, %(stream_no)s, %(seq)s)

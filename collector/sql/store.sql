@@ -18,6 +18,11 @@ SELECT coalesce(bool_or(pg_has_role(oid, CASE WHEN current_setting('server_versi
        current_user::text AS name
 FROM pg_roles WHERE rolname = 'stopline_reader';
 
+-- name: text_index
+-- Whether logs are found by a part of their text with an index, and whether the server has what that takes.
+SELECT to_regclass('system_logs_message') IS NOT NULL AS is_there,
+       EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm') AS can_be;
+
 -- name: timeseries
 -- All time series, and whether their rows belong to streams.
 SELECT t.table_name, t.time_column, t.span, t.fillfactor, t.dropped_before,

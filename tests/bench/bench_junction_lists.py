@@ -1,7 +1,7 @@
 """How fast junctions are told among 10,000 with 40,000 lanes and 80,000 devices: one, and pages of a list.
 
 The bars are 2 ms in the database for one, and 10 ms for a page, however it is filtered and sorted, also for a user
-who may see a hundred. One in fifty sources has a minute that waits to be rolled up.
+who may see a hundred. One in fifty sources has a minute that waits to be rolled up; in the end, all have.
 
 python -m tests.bench.bench_junction_lists
 """
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from collector.db import VIEWER, Pool, Settings, make_pool
 from collector.junctions.details import read_details
 from collector.junctions.queries import Freshness, Listing, Sort, read_junctions
-from tests.bench.city import City, running_city, time_of
+from tests.bench.city import ALL_WAIT, City, execute, running_city, time_of
 from tests.servers.postgres import ServerUnavailable
 
 LOOKUP_MS, LIST_MS = 2.0, 10.0
@@ -59,6 +59,11 @@ async def measure(edition: str, city: City) -> None:
             )
             for name, listing, n in _PAGES:
                 await time_of(pool, f"{edition}{viewer}: {name}", LIST_MS, _page(pool, listing, n))
+        VIEWER.set(None)
+        execute(city, ALL_WAIT)
+        for name, listing, n in _PAGES:
+            if listing.sort.endswith("counts_today"):
+                await time_of(pool, f"{edition}, all wait: {name}", LIST_MS, _page(pool, listing, n))
 
 
 def _page(pool: Pool, listing: Listing, n: int) -> Callable[[], Awaitable[object]]:

@@ -49,12 +49,25 @@ _JUNCTIONS = (
     " SELECT bucket_start(now() - d * interval '1 day', 86400, 'Europe/Berlin'), no, 86400,"
     " (random() * 9000)::bigint, 0, cls, 'in'"
     " FROM counting_zones, generate_series(0, 6) d, unnest(ARRAY['car', 'bus']) cls",
+    "INSERT INTO count_events (at, at_error_ms, seq, stream_no, source_no, cls, direction, inferred)"
+    " SELECT now() - random() * interval '1 minute', 0, n, 1, no, 'car', 'in', false"
+    " FROM counting_zones, generate_series(1, (no * 7919 %% 41) * (no * 1013 %% 29) / 30) n",
     "INSERT INTO coverage_rollups (bucket, camera_no, step_s, measured_ms)"
     " SELECT bucket_start(now() - d * interval '1 day', 86400, 'Europe/Berlin'), no, 86400, 3600000"
     " FROM cameras, generate_series(0, 6) d",
     "INSERT INTO rollup_marks (minute, ref_no, kind)"
     " SELECT date_trunc('minute', now()), no, 'count' FROM counting_zones WHERE no %% 50 = 0",
 )
+_HEARD_NOW = (
+    "UPDATE ingest_streams SET last_received_at = last_received_at + late, last_at = last_at + late"
+    " FROM (SELECT now() - max(last_received_at) AS late FROM ingest_streams) AS loading"
+)
+"""However long it took to load."""
+ALL_WAIT = (
+    "INSERT INTO rollup_marks (minute, ref_no, kind)"
+    " SELECT date_trunc('minute', now()), no, 'count' FROM counting_zones WHERE no % 50 <> 0"
+)
+"""Each source has a minute that waits to be rolled up, as in a busy city at any time."""
 _REST = (
     "INSERT INTO device_health (at, at_error_ms, seq, stream_no, outbox_records, outbox_bytes, outbox_dropped,"
     " uptime_s, temperature_c, clock_synced, version, sensors)"
@@ -115,6 +128,13 @@ def running_city(edition: str, *, whole: bool = False) -> Iterator[City]:
         yield load(server.dsn(TEMPLATE), whole=whole)
 
 
+def execute(city: City, statement: str) -> None:
+    """Changes something in the city, and looks anew how much there is of what."""
+    with psycopg.connect(city.dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())
+        connection.execute("VACUUM ANALYZE")
+
+
 def load(dsn: str, *, whole: bool) -> City:
     """Fills an empty database."""
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -127,7 +147,7 @@ def load(dsn: str, *, whole: bool) -> City:
         connection.execute(
             "INSERT INTO user_junction_access SELECT %s, id, 'operate' FROM junctions WHERE no %% 100 = 7", (user,)
         )
-        for statement in _REST if whole else ():
+        for statement in (*(_REST if whole else ()), _HEARD_NOW):
             connection.execute(statement.encode())
         connection.execute("VACUUM ANALYZE")
         row = connection.execute("SELECT id FROM junctions WHERE name = 'Junction 04707'").fetchone()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from tests.integration.ingest_helpers import account, counts, send
@@ -191,6 +192,15 @@ def test_doctor_and_maintain(plain_dsn: str) -> None:
     assert healthy.returncode == 0, healthy.stdout
     assert "FAIL" not in healthy.stdout
     assert "every row is accounted for" in healthy.stdout
+    assert "found by an index" in healthy.stdout
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("DROP INDEX system_logs_message")
+    slow = run("doctor", "--dsn", plain_dsn)
+    assert slow.returncode == 0, slow.stdout
+    mend = slow.stdout.partition("for an index, run: ")[2].partition("\n")[0]
+    with psycopg.connect(plain_dsn, autocommit=True) as connection:
+        for statement in mend.split(";"):
+            connection.execute(statement.encode())
     ill = run("doctor", "--dsn", "host=127.0.0.1 port=1")
     assert ill.returncode == 1
     assert "FAIL database" in ill.stdout

@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from collector.db import Settings, make_pool
-from collector.fleet.overview import DeviceState, Wanted, read_page, read_story
+from collector.fleet import overview
+from collector.fleet.overview import DeviceState, Order, Wanted, read_page, read_story
 from collector.fleet.rejects import WantedRejects, read_rejects
 from collector.identity.users import Role
 from tests.integration.facts import Facts
@@ -147,7 +148,7 @@ def a_day(dsn: str) -> Facts:
     return facts
 
 
-def test_devices_are_found_by_how_long_they_are_silent(fleet: Fleet) -> None:
+def test_devices_are_found_by_how_long_they_are_silent(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     minutes = {"now": 0, "4 minutes": 4, "6 minutes": 6, "14 minutes": 14, "16 minutes": 16, "a day": 1440}
     for name, ago in minutes.items():
         heard(Facts(fleet.dsn), name, timedelta(minutes=ago))
@@ -170,6 +171,24 @@ def test_devices_are_found_by_how_long_they_are_silent(fleet: Fleet) -> None:
     )
     assert "now" in fleet.devices(state="healthy")
     assert "now" not in fleet.devices(state="critical")
+    execute(fleet.dsn, "UPDATE edge_devices SET junction_id = NULL WHERE name = '4 minutes'")
+    expected = ["never", "a day", "16 minutes", "14 minutes", "6 minutes", "4 minutes", "now"]
+    for few in (2000, 5, 0):
+        monkeypatch.setattr(overview, "_FEW", few)
+        assert asyncio.run(_orders(fleet.dsn)) == [expected, expected[::-1]], few
+
+
+async def _orders(dsn: str) -> list[list[str]]:
+    """All devices by when they were heard, and the other way round, in pages."""
+    async with make_pool(Settings(dsn, min_size=1)) as pool:
+        return [
+            [
+                device.name
+                for offset in range(0, 8, 2)
+                for device in await read_page(pool, Wanted(), order=order, limit=2, offset=offset)
+            ]
+            for order in (Order.RECEIVED, Order.RECEIVED_DOWN)
+        ]
 
 
 def test_devices_are_found_by_part_of_a_name_and_by_junction(fleet: Fleet) -> None:

@@ -8,8 +8,10 @@ from itertools import product
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from collector.junctions import queries
 from collector.junctions.routes import junction_routes
 from collector.migrate import migrate
 from tests.integration.facts import Facts
@@ -23,6 +25,7 @@ KEPT = {
     " camera_nos, ARRAY(SELECT unnest(summed) ORDER BY 1), ARRAY(SELECT unnest(device_ids) ORDER BY 1)",
     "junction_heard": "junction_id, received_at, last_at",
     "junction_days": "junction_id, bucket, timezone, n_camera, n_other, measured_ms",
+    "junction_counts": "junction_id, bucket, timezone, n_camera, n_other",
 }
 COUNTED = ((3, 0, 2), (1, 2, 0), (0, 2, 0), (0, 0, 0), (4, 0, 0), (2, 0, 3), (0, 3, 1))
 """By camera, by reader, and what comes after the first was rolled up."""
@@ -36,7 +39,8 @@ def _kept(connection: "psycopg.Connection[Any]") -> dict[str, list[Any]]:
         for name, columns in KEPT.items()
     }
     found["junction_heard"] = [row for row in found["junction_heard"] if row[1] is not None]
-    found["junction_days"] = [row for row in found["junction_days"] if any(row[3:])]
+    for name in ("junction_days", "junction_counts"):
+        found[name] = [row for row in found[name] if any(row[3:])]
     return found
 
 
@@ -46,7 +50,8 @@ def _check(dsn: str) -> None:
         [(everyone,)] = connection.execute("SELECT array_agg(id) FROM junctions").fetchall()
         connection.execute("DELETE FROM junction_parts; DELETE FROM junction_heard")
         connection.execute(
-            "SELECT keep_parts(%(all)s), keep_heard(%(all)s), keep_days(%(all)s)", {"all": everyone}
+            "SELECT keep_parts(%(all)s), keep_heard(%(all)s), keep_days(%(all)s), keep_counts(%(all)s)",
+            {"all": everyone},
         )
         computed = _kept(connection)
         computed["junction_parts"] = [row for row in computed["junction_parts"] if row[1]]
@@ -101,7 +106,7 @@ def test_what_is_kept_is_what_there_is(dsn: str) -> None:
     _check(dsn)
     drain(dsn)
     _check(dsn)
-    for table in ("count_rollups", "coverage_rollups"):
+    for table in ("count_events", "count_rollups", "coverage_rollups"):
         with _changing(dsn) as connection:
             before = _kept(connection)
             connection.execute(f"CREATE TEMP TABLE aside AS SELECT * FROM {table}".encode())
@@ -166,7 +171,7 @@ def _all_rows(dsn: str) -> dict[str, list[str]]:
         }
 
 
-def test_all_orders_filters_and_pages_tell_the_same(dsn: str) -> None:
+def test_all_orders_filters_and_pages_tell_the_same(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _world(dsn)
     with reading_client(dsn, junction_routes) as client:
         everyone = get(client, "/api/junctions")["junctions"]
@@ -176,11 +181,60 @@ def test_all_orders_filters_and_pages_tell_the_same(dsn: str) -> None:
         for narrowing in ({}, {"state": ["live", "late"]}, {"state": ["never", "silent"]}, {"q": part}):
             found = [each for each in everyone if _fits(each, narrowing)]
             for sort, is_down in product(SORTS, (False, True)):
+                # They are few in the one direction, and many in the other.
+                monkeypatch.setattr(queries, "_FEW", 1 if is_down else 1000)
                 expected = [each["name"] for each in _sorted(found, sort, is_down)]
                 for limit, offset in ((2, 0), (2, 3), (100, 1), (3, 5), (3, 50)):
                     asked = narrowing | {"sort": "-" * is_down + sort, "limit": limit, "offset": offset}
                     told = [each["name"] for each in get(client, "/api/junctions", **asked)["junctions"]]
                     assert told == expected[offset : offset + limit], asked
+
+
+def test_a_device_that_moves_while_it_counts_takes_all_its_counts_along(plain_dsn: str) -> None:
+    first, second = Facts(plain_dsn), Facts(plain_dsn, timezone="Asia/Tokyo")
+    now = datetime.now(UTC)
+    first.count(now)
+    first.commit()
+    first.count(now)
+    with _meanwhile(plain_dsn, *_moved(first, second.junction)):
+        first.commit()
+    _check(plain_dsn)
+    source_no = first.source()
+    first.commit()
+    counted = (
+        b"INSERT INTO count_events (at, at_error_ms, seq, stream_no, source_no, cls, direction, inferred)"
+        b" VALUES (now(), 0, 99, 1, %s, 'car', 'in', false)"
+    )
+    with psycopg.connect(plain_dsn) as moving:
+        moving.execute(*_moved(first, first.junction))
+        with _meanwhile(plain_dsn, counted, (source_no,)):
+            moving.commit()
+    _check(plain_dsn)
+    with psycopg.connect(plain_dsn) as connection:
+        told = connection.execute(
+            "SELECT name, sum(n_camera) FROM junction_counts JOIN junctions ON id = junction_id GROUP BY name"
+        ).fetchall()
+    assert {name: n for name, n in told if n} == {first.junction: 3}
+
+
+def _moved(facts: Facts, junction: str) -> tuple[bytes, tuple[Any, ...]]:
+    """The statement that moves a device to a junction."""
+    return (
+        b"UPDATE edge_devices SET junction_id = (SELECT id FROM junctions WHERE name = %s) WHERE id = %s",
+        (junction, facts.device),
+    )
+
+
+@contextmanager
+def _meanwhile(dsn: str, statement: bytes, values: tuple[Any, ...]) -> Iterator[None]:
+    """Runs a statement at the side, and goes on when it waits for somebody's lock; waits for its end."""
+    with psycopg.connect(dsn, autocommit=True) as waiting, psycopg.connect(dsn, autocommit=True) as watching:
+        at_the_side = threading.Thread(target=waiting.execute, args=(statement, values))
+        at_the_side.start()
+        while watching.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (0,):
+            assert at_the_side.is_alive()
+        yield
+        at_the_side.join()
 
 
 def _fits(junction: dict[str, Any], narrowing: dict[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,9 +13,11 @@ import psycopg
 import pytest
 
 from collector.config import Retention
-from collector.db import Settings, make_pool
+from collector.db import VIEWER, Settings, make_pool
 from collector.fleet.completeness import audit
 from collector.identity.users import Role
+from collector.logs import queries
+from collector.logs.queries import Asked, Place, read_logs
 from collector.store.maintenance import maintain
 from common.records import Log
 from tests.integration.ingest_helpers import now_ms
@@ -139,7 +142,9 @@ def test_devices_and_people_share_one_log(dsn: str, collector: RunningCollector,
     assert otto.logs(action="note", text="no") == ["no", "no"], "all or none"
 
 
-def test_pages_hold_all_and_none_twice(collector: RunningCollector, pi: Pi) -> None:
+def test_pages_hold_all_and_none_twice(
+    dsn: str, collector: RunningCollector, pi: Pi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at = now_ms() - 1000
     pi.send(*(Log(1, at, 0, "info", "x", f"told {i}") for i in range(5)))
     otto = Reader(collector, "otto")
@@ -157,6 +162,36 @@ def test_pages_hold_all_and_none_twice(collector: RunningCollector, pi: Pi) -> N
         *(f"told {i}" for i in (4, 3, 2, 1, 0)),
         *(f"said {i}" for i in (3, 2, 1, 0)),
     ]
+    told = asyncio.run(_found(dsn, "otto"))
+    assert [len(found) for found in told] == [9, 3, 9, 1, 5, 9, 3]
+    # However few lines are looked at first.
+    for name in ("_LINES_SEARCHED", "_LINES_OF_FEW", "_LINES_MEASURED"):
+        monkeypatch.setattr(queries, name, 2)
+    assert asyncio.run(_found(dsn, "otto")) == told
+    assert asyncio.run(_found(dsn, None)) == told
+
+
+async def _found(dsn: str, name: str | None) -> list[list[str]]:
+    """What a user finds, or who sees all, by several filters."""
+    async with make_pool(Settings(dsn, min_size=1)) as pool:
+        now = datetime.now(UTC)
+        day = Asked(now - timedelta(days=1), now, 100, Place())
+        asks: list[dict[str, Any]] = [
+            {},
+            {"limit": 3},
+            {"level": "info"},
+            {"text": "TOLD 3"},
+            {"actions": ["x"]},
+            {"context": {}},
+        ]
+        async with pool.connection() as connection:
+            cursor = await connection.execute("SELECT id FROM users WHERE name = %s", (name,))
+            user = await cursor.fetchone()
+        VIEWER.set(user[0] if user else None)
+        return [
+            [row.message for row in await read_logs(pool, replace(day, **ask))]
+            for ask in (*asks, {"context": {}, "limit": 3})
+        ]
 
 
 @pytest.mark.parametrize(

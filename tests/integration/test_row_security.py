@@ -34,9 +34,10 @@ HIDDEN = {
 """Tables and views that are never read in a user's name."""
 DEFINERS = {
     *("sees_all", "seen_junctions", "seen_devices", "seen_locations", "seen_streams"),
-    *("stream_ranges", "source_ranges", "camera_ranges"),
+    *("stream_ranges", "source_ranges", "camera_ranges", "log_time_before"),
 }
-"""Functions that see more than who calls them: they tell of the caller's own junctions alone."""
+"""Functions that see more than who calls them: they tell of the caller's own junctions alone, and how dense
+the log of all is."""
 SAMPLES: dict[str, Any] = {
     **{
         "text": "x",

@@ -37,6 +37,8 @@ BEGIN
     PERFORM pg_advisory_xact_lock(1398034258);
     PERFORM pg_advisory_xact_lock(1398034259);
     UPDATE junction_days SET timezone = NEW.timezone WHERE junction_id = NEW.id;
+    PERFORM FROM edge_devices WHERE junction_id = NEW.id ORDER BY id FOR NO KEY UPDATE;
+    PERFORM keep_counts(ARRAY[NEW.id]);
     IF EXISTS (SELECT FROM junction_daily_stats WHERE junction_id = NEW.id AND starts_at >= dropped_for(86400)
                AND NOT is_bucket(starts_at, ends_at, 86400, NEW.timezone)) THEN
         DELETE FROM junction_daily_stats WHERE junction_id = NEW.id AND starts_at >= dropped_for(86400);
@@ -109,17 +111,21 @@ SELECT id, junction_id, 'fault', NULL, NULL, 'the lights themselves', 'flash', '
        ended_at, ended_by
 FROM fault_history;
 
--- Rollups that are emptied and loaded again, as some do who restore them, are in the days of lists once.
+-- Counts and rollups that are emptied and loaded again, as some do who restore them, are in the days of lists once.
 CREATE FUNCTION rollups_emptied() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_TABLE_NAME = 'count_rollups' THEN
+    IF TG_TABLE_NAME = 'count_events' THEN
+        DELETE FROM junction_counts;
+    ELSIF TG_TABLE_NAME = 'count_rollups' THEN
         UPDATE junction_days SET n_camera = 0, n_other = 0;
     ELSE
         UPDATE junction_days SET measured_ms = 0;
     END IF;
     RETURN NULL;
 END $$;
+CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON count_events
+    FOR EACH STATEMENT EXECUTE FUNCTION rollups_emptied();
 CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON count_rollups
     FOR EACH STATEMENT EXECUTE FUNCTION rollups_emptied();
 CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON coverage_rollups
