@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge_agent.domain.frames import Detections
 from edge_agent.domain.shapes import Anchor, Line
+from tests.weak_detector import WeakDetector, Weakness
 
 CLASS_NAMES = ("car", "bus", "truck", "motorcycle", "person")
 SIZES_M = {
@@ -72,6 +73,8 @@ class World:
     """For how long vehicles enter; the scene lasts until the last one has left."""
     max_speed_share: float = 1.0
     detector: Detector = field(default_factory=Detector)
+    weakness: Weakness | None = None
+    """If given, it is this detector that sees the road."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,9 @@ class Scene:
         self.seen_s: dict[int, list[float]] = defaultdict(list)
         """When the detector told of each vehicle."""
         self._camera = _Camera(world)
+        self._weak = (
+            WeakDetector(world.weakness, (world.width_px, world.height_px), world.seed) if world.weakness else None
+        )
         self._boxes = [self._detect(*one) for one in self._drive()]
 
     def line(self, name: str = "line", anchor: Anchor = Anchor.AUTO) -> Line:
@@ -191,6 +197,14 @@ class Scene:
 
     def _detect(self, t_s: float, vehicles: list[_Vehicle]) -> Detections:
         boxes, shares, owners = self._camera.see([(self._place(one), SIZES_M[one.cls]) for one in vehicles])
+        if self._weak is not None:
+            shown = self._weak.show(
+                [
+                    (vehicles[owner].number, vehicles[owner].cls, box, share)
+                    for box, share, owner in zip(boxes, shares, owners, strict=True)
+                ]
+            )
+            return detections([one[0] for one in shown], [one[1] for one in shown], [one[2] for one in shown])
         seen = [
             found
             for box, share, owner in zip(boxes, shares, owners, strict=True)

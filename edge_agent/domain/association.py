@@ -32,6 +32,7 @@ class AssociationParams:
         class_change: extra cost where the box's class is not the track's.
         missed_cost: extra cost for each second for which a moving track should have been seen and was not: the
             longer, the less likely that it is still there.
+        poor_missed_cost: as much more for a box with a poor score: it hardly proves that who was lost is there.
         same_overlap: two boxes that overlap more than this (IoU) are one object seen twice.
         part_share: a box of which more than this share lies within a better one may be a part of what that shows,
         part_size: if its area is at least this share of the other's (a motorcycle before a bus is not a part),
@@ -47,6 +48,7 @@ class AssociationParams:
     unlikely: float = 10.0
     class_change: float = 1.5
     missed_cost: float = 4.0
+    poor_missed_cost: float = 3.0
     same_overlap: float = 0.7
     part_share: float = 0.6
     part_size: float = 0.12

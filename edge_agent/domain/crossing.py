@@ -9,7 +9,8 @@ dead zone. So jitter of a box that stands on the line counts nothing, and a U-tu
 
 Tracks break, most often where it hurts. A track that begins where another one must be by now goes on with its
 state (see `handover`); one that begins just past a line and moves away from it came over it unseen, and is counted
-as inferred, unless another track was counted there for it.
+as inferred, unless another track was counted there for it. One that begins on the body of another, which is seen,
+most likely came to light there, and must show for longer that it moves away.
 """
 
 import math
@@ -21,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.codes import Direction
+from edge_agent.domain.company import Company, shares_of_smaller
 from edge_agent.domain.crossing_facts import (
     BORN,
     CUT,
@@ -105,9 +107,13 @@ class CrossingParams:
             half of it if the picture's edge cuts its first box or its last,
         infer_sightings: once it was seen this often: two boxes may be two vehicles,
         infer_speed: and if it moves away from it with this many box heights per second or more.
+        born_share: a track of whose first box, or of the smaller one of the two, more than this share is also in
+            another's that is seen,
+        born_on_other_s: must be seen for this long before it is inferred that it crossed unseen.
         double_s: two tracks that cross the same way within this time are one vehicle if they do so in one place,
             `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one,
-        shadow_score, shadow_share: or this share, where one is seen much fainter than the other: a shadow, a part.
+        shadow_score, shadow_share: or this share, where one is seen much fainter than the other: a shadow, a part;
+        body_s: or within this time, if `double_share` holds for as good as all of the last second (see `company`).
         unmeasured_s: a longer pause between updates was not measured: nothing is inferred from it.
     """
 
@@ -120,11 +126,14 @@ class CrossingParams:
     infer_s: float = 0.8
     infer_sightings: int = 3
     infer_speed: float = 0.3
+    born_share: float = 0.6
+    born_on_other_s: float = 0.6
     double_s: float = 0.5
     double_reach: float = 0.4
     double_share: float = 0.6
     shadow_score: float = 0.6
     shadow_share: float = 0.25
+    body_s: float = 2.0
     unmeasured_s: float = 1.0
     handover: HandoverParams = field(default_factory=HandoverParams)
 
@@ -191,6 +200,7 @@ class CrossingCounter:
         self._departures = Departures(self._params.handover)
         self._lineage = Lineage()
         self._recent: deque[_Counted] = deque(maxlen=256)
+        self._company = Company()
         self._tracks: Tracks | None = None
 
     def update(self, tracks: Tracks, t_s: float) -> list[Crossing]:
@@ -208,6 +218,7 @@ class CrossingCounter:
             return []
         n_new = self._align(tracks, step)
         self._tracks = tracks
+        self._company.note(tracks, step.now_s)
         if not len(tracks):
             return []
         view = self._view(tracks, step)
@@ -235,6 +246,7 @@ class CrossingCounter:
         self._references.forget()
         self._departures = Departures(self._params.handover)
         self._lineage.forget()
+        self._company.forget()
         self._recent.clear()
 
     def _align(self, tracks: Tracks, step: Step) -> int:
@@ -284,6 +296,11 @@ class CrossingCounter:
         rows.born_boxes_px[:, new] = view.tracks.boxes_px[new].T
         rows.seen_s[new] = view.step.now_s
         rows.known_since_s[new] = view.tracks.born_s[new]
+        others = view.tracks.boxes_px[view.tracks.seen & view.tracks.confirmed]
+        if len(others):
+            for row in range(len(rows.ids) - n_new, len(rows.ids)):
+                shares = shares_of_smaller(view.tracks.boxes_px[row], others)
+                rows.born_on_other[row] = shares.max() > self._params.born_share
 
     def _note_cuts(self, view: _View) -> None:
         """Where the path went from one side of a line to the other since it was last seen."""
@@ -407,7 +424,8 @@ class CrossingCounter:
         unseen_s = view.step.now_s - self._rows.seen_s
         past = (unseen_s >= self._params.gone_s) > tracks.seen
         past = past & (facts[DISTANCE] * facts[SIDE] < 0) & (facts[FORESEEN] > 0)
-        past &= (facts[WAITS] < np.inf) | (view.zones * facts[SIDE] < 0)
+        # What stood has not gone on: that its box is thought to move is jitter.
+        past &= (facts[WAITS] < np.inf) | ((view.zones * facts[SIDE] < 0) > tracks.standing)
         due = past if due is None else past | due
         due &= tracks.confirmed
         return self._accept(due, view) if np.count_nonzero(due) else []
@@ -479,7 +497,11 @@ class CrossingCounter:
         params = self._params
         for old in self._recent:
             apart_s = abs(old.t_s - new.t_s)
-            if (old.line, old.side) != (new.line, new.side) or old.track == new.track or apart_s > params.double_s:
+            if (old.line, old.side) != (new.line, new.side) or old.track == new.track or apart_s > params.body_s:
+                continue
+            if self._company.one_body(old.track, new.track, params.double_share, view.step.now_s):
+                return True
+            if apart_s > params.double_s:
                 continue
             reach_px = params.double_reach * min(_size_px(old.box_px), _size_px(new.box_px))
             if math.dist(old.point_px, new.point_px) <= reach_px:
@@ -488,7 +510,8 @@ class CrossingCounter:
             lives = row < len(view.tracks) and view.tracks.ids[row] == old.track
             box = view.tracks.boxes_px[row] if lives else old.box_px
             faint = min(old.confidence, new.confidence) < params.shadow_score * max(old.confidence, new.confidence)
-            if _share_of_smaller(box, new.box_px) > (params.shadow_share if faint else params.double_share):
+            limit = params.shadow_share if faint else params.double_share
+            if shares_of_smaller(box, new.box_px[None])[0] > limit:
                 return True
         return False
 
@@ -506,6 +529,8 @@ class CrossingCounter:
             return []
         open_ &= view.tracks.seen & (self._rows.sightings + 1 >= self._params.infer_sightings)
         open_ &= view.zones * facts[SIDE] > 0
+        on_other = self._rows.born_on_other
+        open_ &= on_other <= (view.step.now_s - view.tracks.born_s >= self._params.born_on_other_s)
         crossings = []
         for line, row in np.argwhere(open_).tolist():
             facts[ORIGIN, line, row] = 0.0
@@ -575,12 +600,3 @@ def _point(point_px: Floats) -> Point:
 
 def _size_px(box: Floats) -> float:
     return math.sqrt(max(float((box[2] - box[0]) * (box[3] - box[1])), 0.0))
-
-
-def _share_of_smaller(a: Floats, b: Floats) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-    return float(width * height / smaller)

@@ -59,6 +59,8 @@ class Rows:
     """How often it was seen before this update."""
     arrived: Mask
     """Confirmed, and asked whether it continues another track."""
+    born_on_other: Mask
+    """It began on the body of another track."""
 
     @staticmethod
     def none(n_lines: int) -> "Rows":
@@ -74,7 +76,7 @@ class Rows:
         points, boxes = np.zeros((n_lines, 2, n)), np.zeros((4, n))
         return Rows(
             ids, facts, points, points.copy(), boxes, boxes.copy(), boxes.copy(), np.zeros(n), np.zeros(n),
-            np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.bool_),
+            np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_),
         )  # fmt: skip
 
     def kept(self, keep: NDArray[np.intp], new: "Rows") -> "Rows":
@@ -92,6 +94,7 @@ class Rows:
             np.concatenate([self.standing[keep], new.standing]),
             np.concatenate([self.sightings[keep], new.sightings]),
             np.concatenate([self.arrived[keep], new.arrived]),
+            np.concatenate([self.born_on_other[keep], new.born_on_other]),
         )
 
     def departed(self, row: int) -> Departed:

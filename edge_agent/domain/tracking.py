@@ -281,6 +281,8 @@ class Tracker:
             self._params.association,
         )
         n_good = boxes.n_good
+        if missed_s is not None and n_good < len(boxes.scores):
+            costs[:, n_good:] += self._params.association.poor_missed_cost * missed_s[:, None]
         if n_good == len(boxes.scores):
             tracks, columns = best_pairs(costs, self._params.association.unlikely)
         else:

@@ -21,6 +21,7 @@ from edge_agent.domain.shapes import Line
 from edge_agent.domain.tracking import Tracker, TrackerParams
 from tests.bench import report
 from tests.traffic import Scene, random_world
+from tests.weak_detector import Weakness
 
 Frames = list[tuple[float, Detections]]
 Counts = tuple[int, int]
@@ -150,7 +151,13 @@ def show_robustness(folder: Path) -> None:
 
 
 def show_traffic(n_scenes: int = 24) -> None:
-    scenes = [Scene(random_world(seed)) for seed in range(1000, 1000 + n_scenes)]
+    worlds = [random_world(seed) for seed in range(1000, 1000 + n_scenes)]
+    _show_scenes("made-up traffic", [Scene(world) for world in worlds])
+    weak = [replace(world, weakness=Weakness(), drive_s=15.0) for world in worlds]
+    _show_scenes("the same, weak detector", [Scene(world) for world in weak])
+
+
+def _show_scenes(name: str, scenes: list[Scene]) -> None:
     for fps in (30, 10, 5, 3):
         more = fewer = total = 0
         for number, scene in enumerate(scenes):
@@ -160,7 +167,7 @@ def show_traffic(n_scenes: int = 24) -> None:
             for one, true in zip(counted, scene.counts(), strict=True):
                 more, fewer = more + max(one - true, 0), fewer + max(true - one, 0)
             total += sum(scene.counts())
-        report.plain(f"made-up traffic {fps} FPS, of {total}", more + fewer, "wrong", f"+{more} -{fewer}")
+        report.plain(f"{name} {fps} FPS, of {total}", more + fewer, "wrong", f"+{more} -{fewer}")
 
 
 def main() -> None:

@@ -471,6 +471,55 @@ def edges_and_beginnings() -> None:
     )
 
 
+def weak_detectors() -> None:
+    film = Film(60, 9)
+    for i in range(3):
+        way = straight((120 + 190 * i, 270), (0, -26), 0.9 * i)
+        film.add(way, (90, 92), score=0.5)
+        film.add(aside(way, -22, 20), (46, 50), missed=0.3, score=0.45)
+    write(
+        "whole_and_part",
+        "Each van is shown by its whole and, most of the time, by a part of it, nearly as surely: one vehicle.",
+        film,
+        expect(0, 3, (1, 2)),
+    )
+
+    film = Film(61, 8)
+    for i in range(3):
+        x = 120 + 190 * i
+        queue = straight((x, 158), (0, 0))
+        film.add(queue, (60, 46), score=0.6)
+        shifts = through([(1.0 + i, x, 172), (1.35 + i, x, 156), (1.6 + i, x, 172), (7.9, x, 172)])
+        film.add(shifts, (52, 34), missed=0.1, jitter=0.01, score=0.36)
+    write(
+        "slips_for_a_moment",
+        "A second box comes up on a car that waits near the line, slips up it for a moment and returns: nothing.",
+        film,
+        expect(0, 0, (1, 2, 3)),
+    )
+
+    film = Film(62, 12)
+    for i, sizes in enumerate((-0.3, -0.2, -0.13, 0.03, 0.06, 0.13, 0.3)):
+        x, y = 60 + 86 * i, 180 + 44 * sizes
+        film.add(through([(0, x, y), (6, x, y), (7, x, y + 20), (10, x, 360)]), missed=0.0)
+    write(
+        "stood_there_from_the_start",
+        "Seven cars stand about the line in the first frame and drive on later. Three stand before it and cross; "
+        "four are past it: they may have been counted before anybody looked, and are not counted.",
+        film,
+        expect(3, 0, (1, 2, 3, 5, 6)),
+    )
+
+
 if __name__ == "__main__":
-    for make in (waiting, stopping_and_going, turning, broken, fast, hidden_and_doubled, edges_and_beginnings):
+    for make in (
+        waiting,
+        stopping_and_going,
+        turning,
+        broken,
+        fast,
+        hidden_and_doubled,
+        edges_and_beginnings,
+        weak_detectors,
+    ):
         make()
