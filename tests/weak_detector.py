@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_agent.domain.nms import suppress_detections
+from edge_agent.drivers.detectors.suppression import suppress_by_class
 
 Floats = NDArray[np.float64]
 Shown = tuple[tuple[float, ...], float, str]
@@ -125,7 +125,7 @@ class WeakDetector:
         if not boxes:
             return []
         names = sorted(set(classes))
-        keep = suppress_detections(
+        keep = suppress_by_class(
             np.array(boxes, np.float32),
             np.array(scores, np.float32),
             np.array([names.index(one) for one in classes], np.int32),
