@@ -247,6 +247,30 @@ class TestDoubt:
             street.zone("north", 7, 6)
         assert street.doubts() == {}
 
+    def test_a_zone_that_was_full_for_minutes_is_not_silent_when_it_is_empty_at_last(self) -> None:
+        """It becomes occupied once, and is so until the queue is gone: who comes and goes meanwhile is told of."""
+        street = Street()
+        for k in range(150):
+            street.zone("north", 6 + k % 2, 6)
+            street.second()
+            if k % 10 == 0:
+                street.cross("north")
+        street.zone("north", 0, 0)
+        street.second()
+        assert street.doubts() == {}
+        assert street.told[NORTH].n_near == 0
+
+    def test_a_turn_that_gets_its_gap_only_when_the_green_is_over_is_no_stuck_zone(self) -> None:
+        street = Street()
+        street.zone("north", 4, 4)
+        for _ in range(5):
+            for second in range(30):
+                street.green = NS if second < 10 else EW
+                street.second()
+                if second == 12:
+                    street.cross("north")
+        assert street.doubts() == {}
+
     def test_more_than_can_drive_there_is_chatter(self) -> None:
         street = Street()
         street.second()

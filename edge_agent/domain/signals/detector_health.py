@@ -102,7 +102,7 @@ class DetectorHealth:
     Attributes:
         doubt: what is wrong, and since when.
         n: vehicles it told of; for a zone, how often it became occupied.
-        expected: vehicles to be expected since the last one.
+        expected: vehicles to be expected since it last told of anything.
         peer_n, others_n: vehicles that others of its lane, and of other lanes, told of since.
         presence_s: when it last said how many are there.
         history: what is usual, by the hour.
@@ -149,8 +149,9 @@ class DetectorHealth:
     def actuated(self, at_s: float) -> None:
         """A vehicle crossed, or its zone became occupied."""
         self.n += 1
-        self.expected, self.peer_n, self.others_n, self.greens_blocked = 0.0, 0, 0, 0
-        self.last_s = self._changed_s = max(self.last_s, at_s)
+        self.greens_blocked = 0
+        self._changed_s = max(self._changed_s, at_s)
+        self._heard(at_s)
         self._recent_s.append(at_s)
         self._back_s.append(at_s)
 
@@ -160,6 +161,7 @@ class DetectorHealth:
         rises = n > 0 and self.occupancy == 0
         if (n, n_standing) != (self.occupancy, self.standing):
             self._changed_s = at_s
+            self._heard(at_s)
         if n_standing == 0:
             self.greens_blocked = 0
         self.occupancy, self.standing = n, n_standing
@@ -244,6 +246,11 @@ class DetectorHealth:
         if not self.knows_usual and silent_s >= p.unknown_s and self.others_n >= p.others:
             return Doubt.SILENT, now_s, f"silent for {silent_s:.0f} s with {self.others_n} vehicles on other lanes"
         return None
+
+    def _heard(self, at_s: float) -> None:
+        """It told of something, be it that a full zone has one more or one less: no silence began before."""
+        self.last_s = max(self.last_s, at_s)
+        self.expected, self.peer_n, self.others_n = 0.0, 0, 0
 
     def _forget(self, now_s: float) -> None:
         while self._recent_s and now_s - self._recent_s[0] > self.params.chatter_s:

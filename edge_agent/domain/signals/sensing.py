@@ -50,7 +50,12 @@ class Report:
 
 @dataclass(slots=True)
 class _Lane:
-    """What is known of one lane. `recent`: crossings of late, and which detectors told of each."""
+    """What is known of one lane.
+
+    Attributes:
+        crossed_before: vehicles over the line by the end of the green before; a turn may have to wait for yellow.
+        recent: crossings of late, and which detectors told of each.
+    """
 
     name: str
     stop: tuple[DetectorHealth, ...]
@@ -61,7 +66,7 @@ class _Lane:
     pressed: bool = False
     is_green: bool = False
     red_from_s: float = 0.0
-    crossed_before_green: int = 0
+    crossed_before: int = 0
     recent: deque[tuple[float, set[int]]] = field(default_factory=deque)
 
     @property
@@ -215,10 +220,10 @@ class Sensing:
             lane.red_from_s = now_s
             tells = any(h.is_trusted for h in lane.stop)
             for health in lane.all:
-                health.green_ended(lane.n_crossed > lane.crossed_before_green if tells else None)
+                health.green_ended(lane.n_crossed > lane.crossed_before if tells else None)
+            lane.crossed_before = lane.n_crossed
         if is_green and not lane.is_green:
             lane.pressed = False
-            lane.crossed_before_green = lane.n_crossed
         lane.is_green = is_green
 
     def _expect(self, now_s: float, elapsed_s: float, hour: int | None) -> None:
