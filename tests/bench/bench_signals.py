@@ -1,8 +1,10 @@
 """Green times in SUMO: delay, waiting, stops, queue and longest wait, against references of the same run.
 
-    make bench-signals                      all of it: an hour or so
+    make bench-signals                      all of it: 40 minutes of processor time, on all cores at once
     make bench-signals ARGS=--quick         the cases that tell most, two seeds, no fixed plans: some minutes
-    make bench-signals ARGS="--seeds 2 --only cologne1,lopsided"
+    make bench-signals ARGS="--seeds 2 --only cologne1,lopsided --jobs 1"
+
+Each case is told of as soon as it is done.
 
 `cologne1` and the harness of the references lie beside the checkout (`../shared`); without them that is said, and
 the junctions of our own making are measured alone. `delay` is the mean of time lost and of delay at departure,
@@ -12,11 +14,13 @@ of SUMO's drivers and, but for `cologne1`, of the demand as well; all controller
 
 import argparse
 import json
+import multiprocessing
+import os
 import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -154,7 +158,8 @@ class Bench:
     def _sumo_runs(
         self, case: Case, light: Light, place: Place, kind: str, greens_s: Sequence[float], seed: int
     ) -> Result:
-        program = references.sumo_program(light, case.timing, self._folder, kind=kind, greens_s=greens_s)
+        file = self._folder / f"{case.site}.add.xml"
+        program = references.sumo_program(light, case.timing, file, kind=kind, greens_s=greens_s)
         return World(self._sumo, light, place, Sensing(), seed).run(None, ("-a", str(program)))
 
     def _best_fixed(self, case: Case, light: Light, place: Place) -> tuple[float, ...]:
@@ -188,10 +193,9 @@ def _without_camera(sensing: Sensing) -> Sensing:
 
 
 def show(case: Case, tags: str, found: dict[str, list[Result]]) -> None:
-    """A table of one case."""
-    print(f"\n{case.title} ({tags})", flush=True)
+    """A table of one case, in one piece: others may print meanwhile."""
     columns = ("delay", "+-", "waiting", "stops", "queue", "longest", "lane", "arrived")
-    print(f"  {'':18}" + "".join(f"{name:>9}" for name in columns))
+    lines = [f"\n{case.title} ({tags})", f"  {'':18}" + "".join(f"{name:>9}" for name in columns)]
     for name, results in found.items():
         delays = [result.delay_s for result in results]
         lane_s = max((max(r.lane_wait_s.values(), default=float("nan")) for r in results), default=float("nan"))
@@ -205,7 +209,8 @@ def show(case: Case, tags: str, found: dict[str, list[Result]]) -> None:
             lane_s,
             mean(results, lambda r: r.arrived),
         )
-        print(f"  {name:18}" + "".join(f"{value:9.2f}" for value in row), flush=True)
+        lines.append(f"  {name:18}" + "".join(f"{value:9.2f}" for value in row))
+    print("\n".join(lines), flush=True)
 
 
 def judge(case: Case, tags: str, found: dict[str, list[Result]]) -> Verdict:
@@ -230,16 +235,51 @@ def prepare(folder: Path, names: set[str]) -> None:
         print(f"!! cologne1 is LEFT OUT, and with it the bars: there is no {cologne}", flush=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Cases of one site, which share its demand's file: for one process."""
+
+    cases: tuple[Case, ...]
+    folder: Path
+    seeds: int
+    quick: bool
+    tags: str
+
+
+def run_batch(batch: Batch) -> list[Verdict]:
+    """Runs, shows and judges them."""
+    bench = Bench(load_sumo(), batch.folder, batch.seeds, quick=batch.quick)
+    verdicts = []
+    for case in batch.cases:
+        found = bench.run(case)
+        show(case, batch.tags, found)
+        verdicts.append(judge(case, batch.tags, found))
+    return verdicts
+
+
+def batches(chosen: Sequence[Case], folder: Path, seeds: int, *, quick: bool) -> Iterator[Batch]:
+    """One a site, those with most cases first, since they take longest."""
+    tags = {site.name: "/".join(site.tags) for site in sites()}
+    by_site: dict[str, list[Case]] = {}
+    for case in chosen:
+        if (folder / case.site).exists():
+            by_site.setdefault(case.site, []).append(case)
+    for name, own in sorted(by_site.items(), key=lambda item: -len(item[1])):
+        yield Batch(tuple(own), folder, seeds, quick, tags.get(name, "tuned"))
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description="Green times in SUMO.")
     parser.add_argument("--seeds", type=int, help="5, or 2 with --quick")
     parser.add_argument("--only", default="", help="sites or whole cases, with commas between")
     parser.add_argument("--quick", action="store_true", help="some cases, without fixed plans")
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes; as many as there are cores"
+    )
     options = parser.parse_args()
     seeds = options.seeds or (2 if options.quick else 5)
     only = [name for name in options.only.split(",") if name]
-    tags = {site.name: "/".join(site.tags) for site in sites()}
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="stopline-sites-") as name:
         folder = Path(name)
@@ -247,13 +287,10 @@ def main() -> None:
         if not only:
             chosen = [case for case in cases() if not options.quick or case.title in QUICK]
         prepare(folder, {case.site for case in chosen})
-        bench = Bench(load_sumo(), folder, seeds, quick=options.quick)
-        for case in chosen:
-            if not (folder / case.site).exists():
-                continue
-            found = bench.run(case)
-            show(case, tags.get(case.site, "tuned"), found)
-            verdicts.append(judge(case, tags.get(case.site, "tuned"), found))
+        ready = list(batches(chosen, folder, seeds, quick=options.quick))
+        with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
+            for found in pool.imap_unordered(run_batch, ready):
+                verdicts += found
     summary(verdicts)
 
 

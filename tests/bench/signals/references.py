@@ -20,8 +20,8 @@ _PARAMETERS = {
 HARNESS = {"exhaust": "Exhaust", "mpgap50": "MPGap", "lhgap50": "LHGap"}
 
 
-def sumo_program(light: Light, timing: Timing, folder: Path, *, kind: str, greens_s: Sequence[float] = ()) -> Path:
-    """A file for SUMO with the light's phases: our clearances.
+def sumo_program(light: Light, timing: Timing, file: Path, *, kind: str, greens_s: Sequence[float] = ()) -> Path:
+    """Writes a file for SUMO with the light's phases: our clearances.
 
     `static`, `actuated` with gaps that suit it, or `delay_based` with a camera's reach.
 
@@ -41,12 +41,11 @@ def sumo_program(light: Light, timing: Timing, folder: Path, *, kind: str, green
             phases.append(f'<phase duration="{timing.yellow_s}" state="{yellow}"/>')
         if "y" in yellow and timing.red_clearance_s > 0:
             phases.append(f'<phase duration="{timing.red_clearance_s}" state="{yellow.replace("y", "r")}"/>')
-    path = folder / f"{kind}.add.xml"
-    path.write_text(
+    file.write_text(
         f'<additional><tlLogic id="{light.tls}" programID="bench" offset="0" type="{kind}">'
         f"{_PARAMETERS.get(kind, '')}{''.join(phases)}</tlLogic></additional>"
     )
-    return path
+    return file
 
 
 class Harness:
