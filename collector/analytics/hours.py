@@ -5,7 +5,6 @@ something has changed it since, of which a mark tells. What the log adds up to d
 hour began; so if an hour that has changed ends with other knowledge than was kept with it, the next one is made
 anew too, and so on. Of a time whose raw rows were dropped, what was kept is all there is.
 
-
 Whoever asks waits for so many hours to be made, at most; of more, `HoursLacking` says from when to when they lack.
 """
 
