@@ -180,7 +180,8 @@ def test_a_reload_that_is_refused_takes_back_what_had_not_begun(
         monkeypatch.setattr(bench.daemon._reloading, "_load", load)
         bench.step(1, signal.SIGHUP)
         # Steps are quick here, and must not come to the next all red before the file is read.
-        assert (reads := bench.daemon._reloading._reads) is not None
+        reads = bench.daemon._reloading._reads
+        assert reads is not None
         reads.join()
         bench.step()
         assert bench.daemon._pending is None
