@@ -184,7 +184,7 @@ def test_a_reload_that_is_refused_takes_back_what_had_not_begun(
         assert reads is not None
         reads.join()
         bench.step()
-        assert bench.daemon._pending is None
+        bench.until(lambda: bench.daemon._pending is None, 1)
         bench.step(300)
         assert bench.daemon._config == bench.config
         bench.until_green("east")
