@@ -142,10 +142,19 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
 
     written = machine.settings(agent_toml=agent_toml(machine, "pi-7"), agent_env="A=b\n")
     (machine.root / "active/stopline-signals").touch()
+    lights = settings.with_name("signals.toml")
+    sample = lights.read_text()
+    lights.write_text(
+        f'state_dir = "{machine.root}"\njunction_file = "junction.toml"\n'
+        '[heads]\ndriver = "lanes"\n[mqtt]\nhost = "127.0.0.1"\nport = 9\n'
+    )
     begun = machine.install("agent", "--settings", written)
+    lights.write_text(sample)
     assert "lights: they go on as they are" in begun.stdout
     assert "FAIL  collector: 127.0.0.1:9 refuses connections" in begun.stdout, begun.stderr
-    assert begun.returncode == 1, "something is to be mended, and it runs all the same"
+    assert begun.returncode == 1, (
+        "a broker that is away keeps nobody from an update; something is to be mended, and it runs all the same"
+    )
     assert machine.told_systemd() == ["daemon-reload", "enable --now stopline-agent"]
     there, secret = settings.stat(), settings.with_name("agent.env").stat()
     assert (there.st_mode & 0o777, there.st_gid) == (0o640, int(machine.group("stopline-agent")[2]))
