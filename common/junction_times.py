@@ -3,7 +3,7 @@
 All in seconds. The junction's names are taken to be right; `junction_checks` tells where they are not.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from common.junction import Junction, Movement, Plan, PlanStage
@@ -184,9 +184,16 @@ def held_up(junction: Junction, plan: Plan) -> list[HeldUp]:
     """
     names = [step.stage for step in plan.stages]
     between_s = intergreens_s(junction, names)
+    # Worked out once: the lights themselves ask, between two steps.
+    greens = [frozenset(movement.name for movement in movements_of(junction, name)) for name in names]
+    conflicts = rivals(junction)
     found = []
     for position in range(len(names)):
-        late = max(_late_for(junction, plan, position, between_s), key=lambda one: one.late_s, default=None)
+        coming = greens[position] - greens[position - 1]
+        held: frozenset[str] = frozenset().union(*(conflicts[name] for name in coming))
+        waits_for = [one for one in junction.movements if one.name in held or one.name in coming]
+        lates = (_late_for(one, plan, position, between_s, greens, is_rival=one.name in held) for one in waits_for)
+        late = max((one for one in lates if one), key=lambda one: one.late_s, default=None)
         if late is not None and late.late_s > _LEAST_LATE_S:
             found.append(late)
     return found
@@ -202,25 +209,24 @@ def late_plans(junction: Junction) -> list[str]:
     ]
 
 
-def _late_for(junction: Junction, plan: Plan, position: int, between_s: Sequence[float]) -> Iterator[HeldUp]:
-    """For each movement that clears from before the preceding stage: how late one position's stage is for it."""
-    names = [step.stage for step in plan.stages]
-    n = len(names)
-    stages = [movements_of(junction, name) for name in names]
-    conflicts = rivals(junction)
-    coming = [one for one in stages[position] if one not in stages[position - 1]]
-    for movement in junction.movements:
-        is_rival = any(movement.name in conflicts[one.name] for one in coming)
-        if not is_rival and movement not in coming:
-            continue
-        passed_s = 0.0
-        for back in range(1, n + 1):
-            at = (position - back) % n
-            passed_s += between_s[at]
-            if movement in stages[at]:
-                between = tuple(names[(at + k) % n] for k in range(1, back))
-                needs_s = clearance_s(movement) if is_rival else movement.yellow_s
-                if between:
-                    yield HeldUp(names[position], movement.name, names[at], between, needs_s - passed_s)
-                break
-            passed_s += plan.stages[at].green_s
+def _late_for(
+    movement: Movement,
+    plan: Plan,
+    position: int,
+    between_s: Sequence[float],
+    greens: Sequence[frozenset[str]],
+    *,
+    is_rival: bool,
+) -> HeldUp | None:
+    """How late one position's stage is for a movement; None: it does not clear from before the preceding stage."""
+    n, passed_s = len(greens), 0.0
+    for back in range(1, n + 1):
+        at = (position - back) % n
+        passed_s += between_s[at]
+        if movement.name in greens[at]:
+            between = tuple(plan.stages[(at + k) % n].stage for k in range(1, back))
+            needs_s = clearance_s(movement) if is_rival else movement.yellow_s
+            stage, left = plan.stages[position].stage, plan.stages[at].stage
+            return HeldUp(stage, movement.name, left, between, needs_s - passed_s) if between else None
+        passed_s += plan.stages[at].green_s
+    return None

@@ -15,7 +15,7 @@ from edge_agent.drivers.base import Detector
 from edge_agent.preview import watching
 
 Seen = dict[tuple[object, ...], dict[bytes, Detections]]
-"""By model and classes, what was found in each picture so far."""
+"""By model and how it is asked, what was found in each picture so far."""
 
 
 class Remembering:
@@ -44,7 +44,8 @@ def remember(seen: Seen, patch: pytest.MonkeyPatch) -> None:
 
     def detector_of(plan: Plan) -> Detector:
         assert plan.model != "motion"
-        return Remembering(make(plan), seen.setdefault((plan.model, plan.classes, plan.model_options), {}))
+        asked = plan.model, plan.classes, plan.model_options, plan.score, repr(plan.focus)
+        return Remembering(make(plan), seen.setdefault(asked, {}))
 
     for module in (run, watching):
         patch.setattr(module, "detector_of", detector_of)

@@ -1,6 +1,7 @@
 """One command puts a service on a machine, and brings it up to date; a folder is the machine."""
 
 import ensurepip
+import fcntl
 import os
 import platform
 import shutil
@@ -35,10 +36,10 @@ class Machine:
     root: Path
     bundle: Path
 
-    def install(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def install(self, *arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
         """Libraries are the tests' own, so that only Stopline itself is installed."""
         environment = {
-            "PATH": f"{self.root / 'tools'}:{os.environ['PATH']}:/usr/sbin",
+            "PATH": f"{self.root / 'tools'}:{path or os.environ['PATH'] + ':/usr/sbin'}",
             "ROOT": str(self.root),
             "PIP_NO_DEPS": "1",
             "PIP_NO_COMPILE": "1",
@@ -117,8 +118,13 @@ def agent_toml(machine: Machine, name: str) -> str:
 
 
 def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -> None:
-    first = machine.install("agent")
+    cut_off = machine.root / "opt/stopline-releases/20260101.abcdef/lib"
+    cut_off.mkdir(parents=True)
+    keys = machine.root / "etc/stopline/keys"
+    keys.mkdir(parents=True)
+    first = machine.install("agent", "lights", "agent")
     assert first.returncode == 0, first.stderr
+    assert not cut_off.exists(), "an installation that was cut off takes room"
     settings = machine.root / "etc/stopline/agent.toml"
     assert f"write {settings}" in first.stdout
     assert machine.told_systemd() == ["daemon-reload"], "nobody has written its settings: nothing is started"
@@ -135,27 +141,56 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
     assert not (machine.root / "etc/stopline.new").exists()
 
     written = machine.settings(agent_toml=agent_toml(machine, "pi-7"), agent_env="A=b\n")
+    (machine.root / "active/stopline-signals").touch()
+    lights = settings.with_name("signals.toml")
+    sample = lights.read_text()
+    lights.write_text(
+        f'state_dir = "{machine.root}"\njunction_file = "junction.toml"\n'
+        '[heads]\ndriver = "lanes"\n[mqtt]\nhost = "127.0.0.1"\nport = 9\n'
+    )
     begun = machine.install("agent", "--settings", written)
+    lights.write_text(sample)
+    assert "lights: they go on as they are" in begun.stdout
     assert "FAIL  collector: 127.0.0.1:9 refuses connections" in begun.stdout, begun.stderr
-    assert begun.returncode == 1, "something is to be mended, and it runs all the same"
+    assert begun.returncode == 1, (
+        "a broker that is away keeps nobody from an update; something is to be mended, and it runs all the same"
+    )
     assert machine.told_systemd() == ["daemon-reload", "enable --now stopline-agent"]
     there, secret = settings.stat(), settings.with_name("agent.env").stat()
     assert (there.st_mode & 0o777, there.st_gid) == (0o640, int(machine.group("stopline-agent")[2]))
     assert (secret.st_mode & 0o777, secret.st_gid) == (0o600, 0)
     works = machine.programs()
     assert {path.name for path in works.parent.iterdir()} == {before.name, works.name}
+    assert list(keys.iterdir()) == [], "what lies beside the settings stays as it is"
 
-    # Programs that do not start give way to the ones before. Lights that are lit are left alone.
+    # The samples and the unit are others in a newer version; nobody has written the lights' settings yet.
+    for name in ("examples/signals.toml", "stopline-agent.service"):
+        with (machine.bundle / "systemd" / name).open("a") as newer:
+            newer.write("# newer\n")
+    (machine.root / "etc/stopline/junction.toml").write_text("written = first\n")
+
+    # Programs that do not start give way to the ones before.
     (machine.root / "works").write_text(str(works))
-    (machine.root / "active/stopline-signals").touch()
-    failed = machine.install("agent", "lights", "--with", "rfid")
+    other = machine.settings(agent_toml=agent_toml(machine, "pi-8"))
+    older = works.with_name("20260102.abcdef")
+    older.mkdir()
+    (older / "extras").touch()
+    with subprocess.Popen([before / "bin/python", "600"], executable="/bin/sleep") as year_old:
+        failed = machine.install("agent", "--settings", other, "--with", "rfid")
+        year_old.kill()
     assert failed.returncode == 1
     assert "the old ones are back" in failed.stderr
-    assert "lights: they go on as they are" in failed.stdout
+    assert "lights: left as it is" in failed.stdout
     assert machine.programs() == works
-    assert machine.told_systemd() == ["daemon-reload", "restart stopline-agent", "restart stopline-agent"]
+    assert 'name = "pi-7"' in settings.read_text(), "old programs may not take new settings"
+    assert unit.read_bytes() == (ROOT / "systemd/stopline-agent.service").read_bytes()
+    assert machine.told_systemd() == [
+        *("daemon-reload", "restart stopline-agent"),
+        *("daemon-reload", "restart stopline-agent"),
+    ]
     assert machine.group("stopline-signals")[3] == "stopline-agent", "it may tell the lights what it counts"
-    assert not before.exists(), "one release back is kept"
+    assert not older.exists(), "one release back is kept"
+    assert before.exists(), "and what runs still"
 
 
 def test_settings_of_a_collector_that_cannot_be_used_are_refused(machine: Machine) -> None:
@@ -172,7 +207,22 @@ def test_a_bundle_for_another_machine_is_told(machine: Machine) -> None:
     assert refused.returncode == 1
     assert "this bundle is for riscv64 3.19" in refused.stderr
     assert f"make bundle ARCH={platform.machine()}" in refused.stderr
-    assert list((machine.root / "opt/stopline-releases").iterdir()) == []
+    releases = machine.root / "opt/stopline-releases"
+    assert list(releases.iterdir()) == []
+
+    for program in ("dirname", "id", "getconf", "mkdir", "flock", "df", "awk", "uname", "cat"):
+        (machine.root / "tools" / program).symlink_to(str(shutil.which(program)))
+    (machine.root / "tools/python3").rename(machine.root / "python3")
+    lacking = machine.install("agent", path=str(machine.root / "tools"))
+    assert lacking.returncode == 1
+    assert "there is no python3 here: sudo apt-get install python3" in lacking.stderr
+
+    held = os.open(releases, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    second = machine.install("agent")
+    os.close(held)
+    assert second.returncode == 1
+    assert "another installation runs" in second.stderr
 
 
 @pytest.mark.parametrize(

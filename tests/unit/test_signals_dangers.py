@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -298,10 +298,13 @@ def test_books_of_sensors_that_fail_end_nothing(tmp_path: Path, monkeypatch: pyt
 
 
 def order(bench: Bench, order: Order) -> OrderResult:
-    """Given over the socket, and answered in the next step."""
+    """Given over the socket, and answered in the next step.
+
+    Steps wait a little for the answer: else minutes of the bench go by meanwhile, and the order may be over.
+    """
     with Asking(Path(bench.config.socket)) as asking, ThreadPoolExecutor(1) as pool:
         answer = pool.submit(asking.order, order)
-        bench.until(answer.done, 100_000)
+        bench.until(lambda: wait([answer], timeout=0.01).done)
         return answer.result()
 
 
