@@ -75,5 +75,11 @@ ORDER BY d.created_at, d.id
 -- name: device_names
 SELECT name FROM edge_devices WHERE junction_id IS NULL ORDER BY name LIMIT 1000
 
+-- In the order in which ingest locks them.
 -- name: stand_there
-UPDATE edge_devices SET junction_id = %(id)s WHERE id = ANY (%(devices)s::uuid[]) AND junction_id IS NULL
+UPDATE edge_devices SET junction_id = %(id)s
+FROM (
+    SELECT id FROM edge_devices WHERE id = ANY (%(devices)s::uuid[]) AND junction_id IS NULL
+    ORDER BY id FOR NO KEY UPDATE
+) those
+WHERE edge_devices.id = those.id
