@@ -61,18 +61,6 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Who moves devices waits for workers before it locks any of them: ingest would wait behind it. And in the order in
--- which others take these locks: first the junction, then these, then devices, then what is kept of them.
-CREATE FUNCTION hold_workers() RETURNS trigger
-LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock(1398034257);
-    PERFORM pg_advisory_xact_lock(1398034259);
-    RETURN NULL;
-END $$;
-CREATE TRIGGER held BEFORE UPDATE OF junction_id ON edge_devices
-    FOR EACH STATEMENT EXECUTE FUNCTION hold_workers();
-
 -- Each time that a junction's lights flashed by a fault, as their event log and their log tell. Never deleted.
 CREATE TABLE fault_history (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -139,3 +127,15 @@ CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON count_rollups
     FOR EACH STATEMENT EXECUTE FUNCTION rollups_emptied();
 CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON coverage_rollups
     FOR EACH STATEMENT EXECUTE FUNCTION rollups_emptied();
+
+-- Who moves devices waits for workers before it locks any of them: ingest would wait behind it. And in the order in
+-- which others take these locks: first the junction, then these, then devices, then what is kept of them.
+CREATE FUNCTION hold_workers() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1398034257);
+    PERFORM pg_advisory_xact_lock(1398034259);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER held BEFORE UPDATE OF junction_id ON edge_devices
+    FOR EACH STATEMENT EXECUTE FUNCTION hold_workers();
