@@ -24,6 +24,8 @@ class DeviceChanges:
         Raises ApiProblem: 404 there is no such device, 400 no such junction, 409 it counted at another junction.
         """
         async with writing(self._pool) as connection:
+            if junction_id is not None:
+                await connection.execute(self._queries["hold_workers"])
             old_name, _, old_junction, has_sent = await self._lock(connection, device_id)
             new: dict[str, Any] = {"name": name or old_name, "junction_id": junction_id or old_junction}
             if new["junction_id"] != old_junction:
@@ -39,7 +41,9 @@ class DeviceChanges:
             changed = [key for key in new if new[key] != old[key]]
             if not changed:
                 return
-            await connection.execute(self._queries["change_device"], {"device": device_id, **new})
+            for key, statement in (("name", "rename_device"), ("junction_id", "move_device")):
+                if key in changed:
+                    await connection.execute(self._queries[statement], {"device": device_id, key: new[key]})
             before, after = ({key: _told(each[key]) for key in changed} for each in (old, new))
             subject = Subject(SubjectKind.DEVICE, device_id, new["name"])
             junction = new["junction_id"]

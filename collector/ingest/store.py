@@ -110,14 +110,15 @@ class Store:
             RecordRefused, StreamMoved: nothing was stored.
         """
         async with connection.transaction():
+            # In a fixed order, so that two writers with news of the same junctions cannot deadlock; and before
+            # counts, which lock their devices: who edits a junction locks it first, and then its devices.
+            for junction in sorted(news):
+                await self._tell(connection, junction, news[junction])
             await self.copy(connection, batches)
             marks = set(chain.from_iterable(rows.marks for rows in batches))
             if marks:
                 await self._copy(connection, ROLLUP_MARKS, sorted(marks))
             settled = await self._settle_commands(connection, results) if results else []
-            # In a fixed order, so that two writers with news of the same junctions cannot deadlock.
-            for junction in sorted(news):
-                await self._tell(connection, junction, news[junction])
             await self._advance(connection, advances)
         return settled
 
@@ -137,6 +138,9 @@ class Store:
 
     async def _tell(self, connection: Connection, junction: UUID, news: News) -> None:
         """Keep what is said of a junction."""
+        if news.told:
+            # Several devices may tell of one, each of other things first.
+            await connection.execute(self._history["hold_junction"], {"junction": junction})
         if news.described is not None:
             parameters = {"junction": junction, "device": news.device} | news.described.as_parameters()
             cursor = await connection.execute(self._queries["describe_junction"], parameters)

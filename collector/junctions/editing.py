@@ -92,6 +92,7 @@ class Editing:
         Raises ApiProblem: something does not fit.
         """
         async with self._editing() as connection, connection.transaction(force_rollback=dry_run):
+            await self._hold_days(connection, wanted, name=wanted.name)
             row = await self._row(connection, name=wanted.name)
             edited = await self._put(connection, row, wanted, who)
             return replace(edited, id=None) if dry_run and edited.outcome == "created" else edited
@@ -102,6 +103,8 @@ class Editing:
         Raises ApiProblem: there is no such junction, or something does not fit.
         """
         async with self._editing() as connection:
+            if change is not None:
+                await self._hold_days(connection, change, id=junction)
             row = await self._row(connection, id=junction)
             if row is None:
                 raise unknown_junction(junction)
@@ -122,6 +125,16 @@ class Editing:
         except (psycopg.errors.InvalidParameterValue, psycopg.errors.CheckViolation) as error:
             detail = "the database knows no such time zone; name it as Europe/Berlin or UTC"
             raise faulty([Fault("timezone", None, detail)]) from error
+
+    async def _hold_days(self, connection: Connection, wanted: Wanted, **key: Any) -> None:
+        """Wait for workers, if need be, while nobody waits for the junction yet: ingest may tell of it."""
+        if wanted.timezone is None and not wanted.devices:
+            return
+        says = {"timezone": wanted.timezone, "devices": list(wanted.devices or ())}
+        parameters = {"id": None, "name": None, **key, **says}
+        needs = await (await connection.execute(self._queries["needs_days"], parameters)).fetchone()
+        if needs is not None and needs[0]:
+            await connection.execute(self._queries["hold_days"])
 
     async def _row(self, connection: Connection, **key: Any) -> _Row | None:
         async with connection.cursor(row_factory=class_row(_Row)) as cursor:

@@ -255,12 +255,19 @@ FROM old
 WHERE d.id = old.id AND least(%(until)s::timestamptz, now()) > coalesce(old.until, '-infinity')
 RETURNING old.until, (d.metadata ->> 'rejects_seen_until')::timestamptz;
 
+-- Before its row: `hold_workers` says why.
+-- name: hold_workers
+SELECT pg_advisory_xact_lock(1398034257), pg_advisory_xact_lock(1398034259);
+
 -- name: lock_device
 SELECT d.name, d.status, d.junction_id, EXISTS (SELECT FROM ingest_streams s WHERE s.device_id = d.id) AS has_sent
 FROM edge_devices d WHERE d.id = %(device)s FOR UPDATE;
 
--- name: change_device
-UPDATE edge_devices SET name = %(name)s, junction_id = %(junction_id)s WHERE id = %(device)s;
+-- name: rename_device
+UPDATE edge_devices SET name = %(name)s WHERE id = %(device)s;
+
+-- name: move_device
+UPDATE edge_devices SET junction_id = %(junction_id)s WHERE id = %(device)s;
 
 -- name: junction_exists
 SELECT FROM junctions WHERE id = %(junction_id)s;

@@ -118,6 +118,9 @@ WHERE h.id = (
 UPDATE preemption_history SET ended_at = least(%(at)s, expires_at), ended_by = 'restart'
 WHERE junction_id = %(junction)s AND began_at < %(at)s AND ended_at IS NULL
 
+-- name: hold_junction
+SELECT FROM junctions WHERE id = %(junction)s FOR NO KEY UPDATE
+
 -- The lights flash by a fault. It is told twice, at almost the same moment: by the event log, and with `why` by the
 -- log. One that is told late ended, at the latest, when the next one began.
 -- name: begin_fault

@@ -15,6 +15,16 @@ LEFT JOIN locations l ON l.id = j.location_id
 WHERE j.id = %(id)s::uuid OR (%(id)s::uuid IS NULL AND j.name = %(name)s)
 FOR NO KEY UPDATE OF j
 
+-- Whether a junction gets another time zone, or devices.
+-- name: needs_days
+SELECT EXISTS (
+           SELECT FROM junctions
+           WHERE (id = %(id)s::uuid OR (%(id)s::uuid IS NULL AND name = %(name)s)) AND timezone <> %(timezone)s::text
+       ) OR EXISTS (
+           SELECT FROM edge_devices
+           WHERE (name = ANY (%(devices)s::text[]) OR id::text = ANY (%(devices)s::text[])) AND junction_id IS NULL
+       )
+
 -- Until the end of the transaction nobody rolls up, makes days or hours, or drops what they are made from.
 -- name: hold_days
 SELECT pg_advisory_xact_lock(1398034257), pg_advisory_xact_lock(1398034258), pg_advisory_xact_lock(1398034259),
@@ -75,5 +85,11 @@ ORDER BY d.created_at, d.id
 -- name: device_names
 SELECT name FROM edge_devices WHERE junction_id IS NULL ORDER BY name LIMIT 1000
 
+-- In the order in which ingest locks them.
 -- name: stand_there
-UPDATE edge_devices SET junction_id = %(id)s WHERE id = ANY (%(devices)s::uuid[]) AND junction_id IS NULL
+UPDATE edge_devices SET junction_id = %(id)s
+FROM (
+    SELECT id FROM edge_devices WHERE id = ANY (%(devices)s::uuid[]) AND junction_id IS NULL
+    ORDER BY id FOR NO KEY UPDATE
+) those
+WHERE edge_devices.id = those.id

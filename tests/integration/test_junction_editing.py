@@ -1,5 +1,6 @@
 """Junctions as admins make and change them: by files, by the API, by the command line; and how they are told."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -203,6 +204,29 @@ def test_a_junction_that_has_counted_keeps_its_days(city: City) -> None:
     answer = city.ask("PATCH", f"/{made}", json={"timezone": "Asia/Tokyo"})
     assert (answer.status_code, answer.json()["errors"][0]["key"]) == (422, "timezone")
     assert city.ask("PATCH", f"/{made}", json={"timezone": "Europe/Berlin"}).json()["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize("change", [{"timezone": "Asia/Tokyo"}, {"devices": ["pi new"]}])
+def test_an_edit_that_waits_for_workers_keeps_nobody_waiting(city: City, change: dict[str, Any]) -> None:
+    made = city.ask("POST", "", json={"name": f"Kept {change}"}).json()["id"]
+    device, answers = city.device("pi new"), []
+
+    def edit() -> None:
+        answers.append(city.ask("PATCH", f"/{made}", json=change).json()["outcome"])
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+    with psycopg.connect(city.dsn) as working, psycopg.connect(city.dsn, autocommit=True) as ingest:
+        working.execute("SELECT pg_advisory_xact_lock(1398034259)")
+        editing = threading.Thread(target=edit)
+        editing.start()
+        while ingest.execute(waiting, (working.info.backend_pid,)).fetchone() == (0,):
+            assert editing.is_alive()
+        ingest.execute("SELECT FROM junctions WHERE id = %s FOR NO KEY UPDATE NOWAIT", (made,))
+        ingest.execute("SELECT FROM edge_devices WHERE id = %s FOR SHARE NOWAIT", (device,))
+        working.commit()
+        editing.join()
+    assert answers == ["updated"]
+    city.execute("DELETE FROM edge_devices WHERE id = %s", device)
 
 
 def test_what_runs_and_what_is_wanted_are_told_apart(city: City) -> None:

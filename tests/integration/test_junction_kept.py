@@ -1,16 +1,21 @@
 """What is kept of each junction for lists is what its devices, streams and rollups say, whatever happens."""
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from collector.db import Settings, make_pool
+from collector.fleet.changes import DeviceChanges
+from collector.identity.audit import COMMAND_LINE
 from collector.junctions import queries
 from collector.junctions.routes import junction_routes
 from collector.migrate import migrate
@@ -196,7 +201,7 @@ def test_a_device_that_moves_while_it_counts_takes_all_its_counts_along(plain_ds
     first.count(now)
     first.commit()
     first.count(now)
-    with _meanwhile(plain_dsn, *_moved(first, second.junction)):
+    with _meanwhile(plain_dsn, _statement(plain_dsn, *_moved(first, second.junction))):
         first.commit()
     _check(plain_dsn)
     source_no = first.source()
@@ -207,7 +212,7 @@ def test_a_device_that_moves_while_it_counts_takes_all_its_counts_along(plain_ds
     )
     with psycopg.connect(plain_dsn) as moving:
         moving.execute(*_moved(first, first.junction))
-        with _meanwhile(plain_dsn, counted, (source_no,)):
+        with _meanwhile(plain_dsn, _statement(plain_dsn, counted, (source_no,))):
             moving.commit()
     _check(plain_dsn)
     with psycopg.connect(plain_dsn) as connection:
@@ -215,6 +220,41 @@ def test_a_device_that_moves_while_it_counts_takes_all_its_counts_along(plain_ds
             "SELECT name, sum(n_camera) FROM junction_counts JOIN junctions ON id = junction_id GROUP BY name"
         ).fetchall()
     assert {name: n for name, n in told if n} == {first.junction: 3}
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_who_moves_a_device_waits_for_workers_before_it_hinders_ingest(plain_dsn: str, is_asked: bool) -> None:
+    """So that no order of locks leads in a circle: a worker may wait for who stores, and for no one who moves."""
+    first, second = Facts(plain_dsn), Facts(plain_dsn)
+    first.count(datetime.now(UTC))
+    first.commit()
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute("UPDATE edge_devices SET junction_id = NULL WHERE id = %s", (first.device,))
+        row = connection.execute("SELECT id FROM junctions WHERE name = %s", (second.junction,)).fetchone()
+    assert row is not None
+
+    async def ask(junction: UUID) -> None:
+        async with make_pool(Settings(plain_dsn, min_size=1, max_size=1)) as pool:
+            await DeviceChanges(pool).change(first.device, COMMAND_LINE, junction_id=junction)
+
+    def move() -> None:
+        if is_asked:
+            asyncio.run(ask(row[0]))
+        else:
+            with psycopg.connect(plain_dsn) as connection:
+                connection.execute(*_moved(first, second.junction))
+
+    for worker in (b"SELECT pg_advisory_xact_lock(1398034257)", b"SELECT pg_advisory_xact_lock(1398034259)"):
+        with psycopg.connect(plain_dsn) as working:
+            working.execute(worker)
+            with _meanwhile(plain_dsn, move):
+                first.connection.execute("SET lock_timeout = '2s'")
+                first.count(datetime.now(UTC))
+                first.commit()
+                working.commit()
+        _check(plain_dsn)
+        with psycopg.connect(plain_dsn) as connection:
+            connection.execute("UPDATE edge_devices SET junction_id = NULL WHERE id = %s", (first.device,))
 
 
 def _moved(facts: Facts, junction: str) -> tuple[bytes, tuple[Any, ...]]:
@@ -225,11 +265,19 @@ def _moved(facts: Facts, junction: str) -> tuple[bytes, tuple[Any, ...]]:
     )
 
 
+def _statement(dsn: str, statement: bytes, values: tuple[Any, ...]) -> Callable[[], None]:
+    def run() -> None:
+        with psycopg.connect(dsn) as connection:
+            connection.execute(statement, values)
+
+    return run
+
+
 @contextmanager
-def _meanwhile(dsn: str, statement: bytes, values: tuple[Any, ...]) -> Iterator[None]:
-    """Runs a statement at the side, and goes on when it waits for somebody's lock; waits for its end."""
-    with psycopg.connect(dsn, autocommit=True) as waiting, psycopg.connect(dsn, autocommit=True) as watching:
-        at_the_side = threading.Thread(target=waiting.execute, args=(statement, values))
+def _meanwhile(dsn: str, act: Callable[[], None]) -> Iterator[None]:
+    """Does something at the side, and goes on when that waits for somebody's lock; waits for its end."""
+    with psycopg.connect(dsn, autocommit=True) as watching:
+        at_the_side = threading.Thread(target=act)
         at_the_side.start()
         while watching.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() == (0,):
             assert at_the_side.is_alive()

@@ -1,6 +1,7 @@
 """Orders to a junction's lights as operators give them, and the history of who took them out of automatic."""
 
 import csv
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,13 +11,15 @@ from uuid import UUID, uuid4
 
 import httpx
 import msgspec
+import psycopg
 import pytest
 
 from collector.identity.users import Role
+from common.codes import Direction, Via
 from common.commands import Automatic, FixedPlan, Flash, ManualOverride, Order
 from common.hires import Code, UnitFlash
 from common.junction import Preemption, Stage
-from common.records import Log, SignalEvent
+from common.records import Count, Log, SignalEvent
 from tests.integration.ingest_helpers import now_ms, rows
 from tests.integration.test_remote import RemotePi
 from tests.integration.test_users import bearer, execute, make_user
@@ -339,6 +342,26 @@ def test_flash_by_a_fault_is_history_whatever_tells_of_it(lights: Lights) -> Non
     lights.send(flash(50, UnitFlash.MONITOR), log(50, "lights_fault", "feedback: z"))
     expected[1:3] = [("late: y", 10.0, 2.0, "cleared"), ("lamp: east", 20.0, 2.0, "cleared")]
     assert told() == [*expected, ("feedback: z", 50.0, None, None)]
+
+
+def test_who_edits_a_junction_and_who_stores_of_it_lock_in_one_order(control: Control, lights: Lights) -> None:
+    """First the junction, and then its devices."""
+    now = now_ms()
+    told = lights.log("lights_mode", now, mode="flash")
+    counted = Count(1, now, 0, "north", "line", Via.CAMERA, "car", Direction.IN)
+    with psycopg.connect(control.dsn) as editing, psycopg.connect(control.dsn, autocommit=True) as watching:
+        editing.execute("SELECT FROM junctions WHERE id = %s FOR NO KEY UPDATE", (lights.junction,))
+        storing = threading.Thread(target=lights.send, args=(counted, told))
+        storing.start()
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+        while watching.execute(waiting, (editing.info.backend_pid,)).fetchone() == (0,):
+            assert storing.is_alive()
+        editing.execute("SELECT FROM edge_devices WHERE id = %s FOR NO KEY UPDATE NOWAIT", (lights.device.id,))
+        editing.commit()
+        storing.join()
+    assert rows(control.dsn, "SELECT lights_mode FROM junctions WHERE id = %s", lights.junction) == [
+        {"lights_mode": "flash"}
+    ]
 
 
 def test_emergency_vehicles_are_history_and_nobodys_override(control: Control, lights: Lights) -> None:

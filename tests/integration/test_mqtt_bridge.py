@@ -317,15 +317,19 @@ def test_two_collectors_share_one_bridge(plain_dsn: str, tmp_path: Path) -> None
     broker = Mosquitto(tmp_path, ANYBODY)
     broker.start()
     try:
-        lane = Counter(broker.port, "north")
+        early, lane = Counter(broker.port, "early"), Counter(broker.port, "north")
         with running_collector(plain_dsn, mqtt=settings(broker)) as second:
             with running_collector(plain_dsn, mqtt=settings(broker)) as first:
 
                 def heard() -> bool:
-                    lane.count(1)
+                    # What it says before anybody listened, nobody keeps.
+                    early.count(1)
                     return bool(n_stored(plain_dsn))
 
                 wait_for(heard)
+                early.close()
+                lane.count(1)
+                wait_for(lambda: "north" in n_stored(plain_dsn))
                 both = [_taken(first) > 0, _taken(second) > 0]
                 assert sorted(both) == [False, True]
             # The one that stays goes on, whichever it is.

@@ -99,7 +99,7 @@ LANGUAGE sql STABLE AS $$
         SELECT z.via, date_bin('15 minutes', e.at, 'epoch') AS at, count(*) AS n
         FROM counting_zones z JOIN count_events e ON e.source_no = z.no
         WHERE z.device_id = ANY (devices) AND z.via NOT IN ('truth', 'turn', 'unpaired')
-          AND e.at >= now() - interval '52 hours'
+          AND e.at >= now() - interval '26 hours'
         GROUP BY 1, 2
     ) x
     WHERE bucket_start(x.at, 86400, zone) >= now() - interval '26 hours'

@@ -55,9 +55,6 @@ END $$;
 CREATE OR REPLACE FUNCTION mark_hours_of_device() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
-    -- In the order in which others take them.
-    PERFORM pg_advisory_xact_lock(1398034257);
-    PERFORM pg_advisory_xact_lock(1398034259);
     INSERT INTO junction_hour_marks (junction_id, at)
     SELECT junction_id, starts_at FROM junction_hourly_stats WHERE junction_id IN (OLD.junction_id, NEW.junction_id);
     UPDATE junction_hours_back SET made_from = now() WHERE junction_id IN (OLD.junction_id, NEW.junction_id);
@@ -130,3 +127,15 @@ CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON count_rollups
     FOR EACH STATEMENT EXECUTE FUNCTION rollups_emptied();
 CREATE TRIGGER kept_on_truncate AFTER TRUNCATE ON coverage_rollups
     FOR EACH STATEMENT EXECUTE FUNCTION rollups_emptied();
+
+-- Who moves devices waits for workers before it locks any of them: ingest would wait behind it. And in the order in
+-- which others take these locks: first the junction, then these, then devices, then what is kept of them.
+CREATE FUNCTION hold_workers() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock(1398034257);
+    PERFORM pg_advisory_xact_lock(1398034259);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER held BEFORE UPDATE OF junction_id ON edge_devices
+    FOR EACH STATEMENT EXECUTE FUNCTION hold_workers();
