@@ -1,6 +1,6 @@
 """Green times in SUMO: delay, waiting, stops, queue and longest wait, against references of the same run.
 
-    make bench-signals                      all of it: 40 minutes of processor time, on all cores at once
+    make bench-signals                      all of it: about 40 minutes, by an estimate of processor time, on all cores at once
     make bench-signals ARGS=--quick         the cases that tell most, two seeds, no fixed plans: some minutes
     make bench-signals ARGS="--seeds 2 --only cologne1,lopsided --jobs 1"
 
