@@ -18,6 +18,7 @@ from edge_agent.domain.signals.green.arrivals import Arrivals
 from edge_agent.domain.signals.green.base import GreenTime
 from edge_agent.domain.signals.green.ladder import Ladder
 from edge_agent.domain.signals.green.max_pressure import MaxPressure
+from edge_agent.domain.signals.green.observer import Observer
 from edge_agent.domain.signals.green.plan_times import Fixed, Proportional, Webster
 from edge_agent.domain.signals.green.topology import Topology, topology
 from edge_agent.domain.signals.steps import Lane, Situation
@@ -171,7 +172,7 @@ def test_a_blocked_lane_does_not_hold_the_green(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("south_goes", "waiting_vps", "ends"),
-    [(False, 0.3, True), (True, 0.3, False), (False, 0.1, False)],
+    [(False, 0.4, True), (True, 0.4, False), (False, 0.1, False)],
     ids=["one-for-many", "both-for-many", "one-for-few"],
 )
 def test_a_lane_that_goes_holds_no_green_against_far_more(
@@ -188,6 +189,52 @@ def test_a_lane_that_goes_holds_no_green_against_far_more(
     assert wanted[:20] == [None] * 20
     assert (wanted[-1] == 1) is ends
     assert green.decide(situation(told, green_s=50.0, red_s=(0.0, 50.0), now_s=150.0)) == 1
+
+
+@pytest.mark.parametrize(
+    ("crossed_s", "seen", "ends"),
+    [((6, 8, 10, 12), 1.0, False), ((6, 12), 1.0, True), ((6, 12), 0.4, False), ((12,), 1.0, False)],
+    ids=["as-a-queue", "far-apart", "far-apart-of-those-seen", "the-first-of-this-green"],
+)
+def test_who_comes_far_apart_holds_the_green_for_less_than_a_queue(
+    crossed_s: tuple[int, ...], seen: float, ends: bool
+) -> None:
+    """Crossings alone. What was before this green says nothing of how far apart they come now."""
+    view = view_of(crossroads())
+    green, waits, nobody = Actuated(view), Lane(usual_vps=0.2 * seen), standing(0)
+    green.observer.seen = seen
+    for now_s, before in ((90.0, Lane(6, 20.0)), (95.0, Lane(7, 3.0))):
+        green.decide(situation((before, waits, nobody, nobody), stage=1, red_s=(9.0, 0.0), now_s=now_s))
+    for second in range(1, 13):
+        past = [s for s in crossed_s if s <= second]
+        goes = Lane(7 + len(past), float(second - past[-1] if past else second + 8))
+        told = situation(
+            (goes, waits, nobody, waits), green_s=float(second), red_s=(0.0, 15.0), now_s=100.0 + second
+        )
+        wanted = green.decide(told)
+    assert (wanted == 1) is ends
+
+
+def test_gaps_are_between_two_of_this_green_and_of_those_that_came_together_the_mean() -> None:
+    observer = Observer(view_of(crossroads()))
+
+    def gap_s(now_s: float, green_s: float, lane: Lane, stage: int = 0) -> float:
+        red_s = (0.0, green_s) if stage == 0 else (green_s, 0.0)
+        told = (lane, *[standing(0)] * 3)
+        observer.update(situation(told, stage=stage, green_s=green_s, red_s=red_s, now_s=now_s))
+        return observer.gaps_s[0]
+
+    assert gap_s(100.0, 6.0, Lane(0, math.inf)) == 0.0
+    assert gap_s(106.0, 12.0, Lane(1, 0.0)) == 0.0
+    assert gap_s(109.5, 15.5, Lane(2, 0.5)) == 3.0
+    assert gap_s(112.0, 18.0, Lane(2, 3.0)) == 3.0
+    assert gap_s(116.0, 22.0, Lane(5, 1.0)) == 2.0
+    assert gap_s(120.0, 26.0, Lane(None, None)) == 0.0
+    assert gap_s(121.0, 27.0, Lane(9, 0.0)) == 0.0
+    assert gap_s(123.0, 29.0, Lane(10, 0.0)) == 0.0
+    assert gap_s(126.0, 32.0, Lane(11, 0.0)) == 3.0
+    gap_s(150.0, 9.0, Lane(11, 27.0), stage=1)
+    assert gap_s(166.0, 6.0, Lane(12, 1.0)) == 0.0
 
 
 def test_who_passes_on_yellow_anyway_holds_no_green_but_who_just_came_does() -> None:

@@ -4,11 +4,12 @@ Crossings, not presence, hold a green: a turn that finds no gap stands on its de
 How long a queue is can only be guessed, from how much usually comes and how long it has been red.
 
 A lane that goes does not hold the green alone against everybody: its last vehicles would keep far more waiting
-than they are. It is worth what it frees per second. At the stop line nobody sees how many follow, so that is taken
-to be its saturation flow: the most that it can be, whatever comes. Another stage frees what waits for it in the
-time until that is gone, two changes included, as `adaptive` counts it. Where that is more even so, going on is
-worse however many follow. It has to be `keep` times more: what waits is a guess, who is stopped in full flow has
-to start anew, and a lane of which some vehicles go unseen may flow though it seems not to.
+than they are. It is worth what it frees per second. At the stop line nobody sees how many follow, so it is taken
+to go on as it does, whatever comes: at saturation flow while a queue goes, the slower the further apart its last
+two came in this green. Another stage frees what waits for it in the time until that is gone, two changes included,
+as `adaptive` counts it. Where that is more even so, going on is worse. It has to be `keep` times more: what waits
+is a guess, who is stopped in full flow has to start anew, and a lane of which some vehicles go unseen may flow
+though it seems not to.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class ActuatedParams:
     """
 
     passage_s: float = 2.5
-    keep: float = 1.25
+    keep: float = 1.5
     extra_s: float = 1.0
 
 
@@ -58,6 +59,9 @@ class Actuated(ByDemand):
         return best
 
     def _flowing_vps(self, change: Change, flowing: list[bool]) -> float:
-        """What the lanes that go, and would lose the green, free at most."""
-        headways_s = self._topology.headways_s
-        return sum([lost / headways_s[lane] for lane, lost in change.losers if flowing[lane]])
+        """What the lanes that go, and would lose the green, free."""
+        return sum([lost / self._between_s(lane) for lane, lost in change.losers if flowing[lane]])
+
+    def _between_s(self, lane: int) -> float:
+        """From one vehicle to the next, as it goes now; never less than in a queue."""
+        return max(self._topology.headways_s[lane], self.observer.seen * self.observer.gaps_s[lane])

@@ -38,6 +38,7 @@ class Observer:
         red_s: how long each lane has had no way; 0 while it has.
         at_red: how many were taken to stand on each lane when its green began.
         crossed_green: vehicles over the line in this green, by lane; None: not measured.
+        gaps_s: between the last two vehicles over each lane's line in this green; 0 where there were not two.
         seen: share of the vehicles that is seen.
         loads: of each stage, the share of time that its busiest lane needs; a lane counts in the stage that gives
             it most.
@@ -54,6 +55,7 @@ class Observer:
         self._base: list[int | None] = [None] * n
         self._standing: list[int | None] = [None] * n
         self._showed_traffic = [False] * n
+        self._last_s: list[float | None] = [None] * n
         self._awaited: dict[int, int] = {}
         self._now_s: float | None = None
         self._situation: Situation | None = None
@@ -63,6 +65,7 @@ class Observer:
         self.flow_vps = [FIRST_FLOW_VPS] * n
         self.red_s = [0.0] * n
         self.at_green_red_s = [0.0] * n
+        self.gaps_s = [0.0] * n
         self.loads = [0.0] * topology.n_stages
         self.seen, self.load, self.lost = 1.0, 0.0, FIRST_LOST
 
@@ -104,6 +107,7 @@ class Observer:
             if weight > 0.0 and before[i] <= 0.0:
                 self.at_green_red_s[i] = max(0.0, start_s - self._red_from_s[i])
                 self._base[i] = self._crossed[i]
+                self._forget_gap(i)
                 standing = self._standing[i]
                 if weight >= 1.0 and standing is not None and standing >= MIN_QUEUE:
                     self._awaited[i] = standing
@@ -124,10 +128,12 @@ class Observer:
                 if n > before:
                     flows[i] += (n - before) / FLOW_MEMORY_S
                     self._showed_traffic[i] = True
+                    self._learn_gap(i, lane.headway_s, n - before, now_s)
             elif n is None:
                 self._suppose(i, lane.usual_vps)
             if n is None or before is None or n < before:
                 self._base[i] = n
+                self._forget_gap(i)
             crossed[i] = n
             if weights[i] > 0.0:
                 self._red_from_s[i] = now_s
@@ -142,6 +148,15 @@ class Observer:
             self.loads[stage] = own
             load += own
         self.load = load
+
+    def _learn_gap(self, lane: int, headway_s: float | None, n: int, now_s: float) -> None:
+        """`n` more crossed, the last of them so long ago: how far apart, where somebody crossed before them."""
+        at_s, last_s = None if headway_s is None else now_s - headway_s, self._last_s[lane]
+        self.gaps_s[lane] = 0.0 if at_s is None or last_s is None else max(0.0, (at_s - last_s) / n)
+        self._last_s[lane] = at_s
+
+    def _forget_gap(self, lane: int) -> None:
+        self.gaps_s[lane], self._last_s[lane] = 0.0, None
 
     def _suppose(self, lane: int, usual_vps: float | None) -> None:
         """What flows on a lane that is not measured: its usual, else what it had, else as on the others."""
