@@ -6,7 +6,6 @@ something is about to be counted, so that nothing is reckoned from frame to fram
 """
 
 from collections import deque
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,20 +36,18 @@ class Company:
 
     def one_body(self, a: int, b: int, share: float, now_s: float) -> bool:
         """Whether two tracks, when both were seen, nearly always shared more than `share` of the smaller box."""
-        sightings = together = 0
-        left = len(self._past)
+        boxes, others = [], []
         for t_s, tracks in reversed(self._past):
             if now_s - t_s > _REMEMBERED_S:
                 break
-            # Two that are apart, as most are, cannot make up for it in what is left.
-            if together + left < _MOST_OF_THE_TIME * (sightings + left):
-                return False
-            left -= 1
             i, j = _row(tracks, a), _row(tracks, b)
             if i is not None and j is not None and tracks.seen[i] and tracks.seen[j]:
-                sightings += 1
-                together += _share_of_smaller(tracks.boxes_px[i].tolist(), tracks.boxes_px[j].tolist()) > share
-        return sightings >= _LEAST_SIGHTINGS and together >= _MOST_OF_THE_TIME * sightings
+                boxes.append(tracks.boxes_px[i])
+                others.append(tracks.boxes_px[j])
+        if len(boxes) < _LEAST_SIGHTINGS:
+            return False
+        together = np.count_nonzero(shares_of_smaller(np.array(boxes), np.array(others)) > share)
+        return bool(together >= _MOST_OF_THE_TIME * len(boxes))
 
 
 def _row(tracks: Tracks, track: int) -> int | None:
@@ -58,16 +55,15 @@ def _row(tracks: Tracks, track: int) -> int | None:
     return row if row < len(tracks) and tracks.ids[row] == track else None
 
 
-def _share_of_smaller(a: Sequence[float], b: Sequence[float]) -> float:
-    """Of two boxes alone, numbers are quicker than arrays."""
-    shared = max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-    return shared / smaller if smaller > 0.0 else 0.0
+def shares_of_smaller(boxes_px: Floats, others_px: Floats) -> Floats:
+    """How much of the smaller of two boxes lies in the other, (n,), pair by pair.
 
-
-def shares_of_smaller(box_px: Floats, others_px: Floats) -> Floats:
-    """How much of the smaller of two boxes lies in the other, (n,), of one box, (4,), with others, (n, 4)."""
-    sides = np.minimum(others_px[:, 2:], box_px[2:]) - np.maximum(others_px[:, :2], box_px[:2])
+    Args:
+        boxes_px: (n, 4), or (4,): one with all others.
+        others_px: (n, 4).
+    """
+    sides = np.minimum(others_px[:, 2:], boxes_px[..., 2:]) - np.maximum(others_px[:, :2], boxes_px[..., :2])
     np.maximum(sides, 0.0, out=sides)
     areas = (others_px[:, 2:] - others_px[:, :2]).prod(axis=1)
-    return np.asarray(sides.prod(axis=1) / np.minimum(areas, (box_px[2:] - box_px[:2]).prod()))
+    own = (boxes_px[..., 2:] - boxes_px[..., :2]).prod(axis=-1)
+    return np.asarray(sides.prod(axis=1) / np.minimum(areas, own))
