@@ -61,6 +61,10 @@ class Recall(StrEnum):
     """As if there were always a vehicle."""
 
 
+CONTACTS = "contacts"
+"""The `sensor` of detectors that are wired to the lights' own Pi."""
+
+
 class DetectorKind(StrEnum):
     """What a detector tells."""
 
@@ -96,9 +100,9 @@ class Detector(_Part, frozen=True):
     lane: Name
     kind: DetectorKind
     sensor: Name
-    """The camera or reader, as the agent's configuration names it."""
+    """The camera or reader, as the agent's configuration names it; `contacts`: the lights' own Pi."""
     source: Name
-    """The line, zone or antenna of it."""
+    """The line, zone or antenna of it; the contact, as the lights' configuration names it."""
     reach_m: Annotated[float, Meta(gt=0.0, le=500.0)] | None = None
     """APPROACH: how far upstream it sees. ADVANCE: how far before the stop line it lies."""
 

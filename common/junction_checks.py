@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from common.junction import Algorithm, Junction, Movement, MovementKind, Plan
+from common.junction import CONTACTS, Algorithm, DetectorKind, Junction, Movement, MovementKind, Plan
 from common.junction_shape import Fault, hint, shape_faults, short
 from common.junction_times import (
     ROUNDING_S,
@@ -112,6 +112,9 @@ def _references(junction: Junction) -> Iterator[Fault]:
             yield from _unknown([step.stage], stages, "stage", f"plans[{i}].stages[{k}].stage", listed=False)
     for i, detector in enumerate(junction.detectors):
         yield from _unknown([detector.lane], lanes, "lane", f"detectors[{i}].lane", listed=False)
+        if detector.sensor == CONTACTS and detector.kind is DetectorKind.APPROACH:
+            text = "a contact does not tell how many there are; make it stop_line, advance or button"
+            yield Fault(f"detectors[{i}].kind", detector.kind, text)
     for i, entry in enumerate(junction.schedule):
         yield from _unknown([entry.plan], plans, "plan", f"schedule[{i}].plan", listed=False)
     for i, one in enumerate(junction.preemptions):

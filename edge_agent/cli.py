@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "snapshot": ("edge_agent.commands.snapshot", "save what a camera sees, with nobody recognisable in it"),
     "signals": ("edge_agent.commands.signals", "drive the lights of a junction until stopped"),
     "lamp-test": ("edge_agent.commands.lamp_test", "light each lamp of each head in turn"),
+    "contact-test": ("edge_agent.commands.contact_test", "tell what each contact says, as it is pressed"),
     "lights": ("edge_agent.commands.lights", "look at the junction's lights, or give them an order"),
     "timing": (
         "edge_agent.commands.timing",

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
@@ -24,7 +24,7 @@ import msgspec
 
 from common.clock import FLOOR_MS
 from common.codes import Aspect
-from common.commands import ClearFault, Flash, Off, Order, OrderResult, Preempt
+from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult, Preempt
 from common.junction_times import late_plans
 from common.schedule import Local
 from edge_agent.clock_source import Clock
@@ -40,8 +40,9 @@ from edge_agent.safe_file import write_safely
 from edge_agent.signals.agent_link import AgentLink, Sensed
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import SignalsConfig, wiring_of
+from edge_agent.signals.contacts import LOOK_S, Contacts, open_contacts
 from edge_agent.signals.driving import Driven, Driving, ManyPis
-from edge_agent.signals.loop import STEP_S, Lateness, Tick, ticks
+from edge_agent.signals.loop import STEP_S, Lateness, Tick, Wait, looking, ticks, wait_for_signal
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory
 from edge_agent.signals.priority import settle
 from edge_agent.signals.recording import Recording
@@ -153,12 +154,15 @@ class Daemon:
             Aside("the lights' records"),
         )
         self._for_lanes = Aside("what the lanes are told")
+        self._for_contacts = Aside("the contacts")
         self._is_settled = False
         self._clock: Clock | None = None
         self._spool: Spool | None = None
         self._link: AgentLink | None = None
         self._recording: Recording | None = None
         self._senses: Senses | None = None
+        self._contacts: Contacts | None = None
+        self._wait: Wait = wait_for_signal
 
     def run(self) -> None:
         """Step until a signal ends it."""
@@ -166,7 +170,7 @@ class Daemon:
         while not self._is_settled and self._open_next(time.monotonic()):
             pass
         try:
-            for tick in ticks(SIGNALS):
+            for tick in ticks(SIGNALS, wait=self._wait_for):
                 if self._tick(tick):
                     break
         finally:
@@ -185,12 +189,16 @@ class Daemon:
             tell_systemd(f"READY=1\nSTATUS=drives the lights of {self._junction.name}")
             return False
         sensed = self._hear(self._driving, now_s)
+        self._for_contacts.do(now_s, None, self._obey, self._driving, now_s)
         self._take_signals(tick, self._driving)
         self._take_loaded(self._driving, now_s)
         driven = self._show(self._driving, now_s, sensed)
         self._open_next(now_s)
         self._report(now_s)
         return self._has_stopped(driven, tick)
+
+    def _wait_for(self, signals: Collection[int], timeout_s: float) -> int | None:
+        return self._wait(signals, timeout_s)
 
     def _begin(self, now_s: float) -> Driving:
         """Lights from their beginning, with what they have to remember."""
@@ -230,6 +238,8 @@ class Daemon:
         if self._senses is None:
             return None
         self._senses.take(sensed, now_s)
+        if self._contacts is not None:
+            self._senses.take_contacts(self._contacts.turned(), self._contacts.trouble, now_s)
         return self._senses.lanes(now_s, self._green, None if local is None else int(local.second_s // 3600))
 
     def _local(self) -> Local | None:
@@ -276,7 +286,19 @@ class Daemon:
             self._for_link.do(now_s, None, self._link.answer, peer, OrderAnswer(id=ask.id, result=result))
         return [*counted, *sensed]
 
-    def _note_order(self, order: Order, result: OrderResult, now_s: float) -> None:
+    def _obey(self, driving: Driving, now_s: float) -> None:
+        """What the contacts order. It does not outlive the daemon: they are there to be asked again."""
+        if self._contacts is None:
+            return
+        back = self._kept.order or Automatic(by="the contacts", why="none wants flash any more")
+        self._contacts.obey(
+            lambda order: self._order(driving, order, now_s),
+            lambda order, result: self._note_order(order, result, now_s, keeps=False),
+            back,
+            now_s,
+        )
+
+    def _note_order(self, order: Order, result: OrderResult, now_s: float, *, keeps: bool = True) -> None:
         """Who ordered what, for the log, for the collector, and where it is to outlive the daemon."""
         name = type(order).__name__
         text = f"{name} by {order.by}: {'accepted' if result.accepted else result.reason}"
@@ -295,13 +317,20 @@ class Daemon:
         if isinstance(order, Preempt):
             self._calls.append(PreemptCall(order.preemption, now_s, order.on))
             return
+        if not keeps:
+            return
         self._kept = Kept(self._kept.fault, order if isinstance(order, Flash | Off) else None)
         self._memory.keep(self._kept)
 
     def _order(self, driving: Driving, order: Order, now_s: float) -> OrderResult:
-        """While the lights end, none: a green that came again would be cut short."""
+        """While the lights end, none: a green that came again would be cut short. While somebody at the cabinet
+        wants flash, nothing else."""
         if self._stop_from_s is not None:
             return OrderResult(accepted=False, reason="the lights' daemon is being stopped; order it when it runs")
+        flashing = self._contacts.keeps_flashing if self._contacts is not None else ""
+        if flashing and not isinstance(order, Flash | ClearFault | Preempt):
+            reason = f"the contact {flashing} keeps the lights flashing; switch it off first"
+            return OrderResult(accepted=False, reason=reason)
         return driving.order(order, now_s)
 
     def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
@@ -325,8 +354,13 @@ class Daemon:
     def _note(self, driven: Driven) -> str:
         spool = (self._spool and self._spool.trouble) or ""
         doubts = self._for_senses.do(driven.now_s, "", self._doubts)
-        parts = (driven.decision.note, self._for_records.trouble, self._for_senses.trouble, spool, doubts)
+        asides = (self._for_records.trouble, self._for_senses.trouble, self._for_contacts.trouble)
+        parts = (driven.decision.note, self._flashing_note(), *asides, spool, doubts)
         return "; ".join(part for part in parts if part)
+
+    def _flashing_note(self) -> str:
+        name = self._contacts.keeps_flashing if self._contacts is not None else ""
+        return f"the contact {name} is on: the lights flash until it is off" if name else ""
 
     def _report(self, now_s: float) -> None:
         """Once an hour: how punctual the steps were."""
@@ -374,6 +408,8 @@ class Daemon:
             self._zone = ZoneInfo(self._junction.timezone)
             kept = driving.replace(self._new_lights(now_s), now_s, self._local())
             self._recall(driving, now_s)
+            if self._contacts is not None:
+                self._contacts.forget()
             keeps = None if kept is None or not kept[1].accepted else kept[0]
             self._for_records.do(now_s, None, self._record, now_s, False, keeps)
             if kept is not None:
@@ -427,6 +463,9 @@ class Daemon:
 
     def _open_next(self, now_s: float) -> bool:
         """The next thing that the lights do not depend on; whether that went well. What fails is tried again."""
+        if self._contacts is None and self._config.contacts:
+            # Whatever becomes of them keeps nothing else waiting.
+            self._for_contacts.do(now_s, None, self._open_contacts)
         if self._recording is None:
             self._for_records.do(now_s, None, self._open_records, now_s)
             return self._recording is not None
@@ -471,6 +510,10 @@ class Daemon:
         link = AgentLink(Path(config.socket), self._spool, self._junction.name, config.socket_group)
         link.open()
         self._link = link
+
+    def _open_contacts(self) -> None:
+        contacts = open_contacts(self._config.contacts)
+        self._contacts, self._wait = contacts, looking(lambda: contacts.look(time.monotonic()), LOOK_S)
 
     def _remember_good(self) -> None:
         """Keep the configuration for a start without one; in a thread, since the disk may be slow."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.codes import Aspect
-from common.junction import Junction
+from common.junction import CONTACTS, Junction
 from common.junction_times import cycle_s, late_plans, most_left_s
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
@@ -32,6 +32,11 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
     yield _clock()
     yield _conflicts(config.described)
     yield from _coordinated(config.described)
+    if config.contacts:
+        yield from _contacts(config)
+        if config.heads.driver != "gpio":
+            yield _library()
+            yield _access(dev)
     if config.heads.driver == "gpio":
         wiring = wiring_of(config.heads)
         yield _library()
@@ -82,6 +87,26 @@ def _coordinated(junction: Junction) -> Iterator[Finding]:
                 f"{text}; nothing can be left to {first}: raise its max_green_s, or the max_red_s of others, or "
                 "give others more than their least greens",
             )
+
+
+def _contacts(config: SignalsConfig) -> Iterator[Finding]:
+    """What each contact does, and what a broken wire would."""
+    channels = {one.source: one for one in config.described.detectors if one.sensor == CONTACTS}
+    for name, contact in config.contacts.items():
+        what, pin = f"contact {name}", f"GPIO {contact.pin}"
+        if contact.flashes and contact.pull is None:
+            text = (
+                f"{pin} makes the lights flash; nobody sees when its wire is broken: a key that opens a circuit "
+                'would flash then (active = "high", pull = "up")'
+            )
+            yield Finding(Verdict.NOTE, what, text)
+        elif contact.flashes:
+            yield Finding(Verdict.OK, what, f"{pin} makes the lights flash")
+        elif contact.preempts is not None:
+            yield Finding(Verdict.OK, what, f"{pin} calls the preemption {contact.preempts}")
+        else:
+            one = channels[name]
+            yield Finding(Verdict.OK, what, f"{pin} is the {one.kind} of lane {one.lane}, channel {one.channel}")
 
 
 def _broker(mqtt: MqttSettings) -> Finding:

@@ -27,6 +27,7 @@ _EPILOG = f"""commands:
   run          drive the lights until stopped; the default
   check        try everything that the configuration names, and say what to mend
   lamp-test    light each lamp of each head in turn
+  contact-test tell what each contact says, as it is pressed
   safe-state   set all heads to red, after a daemon that died
 
 exit codes:
@@ -76,6 +77,7 @@ def make_parser() -> "argparse.ArgumentParser":
         ("run", add_run),
         ("check", add_check),
         ("lamp-test", add_lamp_test),
+        ("contact-test", add_contact_test),
         ("safe-state", add_safe),
     ):
         add(subparsers.add_parser(name))
@@ -98,6 +100,14 @@ def add_lamp_test(parser: "argparse.ArgumentParser") -> None:
     parser.add_argument("--yes", action="store_true", help="do not ask; the road is closed")
     parser.add_argument(
         "--seconds", type=float, default=1.0, metavar="S", help="how long each lamp is lit (default: 1)"
+    )
+
+
+def add_contact_test(parser: "argparse.ArgumentParser") -> None:
+    """The options of `contact-test`."""
+    _add(parser, contact_test, contact_test.__doc__)
+    parser.add_argument(
+        "--seconds", type=float, default=600.0, metavar="S", help="for how long (default: 600); Ctrl-C ends it"
     )
 
 
@@ -211,6 +221,32 @@ def lamp_test(options: "argparse.Namespace") -> int:
     from edge_agent.signals.lamp_test import light_each
 
     return _with_heads(config, lambda: light_each(config, open_configured_heads, options.seconds))
+
+
+def contact_test(options: "argparse.Namespace") -> int:
+    """Tell what each contact says, and each change: press the buttons, turn the keys, drive over the loops. Only
+    while the daemon does not run; no lamp is touched, and nothing is ordered."""
+    from edge_agent.config.faults import ConfigError
+    from edge_agent.drivers.contacts import ContactsError
+    from edge_agent.signals.loading import load_signals_config
+
+    try:
+        config = load_signals_config(options.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return EXIT_CONFIG
+    if not config.contacts:
+        print(f"{options.config} names no contacts; add [contacts.NAME] with their pins", file=sys.stderr)
+        return EXIT_FAILED
+    from edge_agent.signals.contact_test import watch_contacts
+
+    try:
+        return _with_heads(config, lambda: watch_contacts(config.contacts, options.seconds))
+    except ContactsError as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_OK
 
 
 def safe_state(options: "argparse.Namespace") -> int:

@@ -88,6 +88,26 @@ class LaneSettings(_Section, frozen=True):
     """Its name in the topics; None: the movement's."""
 
 
+class ContactSettings(_Section, frozen=True):
+    """A contact on a pin of this Pi. One that neither preempts nor flashes is a detector of the junction: the one
+    with the `sensor` `contacts` and this name as its `source`."""
+
+    pin: Pin
+    active: Level = "low"
+    """The level at which it is on: a button that connects its pin to ground pulls it low."""
+    pull: Literal["up", "down", "none"] | None = None
+    """The Pi's own resistor. None: the one with which it is off where nothing is connected."""
+    preempts: Name | None = None
+    """The preemption of the junction that is called while it is on."""
+    flashes: bool = False
+    """While it is on, everything flashes red, whatever is ordered from elsewhere."""
+
+    @property
+    def orders(self) -> bool:
+        """Whether it orders something, and is no detector."""
+        return self.flashes or self.preempts is not None
+
+
 class LogSettings(_Section, frozen=True):
     """What is said on standard error."""
 
@@ -119,6 +139,8 @@ class SignalsConfig(_Section, frozen=True):
     mqtt: MqttSettings | None = None
     lane: LaneSettings | None = None
     """None: this Pi decides for the whole junction."""
+    contacts: dict[Name, ContactSettings] = {}
+    """What is wired to this Pi and tells something, by name."""
     log: LogSettings = LogSettings()
     loop: LoopSettings = LoopSettings()
 

@@ -15,13 +15,13 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from common.junction import Junction
+from common.junction import CONTACTS, Junction
 from common.junction_checks import faults as junction_faults
 from edge_agent.config.faults import ConfigError, Fault
 from edge_agent.config.toml_lines import line_numbers, line_of
-from edge_agent.drivers.heads.wiring import head_faults, wiring_faults
+from edge_agent.drivers.heads.wiring import FIRST_PIN, LAST_PIN, head_faults, pins_of, wiring_faults
 from edge_agent.redact import redact
-from edge_agent.signals.config import HeadSettings, MqttSettings, SignalsConfig, wiring_of
+from edge_agent.signals.config import ContactSettings, HeadSettings, MqttSettings, SignalsConfig, wiring_of
 from edge_agent.signals.reading import Flaw, Loc, get, near, read_struct
 
 PREFIX = "STOPLINE_LIGHTS__"
@@ -29,6 +29,8 @@ MOST_BYTES = 2**20
 """The largest junction takes some tens of kB. What is larger is another file, and could take all memory."""
 _SEPARATOR = "__"
 _Tree = dict[str, Any]
+_PULLED_UP = (2, 3)
+"""By resistors on the board, for I2C."""
 _SECRET = re.compile("password|secret|token", re.IGNORECASE)
 
 
@@ -65,9 +67,13 @@ def load_signals_config(path: Path, environ: Mapping[str, str] = os.environ) -> 
     faults += more
     if config is not None:
         faults += [source.fault(loc, text) for loc, text in _heads_flaws(config, junction)]
+        faults += [source.fault(loc, text) for loc, text in _contact_flaws(config, junction)]
     if junction is not None:
         prefix: Loc = ("junction",) if junction_source is source else ()
         faults += [junction_source.fault((*prefix, *loc), text) for loc, text in _junction_flaws(junction)]
+        if config is not None:
+            unwired = _unwired(config, junction)
+            faults += [junction_source.fault((*prefix, *loc), text) for loc, text in unwired]
     if faults or config is None:
         raise ConfigError(faults)
     folder = path.resolve().parent
@@ -240,6 +246,59 @@ def _as_written(lamps: Mapping[str, HeadSettings], place: tuple[str, ...]) -> Lo
     if len(place) == 4 and isinstance(getattr(lamps[place[1]], place[2]), int):
         return place[:3]
     return place
+
+
+# --- the contacts ------------------------------------------------------------------------------------------------
+
+
+def _contact_flaws(config: SignalsConfig, junction: Junction | None) -> Iterator[Flaw]:
+    if config.contacts and config.lane is not None:
+        yield ("contacts",), "are read by the Pi that decides for the junction; wire them there"
+    wiring = wiring_of(config.heads) if config.heads.driver == "gpio" else None
+    used = {pin: ".".join(("heads", *place)) for place, pin in (pins_of(wiring) if wiring else ())}
+    for name, contact in config.contacts.items():
+        place, pin = ("contacts", name), contact.pin
+        if not FIRST_PIN <= pin <= LAST_PIN:
+            yield (*place, "pin"), f"must be a GPIO (BCM number) from {FIRST_PIN} to {LAST_PIN}"
+        elif pin in used:
+            yield (*place, "pin"), f"GPIO {pin} is used twice: it is {used[pin]} already; give each its own"
+        elif pin in _PULLED_UP and (contact.pull == "down" or (contact.pull is None and contact.active == "high")):
+            text = f'GPIO {pin} is pulled up on the board, whatever is set; take another, or pull = "up"'
+            yield (*place, "pin"), text
+        used.setdefault(pin, ".".join(place))
+        if contact.flashes and contact.preempts is not None:
+            yield place, "can either preempt or flash; take one of the two out"
+        if junction is not None:
+            yield from _contact_use_flaws(name, contact, junction)
+
+
+def _contact_use_flaws(name: str, contact: ContactSettings, junction: Junction) -> Iterator[Flaw]:
+    preemptions = [one.name for one in junction.preemptions]
+    if contact.preempts is not None and contact.preempts not in preemptions:
+        text = f"the junction has no such preemption{near(contact.preempts, preemptions)}"
+        yield ("contacts", name, "preempts"), text
+    if not contact.orders and name not in _wired(junction):
+        text = f'does nothing: no detector of the junction has sensor = "{CONTACTS}" and source = "{name}"'
+        yield ("contacts", name), f"{text}; add it there, or say here what it preempts, or that it flashes"
+
+
+def _unwired(config: SignalsConfig, junction: Junction) -> Iterator[Flaw]:
+    """Detectors of the junction that are to be contacts of this Pi, and are none. A lane's Pi has none."""
+    if config.lane is not None:
+        return
+    for name, number in _wired(junction).items():
+        if name not in config.contacts:
+            text = "no contact of this name is in [contacts] of the lights' configuration"
+            yield ("detectors", number, "source"), text + near(name, list(config.contacts))
+
+
+def _wired(junction: Junction) -> dict[str, int]:
+    """The contacts that detectors of the junction are, each with the number of the first one."""
+    found: dict[str, int] = {}
+    for number, detector in enumerate(junction.detectors):
+        if detector.sensor == CONTACTS:
+            found.setdefault(detector.source, number)
+    return found
 
 
 # --- overrides ---------------------------------------------------------------------------------------------------

@@ -80,6 +80,26 @@ def wait_for_signal(signals: Collection[int], timeout_s: float) -> int | None:
     return None if found is None else found.si_signo
 
 
+def looking(
+    look: Callable[[], None],
+    every_s: float,
+    *,
+    wait: Wait = wait_for_signal,
+    monotonic_s: Callable[[], float] = time.monotonic,
+) -> Wait:
+    """Waits as `wait` does, and looks at something meanwhile, and once at least however late it is."""
+
+    def wait_and_look(signals: Collection[int], timeout_s: float) -> int | None:
+        until_s = monotonic_s() + timeout_s
+        while True:
+            found = wait(signals, max(0.0, min(every_s, until_s - monotonic_s())))
+            look()
+            if found is not None or monotonic_s() >= until_s:
+                return found
+
+    return wait_and_look
+
+
 def ticks(
     signals: Collection[int],
     *,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
 
-from common.junction import DetectorKind, Junction
+from common.junction import CONTACTS, DetectorKind, Junction
 from edge_agent.domain.signals import event_codes
 from edge_agent.domain.signals.controller import Choose
 from edge_agent.domain.signals.cycles import TagPassage
@@ -13,6 +13,7 @@ from edge_agent.domain.signals.sensing import OFF, ON, Edge, Sensing
 from edge_agent.domain.signals.steps import Chosen, Lane, Situation
 from edge_agent.link.messages import Crossing, Presence
 from edge_agent.signals.agent_link import Sensed
+from edge_agent.signals.contacts import Turned
 
 _TROUBLES = {83: None, 84: Trouble.OTHER, 85: Trouble.SILENT, 87: Trouble.STUCK, 88: Trouble.CHATTER}
 _LINES = (DetectorKind.STOP_LINE, DetectorKind.ADVANCE)
@@ -34,7 +35,8 @@ class Senses:
     def __init__(self, junction: Junction, now_s: float, ahead_ns: Callable[[], int] = boot_ahead_ns) -> None:
         self._sensing = Sensing(junction, now_s)
         self._ahead_ns = ahead_ns
-        self._lines = {(one.sensor, one.source): one for one in junction.detectors if one.kind in _LINES}
+        told_of = [one for one in junction.detectors if one.kind in _LINES and one.sensor != CONTACTS]
+        self._lines = {(one.sensor, one.source): one for one in told_of}
         self._line_channels = {one.channel for one in self._lines.values()}
         self._told: list[event_codes.Told] = []
         self._passages: list[TagPassage] = []
@@ -44,6 +46,9 @@ class Senses:
         would be believed until then, though it died today."""
         ahead_ns = self._ahead_ns()
         for message in sensed:
+            if message.sensor == CONTACTS:
+                # Nobody else can tell of them.
+                continue
             at_s = min((message.at_ns - ahead_ns) / 1e9, now_s)
             if isinstance(message, Crossing):
                 self._crossed(message, at_s)
@@ -51,6 +56,12 @@ class Senses:
                 self._sensing.presence(message.sensor, message.zone, at_s, message.n, message.n_standing)
             else:
                 self._sensing.sensor(message.sensor, at_s, message.measures, message.why_not)
+
+    def take_contacts(self, turned: Iterable[Turned], trouble: str, now_s: float) -> None:
+        """What the Pi's own contacts did since the last step, and why they cannot be read; empty: they can."""
+        self._sensing.sensor(CONTACTS, now_s, not trouble, trouble)
+        for one in turned:
+            self._sensing.contact(one.name, one.at_s, one.is_on)
 
     def lanes(self, now_s: float, green: Set[str], hour: int | None) -> Sequence[Lane]:
         """What each lane tells; see `Sensing.step`."""

@@ -55,7 +55,12 @@ def quick_junction(green_s: float = 1.0, red_clearance_s: float = 1.0) -> dict[s
 
 
 def write_signals_config(
-    folder: Path, junction: Mapping[str, Any] | None = None, *, read_back: bool = False, **changes: Any
+    folder: Path,
+    junction: Mapping[str, Any] | None = None,
+    *,
+    read_back: bool = False,
+    contacts: Mapping[str, str] | None = None,
+    **changes: Any,
 ) -> Path:
     """A configuration beside its state, its socket and its junction."""
     tree = quick_junction() if junction is None else junction
@@ -82,6 +87,7 @@ def write_signals_config(
             'driver = "gpio"',
             f"dead_man_pin = {DEAD_MAN}",
             *lamps,
+            *(f"[contacts.{name}]\n{settings}" for name, settings in (contacts or {}).items()),
         ]
     )
     tomllib.loads(text)

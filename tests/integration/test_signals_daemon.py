@@ -205,6 +205,33 @@ def test_the_lamp_test_lights_one_head_at_a_time(tmp_path: Path) -> None:
     assert set(lamps(chip).values()) == {"red"}
 
 
+def test_the_contact_test_tells_what_each_says(tmp_path: Path) -> None:
+    """And `check` what each is for."""
+    chip = chip_for(tmp_path)
+    junction = quick_junction()
+    junction["detectors"].append(
+        {"channel": 70, "lane": "north", "kind": "button", "sensor": "contacts", "source": "push"}
+    )
+    config = write_signals_config(
+        tmp_path, junction, contacts={"key": "pin = 27\nflashes = true", "push": "pin = 14"}
+    )
+    env = environment("RPi.GPIO", chip_path(tmp_path))
+    chip.force(27, 0)
+    told = signals("contact-test", "--seconds", "0.8", "--config", config, env=env)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.splitlines() == [
+        "now   key (GPIO 27): on, makes the lights flash",
+        "now   push (GPIO 14): off",
+    ]
+    assert lamps(chip) == dict.fromkeys(PINS, ""), "no lamp was touched"
+    checked = signals("check", "--config", config, env=env).stdout
+    assert "note  contact key: GPIO 27 makes the lights flash; nobody sees when its wire is broken" in checked
+    assert "ok    contact push: GPIO 14 is the button of lane north, channel 70" in checked
+    unwired = signals("contact-test", "--config", write_signals_config(tmp_path), env=env)
+    assert unwired.returncode == EXIT_FAILED
+    assert "add [contacts.NAME]" in unwired.stderr
+
+
 def test_commands_keep_their_hands_off_while_the_daemon_runs(tmp_path: Path) -> None:
     chip = chip_for(tmp_path)
     config = write_signals_config(tmp_path)

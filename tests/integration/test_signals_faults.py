@@ -297,6 +297,59 @@ def what_follows_a_death_needs_no_disk_and_knows_the_pins_that_were_driven(place
     lock.rmdir()
 
 
+KEY, FIRE, LOOP = 27, 14, 15
+ON, OFF = 0, 1
+
+
+def contacts_at_the_cabinet_are_obeyed_before_anybody_else(place: Place) -> None:
+    """A key makes everything flash until it is turned back; a fire engine gets its way; a loop counts."""
+    place.lights.kill()
+    junction = quick_junction()
+    junction["preemptions"] = [{"name": "fire-east", "stage": "ew", "number": 1}]
+    junction["detectors"].append(
+        {"channel": 70, "lane": "north", "kind": "stop_line", "sensor": "contacts", "source": "loop"}
+    )
+    write_signals_config(
+        place.folder,
+        junction,
+        contacts={
+            "key": f"pin = {KEY}\nflashes = true",
+            "fire": f'pin = {FIRE}\npreempts = "fire-east"',
+            "loop": f"pin = {LOOP}",
+        },
+    )
+    for pin in (KEY, FIRE, LOOP):
+        place.chip.force(pin, OFF)
+    place.start()
+    place.until_green("north")
+    since_s = now_s()
+    place.chip.force(KEY, ON)
+    place.until_flashing(since_s)
+    flashed_s = now_s()
+    with Asking(place.folder / "link") as asking:
+        refused = asking.order(Automatic(by="operator"))
+        assert not refused.accepted
+        assert refused.reason == "the contact key keeps the lights flashing; switch it off first"
+        assert any("contact key" in shown.note for shown in asking.shown()), "whoever looks is told why"
+    assert greens_after(place.chip, flashed_s) == []
+    place.chip.force(KEY, OFF)
+    place.until_served(flashed_s)
+    place.chip.force(FIRE, ON)
+    place.lights.until(
+        lambda: any("Preempt by contact fire: accepted" in line["message"] for line in place.lights.log)
+    )
+    called_s = now_s()
+    place.lights.until(lambda: lamps(place.chip)["east"] == "green")
+    place.lights.until(lambda: now_s() > called_s + 8.0)
+    assert lamps(place.chip)["east"] == "green", "it holds"
+    place.chip.force(FIRE, OFF)
+    place.until_green("north")
+    place.chip.force(LOOP, ON)
+    time.sleep(0.2)
+    place.chip.force(LOOP, OFF)
+    place.assert_no_fault()
+
+
 def an_exception_anywhere_flashes(place: Place, part: str) -> None:
     place.lights.kill()
     place.start(sys.executable, "-m", "tests.servers.signals_with_a_bug", part, "40")
@@ -337,6 +390,7 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
     "flash by order": an_order_to_flash_outlives_a_power_cut,
     "stopped": a_planned_stop_goes_through_yellow_and_leaves_red,
     "no disk": what_follows_a_death_needs_no_disk_and_knows_the_pins_that_were_driven,
+    "contacts": contacts_at_the_cabinet_are_obeyed_before_anybody_else,
     "no plan": a_start_without_a_usable_plan_flashes_with_the_last_good_one,
     **{
         f"bug in {part}": partial(an_exception_anywhere_flashes, part=part) for part in ("controller", "interlock")

@@ -187,6 +187,48 @@ class TestFusion:
         street.green = frozenset({"walk"})
         assert street.second()[4].is_waiting is False
 
+    def test_a_button_that_is_held_calls_as_long_and_one_that_sticks_is_not_believed(self) -> None:
+        street = Street(with_contact("walk", DetectorKind.BUTTON))
+        street.second()
+        street.sensing.contact("pin", street.now_s, True)
+        assert street.second()[4].is_waiting is True
+        street.green = frozenset({"walk"})
+        assert street.second()[4].is_waiting is False
+        street.green = NS
+        assert street.second()[4].is_waiting is True, "it is held still"
+        street.sensing.contact("pin", street.now_s, False)
+        assert street.second()[4].is_waiting is False
+        street.sensing.contact("pin", street.now_s, True)
+        street.now_s += 900.0
+        street.second()
+        assert street.doubts() == {("walk", "pin"): "stuck"}
+        assert street.told[4] == Told(), "not measured: it is called as if somebody stood there"
+
+    def test_a_vehicle_has_crossed_when_it_leaves_the_loop_and_stands_before_that(self) -> None:
+        street = Street(with_contact("loop", DetectorKind.STOP_LINE))
+        street.second()
+        street.sensing.contact("pin", street.now_s, True)
+        street.sensing.contact("pin", street.now_s, True)
+        told = street.second()[4]
+        assert (told.n_crossed, told.is_waiting) == (0, True)
+        street.sensing.contact("pin", street.now_s, False)
+        told = street.second()[4]
+        assert (told.n_crossed, told.is_waiting, told.headway_s) == (1, False, 1.0)
+        assert street.sensing.edges()[-2:] == (Edge(1.0, 82, 60), Edge(2.0, 81, 60)), "on and off as they were"
+
+
+def with_contact(lane: str, kind: DetectorKind) -> Junction:
+    """The crossroads, and a lane of which a contact tells."""
+    base = crossroads()
+    movement = msgspec.structs.replace(base.movements[1], name=lane, phase=10, lanes=(lane,))
+    contact = Detector(channel=60, lane=lane, kind=kind, sensor="contacts", source="pin")
+    return msgspec.structs.replace(
+        base,
+        lanes=(*base.lanes, Lane(name=lane, approach="north")),
+        detectors=(*base.detectors, contact),
+        movements=(*base.movements, movement),
+    )
+
 
 class TestDoubt:
     def test_a_line_that_tells_nothing_while_the_camera_sees_them_leave_is_silent(self) -> None:

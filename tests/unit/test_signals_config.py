@@ -98,6 +98,38 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         assert expected in told, told
 
 
+def test_mistakes_in_contacts_are_told(tmp_path: Path) -> None:
+    junction = quick_junction()
+    junction["preemptions"] = [{"name": "fire-east", "stage": "ew", "number": 1}]
+    wired = {"lane": "north", "sensor": "contacts"}
+    junction["detectors"] += [
+        wired | {"channel": 70, "kind": "button", "source": "buton"},
+        wired | {"channel": 71, "kind": "approach", "source": "loop"},
+    ]
+    contacts = {
+        "button": "pin = 14",
+        "loop": "pin = 9",
+        "fire": 'pin = 30\npreempts = "fire-est"',
+        "key": 'pin = 15\nflashes = true\npreempts = "fire-east"',
+    }
+    told = "\n".join(faults(write_signals_config(tmp_path, junction, contacts=contacts)))
+    for expected in (
+        "contacts.button: does nothing: no detector of the junction has",
+        "contacts.loop.pin = 9: GPIO 9 is used twice: it is heads.lamps.north.green.pin already",
+        "contacts.fire.pin = 30: must be a GPIO (BCM number) from 2 to 27",
+        'contacts.fire.preempts = "fire-est": the junction has no such preemption; did you mean fire-east?',
+        "contacts.key: can either preempt or flash; take one of the two out",
+        'detectors[#9].source = "buton": no contact of this name is in [contacts] of the lights\' configuration',
+        "configuration; did you mean button?",
+        'detectors[#10].kind = "approach": a contact does not tell how many there are',
+    ):
+        assert expected in told, told
+    assert len(told.splitlines()) == 7
+    pulled = write_signals_config(tmp_path, contacts={"key": 'pin = 2\nflashes = true\nactive = "high"'})
+    pulled.write_text(pulled.read_text().replace("red = { pin = 2 }", "red = { pin = 27 }"))
+    assert "GPIO 2 is pulled up on the board, whatever is set; take another" in faults(pulled)[0]
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from common.junction import DetectorKind, Junction
+from common.junction import CONTACTS, DetectorKind, Junction
 from edge_agent.domain.signals.detector_health import FAULT_CODES, DetectorHealth, HealthParams
 from edge_agent.domain.signals.steps import Lane
 
@@ -150,6 +150,24 @@ class Sensing:
                 for line in lane.stop:
                     line.peer_n += was - n
 
+    def contact(self, name: str, at_s: float, is_on: bool) -> None:
+        """A contact of the lights' own Pi came on or went off.
+
+        A vehicle has crossed the stop line when it leaves the loop before it; a button that is held calls as long.
+        """
+        for health in self._by_source.get((CONTACTS, name), ()):
+            if (health.occupancy > 0) is is_on:
+                continue
+            health.occupied(int(is_on), int(is_on), at_s)
+            self._edges.append(Edge(at_s, ON if is_on else OFF, health.detector.channel))
+            lane = self._lane_by_name.get(health.detector.lane)
+            if lane is None or not health.is_trusted:
+                continue
+            if health.detector.kind is DetectorKind.STOP_LINE and not is_on:
+                self._crossed(lane, health, at_s)
+            elif health.detector.kind is DetectorKind.BUTTON and is_on and not lane.is_green:
+                lane.pressed = True
+
     def sensor(self, sensor: str, at_s: float, measures: bool, why_not: str = "") -> None:
         """Whether a sensor measures. To be told at least every `HealthParams.stale_s`."""
         for health in self._by_sensor.get(sensor, ()):
@@ -250,7 +268,8 @@ class Sensing:
         elif any(h.is_trusted and h.presence_s is not None for h in lane.stop):
             waits = any(h.is_trusted and h.standing > 0 for h in lane.stop)
         if any(h.is_trusted for h in lane.buttons):
-            waits = lane.pressed or bool(waits)
+            is_held = not lane.is_green and any(h.is_trusted and h.occupancy > 0 for h in lane.buttons)
+            waits = lane.pressed or is_held or bool(waits)
         is_measured = counts or zone is not None or waits is not None
         return Lane(
             n_crossed=lane.n_crossed if counts else None,

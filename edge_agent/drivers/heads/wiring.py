@@ -62,7 +62,7 @@ class Wiring:
 def wiring_faults(wiring: Wiring, *, accept_active_low_greens: bool = False) -> Iterator[tuple[Place, str]]:
     """What is wrong with the pins, whatever the junction."""
     used: dict[int, Place] = {}
-    for place, pin in _pins(wiring):
+    for place, pin in pins_of(wiring):
         if not FIRST_PIN <= pin <= LAST_PIN:
             yield place, f"must be a GPIO (BCM number) from {FIRST_PIN} to {LAST_PIN}"
         elif pin in used:
@@ -91,7 +91,8 @@ def head_faults(wiring: Wiring, junction: Junction) -> Iterator[tuple[Place, str
             yield ("lamps", movement.name, "yellow"), "people have no yellow; take it out"
 
 
-def _pins(wiring: Wiring) -> Iterator[tuple[Place, int]]:
+def pins_of(wiring: Wiring) -> Iterator[tuple[Place, int]]:
+    """Each pin that is used, and by what."""
     for name, head in wiring.lamps.items():
         for colour, lamp in head.items():
             yield ("lamps", name, str(colour), "pin"), lamp.pin
