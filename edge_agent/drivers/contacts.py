@@ -39,6 +39,7 @@ class GpioContacts:
         self._gpio = gpio = gpio or load_gpio()
         self._wires = dict(wires)
         pulls = {"up": gpio.PUD_UP, "down": gpio.PUD_DOWN, "none": gpio.PUD_OFF}
+        gpio.setwarnings(False)
         for name, wire in self._wires.items():
             try:
                 gpio.setmode(gpio.BCM)

@@ -22,7 +22,8 @@ SETTLE_S = 0.015
 """A contact that counts: two looks, and what shorter ones bounce is not seen."""
 ORDER_SETTLE_S = 0.175
 _AGAIN_S = 1.0
-"""After so long an order that was refused is given again, while its contact stays as it is."""
+"""After so long an order that was refused is given again, while its contact stays as it is; and what was ordered
+stands for as long at least."""
 
 Give = Callable[[Order], OrderResult]
 Note = Callable[[Order, OrderResult], None]
@@ -115,6 +116,8 @@ class Contacts:
             result = give(order)
             if result.accepted:
                 act.done, act.refused = bool(on), ""
+                # One that flickers is on, and does not fill the log.
+                act.again_s = now_s + _AGAIN_S if on else now_s
                 note(order, result)
             else:
                 act.again_s = now_s + _AGAIN_S

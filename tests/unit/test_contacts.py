@@ -20,7 +20,7 @@ from tests.servers.fake_chip.chip import Chip
 BACK = Automatic(by="the contacts")
 
 
-@given(st.lists(st.integers(1, 400), max_size=60), st.sampled_from([15, 175]))
+@given(st.lists(st.integers(20, 400), max_size=60), st.sampled_from([15, 175]))
 def test_a_contact_is_believed_once_it_says_the_same_for_long_enough(spells_ms: list[int], settle_ms: int) -> None:
     """Off and on by turns, seen every 20 ms: each spell that is seen for that long is told, by when it began."""
     contact = Contact(settle_ms / 1000.0)
@@ -112,6 +112,14 @@ def test_what_is_refused_is_ordered_again_and_told_once() -> None:
     assert [accepted for _, accepted in cabinet.noted] == [False, True]
     cabinet.contacts.forget()
     assert len(cabinet.pass_s(10.0, "fire")) == 1, "other lights have not heard of it"
+
+
+def test_a_contact_that_flickers_is_on() -> None:
+    """And is told of once a second at most."""
+    cabinet = Cabinet(key=_wired(5, flashes=True))
+    orders = [order for _ in range(25) for on in (("key",), ()) for order in cabinet.pass_s(0.2, *on)]
+    assert [type(order) for order in orders[:2]] == [Flash, Automatic]
+    assert 10 <= len(orders) <= 20, "in ten seconds"
 
 
 def test_contacts_that_cannot_be_read_stay_as_they_were() -> None:
