@@ -98,6 +98,7 @@ class Detector(_Part, frozen=True):
     channel: Channel
     """Its number in the hi-res log."""
     lane: Name
+    """Of a button: the movement of people that it calls, or a lane."""
     kind: DetectorKind
     sensor: Name
     """The camera or reader, as the agent's configuration names it; `contacts`: the lights' own Pi."""
@@ -208,3 +209,13 @@ class Junction(_Part, frozen=True):
     schedule: tuple[PlanTime, ...] = ()
     """Empty: the first plan, always."""
     preemptions: tuple[Preemption, ...] = ()
+
+
+def walks(junction: Junction) -> tuple[str, ...]:
+    """Movements of people that a button calls, in the junction's order. Whoever looks at lanes has them as such,
+    after the junction's own."""
+    lanes = {lane.name for lane in junction.lanes}
+    called = {one.lane for one in junction.detectors if one.kind is DetectorKind.BUTTON} - lanes
+    return tuple(
+        one.name for one in junction.movements if one.kind is MovementKind.PEDESTRIAN and one.name in called
+    )

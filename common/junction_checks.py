@@ -98,6 +98,7 @@ def _references(junction: Junction) -> Iterator[Fault]:
     """Names that stand for something that is not there."""
     lanes = [one.name for one in junction.lanes]
     movements = [one.name for one in junction.movements]
+    walks = [one.name for one in junction.movements if one.kind is MovementKind.PEDESTRIAN]
     stages = [one.name for one in junction.stages]
     plans = [one.name for one in junction.plans]
     for i, movement in enumerate(junction.movements):
@@ -111,7 +112,9 @@ def _references(junction: Junction) -> Iterator[Fault]:
         for k, step in enumerate(plan.stages):
             yield from _unknown([step.stage], stages, "stage", f"plans[{i}].stages[{k}].stage", listed=False)
     for i, detector in enumerate(junction.detectors):
-        yield from _unknown([detector.lane], lanes, "lane", f"detectors[{i}].lane", listed=False)
+        is_button = detector.kind is DetectorKind.BUTTON
+        places, what = (lanes + walks, "lane or movement of people") if is_button else (lanes, "lane")
+        yield from _unknown([detector.lane], places, what, f"detectors[{i}].lane", listed=False)
         if detector.sensor == CONTACTS and detector.kind is DetectorKind.APPROACH:
             text = "a contact does not tell how many there are; make it stop_line, advance or button"
             yield Fault(f"detectors[{i}].kind", detector.kind, text)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.codes import Aspect
-from common.junction import CONTACTS, Junction
+from common.junction import CONTACTS, Junction, Recall, walks
 from common.junction_times import cycle_s, late_plans, most_left_s
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.clock_source import Clock
@@ -31,6 +31,7 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
     yield _socket(Path(config.socket))
     yield _clock()
     yield _conflicts(config.described)
+    yield from _uncalled(config.described)
     yield from _coordinated(config.described)
     if config.contacts:
         yield from _contacts(config)
@@ -64,6 +65,16 @@ def _conflicts(junction: Junction) -> Finding:
         f"{', '.join(pairs)}: never in one stage, and no conflict, so one may begin while the other ends; "
         "look at the road, and add what conflicts",
     )
+
+
+def _uncalled(junction: Junction) -> Iterator[Finding]:
+    """People for whom nothing calls: sensors' algorithms pass over their stages."""
+    called = walks(junction)
+    for one in junction.movements:
+        if one.recall is Recall.NONE and not one.lanes and one.name not in called:
+            button = f'kind = "button", lane = "{one.name}"'
+            text = f'nobody calls it, and it has no recall: give it a detector ({button}), or recall = "min"'
+            yield Finding(Verdict.NOTE, f"movement {one.name}", text)
 
 
 def _coordinated(junction: Junction) -> Iterator[Finding]:

@@ -50,7 +50,8 @@ class Recording:
     ) -> None:
         self._junction, self._clock, self._sink = junction, clock, sink
         self._events, self._cycles = Recorder(junction), CycleMaker(junction)
-        self._unknown = (Lane(),) * len(junction.lanes)
+        self._n_lanes = len(junction.lanes)
+        self._unknown = (Lane(),) * self._n_lanes
         self._mode: SignalMode | None = None
         self._fault = ""
         self._stamp, self._stamp_s = clock.stamp(), now_s
@@ -72,7 +73,7 @@ class Recording:
             passages: of tags, since the last step.
         """
         told = [*told, *self._look_at_clock(driven.now_s)]
-        known = lanes or self._unknown
+        known = lanes[: self._n_lanes] if lanes else self._unknown
         self._put_events(
             self._events.step(
                 driven.now_s, driven.decision, driven.aspects, driven.fault, lanes=lanes or (), told=told

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from common.codes import Aspect
 from common.hires import Code
-from common.junction import Junction, Movement, MovementKind
+from common.junction import Junction, Movement, MovementKind, walks
 from edge_agent.domain.signals.event_codes import Event
 from edge_agent.domain.signals.steps import Lane, Termination
 
@@ -151,15 +151,16 @@ class CallLog:
 
     def __init__(self, junction: Junction) -> None:
         index = {lane.name: number for number, lane in enumerate(junction.lanes)}
+        own = {name: (number,) for number, name in enumerate(walks(junction), len(index))}
         self._calls = {
             movement.name: _Call(
                 movement.phase,
                 movement.kind is MovementKind.PEDESTRIAN,
-                tuple(index[name] for name in movement.lanes if name in index),
+                tuple(index[name] for name in movement.lanes if name in index) + own.get(movement.name, ()),
             )
             for movement in junction.movements
         }
-        self._n_lanes = len(junction.lanes)
+        self._n_lanes = len(index) + len(own)
 
     def step(self, now_s: float, shown: Mapping[str, Aspect], lanes: Sequence[Lane]) -> Iterator[Event]:
         """The events of one step. A lane that tells nothing neither makes a call nor ends one."""

@@ -3,7 +3,7 @@
 Movements, stages and lanes are their indexes in the description.
 """
 
-from common.junction import Junction, MovementKind, Recall
+from common.junction import Junction, MovementKind, Recall, walks
 from common.junction_times import hard_min_s, intergreen_s, movements_of, rivals
 
 
@@ -13,7 +13,7 @@ class Layout:
     Attributes:
         stages: the movements of each stage.
         rivals: of each movement, those that conflict with it.
-        lanes: of each movement.
+        lanes: of each movement; one that a button calls has a lane of its own, after the junction's (`walks`).
         least_s: each stage's shortest green that all its movements allow.
         between_s: from the end of one stage's green until all of another is green.
     """
@@ -26,10 +26,16 @@ class Layout:
         self.stage_index = {name: i for i, name in enumerate(self.stage_names)}
         movement_index = {name: i for i, name in enumerate(self.names)}
         lane_index = {lane.name: i for i, lane in enumerate(junction.lanes)}
+        walk_index = {name: i for i, name in enumerate(walks(junction), len(lane_index))}
+        self.n_lanes = len(lane_index) + len(walk_index)
         self.stages = tuple(frozenset(movement_index[m] for m in stage.movements) for stage in junction.stages)
         conflicts = rivals(junction)
         self.rivals = tuple(tuple(sorted(movement_index[b] for b in conflicts[name])) for name in self.names)
-        self.lanes = tuple(tuple(lane_index[lane] for lane in one.lanes) for one in junction.movements)
+        self.lanes = tuple(
+            tuple(lane_index[lane] for lane in one.lanes)
+            + ((walk_index[one.name],) if one.name in walk_index else ())
+            for one in junction.movements
+        )
         self.min_green_s = tuple(movement.min_green_s for movement in junction.movements)
         self.yellow_s = tuple(movement.yellow_s for movement in junction.movements)
         self.clearance_s = tuple(movement.red_clearance_s for movement in junction.movements)

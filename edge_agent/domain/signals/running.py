@@ -62,7 +62,7 @@ class Runner:
         self._needs = Needs(layout)
         self._grain_s = 0.0
         self._last_s = now_s
-        self._no_lanes = (Lane(),) * len(layout.junction.lanes)
+        self._no_lanes = (Lane(),) * layout.n_lanes
         self.pending: Regime | None = None
         self.restart(regime, now_s)
 

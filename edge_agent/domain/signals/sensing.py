@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Set
 from dataclasses import dataclass, field
 
-from common.junction import CONTACTS, DetectorKind, Junction
+from common.junction import CONTACTS, DetectorKind, Junction, walks
 from edge_agent.domain.signals.detector_health import FAULT_CODES, DetectorHealth, HealthParams
 from edge_agent.domain.signals.steps import Lane
 
@@ -88,9 +88,12 @@ class Sensing:
         for health in self._detectors:
             self._by_sensor.setdefault(health.detector.sensor, []).append(health)
             self._by_source.setdefault((health.detector.sensor, health.detector.source), []).append(health)
-        self._lanes = [self._lane_of(lane.name, now_s) for lane in junction.lanes]
+        names = [*(lane.name for lane in junction.lanes), *walks(junction)]
+        self._lanes = [self._lane_of(name, now_s) for name in names]
         self._lane_by_name = {lane.name: lane for lane in self._lanes}
         self._lanes_of = {movement.name: movement.lanes for movement in junction.movements}
+        for name in walks(junction):
+            self._lanes_of[name] += (name,)
         self._edges: deque[Edge] = deque(maxlen=_MOST_EDGES)
         self._now_s = now_s
 
@@ -176,7 +179,7 @@ class Sensing:
             self._note_change(health, was, at_s)
 
     def step(self, now_s: float, green: Set[str], hour: int | None = None) -> tuple[Lane, ...]:
-        """What each lane tells now, in the order of the junction's lanes.
+        """What each lane tells now, in the order of the junction's lanes, and after them each of its `walks`.
 
         Args:
             green: movements that are green.

@@ -60,7 +60,7 @@ class Situation:
         stage: green now.
         green_s: for how long.
         red_s: of each stage, since it was last green; 0 for the one that is.
-        lanes: what each tells.
+        lanes: what each tells; after the junction's own, one for each of its `walks`.
         plan: in force, by its index; only its stages may be chosen, and it names the algorithm to begin with.
     """
 

@@ -6,6 +6,8 @@ from edge_agent.domain.signals.steps import Lane, Situation
 
 CAUTION = 1.5
 """A lane that is not measured is taken to have so many times the usual: nobody would see its queue grow."""
+IMPATIENCE_S = 10.0
+"""People who have waited this much longer count for one more: others have come to them, and some go at red."""
 SURPRISE = 2.0
 """Where so many more than none are usual by now, nobody at the stop line is taken for somebody not seen."""
 
@@ -21,6 +23,7 @@ class Demand:
     def __init__(self, topology: Topology, observer: Observer, passage_s: float, *, has_camera: bool) -> None:
         self._topology, self._observer = topology, observer
         self._passage_s, self._has_camera = passage_s, has_camera
+        self._pressed_s: dict[int, float] = {}
 
     def of(self, situation: Situation) -> tuple[list[float], list[bool]]:
         """(Vehicles, whether they go) of each lane. Who has no way does not go."""
@@ -29,6 +32,10 @@ class Demand:
         starting = situation.green_s < START_S
         vehicles, flowing = [], []
         for i, lane in enumerate(situation.lanes):
+            if i in self._topology.walks:
+                vehicles.append(self._people(i, lane.is_waiting, situation.now_s, is_green=weights[i] > 0.0))
+                flowing.append(False)
+                continue
             headway_s, n_near = lane.headway_s, lane.n_near
             goes = weights[i] > 0.0 and (starting or (headway_s is not None and headway_s < passage_s))
             if n_near is None or not self._has_camera:
@@ -41,6 +48,13 @@ class Demand:
             vehicles.append(n)
             flowing.append(goes)
         return vehicles, flowing
+
+    def _people(self, walk: int, waits: bool | None, now_s: float, *, is_green: bool) -> float:
+        """Who pressed a button; where nobody knows, somebody did. They hold no green: their minimum is enough."""
+        if is_green or waits is False:
+            self._pressed_s.pop(walk, None)
+            return 0.0
+        return 1.0 + (now_s - self._pressed_s.setdefault(walk, now_s)) / IMPATIENCE_S
 
     def _unseen(self, situation: Situation, index: int, lane: Lane, goes: bool) -> tuple[float, bool]:
         """Of a lane without a camera: from its usual flow and what the stop line tells."""

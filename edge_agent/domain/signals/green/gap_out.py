@@ -35,7 +35,9 @@ class GapOut:
         _, flowing = self._demand.of(situation)
         for change in self._topology.changes[situation.stage]:
             if change.stage in following and any(
-                flowing[lane] or not self._is_measured(situation.lanes[lane]) for lane, _ in change.losers
+                flowing[lane] or not self._is_measured(situation.lanes[lane])
+                for lane, _ in change.losers
+                if lane not in self._topology.walks
             ):
                 return None
         return following[0] if following else None

@@ -63,7 +63,8 @@ class Ladder:
         self._params = params or LadderParams()
         self._topology = topology(junction, plan)
         self._names = tuple(lane.name for lane in junction.lanes)
-        self._used = tuple(sorted({i for stage in self._topology.order for i in self._topology.lanes[stage]}))
+        used = {i for stage in self._topology.order for i in self._topology.lanes[stage]}
+        self._used = tuple(sorted(used - self._topology.walks))
         self.observer = Observer(self._topology)
         self._rungs = rungs(self._topology, plan, self.observer)
         self._rung = 0

@@ -32,6 +32,8 @@ class MaxPressure:
         self._asked_s = situation.now_s
         topology, stage = self._topology, situation.stage
         vehicles = _vehicles(situation, topology.weights[stage])
+        for i in topology.walks:
+            vehicles[i] = 0.0 if situation.lanes[i].is_waiting is False else 1.0
         best, most = None, 0.0
         if situation.green_s < topology.max_greens_s[stage]:
             most = self._pressure(vehicles, stage)

@@ -123,7 +123,9 @@ class Observer:
         )
         for i, lane in enumerate(situation.lanes):
             n, before = lane.n_crossed, crossed[i]
-            if n is not None and before is not None:
+            if i in self._topology.walks:
+                flows[i] = 0.0
+            elif n is not None and before is not None:
                 flows[i] *= fade
                 if n > before:
                     flows[i] += (n - before) / FLOW_MEMORY_S
@@ -185,7 +187,7 @@ class Observer:
 
 def _groups(topology: Topology, best: tuple[float, ...]) -> tuple[tuple[int, tuple[tuple[int, float], ...]], ...]:
     """By stage, the lanes that get their best way in it, each once: (lane, seconds of green a vehicle needs)."""
-    left = {i for i, weight in enumerate(best) if weight > 0.0}
+    left = {i for i, weight in enumerate(best) if weight > 0.0} - topology.walks
     found = []
     for stage in topology.order:
         group = [i for i in topology.lanes[stage] if i in left and topology.weights[stage][i] >= best[i]]

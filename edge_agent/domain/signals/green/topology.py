@@ -6,12 +6,14 @@ some of its movements are green.
 
 from dataclasses import dataclass
 
-from common.junction import DetectorKind, Junction, Movement, Plan, PlanStage, Recall
+from common.junction import DetectorKind, Junction, Movement, Plan, PlanStage, Recall, walks
 
 REACH_M = 50.0
 """How far upstream a camera's zone sees, where that is not told."""
 APPROACH_MPS = 12.5
 """How fast vehicles come to a stop line with nobody before them."""
+WALK_HEADWAY_S = 1.0
+"""Between two people who step off one after the other."""
 PERMISSIVE = 0.5
 """What a turn that lets others pass is worth, of one that has the way to itself."""
 
@@ -45,9 +47,10 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Stages and lanes by their index in the junction's description.
+    """Stages and lanes by their index in the junction's description. After its lanes come its `walks`.
 
     Attributes:
+        walks: the lanes that are none, but people whom a button calls.
         followers: of each stage, those that come after it in the plan.
         order: the plan's stages. No other one is wanted ever.
         weights: by stage and lane, 0 to 1.
@@ -61,6 +64,7 @@ class Topology:
     """
 
     n_lanes: int
+    walks: frozenset[int]
     order: tuple[int, ...]
     followers: tuple[tuple[int, ...], ...]
     weights: tuple[tuple[float, ...], ...]
@@ -101,9 +105,11 @@ def topology(junction: Junction, plan: Plan) -> Topology:
     order = tuple(dict.fromkeys(whole))
     after = [(a, b) for a, b in zip(whole, (*whole[1:], *whole[:1]), strict=True) if a != b]
     weights = tuple(_weights(junction, members) for members in stages)
-    n_lanes = len(junction.lanes)
+    n_walks = len(walks(junction))
+    n_lanes = len(junction.lanes) + n_walks
     return Topology(
         n_lanes=n_lanes,
+        walks=frozenset(range(n_lanes - n_walks, n_lanes)),
         order=order,
         followers=tuple(tuple(b for a, b in after if a == stage) for stage in range(len(stages))),
         weights=weights,
@@ -112,8 +118,11 @@ def topology(junction: Junction, plan: Plan) -> Topology:
         changes=tuple(_changes(stage, order, stages, weights) for stage in range(len(stages))),
         services=_services(junction, stages, order),
         gives_way=tuple(_gives_way(junction, members) for members in stages),
-        travels_s=tuple(_reach_m(junction, lane.name) / APPROACH_MPS for lane in junction.lanes),
-        headways_s=tuple(3_600.0 / lane.saturation_flow_vph for lane in junction.lanes),
+        travels_s=(*(_reach_m(junction, lane.name) / APPROACH_MPS for lane in junction.lanes), *(0.0,) * n_walks),
+        headways_s=(
+            *(3_600.0 / lane.saturation_flow_vph for lane in junction.lanes),
+            *(WALK_HEADWAY_S,) * n_walks,
+        ),
         greens_s=tuple(_green_s(planned.get(i), members) for i, members in enumerate(stages)),
         min_greens_s=tuple(_min_green_s(planned.get(i), members) for i, members in enumerate(stages)),
         max_greens_s=tuple(_max_green_s(planned.get(i), members) for i, members in enumerate(stages)),
@@ -131,7 +140,7 @@ def _weights(junction: Junction, stage: list[Movement]) -> tuple[float, ...]:
     for lane in junction.lanes:
         values = [worth[m.name] for m in junction.movements if lane.name in m.lanes]
         found.append(sum(values) / len(values) if values else 0.0)
-    return tuple(found)
+    return (*found, *(float(name in green) for name in walks(junction)))
 
 
 def _stakes(now: tuple[float, ...], others: list[tuple[float, ...]]) -> tuple[float, ...]:
@@ -183,11 +192,12 @@ def _change(
 def _services(junction: Junction, stages: list[list[Movement]], order: tuple[int, ...]) -> tuple[Service, ...]:
     """Of all movements that the plan serves at all."""
     index = {lane.name: i for i, lane in enumerate(junction.lanes)}
+    own = {name: (i,) for i, name in enumerate(walks(junction), len(index))}
     found = []
     for m in junction.movements:
         serving = tuple(i for i in order if any(member.name == m.name for member in stages[i]))
         if serving:
-            lanes = tuple(index[name] for name in m.lanes)
+            lanes = tuple(index[name] for name in m.lanes) + own.get(m.name, ())
             found.append(Service(m.name, serving, lanes, m.max_red_s, m.recall))
     return tuple(found)
 
