@@ -188,7 +188,7 @@ def test_files_are_opened_before_there_is_a_step_that_could_be_late(
     opened: list[bool] = []
     with running(tmp_path) as bench:
 
-        def no_ticks(_: object) -> Iterator[Tick]:
+        def no_ticks(_: object, **__: object) -> Iterator[Tick]:
             opened.append(bench.daemon._is_settled)
             return iter(())
 
@@ -275,7 +275,7 @@ def test_a_daemon_that_ends_is_red_before_it_says_so(tmp_path: Path, monkeypatch
     with running(tmp_path) as bench:
         bench.until_green()
         monkeypatch.setattr(app, "tell_systemd", lambda _: lit.append(GREEN in bench.heads.lit["north"]))
-        monkeypatch.setattr(app, "ticks", lambda _: iter([None]))
+        monkeypatch.setattr(app, "ticks", lambda _, **__: iter([None]))
         with pytest.raises(AttributeError):
             bench.daemon.run()
     assert lit == [False]
