@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -40,15 +41,17 @@ from edge_agent.safe_file import write_safely
 from edge_agent.signals.agent_link import AgentLink, Sensed
 from edge_agent.signals.aside import Aside
 from edge_agent.signals.config import SignalsConfig, wiring_of
-from edge_agent.signals.contacts import LOOK_S, Contacts, open_contacts
 from edge_agent.signals.driving import Driven, Driving, ManyPis
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, Wait, looking, ticks, wait_for_signal
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory
-from edge_agent.signals.priority import settle
+from edge_agent.signals.priority import settle, share_memory
 from edge_agent.signals.recording import Recording
 from edge_agent.signals.reloading import Load, Reloading, in_words, needs_restart
 from edge_agent.signals.senses import Senses, ladder
 from edge_agent.signals.supervision import Watchdog, tell_systemd
+
+if TYPE_CHECKING:
+    from edge_agent.signals.contacts import Contacts
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +88,7 @@ def run_signals(
     """
     # Before any thread is made, libraries' threads included.
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    share_memory()
     lock = HeadsLock(Path(config.state_dir))
     lock.take()
     try:
@@ -512,6 +516,9 @@ class Daemon:
         self._link = link
 
     def _open_contacts(self) -> None:
+        # Who has none needs no memory for them.
+        from edge_agent.signals.contacts import LOOK_S, open_contacts
+
         contacts = open_contacts(self._config.contacts)
         self._contacts, self._wait = contacts, looking(lambda: contacts.look(time.monotonic()), LOOK_S)
 

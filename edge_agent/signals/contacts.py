@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from common.commands import Flash, Order, OrderResult, Preempt
 from edge_agent.domain.signals.contacts import Contact
+from edge_agent.drivers.contacts import GpioContacts, Wire
 from edge_agent.signals.config import ContactSettings
 
 logger = logging.getLogger(__name__)
@@ -147,8 +148,6 @@ def open_contacts(settings: Mapping[str, ContactSettings]) -> Contacts:
         HeadsError: this is no Pi, or lacks the library.
         ContactsError: the pins cannot be had.
     """
-    # Who has no contacts needs no memory for them.
-    from edge_agent.drivers.contacts import GpioContacts, Wire
 
     def wire(one: ContactSettings) -> Wire:
         on_high = one.active == "high"

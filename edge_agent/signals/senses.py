@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence, Set
+from typing import TYPE_CHECKING
 
 from common.junction import CONTACTS, DetectorKind, Junction
 from edge_agent.domain.signals import event_codes
@@ -13,7 +14,9 @@ from edge_agent.domain.signals.sensing import OFF, ON, Edge, Sensing
 from edge_agent.domain.signals.steps import Chosen, Lane, Situation
 from edge_agent.link.messages import Crossing, Presence
 from edge_agent.signals.agent_link import Sensed
-from edge_agent.signals.contacts import Turned
+
+if TYPE_CHECKING:
+    from edge_agent.signals.contacts import Turned
 
 _TROUBLES = {83: None, 84: Trouble.OTHER, 85: Trouble.SILENT, 87: Trouble.STUCK, 88: Trouble.CHATTER}
 _LINES = (DetectorKind.STOP_LINE, DetectorKind.ADVANCE)
@@ -57,7 +60,7 @@ class Senses:
             else:
                 self._sensing.sensor(message.sensor, at_s, message.measures, message.why_not)
 
-    def take_contacts(self, turned: Iterable[Turned], trouble: str, now_s: float) -> None:
+    def take_contacts(self, turned: "Iterable[Turned]", trouble: str, now_s: float) -> None:
         """What the Pi's own contacts did since the last step, and why they cannot be read; empty: they can."""
         self._sensing.sensor(CONTACTS, now_s, not trouble, trouble)
         for one in turned:
