@@ -237,20 +237,36 @@ def test_gaps_are_between_two_of_this_green_and_of_those_that_came_together_the_
     assert gap_s(166.0, 6.0, Lane(12, 1.0)) == 0.0
 
 
-def test_who_passes_on_yellow_anyway_holds_no_green_but_who_just_came_does() -> None:
+@pytest.mark.parametrize(("waiting", "stays"), [(2, True), (5, False)], ids=["for-few", "for-many"])
+def test_who_comes_into_sight_counts_by_when_it_is_at_the_line_and_no_sooner(waiting: int, stays: bool) -> None:
+    """One vehicle in 3.5 s is 0.29/s. That it would pass on yellow a second before makes it no more."""
     view = view_of(crossroads())
-    nobody, comes = Lane(3, 9.0, 0, 0, False), Lane(3, 9.0, 1, 1, False)
-    wanted = []
-    green = Adaptive(view)
-    for second in range(6):
-        told = (nobody if second < 2 else comes, standing(1 if second else 0), nobody, standing(0))
-        now_s = 100.0 + second
-        red_s = (0.0, 20.0 + second)
-        wanted.append(green.decide(situation(told, red_s=red_s, green_s=20.0 + second, now_s=now_s)))
-    # The one who waits comes into sight a second before the other, who is at the line four seconds later.
-    assert wanted[1] == 1
-    assert wanted[2:5] == [None] * 3
-    assert wanted[5] == 1
+    green, nobody, comes = Adaptive(view), Lane(3, 9.0, 0, 0, False), Lane(3, 9.0, 1, 1, False)
+    for now_s, north, n in ((100.0, nobody, 0), (101.0, comes, waiting)):
+        told = (north, standing(n), nobody, standing(n))
+        wanted = green.decide(situation(told, red_s=(0.0, now_s - 80.0), green_s=now_s - 80.0, now_s=now_s))
+    assert (wanted is None) is stays
+
+
+@pytest.mark.parametrize(
+    ("moving", "usual_vps", "waiting", "their_vps", "stays"),
+    [
+        (2, 0.0, 5, 0.0, True),
+        (2, 0.3, 5, 0.0, False),
+        (3, 0.3, 5, 0.0, True),
+        (2, 0.0, 11, 0.0, False),
+        (2, 0.0, 11, 0.2, True),
+    ],
+    ids=["two-that-are-rare", "two-that-are-usual", "a-queue", "for-very-many", "for-very-many-and-more-to-come"],
+)
+def test_singles_count_by_what_exceeds_the_usual_a_queue_in_full_and_who_comes_to_the_red_takes_time(
+    moving: int, usual_vps: float, waiting: int, their_vps: float, stays: bool
+) -> None:
+    view = view_of(crossroads())
+    green, goes = Adaptive(view), Lane(9, 1.0, moving, moving, False)
+    green.observer.flow_vps = [usual_vps, their_vps, 0.0, their_vps]
+    told = (goes, standing(waiting), standing(0), standing(waiting))
+    assert (green.decide(situation(told, red_s=(0.0, 10.0))) is None) is stays
 
 
 def test_a_turn_that_was_left_behind_gets_its_gap_and_no_more() -> None:

@@ -1,7 +1,6 @@
 """What the running stage still frees, vehicle by vehicle.
 
-Each vehicle in sight passes when it has come to the stop line, and a headway after the one before it. Who is there
-within a moment passes on yellow as well, so that nothing is gained for it by going on.
+Each vehicle in sight passes when it has come to the stop line, and a headway after the one before it.
 
 A turn that lets others pass stands while they come, and goes when they have passed. Ending the green just then
 would take its turn for good. One or two of such a lane pass at each change of lights; who had to stay at the last
@@ -13,8 +12,6 @@ from edge_agent.domain.signals.green.observer import Observer
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
 
-ON_YELLOW_S = 1.0
-"""Who would be over the line within this time passes though the green ends now."""
 LEAST_S = 1.0
 """The shortest prolongation: one step."""
 TURN_S = 2.0
@@ -65,8 +62,7 @@ class Running:
             if n >= 1.0 and self._may_go(i, now_s):
                 first_s = max([last_s.get(j, 0.0) for j in first]) + TURN_S
                 self._pass(i, now_s, n, first_s, headways_s[i] / weights[i], stakes[i], moments)
-        # Where some go unseen it is not known that nobody follows the last one.
-        return _most(moments, ON_YELLOW_S * max(0.0, 2.0 * self._observer.seen - 1.0))
+        return _most(moments)
 
     def _first_s(self, headway_s: float | None, gap_s: float) -> float:
         """Until the foremost passes. The last one that was seen to pass may not have been the last that passed."""
@@ -103,13 +99,11 @@ class Running:
         return at_s
 
 
-def _most(moments: list[tuple[float, float]], on_yellow_s: float) -> float:
+def _most(moments: list[tuple[float, float]]) -> float:
     best = n = 0.0
     for at_s, worth in sorted(moments):
-        more_s = at_s - on_yellow_s
-        if more_s > 0.0:
-            n += worth
-            rate = n / (more_s if more_s > LEAST_S else LEAST_S)
-            if rate > best:
-                best = rate
+        n += worth
+        rate = n / (at_s if at_s > LEAST_S else LEAST_S)
+        if rate > best:
+            best = rate
     return best
