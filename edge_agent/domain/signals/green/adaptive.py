@@ -6,12 +6,14 @@ would have taken. So the other is due when
 
     vehicles it frees / (two changes + time to clear them)  >  vehicles of the running one / time to clear them
 
-(Laemmer and Helbing's index, from exchanging two neighbours of an order). Both sides take the best horizon. Three
+(Laemmer and Helbing's index, from exchanging two neighbours of an order). Both sides take the best horizon. Two
 things matter in practice. Vehicles of a blocked lane, as behind a turn that finds no gap, do not count for the
-running stage. The other stage takes longer than its queue, by those who come to it meanwhile. And where vehicles
-come singly, those who are passing are soon replaced by the next, so that waiting for a gap gains less than it
-seems, and green is spent on it: the running stage counts only by how much it exceeds its usual flow. While a queue
-goes on any of its lanes nothing of the green is lost, and it counts in full.
+running stage. And where vehicles come singly, those who are passing are soon replaced by the next, so that waiting
+for a gap gains less than it seems, and green is wasted between them: the running stage counts only by how much it
+exceeds its usual flow. While a queue goes on any of its lanes no green is wasted, and it counts in full.
+
+How loaded the junction is does not come into it: what is known of that is what was served, which looks light just
+where lanes block each other.
 """
 
 from dataclasses import dataclass
@@ -63,16 +65,19 @@ class Adaptive(ByDemand):
 
     def _best(self, situation: Situation, vehicles: list[float], flowing: list[bool]) -> int | None:
         stage = situation.stage
-        best, most, seen = None, 0.0, self.observer.seen
-        come_vps = [flow_vps / seen for flow_vps in self.observer.flow_vps]
+        best, most = None, 0.0
         for change in self._topology.changes[stage]:
-            rate = rate_after(self._topology, change, vehicles, flowing, self._params.extra_s, come_vps)
+            rate = rate_after(self._topology, change, vehicles, flowing, self._params.extra_s)
             if rate > most:
                 best, most = change.stage, rate
         if best is None or situation.green_s >= self._topology.max_greens_s[stage]:
             return best
         running = self._running.rate(situation, vehicles, flowing)
         if not any(flowing[i] and vehicles[i] >= QUEUE for i in self._topology.lanes[stage]):
-            stakes = self._topology.stakes[stage]
-            running -= sum([stakes[i] * come_vps[i] for i in self._topology.lanes[stage]])
+            running -= self._usual_vps(stage)
         return best if most > self._params.keep * max(0.0, running) else None
+
+    def _usual_vps(self, stage: int) -> float:
+        """What usually flows in it and goes on to come."""
+        observer, stakes = self.observer, self._topology.stakes[stage]
+        return sum([stakes[i] * observer.flow_vps[i] for i in self._topology.lanes[stage]]) / observer.seen

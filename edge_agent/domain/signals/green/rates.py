@@ -1,36 +1,20 @@
 """Vehicles freed per second, over the horizon in which that is most."""
 
-from collections.abc import Sequence
-
 from edge_agent.domain.signals.green.topology import Change, Topology
-
-MOST_LOAD = 0.8
-"""Share of its green that those who come to a lane need, beyond which its clearing is not taken to last longer."""
 
 
 def rate_after(
-    topology: Topology,
-    change: Change,
-    vehicles: list[float],
-    flowing: list[bool],
-    extra_s: float,
-    come_vps: Sequence[float] | None = None,
+    topology: Topology, change: Change, vehicles: list[float], flowing: list[bool], extra_s: float
 ) -> float:
     """What another stage frees, with the changes to it and back.
 
     Vehicles that go already count by how much better they would go. 0 where nobody gains anything.
-
-    Args:
-        come_vps: vehicles that come to each lane meanwhile and have to be cleared too; None: not looked at.
     """
     headways_s, parts = topology.headways_s, []
     for i, now, then in change.gainers:
         gain = then - now if flowing[i] else then
         if vehicles[i] > 0.0 and gain > 0.0:
-            each_s = headways_s[i] / then
-            if come_vps is not None:
-                each_s /= 1.0 - min(MOST_LOAD, come_vps[i] * each_s)
-            parts.append((vehicles[i] * each_s, gain * vehicles[i]))
+            parts.append((vehicles[i] * headways_s[i] / then, gain * vehicles[i]))
     return best_rate(parts, 2.0 * change.loss_s + extra_s) if parts else 0.0
 
 
