@@ -264,6 +264,19 @@ def test_singles_count_by_what_exceeds_the_usual_and_a_queue_in_full(
     assert (green.decide(situation(told, red_s=(0.0, 10.0))) is None) is stays
 
 
+def test_who_ought_to_have_passed_and_did_not_holds_no_green() -> None:
+    """As behind somebody who stands: it passes whatever is decided, or does not go at all."""
+    view = view_of(crossroads())
+    green, late = Adaptive(view), Lane(3, 9.0, 1, 1, True)
+    wanted = []
+    for second in range(6):
+        told = (late, standing(1), standing(0), standing(0))
+        red_s = (0.0, 20.0 + second)
+        wanted.append(green.decide(situation(told, red_s=red_s, green_s=20.0 + second, now_s=100.0 + second)))
+    assert wanted[0] is None
+    assert wanted[5] == 1
+
+
 def test_who_stands_behind_a_turn_that_others_hinder_holds_no_green() -> None:
     """North lets south pass, and nobody comes from there any more: its gap may come, but nobody knows when."""
     base = crossroads()

@@ -67,10 +67,12 @@ class Running:
 
 
 def _most(moments: list[tuple[float, float]]) -> float:
+    """Who ought to have passed by now passes whatever is decided, or does not go at all."""
     best = n = 0.0
     for at_s, worth in sorted(moments):
-        n += worth
-        rate = n / (at_s if at_s > LEAST_S else LEAST_S)
-        if rate > best:
-            best = rate
+        if at_s > 0.0:
+            n += worth
+            rate = n / (at_s if at_s > LEAST_S else LEAST_S)
+            if rate > best:
+                best = rate
     return best
