@@ -237,42 +237,62 @@ def test_gaps_are_between_two_of_this_green_and_of_those_that_came_together_the_
     assert gap_s(166.0, 6.0, Lane(12, 1.0)) == 0.0
 
 
-def test_who_passes_on_yellow_anyway_holds_no_green_but_who_just_came_does() -> None:
+@pytest.mark.parametrize(("waiting", "stays"), [(2, True), (5, False)], ids=["for-few", "for-many"])
+def test_who_comes_into_sight_counts_by_when_it_is_at_the_line_and_no_sooner(waiting: int, stays: bool) -> None:
+    """One vehicle in 3.5 s is 0.29/s. That it would pass on yellow a second before makes it no more."""
     view = view_of(crossroads())
-    nobody, comes = Lane(3, 9.0, 0, 0, False), Lane(3, 9.0, 1, 1, False)
+    green, nobody, comes = Adaptive(view), Lane(3, 9.0, 0, 0, False), Lane(3, 9.0, 1, 1, False)
+    for now_s, north, n in ((100.0, nobody, 0), (101.0, comes, waiting)):
+        told = (north, standing(n), nobody, standing(n))
+        wanted = green.decide(situation(told, red_s=(0.0, now_s - 80.0), green_s=now_s - 80.0, now_s=now_s))
+    assert (wanted is None) is stays
+
+
+@pytest.mark.parametrize(
+    ("moving", "usual_vps", "stays"),
+    [(2, 0.0, True), (2, 0.3, False), (3, 0.3, True)],
+    ids=["two-that-are-rare", "two-that-are-usual", "a-queue"],
+)
+def test_singles_count_by_what_exceeds_the_usual_and_a_queue_in_full(
+    moving: int, usual_vps: float, stays: bool
+) -> None:
+    """However loaded the other stage is: those who wait there are what counts."""
+    view = view_of(crossroads())
+    green, goes = Adaptive(view), Lane(9, 1.0, moving, moving, False)
+    green.observer.flow_vps = [usual_vps, 0.3, 0.0, 0.3]
+    told = (goes, standing(5), standing(0), standing(5))
+    assert (green.decide(situation(told, red_s=(0.0, 10.0))) is None) is stays
+
+
+def test_who_ought_to_have_passed_and_did_not_holds_no_green() -> None:
+    """As behind somebody who stands: it passes whatever is decided, or does not go at all."""
+    view = view_of(crossroads())
+    green, late = Adaptive(view), Lane(3, 9.0, 1, 1, True)
     wanted = []
-    green = Adaptive(view)
     for second in range(6):
-        told = (nobody if second < 2 else comes, standing(1 if second else 0), nobody, standing(0))
-        now_s = 100.0 + second
+        told = (late, standing(1), standing(0), standing(0))
         red_s = (0.0, 20.0 + second)
-        wanted.append(green.decide(situation(told, red_s=red_s, green_s=20.0 + second, now_s=now_s)))
-    # The one who waits comes into sight a second before the other, who is at the line four seconds later.
-    assert wanted[1] == 1
-    assert wanted[2:5] == [None] * 3
+        wanted.append(green.decide(situation(told, red_s=red_s, green_s=20.0 + second, now_s=100.0 + second)))
+    assert wanted[0] is None
     assert wanted[5] == 1
 
 
-def test_a_turn_that_was_left_behind_gets_its_gap_and_no_more() -> None:
-    """North lets south pass, and stayed at the last change; now nobody comes from the south any more."""
+def test_who_stands_behind_a_turn_that_others_hinder_holds_no_green() -> None:
+    """North lets south pass, and nobody comes from there any more: its gap may come, but nobody knows when."""
     base = crossroads()
     movements = (msgspec.structs.replace(base.movements[0], gives_way_to=("south",)), *base.movements[1:])
     view = view_of(msgspec.structs.replace(base, movements=movements))
-    hindered, goes, one = Lane(3, 15.0, 6, 0, True), Lane(9, 1.0, 6, 6, False), standing(1)
-
-    def wanted(green: Adaptive, now_s: float, south: Lane, stage: int = 0, green_s: float = 20.0) -> int | None:
-        red_s = (0.0, 9.0) if stage == 0 else (9.0, 0.0)
-        return green.decide(
-            situation((hindered, one, south, one), stage=stage, green_s=green_s, red_s=red_s, now_s=now_s)
+    green, hindered, goes, one = Adaptive(view), Lane(3, 15.0, 6, 0, True), Lane(9, 1.0, 6, 6, False), standing(1)
+    wanted = [
+        green.decide(situation((hindered, one, south, one), stage=stage, green_s=20.0, red_s=red_s, now_s=now_s))
+        for now_s, south, stage, red_s in (
+            (100.0, goes, 0, (0.0, 9.0)),
+            (110.0, goes, 1, (9.0, 0.0)),
+            (140.0, standing(0), 0, (0.0, 9.0)),
         )
-
-    green = Adaptive(view)
-    wanted(green, 100.0, goes)
-    wanted(green, 110.0, goes, stage=1, green_s=7.0)
-    assert wanted(green, 140.0, standing(0)) is None
-    assert [wanted(green, 140.0 + s, standing(0), green_s=20.0 + s) for s in range(1, 7)][-1] == 1
-    # Without having been left behind it waits for the next change, at which one of it passes.
-    assert wanted(Adaptive(view), 140.0, standing(0)) == 1
+    ]
+    assert wanted[0] is None
+    assert wanted[2] == 1
 
 
 @given(rng=st.randoms(use_true_random=False))

@@ -6,12 +6,14 @@ would have taken. So the other is due when
 
     vehicles it frees / (two changes + time to clear them)  >  vehicles of the running one / time to clear them
 
-(Laemmer and Helbing's index, from exchanging two neighbours of an order). Both sides take the best horizon. Three
+(Laemmer and Helbing's index, from exchanging two neighbours of an order). Both sides take the best horizon. Two
 things matter in practice. Vehicles of a blocked lane, as behind a turn that finds no gap, do not count for the
-running stage. The other stage takes longer than its queue, by those who come to it meanwhile. And where traffic
-flows freely, those who are passing are soon replaced by the next, so that waiting for a gap gains less than it
-seems: the running stage counts only by how much it exceeds its usual flow. The more loaded a junction is the less
-that holds, since each change costs capacity.
+running stage. And where vehicles come singly, those who are passing are soon replaced by the next, so that waiting
+for a gap gains less than it seems, and green is wasted between them: the running stage counts only by how much it
+exceeds its usual flow. While a queue goes on any of its lanes no green is wasted, and it counts in full.
+
+How loaded the junction is does not come into it: what is known of that is what was served, which looks light just
+where lanes block each other.
 """
 
 from dataclasses import dataclass
@@ -24,8 +26,8 @@ from edge_agent.domain.signals.green.running import Running
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
 
-_MOST_LOAD = 0.8
-"""Load of a stage beyond which its clearing is not taken to last any longer."""
+QUEUE = 3.0
+"""So many in sight on a lane that goes are a queue, or dense like one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +72,12 @@ class Adaptive(ByDemand):
                 best, most = change.stage, rate
         if best is None or situation.green_s >= self._topology.max_greens_s[stage]:
             return best
-        running = self._running.rate(situation, vehicles, flowing) - self._usual_vps(stage)
-        most *= 1.0 - min(_MOST_LOAD, self.observer.loads[best])
+        running = self._running.rate(situation, vehicles, flowing)
+        if not any(flowing[i] and vehicles[i] >= QUEUE for i in self._topology.lanes[stage]):
+            running -= self._usual_vps(stage)
         return best if most > self._params.keep * max(0.0, running) else None
 
     def _usual_vps(self, stage: int) -> float:
-        """What usually flows in it and goes on to come; the less of it counts the more loaded the junction is."""
+        """What usually flows in it and goes on to come."""
         observer, stakes = self.observer, self._topology.stakes[stage]
-        spare = max(0.0, 1.0 - observer.load - observer.lost)
-        flow_vps = sum([stakes[i] * observer.flow_vps[i] for i in self._topology.lanes[stage]])
-        return spare * flow_vps / observer.seen
+        return sum([stakes[i] * observer.flow_vps[i] for i in self._topology.lanes[stage]]) / observer.seen

@@ -1,4 +1,4 @@
-"""What situations teach over time: how much flows on each lane, how loaded the junction is, how much is seen.
+"""What situations teach over time: how much flows on each lane, how much of it is seen.
 
 A lane that is not measured keeps the flow that it had. A share of the vehicles may never be seen, for want of a
 tag or behind a truck. It shows when a queue goes: those seen in it take longer to pass than they would alone.
@@ -10,7 +10,6 @@ from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
 
 FLOW_MEMORY_S = 300.0
-FIRST_LOST = 0.2
 FIRST_FLOW_VPS = 0.02
 """Flow of a lane of which nothing is known yet, in vehicles per second."""
 UNKNOWN_FLOW_VPS = 0.05
@@ -40,17 +39,11 @@ class Observer:
         crossed_green: vehicles over the line in this green, by lane; None: not measured.
         gaps_s: between the last two vehicles over each lane's line in this green; 0 where there were not two.
         seen: share of the vehicles that is seen.
-        loads: of each stage, the share of time that its busiest lane needs; a lane counts in the stage that gives
-            it most.
-        load: of the junction, their sum; 1 is its capacity without any loss.
-        lost: share of the time that changes took of late.
     """
 
     def __init__(self, topology: Topology) -> None:
         n = topology.n_lanes
         self._topology = topology
-        self._best = tuple(max(row[i] for row in topology.weights) for i in range(n))
-        self._groups = _groups(topology, self._best)
         self._crossed: list[int | None] = [None] * n
         self._base: list[int | None] = [None] * n
         self._standing: list[int | None] = [None] * n
@@ -66,8 +59,7 @@ class Observer:
         self.red_s = [0.0] * n
         self.at_green_red_s = [0.0] * n
         self.gaps_s = [0.0] * n
-        self.loads = [0.0] * topology.n_stages
-        self.seen, self.load, self.lost = 1.0, 0.0, FIRST_LOST
+        self.seen = 1.0
 
     def update(self, situation: Situation) -> None:
         """Takes in what is the case now. `now_s` must not go back."""
@@ -98,8 +90,6 @@ class Observer:
     def _on_new_green(self, situation: Situation) -> None:
         weights = self._topology.weights[situation.stage]
         before = self._topology.weights[self._stage] if self._stage >= 0 else (0.0,) * len(weights)
-        if self._stage >= 0:
-            self.lost += (self._topology.loss_s(self._stage, situation.stage) + 1.0) / FLOW_MEMORY_S
         self._stage = situation.stage
         self._awaited = {}
         start_s = situation.now_s - situation.green_s
@@ -114,7 +104,6 @@ class Observer:
 
     def _learn_flows(self, situation: Situation, elapsed_s: float) -> None:
         fade = math.exp(-elapsed_s / FLOW_MEMORY_S)
-        self.lost *= fade
         weights, flows, crossed, now_s = (
             self._topology.weights[situation.stage],
             self.flow_vps,
@@ -144,12 +133,6 @@ class Observer:
                 self.red_s[i] = now_s - self._red_from_s[i]
                 n_near, n_moving = lane.n_near, lane.n_moving
                 self._standing[i] = None if n_near is None or n_moving is None else n_near - n_moving
-        load = 0.0
-        for stage, group in self._groups:
-            own = max([flows[i] * need_s for i, need_s in group]) / self.seen
-            self.loads[stage] = own
-            load += own
-        self.load = load
 
     def _learn_gap(self, lane: int, headway_s: float | None, n: int, now_s: float) -> None:
         """`n` more crossed, the last of them so long ago: how far apart, where somebody crossed before them."""
@@ -183,15 +166,3 @@ class Observer:
                 self._seen = self._seen * fade + passed
                 self._passed = self._passed * fade + max(room, passed)
                 self.seen = min(1.0, max(LEAST_SEEN, self._seen / self._passed / ALL_SEEN))
-
-
-def _groups(topology: Topology, best: tuple[float, ...]) -> tuple[tuple[int, tuple[tuple[int, float], ...]], ...]:
-    """By stage, the lanes that get their best way in it, each once: (lane, seconds of green a vehicle needs)."""
-    left = {i for i, weight in enumerate(best) if weight > 0.0} - topology.walks
-    found = []
-    for stage in topology.order:
-        group = [i for i in topology.lanes[stage] if i in left and topology.weights[stage][i] >= best[i]]
-        left.difference_update(group)
-        if group:
-            found.append((stage, tuple((i, topology.headways_s[i] / best[i]) for i in group)))
-    return tuple(found)

@@ -57,7 +57,6 @@ class Topology:
         stakes: by stage and lane, how much of its weight it loses at a change, at most.
         lanes: of each stage, those that count in it.
         changes: from each stage to each other one of the plan, in the plan's order from there on.
-        gives_way: of each stage, (lane, the lanes that are green too and whose vehicles it has to let pass).
         travels_s: of each lane, from where a camera begins to see it to the stop line.
         headways_s: of each lane, between two vehicles of a standing queue that goes.
         greens_s, min_greens_s, max_greens_s: of each stage.
@@ -72,7 +71,6 @@ class Topology:
     lanes: tuple[tuple[int, ...], ...]
     changes: tuple[tuple[Change, ...], ...]
     services: tuple[Service, ...]
-    gives_way: tuple[tuple[tuple[int, tuple[int, ...]], ...], ...]
     travels_s: tuple[float, ...]
     headways_s: tuple[float, ...]
     greens_s: tuple[float, ...]
@@ -117,7 +115,6 @@ def topology(junction: Junction, plan: Plan) -> Topology:
         lanes=tuple(tuple(i for i in range(n_lanes) if row[i] > 0.0) for row in weights),
         changes=tuple(_changes(stage, order, stages, weights) for stage in range(len(stages))),
         services=_services(junction, stages, order),
-        gives_way=tuple(_gives_way(junction, members) for members in stages),
         travels_s=(*(_reach_m(junction, lane.name) / APPROACH_MPS for lane in junction.lanes), *(0.0,) * n_walks),
         headways_s=(
             *(3_600.0 / lane.saturation_flow_vph for lane in junction.lanes),
@@ -145,20 +142,6 @@ def _weights(junction: Junction, stage: list[Movement]) -> tuple[float, ...]:
 
 def _stakes(now: tuple[float, ...], others: list[tuple[float, ...]]) -> tuple[float, ...]:
     return tuple(max(0.0, weight - min(row[i] for row in others)) for i, weight in enumerate(now))
-
-
-def _gives_way(junction: Junction, stage: list[Movement]) -> tuple[tuple[int, tuple[int, ...]], ...]:
-    """A lane that is itself among those is not hindered by itself."""
-    index = {lane.name: i for i, lane in enumerate(junction.lanes)}
-    green = {m.name: m for m in stage}
-    found = []
-    for name, i in index.items():
-        others = {o for m in stage if name in m.lanes for o in m.gives_way_to if o in green}
-        first = {index[lane] for other in others for lane in green[other].lanes}
-        first.discard(i)
-        if first:
-            found.append((i, tuple(sorted(first))))
-    return tuple(found)
 
 
 def _reach_m(junction: Junction, lane: str) -> float:
