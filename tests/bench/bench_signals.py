@@ -3,6 +3,7 @@
     make bench-signals                      all of it on all cores: 40 minutes of one, by an estimate
     make bench-signals ARGS=--quick         the cases that tell most, two seeds, no fixed plans: some minutes
     make bench-signals ARGS="--seeds 2 --only cologne1,lopsided --jobs 1"
+    make bench-signals ARGS="--quick --only drawn-1,drawn-2"      sites drawn at random, by number, near capacity
 
 Each case is told of as soon as it is done.
 
@@ -34,8 +35,9 @@ from edge_agent.domain.signals.green.plan_times import Fixed, stage_loads
 from edge_agent.domain.signals.green.topology import topology
 from tests.bench import report
 from tests.bench.signals import junction_from_net, nets, references
+from tests.bench.signals.drawn import PREFIX
 from tests.bench.signals.junction_from_net import Light, Timing
-from tests.bench.signals.sites import sites
+from tests.bench.signals.sites import find, sites
 from tests.bench.signals.stage_machine import Sensed, StageMachine
 from tests.bench.signals.verdict import OURS, STOP_LINE, Verdict, delay_s, mean, summary, verdict
 from tests.bench.signals.world import Place, Result, Sensing, World, load_sumo
@@ -100,7 +102,6 @@ class Bench:
 
     def __init__(self, sumo: ModuleType, folder: Path, seeds: int, *, quick: bool) -> None:
         self._sumo, self._folder, self._seeds, self._quick = sumo, folder, range(1, seeds + 1), quick
-        self._sites = {site.name: site for site in sites()}
         self._fixed_s: dict[str, tuple[float, ...]] = {}
         try:
             self._harness: references.Harness | None = references.Harness(SHARED / "sim" / "resco_run.py", folder)
@@ -111,10 +112,11 @@ class Bench:
     def run(self, case: Case) -> dict[str, list[Result]]:
         """All controllers of a case, all seeds."""
         place, light = self._load(case)
+        site = find(case.site)
         found: dict[str, list[Result]] = {}
         for seed in self._seeds:
-            if case.site in self._sites:
-                nets.write_trips(self._sites[case.site], seed, place.routes)
+            if site is not None:
+                nets.write_trips(site, seed, place.routes)
             for name, result in self._run(case, light, place, seed).items():
                 found.setdefault(name, []).append(result)
         return found
@@ -225,9 +227,8 @@ def prepare(folder: Path, names: set[str]) -> None:
     netconvert = shutil.which("netconvert", path=f"{Path(sys.executable).parent}") or shutil.which("netconvert")
     if netconvert is None:
         raise SystemExit("There is no netconvert: `make bench-signals` installs it with the extra `sumo`")
-    for site in sites():
-        if site.name in names:
-            nets.build(site, folder, netconvert)
+    for site in filter(None, map(find, sorted(names))):
+        nets.build(site, folder, netconvert)
     cologne = SHARED / "data" / "sumo" / "cologne1"
     if cologne.exists():
         (folder / "cologne1").symlink_to(cologne)
@@ -259,13 +260,13 @@ def run_batch(batch: Batch) -> list[Verdict]:
 
 def batches(chosen: Sequence[Case], folder: Path, seeds: int, *, quick: bool) -> Iterator[Batch]:
     """One a site, those with most cases first, since they take longest."""
-    tags = {site.name: "/".join(site.tags) for site in sites()}
     by_site: dict[str, list[Case]] = {}
     for case in chosen:
         if (folder / case.site).exists():
             by_site.setdefault(case.site, []).append(case)
     for name, own in sorted(by_site.items(), key=lambda item: -len(item[1])):
-        yield Batch(tuple(own), folder, seeds, quick, tags.get(name, "tuned"))
+        site = find(name)
+        yield Batch(tuple(own), folder, seeds, quick, "/".join(site.tags) if site else "tuned")
 
 
 def main() -> None:
@@ -284,6 +285,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="stopline-sites-") as name:
         folder = Path(name)
         chosen = [case for case in cases() if case.title in only or case.site in only]
+        chosen += [Case(name) for name in only if name.startswith(PREFIX)]
         if not only:
             chosen = [case for case in cases() if not options.quick or case.title in QUICK]
         prepare(folder, {case.site for case in chosen})

@@ -3,6 +3,7 @@
 Those tagged `tuned` were looked at while the algorithms were made; the `held` ones were not.
 """
 
+from tests.bench.signals.drawn import PREFIX, drawn
 from tests.bench.signals.nets import Arm, Flow, Site
 
 _TURNS = (0.2, 0.6, 0.2)
@@ -21,8 +22,15 @@ def _steady(vph: float, turns: tuple[float, ...] = _TURNS, platoon: int = 1, tru
     return Flow(((0.0, vph),), turns, platoon, trucks)
 
 
+def find(name: str) -> Site | None:
+    """The site of this name, of these or drawn; None: no site of ours."""
+    if name.startswith(PREFIX):
+        return drawn(int(name.removeprefix(PREFIX)))
+    return next((site for site in sites() if site.name == name), None)
+
+
 def sites() -> tuple[Site, ...]:
-    """All of them."""
+    """All that are not drawn."""
     return (
         Site("balanced", _cross(1, 1), tuple(_steady(330) for _ in range(4)), tags=TUNED),
         Site(
