@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -223,6 +224,36 @@ def test_a_bundle_for_another_machine_is_told(machine: Machine) -> None:
     os.close(held)
     assert second.returncode == 1
     assert "another installation runs" in second.stderr
+
+
+def little_wheel(folder: Path, name: str, *requirements: str) -> None:
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requirements)
+    with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}-1.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{needs}")
+        wheel.writestr(
+            f"{name}-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{name}-1.dist-info/RECORD", "")
+
+
+def test_a_bundle_brings_what_the_python_there_needs(tmp_path: Path) -> None:
+    """And not what this one would: no two conditions here hold on the same machine."""
+    conditions = {
+        "early": "python_full_version < '3.11.3'",
+        "late": "python_version >= '3.14'",
+        "arm": "platform_machine == 'aarch64'",
+        "other": "platform_machine == 'x86_64'",
+    }
+    for name in conditions:
+        little_wheel(tmp_path, name)
+    little_wheel(tmp_path, "needy", *(f"{name}; {condition}" for name, condition in conditions.items()))
+    for arch, version, brought in (("aarch64", "3.11", {"early", "arm"}), ("x86_64", "3.14", {"late", "other"})):
+        into = tmp_path / arch
+        pip = [sys.executable, str(ROOT / "systemd/pip_for.py"), arch, version, "--isolated", "--quiet"]
+        where = ["--no-index", "--find-links", str(tmp_path), "--dest", str(into)]
+        what = ["--only-binary=:all:", "--python-version", version, "needy"]
+        subprocess.run([*pip, "download", *where, *what], check=True)
+        assert {wheel.name.partition("-")[0] for wheel in into.iterdir()} == brought | {"needy"}
 
 
 @pytest.mark.parametrize(
