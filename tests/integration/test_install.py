@@ -71,6 +71,18 @@ class Machine:
         calls.unlink(missing_ok=True)
         return [line for line in lines if "is-active" not in line]
 
+    def as_service(self, *command: str) -> list[str]:
+        """What systemd is asked for when somebody types the command."""
+        (self.root / "told").mkdir()
+        (self.root / "told/systemd-run").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (self.root / "told/systemd-run").chmod(0o755)
+        environment = {"PATH": f"{self.root / 'told'}:{os.environ['PATH']}"}
+        program, *arguments = command
+        typed = [str(self.root / "usr/local/bin" / program), *arguments]
+        return subprocess.run(
+            typed, check=True, capture_output=True, text=True, env=environment
+        ).stdout.splitlines()
+
     def group(self, name: str) -> list[str]:
         lines = (self.root / "etc/group").read_text().splitlines()
         return next(line.split(":") for line in lines if line.startswith(f"{name}:"))
@@ -131,6 +143,11 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
     assert machine.told_systemd() == ["daemon-reload"], "nobody has written its settings: nothing is started"
     unit = machine.root / "etc/systemd/system/stopline-agent.service"
     assert unit.read_bytes() == (ROOT / "systemd/stopline-agent.service").read_bytes()
+
+    typed = machine.as_service("stopline-agent", "check")
+    assert "User=stopline-agent" in typed
+    assert "EnvironmentFile=-/etc/stopline/agent.env" in typed
+    assert typed[-3:] == ["--", "/opt/stopline/bin/stopline-agent", "check"]
 
     before = machine.programs()
     refused = machine.install("agent", "--settings", machine.settings(agent_toml='nmae = "pi-7"\n'))
