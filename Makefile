@@ -59,7 +59,7 @@ bench-signals: $(STAMP_DEV)
 	@$(BIN)/python -m tests.bench.bench_signals $(ARGS)
 
 lint: $(STAMP_DEV)
-	@$(BIN)/shellcheck systemd/install systemd/bundle .ci/packages .ci/run tests/servers/*.sh
+	@$(BIN)/shellcheck systemd/install systemd/bundle systemd/as-service .ci/packages .ci/run tests/servers/*.sh
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy

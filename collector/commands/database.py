@@ -19,11 +19,18 @@ from collector.ops.logs import set_up_logging
 CONNECTIONS_BESIDE_POOL = 5
 """That a worker holds: two writers, one each for questions of devices, waiting devices and maintenance."""
 _SPARE_CONNECTIONS = 10
+DEFAULT_CONFIG = Path("/etc/stopline/collector.toml")
+"""Of the collector that is installed on this machine. Whoever may read it means that collector's database."""
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
     """The options of every command that needs the database."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="settings, as TOML")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"settings, as TOML (default: {DEFAULT_CONFIG}, if this user may read it)",
+    )
     parser.add_argument("--dsn", help="a PostgreSQL of your own (default: the embedded one, in the state folder)")
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="default: text")
 
@@ -31,7 +38,15 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
 def settings(options: argparse.Namespace, **arguments: Any) -> CollectorConfig:
     """The settings, from file, environment and command line; logging is set up on the way."""
     set_up_logging(options.log_format)
-    return load_config(options.config, os.environ, {"dsn": options.dsn, **arguments})
+    return load_config(_file(options), os.environ, {"dsn": options.dsn, **arguments})
+
+
+def _file(options: argparse.Namespace) -> Path | None:
+    """Whoever names a database or a state folder, and no file, does not mean the installed collector."""
+    if options.config is not None:
+        return Path(options.config)
+    means_another = options.dsn is not None or "STOPLINE_STATE_DIR" in os.environ
+    return DEFAULT_CONFIG if not means_another and os.access(DEFAULT_CONFIG, os.R_OK) else None
 
 
 @contextmanager

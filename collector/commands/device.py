@@ -5,6 +5,7 @@ import asyncio
 import base64
 import binascii
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from collector.fleet.devices import Device, Devices
 
 T = TypeVar("T")
 _MAX_FILE_BYTES = 100_000
+_STANDARD_INPUT = Path("-")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser("device", help="which devices may send")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     adding = actions.add_parser("add", help="let a device send")
-    adding.add_argument("file", type=Path, help="the agent's device.json; it holds nothing secret")
+    adding.add_argument(
+        "file", type=Path, help="the agent's device.json, which holds nothing secret; - is standard input"
+    )
     adding.add_argument("--junction", help="where it stands (default: as the file says)")
     adding.add_argument("--timezone", help="of a junction that is made with it, as Europe/Berlin (default: UTC)")
     adding.set_defaults(run=_run_add)
@@ -107,7 +111,7 @@ def _with_devices(options: argparse.Namespace, work: Callable[[Devices], Awaitab
 def read_enrolment(file: Path) -> Enrolment:
     """What a `device.json` tells. SettingError names the file, the key, and what is wrong."""
     try:
-        with file.open("rb") as opened_file:
+        with sys.stdin.buffer if file == _STANDARD_INPUT else file.open("rb") as opened_file:
             document = json.loads(opened_file.read(_MAX_FILE_BYTES))
     except OSError as error:
         raise SettingError(f"{file} cannot be read: {error.strerror}") from error

@@ -1,6 +1,7 @@
 """Tries everything that a configuration names, and says what to mend. One finding for each thing."""
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -28,9 +29,13 @@ _MIB = 1024 * 1024
 
 
 async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Finding]:
-    """All checks, one after the other; `offline` leaves out cameras, readers and the collector."""
+    """All checks, one after the other.
+
+    `offline` leaves out cameras, readers and the collector, and lets nothing fail that is no reason not to start:
+    the service asks this before each start, and counts with little room on the disk and beside lights in fault.
+    """
     clock = Clock()
-    yield check_state_dir(config)
+    yield check_state_dir(config, Verdict.NOTE if offline else Verdict.FAIL)
     yield check_clock(clock)
     yield check_outbox(config, clock, read_through=not offline)
     for camera in config.cameras:
@@ -48,7 +53,7 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
         else:
             yield await check_reader(reader)
     if config.signals is not None:
-        yield check_lights(config.signals.socket)
+        yield check_lights(config.signals.socket, Verdict.NOTE if offline else Verdict.FAIL)
         yield check_orders(config)
     if config.collector is None:
         yield Finding(Verdict.NOTE, "collector", "none is set: records wait in the outbox")
@@ -61,8 +66,8 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
         yield await check_collector(config, config.collector, clock)
 
 
-def check_state_dir(config: AgentConfig) -> Finding:
-    """Whether the agent can write there, and how much room there is."""
+def check_state_dir(config: AgentConfig, no_room: Verdict = Verdict.FAIL) -> Finding:
+    """Whether the agent can write there, and how much room there is; `no_room`: how bad too little of it is."""
     folder = config.state_dir
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -71,12 +76,13 @@ def check_state_dir(config: AgentConfig) -> Finding:
         trial.unlink()
         free_mb = shutil.disk_usage(folder).free // _MIB
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return Finding(no_room, "state folder", f"{folder}: the disk is full; make room")
         return Finding(Verdict.FAIL, "state folder", f"{folder}: {error.strerror}; make it writable for this user")
     text = f"{folder}: {free_mb} MB free"
     if free_mb < _LOW_DISK_MB:
-        return Finding(
-            Verdict.FAIL, "state folder", f"{text}; make room, the outbox may need {config.outbox.max_mb} MB"
-        )
+        text += f"; make room, the outbox may need {config.outbox.max_mb} MB"
+        return Finding(no_room, "state folder", text)
     if free_mb < config.outbox.max_mb:
         return Finding(Verdict.NOTE, "state folder", f"{text}, less than the outbox may become (max_mb)")
     return Finding(Verdict.OK, "state folder", text)
@@ -115,19 +121,19 @@ def check_outbox(config: AgentConfig, clock: Clock, *, read_through: bool) -> Fi
     return Finding(Verdict.OK, what, f"{path}: sound, {len(entries)} records wait")
 
 
-def check_lights(socket: Path) -> Finding:
-    """Whether the lights' daemon answers, and is well. That it does not run stops no counting."""
+def check_lights(socket: Path, unwell: Verdict = Verdict.FAIL) -> Finding:
+    """Whether the lights' daemon answers, and is well; `unwell`: how bad it is if not. It stops no counting."""
     what = "lights"
     try:
         with Asking(socket) as asking:
             shown = next(asking.shown())
     except LightsUnreachable as error:
-        return Finding(Verdict.FAIL, what, str(error))
+        return Finding(unwell, what, str(error))
     if shown.fault:
         text = (
             f"{shown.junction} flashes for a fault: {shown.fault}; mend it, then stopline-agent lights clear-fault"
         )
-        return Finding(Verdict.FAIL, what, text)
+        return Finding(unwell, what, text)
     text = f"{shown.junction} answers at {socket}: {shown.mode.value}"
     return Finding(Verdict.NOTE if shown.note else Verdict.OK, what, f"{text}; {shown.note}".rstrip("; "))
 

@@ -67,8 +67,9 @@ def device_file(folder: Path, device: FakeDevice, **changed: object) -> Path:
 def test_a_device_is_added_sends_and_is_revoked(plain_dsn: str, tmp_path: Path) -> None:
     device = FakeDevice()
     file = str(device_file(tmp_path, device))
-    for _ in range(2):
-        added = run("device", "add", file, "--timezone", "Europe/Berlin", "--dsn", plain_dsn)
+    for given in (file, "-"):
+        carried = Path(file).read_text() if given == "-" else ""
+        added = run("device", "add", given, "--timezone", "Europe/Berlin", "--dsn", plain_dsn, typed=carried)
         assert (added.returncode, added.stderr) == (0, ""), added.stderr
     with serving("--dsn", plain_dsn) as (url, process):
         assert send(url, device, counts(1, 3)).status_code == 200

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,6 +71,18 @@ class Machine:
         calls.unlink(missing_ok=True)
         return [line for line in lines if "is-active" not in line]
 
+    def as_service(self, *command: str) -> list[str]:
+        """What systemd is asked for when somebody types the command."""
+        (self.root / "told").mkdir()
+        (self.root / "told/systemd-run").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (self.root / "told/systemd-run").chmod(0o755)
+        environment = {"PATH": f"{self.root / 'told'}:{os.environ['PATH']}"}
+        program, *arguments = command
+        typed = [str(self.root / "usr/local/bin" / program), *arguments]
+        return subprocess.run(
+            typed, check=True, capture_output=True, text=True, env=environment
+        ).stdout.splitlines()
+
     def group(self, name: str) -> list[str]:
         lines = (self.root / "etc/group").read_text().splitlines()
         return next(line.split(":") for line in lines if line.startswith(f"{name}:"))
@@ -130,6 +143,11 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
     assert machine.told_systemd() == ["daemon-reload"], "nobody has written its settings: nothing is started"
     unit = machine.root / "etc/systemd/system/stopline-agent.service"
     assert unit.read_bytes() == (ROOT / "systemd/stopline-agent.service").read_bytes()
+
+    typed = machine.as_service("stopline-agent", "check")
+    assert "User=stopline-agent" in typed
+    assert "EnvironmentFile=-/etc/stopline/agent.env" in typed
+    assert typed[-3:] == ["--", "/opt/stopline/bin/stopline-agent", "check"]
 
     before = machine.programs()
     refused = machine.install("agent", "--settings", machine.settings(agent_toml='nmae = "pi-7"\n'))
@@ -223,6 +241,36 @@ def test_a_bundle_for_another_machine_is_told(machine: Machine) -> None:
     os.close(held)
     assert second.returncode == 1
     assert "another installation runs" in second.stderr
+
+
+def little_wheel(folder: Path, name: str, *requirements: str) -> None:
+    needs = "".join(f"Requires-Dist: {each}\n" for each in requirements)
+    with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}-1.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{needs}")
+        wheel.writestr(
+            f"{name}-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{name}-1.dist-info/RECORD", "")
+
+
+def test_a_bundle_brings_what_the_python_there_needs(tmp_path: Path) -> None:
+    """And not what this one would: no two conditions here hold on the same machine."""
+    conditions = {
+        "early": "python_full_version < '3.11.3'",
+        "late": "python_version >= '3.14'",
+        "arm": "platform_machine == 'aarch64'",
+        "other": "platform_machine == 'x86_64'",
+    }
+    for name in conditions:
+        little_wheel(tmp_path, name)
+    little_wheel(tmp_path, "needy", *(f"{name}; {condition}" for name, condition in conditions.items()))
+    for arch, version, brought in (("aarch64", "3.11", {"early", "arm"}), ("x86_64", "3.14", {"late", "other"})):
+        into = tmp_path / arch
+        pip = [sys.executable, str(ROOT / "systemd/pip_for.py"), arch, version, "--isolated", "--quiet"]
+        where = ["--no-index", "--find-links", str(tmp_path), "--dest", str(into)]
+        what = ["--only-binary=:all:", "--python-version", version, "needy"]
+        subprocess.run([*pip, "download", *where, *what], check=True)
+        assert {wheel.name.partition("-")[0] for wheel in into.iterdir()} == brought | {"needy"}
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,10 @@ def test_orders_when_nobody_is_there_or_the_words_are_wrong(tmp_path: Path, ligh
     config.write_text('junction = "j.toml"\nsocket = "here.sock"')
     assert str(tmp_path / "here.sock") in agent("lights", "status", "--config", config).stderr
     config = write_config(tmp_path, signals={"socket": path})
-    checked = agent("check", "--offline", "--config", config)
+    checked = agent("check", "--config", config)
     assert checked.returncode == 1
     assert "FAIL  lights: nobody listens" in checked.stdout
+    before_a_start = agent("check", "--offline", "--config", config)
+    assert before_a_start.returncode == 0, "it counts without lights"
+    assert "note  lights: nobody listens" in before_a_start.stdout
     assert "note  orders: no collector is set" in checked.stdout

@@ -107,7 +107,7 @@ def test_the_unit_starts_what_there_is(unit: Path) -> None:
 def test_the_instructions_name_what_there_is() -> None:
     """Every program, option and file that docs/install.md has people type."""
     page = (ROOT / "docs/install.md").read_text()
-    typed = re.findall(rf"{PREFIX}/bin/(stopline-\w+) (.+)", page)
+    typed = re.findall(rf"(?:{PREFIX}/bin/|sudo )(stopline-\w+) ([^`#<\n]+)", page)
     assert {name for name, _ in typed} == entry_points()
     for name, arguments in typed:
         assert_runs(f"{PREFIX}/bin/{name}", shlex.split(arguments))

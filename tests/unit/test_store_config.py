@@ -1,9 +1,11 @@
 """The collector's settings: where they come from, and what is said of wrong ones."""
 
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from collector.commands import database
 from collector.config import CollectorConfig, default_state_dir, keys, load_config
 from collector.errors import SettingError
 
@@ -25,6 +27,23 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
     config = load_config(file, environ, {"port": 3, "host": None})
     assert (config.host, config.port, config.state_dir) == ("a", 3, Path("/x"))
     assert (config.pool.max_size, config.pool.min_size) == (6, 3)
+
+
+def test_what_is_typed_beside_an_installed_collector_means_its_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second PostgreSQL would be made otherwise, with a user that nobody can sign in as."""
+    monkeypatch.delenv("STOPLINE_STATE_DIR", raising=False)
+    monkeypatch.setattr(database, "DEFAULT_CONFIG", _file(tmp_path, 'state_dir = "/srv/installed"\n'))
+    typed = Namespace(config=None, dsn=None, log_format="text")
+    installed = Path("/srv/installed")
+    assert database.settings(typed).state_dir == installed
+    assert database.settings(Namespace(config=None, dsn="dbname=x", log_format="text")).state_dir != installed
+    monkeypatch.setenv("STOPLINE_STATE_DIR", str(tmp_path))
+    assert database.settings(typed).state_dir == tmp_path, "the demo's"
+    monkeypatch.delenv("STOPLINE_STATE_DIR")
+    monkeypatch.setattr(database, "DEFAULT_CONFIG", tmp_path / "absent")
+    assert database.settings(typed).state_dir != installed
 
 
 def test_every_key_can_be_set_from_the_environment() -> None:
