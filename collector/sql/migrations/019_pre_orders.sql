@@ -24,3 +24,36 @@ INSERT INTO junction_heard (junction_id) SELECT id FROM junctions ON CONFLICT DO
 ALTER TABLE junction_heard ADD COLUMN
     heard_in timestamptz GENERATED ALWAYS AS (date_bin('1 minute', received_at, 'epoch')) STORED;
 CREATE INDEX junction_heard_in ON junction_heard (heard_in);
+
+-- How many of the newest lines before a time have each pattern in their text, and at last how many have a context,
+-- whoever may see them. It tells what is rare.
+CREATE FUNCTION log_matches(until timestamptz, lines integer, patterns text[], told jsonb) RETURNS bigint[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN (
+        WITH newest AS MATERIALIZED (
+            SELECT message, context FROM system_logs WHERE at < until ORDER BY at DESC LIMIT lines
+        )
+        SELECT ARRAY(SELECT (SELECT count(*) FROM newest WHERE message ILIKE pattern)
+                     FROM unnest(patterns) WITH ORDINALITY AS x (pattern, place) ORDER BY place)
+               || (SELECT count(*) FROM newest WHERE context @> told)
+    );
+END $$;
+
+-- Where lines are that have a pattern in their text, or a context, if that is not NULL: for a user who may see some
+-- junctions only, by indexes that do not serve them. Who reads these places sees what they may, of theirs and of what
+-- was posted.
+CREATE FUNCTION log_places(since timestamptz, until timestamptz, pattern text, told jsonb)
+RETURNS TABLE (at timestamptz, stream_no integer, seq bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    wanted text := concat_ws(' AND ', CASE WHEN pattern IS NOT NULL THEN 'l.message ILIKE $3' END,
+                                      CASE WHEN told IS NOT NULL THEN 'l.context @> $4' END);
+BEGIN
+    RETURN QUERY EXECUTE
+        'SELECT l.at, l.stream_no, l.seq FROM (
+            SELECT l.at, l.stream_no, l.seq FROM system_logs l WHERE l.at >= $1 AND l.at < $2 AND ' || wanted || ' OFFSET 0
+        ) l
+        WHERE l.stream_no IS NULL OR (SELECT stream_ranges()) @> l.stream_no'
+    USING since, until, pattern, told;
+END $$;
