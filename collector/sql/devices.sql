@@ -5,8 +5,9 @@
 -- looked up once, with what is told of it; then those of a device are summed.
 -- A health record is looked for in the day before the stream's latest record, so that few partitions are touched.
 WITH page AS MATERIALIZED (
-    SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, d.metadata, row_number() OVER () AS place
-    FROM ({found}) d
+    SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, d.metadata, f.place
+    FROM (SELECT id, row_number() OVER () AS place FROM ({found}) found) f
+    CROSS JOIN LATERAL (SELECT * FROM edge_devices WHERE id = f.id OFFSET 0) d
 ), told AS (
     SELECT p.place, max(s.last_received_at) OVER own AS received_at, max(s.last_at) OVER own AS last_at,
            sum(s.last_seq) OVER own AS made, sum(s.stored) OVER own AS stored, sum(s.rejected) OVER own AS rejected,
@@ -55,16 +56,17 @@ LEFT JOIN LATERAL (SELECT name FROM junctions WHERE id = p.junction_id OFFSET 0)
 ORDER BY p.place;
 
 -- name: found
-SELECT d.* FROM {source} d {joined} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+SELECT d.id FROM {source} d {joined} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: found_in_order
--- Few are sorted before each is asked what takes longer to tell, until the page is full.
-SELECT d.* FROM (SELECT d.* FROM {source} d WHERE {filters} ORDER BY {order} OFFSET 0) d
+-- Few are sorted, by what is in an index of them, before each is asked what takes longer to tell, until the page is
+-- full.
+SELECT d.id FROM (SELECT d.id, d.name FROM {source} d WHERE {filters} ORDER BY {order} OFFSET 0) d
 WHERE {slow} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: few
 SELECT d.* FROM (SELECT DISTINCT device_id FROM ({candidates}) c) c
-CROSS JOIN LATERAL (SELECT * FROM edge_devices WHERE id = c.device_id OFFSET 0) d
+CROSS JOIN LATERAL (SELECT id, name, junction_id, status FROM edge_devices WHERE id = c.device_id OFFSET 0) d
 
 -- name: any
 true
@@ -147,7 +149,7 @@ UNION ALL
 -- name: heard_last
 -- A junction was heard when the last of its devices was: so the devices that were heard last stand at as many
 -- junctions as were heard last, or at none.
-SELECT d.* FROM (
+SELECT d.id FROM (
     SELECT junction_id FROM junction_heard, (SELECT (
         SELECT heard_in FROM junction_heard WHERE heard_in IS NOT NULL
         ORDER BY heard_in DESC OFFSET %(first)s - 1 LIMIT 1
@@ -155,9 +157,9 @@ SELECT d.* FROM (
     WHERE heard_in >= start OR start IS NULL
     ORDER BY received_at DESC NULLS LAST FETCH FIRST %(first)s ROWS WITH TIES
 ) h
-CROSS JOIN LATERAL (SELECT * FROM edge_devices WHERE junction_id = h.junction_id OFFSET 0) d
+CROSS JOIN LATERAL (SELECT id FROM edge_devices WHERE junction_id = h.junction_id OFFSET 0) d
 UNION ALL
-SELECT * FROM edge_devices WHERE junction_id IS NULL
+SELECT id FROM edge_devices WHERE junction_id IS NULL
 
 -- name: at_none
 SELECT id FROM edge_devices WHERE junction_id IS NULL
@@ -210,7 +212,7 @@ LIMIT %(limit)s;
 -- name: rejects
 -- Records that were put aside, newest first, from a cursor on. Whose they are is looked up for those of the page only.
 WITH page AS MATERIALIZED (
-    SELECT r.* FROM ingest_rejects r {joined} WHERE {filters}
+    SELECT r.* FROM {source} r {joined} WHERE {filters}
     ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC
     LIMIT %(limit)s
 )
@@ -222,6 +224,16 @@ CROSS JOIN LATERAL (SELECT stream, device_id FROM ingest_streams WHERE no = r.st
 CROSS JOIN LATERAL (SELECT id, name, junction_id, metadata FROM edge_devices WHERE id = s.device_id OFFSET 0) d
 LEFT JOIN LATERAL (SELECT id, name FROM junctions WHERE id = d.junction_id OFFSET 0) j ON true
 ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC;
+
+-- name: few_rejects
+-- Sorted before each is asked whether it is open, until the page is full.
+(SELECT r.* FROM ingest_rejects r WHERE {filters} ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC OFFSET 0)
+
+-- name: rejects_open_one_by_one
+NOT coalesce(r.received_at <= (
+    SELECT (d.metadata ->> 'rejects_seen_until')::timestamptz
+    FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id WHERE s.no = r.stream_no
+), false)
 
 -- name: joined_rejects
 -- What `rejects_open` needs.

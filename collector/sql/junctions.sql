@@ -249,21 +249,23 @@ SELECT j.id, j.name, j.timezone, j.metadata - 'lights' AS metadata, j.metadata #
        ), '[]') AS lanes,
        coalesce((
            SELECT jsonb_agg(jsonb_build_object(
-               'id', d.id, 'name', d.name, 'status', d.status, 'received_at', s.received_at,
+               'id', d.id, 'name', d.name, 'status', d.status, 'received_at', x.received_at,
                'drives_lights', d.id = j.lights_device_id, 'sensors', x.sensors) ORDER BY d.name, d.id)
-           FROM edge_devices d
-           CROSS JOIN LATERAL (
-               SELECT max(last_received_at) AS received_at FROM ingest_streams WHERE device_id = d.id
-           ) s
-           CROSS JOIN LATERAL (
-               SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') AS sensors FROM (
-                   SELECT name FROM cameras WHERE device_id = d.id
-                   UNION SELECT sensor FROM counting_zones WHERE device_id = d.id
-               ) each
-           ) x
-           WHERE d.junction_id = j.id
+           FROM edge_devices d {told} WHERE d.junction_id = j.id
        ), '[]') AS devices
 FROM junctions j
 LEFT JOIN locations l ON l.id = j.location_id
 LEFT JOIN user_junction_access a ON a.junction_id = j.id AND a.user_id = %(user)s
 WHERE j.id = %(junction)s;
+
+-- name: told
+CROSS JOIN LATERAL (
+    SELECT (SELECT max(last_received_at) FROM ingest_streams WHERE device_id = d.id) AS received_at,
+           (SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') FROM (
+                SELECT name FROM cameras WHERE device_id = d.id
+                UNION SELECT sensor FROM counting_zones WHERE device_id = d.id
+            ) each) AS sensors
+) x
+
+-- name: told_to_viewer
+JOIN devices_told(j.id) x ON x.device_id = d.id

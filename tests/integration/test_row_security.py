@@ -34,7 +34,7 @@ HIDDEN = {
 """Tables and views that are never read in a user's name."""
 DEFINERS = {
     *("sees_all", "seen_junctions", "seen_devices", "seen_locations", "seen_streams"),
-    *("stream_ranges", "source_ranges", "camera_ranges", "log_time_before"),
+    *("stream_ranges", "source_ranges", "camera_ranges", "log_time_before", "log_matches", "log_places", "devices_told"),
 }
 """Functions that see more than who calls them: they tell of the caller's own junctions alone, and how dense
 the log of all is."""
