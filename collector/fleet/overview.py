@@ -258,6 +258,7 @@ def _page_statement(wanted: Wanted, order: Order, among: str | None = None) -> b
     if is_by_received:
         joined = queries["joined_received_one_by_one" if is_few else "joined_received"]
     fragments = {
+        b"{facts}": b"device_facts" if VIEWER.get() is None else b"seen_device_facts",
         b"{found}": queries["found_in_order" if is_slow else "found"],
         b"{source}": source,
         b"{joined}": joined,

@@ -1,57 +1,21 @@
 -- The devices as people look after them: how each is, what became of its records, and what was put aside.
 
 -- name: page
--- A page of devices, with all that a list shows of each. Filters and order are blocks of this file. Each stream is
--- looked up once, with what is told of it; then those of a device are summed.
--- A health record is looked for in the day before the stream's latest record, so that few partitions are touched.
+-- A page of devices, with all that a list shows of each. Filters and order are blocks of this file.
 WITH page AS MATERIALIZED (
-    SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, d.metadata, f.place
+    SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, f.place
     FROM (SELECT id, row_number() OVER () AS place FROM ({found}) found) f
     CROSS JOIN LATERAL (SELECT * FROM edge_devices WHERE id = f.id OFFSET 0) d
-), told AS (
-    SELECT p.place, max(s.last_received_at) OVER own AS received_at, max(s.last_at) OVER own AS last_at,
-           sum(s.last_seq) OVER own AS made, sum(s.stored) OVER own AS stored, sum(s.rejected) OVER own AS rejected,
-           sum(s.lost) OVER own AS lost,
-           bool_and(s.last_seq = s.stored + s.rejected + s.lost AND s.lost = g.lost) OVER own AS adds_up,
-           sum(d.n) OVER own AS gaps_last_day, sum(d.lost) OVER own AS lost_last_day, sum(r.n) OVER own AS rejects_open,
-           row_number() OVER (PARTITION BY p.place ORDER BY h.at DESC NULLS LAST) AS nth, h.*
-    FROM page p
-    CROSS JOIN LATERAL (SELECT * FROM ingest_streams WHERE device_id = p.id OFFSET 0) s
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(seq - from_seq + 1), 0)::bigint AS lost
-        FROM ingest_gaps WHERE stream_no = s.no AND from_seq IS NOT NULL
-    ) g
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS n, coalesce(sum(seq - from_seq + 1), 0)::bigint AS lost
-        FROM ingest_gaps WHERE stream_no = s.no AND at >= now() - interval '1 day'
-    ) d
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS n FROM (
-            SELECT FROM ingest_rejects
-            WHERE stream_no = s.no
-              AND received_at > coalesce((p.metadata ->> 'rejects_seen_until')::timestamptz, '-infinity')
-            LIMIT 1000
-        ) few
-    ) r
-    LEFT JOIN LATERAL (
-        SELECT at, version, uptime_s, cpu_percent, memory_percent, temperature_c, disk_free_mb, throttled, clock_synced,
-               clock_error_ms, outbox_records, outbox_bytes, outbox_dropped, sensors
-        FROM device_health
-        WHERE stream_no = s.no AND at >= s.last_at - interval '1 day' AND at <= s.last_at
-        ORDER BY at DESC LIMIT 1
-    ) h ON true
-    WINDOW own AS (PARTITION BY p.place)
 )
 SELECT p.id, p.name, p.status, p.created_at, p.revoked_at, p.junction_id, j.name AS junction_name,
-       t.received_at, t.last_at, coalesce(t.made, 0)::bigint AS made, coalesce(t.stored, 0)::bigint AS stored,
-       coalesce(t.rejected, 0)::bigint AS rejected, coalesce(t.lost, 0)::bigint AS lost,
-       coalesce(t.adds_up, true) AS adds_up, coalesce(t.gaps_last_day, 0)::bigint AS gaps_last_day,
-       coalesce(t.lost_last_day, 0)::bigint AS lost_last_day, coalesce(t.rejects_open, 0)::bigint AS rejects_open,
-       t.at AS health_at, t.version, t.uptime_s, t.cpu_percent, t.memory_percent, t.temperature_c, t.disk_free_mb,
-       t.throttled, t.clock_synced, t.clock_error_ms, t.outbox_records, t.outbox_bytes, t.outbox_dropped, t.sensors,
-       now() AS as_of
+       t.received_at, t.last_at, coalesce(t.made, 0) AS made, coalesce(t.stored, 0) AS stored,
+       coalesce(t.rejected, 0) AS rejected, coalesce(t.lost, 0) AS lost, coalesce(t.adds_up, true) AS adds_up,
+       coalesce(t.gaps_last_day, 0) AS gaps_last_day, coalesce(t.lost_last_day, 0) AS lost_last_day,
+       coalesce(t.rejects_open, 0) AS rejects_open, t.health_at, t.version, t.uptime_s, t.cpu_percent,
+       t.memory_percent, t.temperature_c, t.disk_free_mb, t.throttled, t.clock_synced, t.clock_error_ms,
+       t.outbox_records, t.outbox_bytes, t.outbox_dropped, t.sensors, now() AS as_of
 FROM page p
-LEFT JOIN told t ON t.place = p.place AND t.nth = 1
+LEFT JOIN {facts}(ARRAY(SELECT id FROM page)) t ON t.device_id = p.id
 LEFT JOIN LATERAL (SELECT name FROM junctions WHERE id = p.junction_id OFFSET 0) j ON true
 ORDER BY p.place;
 
