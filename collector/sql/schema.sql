@@ -2027,6 +2027,10 @@ CREATE TRIGGER kept_on_insert AFTER INSERT ON junctions
 CREATE INDEX junctions_lit ON junctions (name) WHERE lights_device_id IS NOT NULL OR metadata ? 'lights';
 CREATE INDEX junctions_unlit ON junctions (name) WHERE NOT (lights_device_id IS NOT NULL OR metadata ? 'lights');
 
+-- The devices of a junction and their names are read from an index alone.
+CREATE INDEX edge_devices_place ON edge_devices (junction_id, name, id);
+DROP INDEX edge_devices_junction;
+
 -- Counts in steps of a fiftieth, from one on.
 ALTER TABLE junction_counts ADD COLUMN n_step integer GENERATED ALWAYS AS (
     CASE WHEN n_camera > 0 THEN floor(50 * ln(n_camera::double precision))::integer
@@ -2089,4 +2093,74 @@ BEGIN
                 UNION SELECT z.sensor FROM counting_zones z WHERE z.device_id = d.id
             ) each)
     FROM edge_devices d WHERE d.junction_id = junction;
+END $$;
+
+-- What is known of devices by their streams, of each that has one. Each stream is looked up once, with what is told of
+-- it; then those of a device are summed. A health record is looked for in the day before the stream's latest record, so
+-- that few partitions are touched.
+CREATE TYPE device_told AS (
+    device_id uuid, received_at timestamptz, last_at timestamptz, made bigint, stored bigint, rejected bigint,
+    lost bigint, adds_up boolean, gaps_last_day bigint, lost_last_day bigint, rejects_open bigint,
+    health_at timestamptz, version text, uptime_s double precision, cpu_percent real, memory_percent real,
+    temperature_c real, disk_free_mb real, throttled text, clock_synced boolean, clock_error_ms bigint,
+    outbox_records integer, outbox_bytes bigint, outbox_dropped bigint, sensors jsonb
+);
+CREATE FUNCTION device_facts(devices uuid[]) RETURNS SETOF device_told
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
+    SELECT t.device_id, t.received_at, t.last_at, t.made::bigint, t.stored::bigint, t.rejected::bigint, t.lost::bigint,
+           t.adds_up, t.gaps_last_day::bigint, t.lost_last_day::bigint, t.rejects_open::bigint, t.at, t.version,
+           t.uptime_s, t.cpu_percent, t.memory_percent, t.temperature_c, t.disk_free_mb, t.throttled, t.clock_synced,
+           t.clock_error_ms, t.outbox_records, t.outbox_bytes, t.outbox_dropped, t.sensors
+    FROM (
+        SELECT s.device_id, max(s.last_received_at) OVER own AS received_at, max(s.last_at) OVER own AS last_at,
+               sum(s.last_seq) OVER own AS made, sum(s.stored) OVER own AS stored, sum(s.rejected) OVER own AS rejected,
+               sum(s.lost) OVER own AS lost,
+               bool_and(s.last_seq = s.stored + s.rejected + s.lost AND s.lost = g.lost) OVER own AS adds_up,
+               sum(l.n) OVER own AS gaps_last_day, sum(l.lost) OVER own AS lost_last_day,
+               sum(r.n) OVER own AS rejects_open,
+               row_number() OVER (PARTITION BY s.device_id ORDER BY h.at DESC NULLS LAST) AS nth, h.*
+        FROM unnest(devices) AS asked (id)
+        CROSS JOIN LATERAL (
+            SELECT (metadata ->> 'rejects_seen_until')::timestamptz AS seen_until
+            FROM edge_devices WHERE id = asked.id OFFSET 0
+        ) d
+        CROSS JOIN LATERAL (SELECT * FROM ingest_streams WHERE device_id = asked.id OFFSET 0) s
+        CROSS JOIN LATERAL (
+            SELECT coalesce(sum(seq - from_seq + 1), 0)::bigint AS lost
+            FROM ingest_gaps WHERE stream_no = s.no AND from_seq IS NOT NULL
+        ) g
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS n, coalesce(sum(seq - from_seq + 1), 0)::bigint AS lost
+            FROM ingest_gaps WHERE stream_no = s.no AND at >= now() - interval '1 day'
+        ) l
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS n FROM (
+                SELECT FROM ingest_rejects
+                WHERE stream_no = s.no AND received_at > coalesce(d.seen_until, '-infinity') LIMIT 1000
+            ) few
+        ) r
+        LEFT JOIN LATERAL (
+            SELECT h.at, h.version, h.uptime_s, h.cpu_percent, h.memory_percent, h.temperature_c, h.disk_free_mb,
+                   h.throttled, h.clock_synced, h.clock_error_ms, h.outbox_records, h.outbox_bytes, h.outbox_dropped,
+                   h.sensors
+            FROM device_health h
+            WHERE h.stream_no = s.no AND h.at >= s.last_at - interval '1 day' AND h.at <= s.last_at
+            ORDER BY h.at DESC LIMIT 1
+        ) h ON true
+        WINDOW own AS (PARTITION BY s.device_id)
+    ) t
+    WHERE t.nth = 1;
+END $$;
+
+-- The same for a user who may see some junctions only: to find out whether they may see the rows of all these tables
+-- takes longer than to read them, so it is found out once, of the devices.
+CREATE FUNCTION seen_device_facts(devices uuid[]) RETURNS SETOF device_told
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT sees_all() THEN
+        devices := ARRAY(SELECT unnest(devices) INTERSECT SELECT seen_devices());
+    END IF;
+    RETURN QUERY SELECT * FROM device_facts(devices);
 END $$;

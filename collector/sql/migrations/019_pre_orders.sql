@@ -1,5 +1,8 @@
 -- Lists in the order of what is kept of junctions: found by indexes, in steps, so that most updates stay in place.
 
+-- Who stores records would wait behind this while it waits for who reads for long: it rather comes again.
+SET LOCAL lock_timeout = '1s';
+
 -- Each junction has its row, also if it was never heard.
 CREATE FUNCTION junctions_made() RETURNS trigger
 LANGUAGE plpgsql AS $$
