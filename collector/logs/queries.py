@@ -148,7 +148,7 @@ async def _look_for_what_is_rare(
     A text is found sooner by its rarest word than by all of its pieces, most of which may be in every line.
     """
     words = [word for word in (asked.text or "").split() if len(word) >= _INDEXED]
-    if not (len(words) > 1 or is_of_few and (words or asked.context is not None)):
+    if len(words) <= 1 and not (is_of_few and (words or asked.context is not None)):
         return False
     patterns = [_pattern(word) for word in words]
     until = min(asked.until, asked.before.at)
