@@ -184,8 +184,8 @@ def _prepare(connection: psycopg.Connection[TupleRow]) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         raise MigrationFailed(
             f"the database cannot be made ready: {error.diag.message_primary}. Nothing was changed. Migrate as the"
-            " owner of the database; what that role may not do either, an administrator of the server does in this database first:"
-            " CREATE EXTENSION IF NOT EXISTS timescaledb"
+            " owner of the database; what that role may not do either, an administrator of the server does in this"
+            " database first: CREATE EXTENSION IF NOT EXISTS timescaledb"
         ) from error
 
 
