@@ -2,7 +2,8 @@
 
 `sql/migrations/NNN_pre_name.sql` works with the code of the release before, so that it can run while old
 collectors still serve; `NNN_post_name.sql` runs when none is left. Files run in the order of their numbers, each
-in a transaction of its own that also notes it in `schema_migrations`. A file that begins with `-- no-transaction`
+in a transaction of its own that also notes it in `schema_migrations`. One that sets `lock_timeout` is tried again
+when it has waited so long: behind it, everybody waits who comes later. A file that begins with `-- no-transaction`
 (for `CREATE INDEX CONCURRENTLY` and the like) runs statement by statement and must be safe to run again.
 
     MigrationError
@@ -31,8 +32,8 @@ _log = logging.getLogger(__name__)
 _LOCK = 0x53544F50
 """Key of the advisory lock: one migration at a time in a database."""
 _POLL_S = 0.1
-_ATTEMPTS = 10
-"""Of one that meets who writes at the same time."""
+_ATTEMPTS = 30
+"""Of one that meets who writes or reads at the same time."""
 _OTHER_FORMS = frozenset({"48b839f64309b89d18265e15a8317facd42bd36b8777998d575cc2701dadfab8"})
 """Checksums of files that were also applied in another form, for which a later one makes up: of 009, 016 does."""
 
@@ -178,6 +179,17 @@ def _is_prepared(connection: psycopg.Connection[TupleRow]) -> bool:
 def _prepare(connection: psycopg.Connection[TupleRow]) -> None:
     if _is_prepared(connection):
         return
+    try:
+        _begin_history(connection)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationFailed(
+            f"the database cannot be made ready: {error.diag.message_primary}. Nothing was changed. Migrate as the"
+            " owner of the database; what that role may not do either, an administrator of the server does in this"
+            " database first: CREATE EXTENSION IF NOT EXISTS timescaledb"
+        ) from error
+
+
+def _begin_history(connection: psycopg.Connection[TupleRow]) -> None:
     with connection.transaction():
         _take_timescaledb(connection)
         connection.execute(
@@ -234,10 +246,11 @@ def _apply(connection: psycopg.Connection[TupleRow], migration: Migration) -> No
             try:
                 _run(connection, migration)
                 break
-            except psycopg.errors.DeadlockDetected as error:
+            except (psycopg.errors.DeadlockDetected, psycopg.errors.LockNotAvailable) as error:
                 # It locks tables in its own order, whoever takes records in does so in that of the records.
                 if attempt == _ATTEMPTS - 1:
                     raise
+                time.sleep(_POLL_S)
                 _log.info("Migration %s is tried again: %s", migration, error, extra={"action": "migration_again"})
     except psycopg.Error as error:
         raise MigrationFailed(f"migration {migration} failed: {error}") from error

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import VIEWER, Connection, Pool, load_queries, reading
+from collector.db import VIEWER, Connection, Pool, Queries, load_queries, reading
 from collector.fleet.completeness import MAX_GAPS, Gap, Stream
 
 HEALTHY = timedelta(minutes=5)
@@ -50,6 +50,7 @@ _ORDERS = {
     Order.RECEIVED: "by_received",
     Order.RECEIVED_DOWN: "by_received_down",
 }
+_BY_RECEIVED = (Order.RECEIVED, Order.RECEIVED_DOWN)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Wanted:
     """Part of the device's name or its junction's."""
 
     def blocks(self) -> list[str]:
-        """Conditions by their names in devices.sql."""
+        """Conditions by their names in devices.sql, but for states."""
         found = []
         is_bounded = VIEWER.get() is not None
         if self.ids:
@@ -74,8 +75,6 @@ class Wanted:
             found.append("at_junctions")
         if is_bounded:
             found.append("seen")
-        if self.states:
-            found.append("of_states")
         if self.status:
             found.append("of_status")
         if self.q:
@@ -177,9 +176,11 @@ class DeviceStory:
 async def read_page(
     pool: Pool, wanted: Wanted, *, order: Order = Order.NAME, limit: int = 100, offset: int = 0
 ) -> list[SeenDevice]:
-    """A page of devices, in one query."""
+    """A page of devices."""
     parameters = wanted.values() | {"limit": limit, "offset": offset, "first": limit + offset, "few": _FEW}
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(SeenDevice)) as cursor:
+        # It would be planned alike for all values, and to plan it takes as long as it takes.
+        await connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
         among = await _among(connection, wanted, order, parameters)
         await cursor.execute(_page_statement(wanted, order, among), parameters)
         return await cursor.fetchall()
@@ -234,16 +235,38 @@ async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
     return DeviceStory(found[0], streams, gaps, health, sensors)
 
 
+def _few(queries: Queries, among: str) -> bytes:
+    """The few devices that the block `among` finds, as a table."""
+    found = queries[among]
+    if among != "heard_last":
+        found = queries["few"].replace(b"{candidates}", found)
+    return b"(" + found + b")"
+
+
 def _page_statement(wanted: Wanted, order: Order, among: str | None = None) -> bytes:
     """The query of a page; it takes `wanted.values()`, `limit`, `offset` and what the block `among` does."""
     queries = load_queries("devices")
+    is_few, is_by_received = among is not None or VIEWER.get() is not None, order in _BY_RECEIVED
+    source = _few(queries, among) if among is not None else b"edge_devices"
+    received_at = b"r.received_at" if is_by_received else queries["received_at"]
+    slow = queries["of_states"].replace(b"{received_at}", received_at)
+    is_slow = bool(wanted.states) and is_few and not is_by_received
     conditions = [queries[name] for name in wanted.blocks()]
-    if among is not None:
-        conditions.append(queries["among"].replace(b"{candidates}", queries[among]))
-    filters = b" AND ".join(conditions) or queries["any"]
+    if wanted.states and not is_slow:
+        conditions.append(slow)
     joined = b""
-    if order in (Order.RECEIVED, Order.RECEIVED_DOWN):
-        is_few = among is not None or VIEWER.get() is not None
+    if is_by_received:
         joined = queries["joined_received_one_by_one" if is_few else "joined_received"]
-    page = queries["page"].replace(b"{joined}", joined)
-    return page.replace(b"{filters}", filters).replace(b"{order}", queries[_ORDERS[order]])
+    fragments = {
+        b"{facts}": b"device_facts" if VIEWER.get() is None else b"seen_device_facts",
+        b"{found}": queries["found_in_order" if is_slow else "found"],
+        b"{source}": source,
+        b"{joined}": joined,
+        b"{filters}": b" AND ".join(conditions) or queries["any"],
+        b"{slow}": slow,
+        b"{order}": queries[_ORDERS[order]],
+    }
+    page = queries["page"]
+    for name, fragment in fragments.items():
+        page = page.replace(name, fragment)
+    return page

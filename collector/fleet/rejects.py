@@ -57,18 +57,23 @@ async def read_rejects(pool: Pool, wanted: WantedRejects, *, limit: int, raw_cha
         "rejects_of_devices": wanted.devices,
         "rejects_at_junctions": wanted.junctions,
         "rejects_of_codes": wanted.codes,
-        "rejects_open": wanted.open_only,
         "rejects_seen": VIEWER.get() is not None,
         "rejects_from": wanted.after,
     }
     filters = b" AND ".join(queries[name] for name, narrows in names.items() if narrows) or queries["any"]
+    source, joined = b"ingest_rejects", b""
+    if wanted.open_only and VIEWER.get() is not None:
+        source = queries["few_rejects"].replace(b"{filters}", filters)
+        filters = queries["rejects_open_one_by_one"]
+    elif wanted.open_only:
+        joined, filters = queries["joined_rejects"], filters + b" AND " + queries["rejects_open"]
     values: dict[str, Any] = {"devices": list(wanted.devices), "junctions": list(wanted.junctions)}
     values |= {"codes": list(wanted.codes), "limit": limit, "raw": raw_characters}
     if wanted.after is not None:
         after = wanted.after
         values |= {"received_at": after.received_at, "stream_no": after.stream_no, "seq": after.seq}
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(Reject)) as cursor:
-        joined = queries["joined_rejects"] if wanted.open_only else b""
-        page = queries["rejects"].replace(b"{joined}", joined).replace(b"{filters}", filters)
+        page = queries["rejects"].replace(b"{source}", source)
+        page = page.replace(b"{joined}", joined).replace(b"{filters}", filters)
         await cursor.execute(page, values)
         return await cursor.fetchall()

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import dict_row
 
-from collector.db import Pool, load_queries, reading
+from collector.db import VIEWER, Pool, load_queries, reading
 from collector.identity.access import CurrentUser
 from collector.identity.users import Level
 from collector.junctions.description import read_description
@@ -87,7 +87,9 @@ async def read_details(pool: Pool, junction: UUID, user: CurrentUser | None) -> 
     """All of a junction, by one query; None: there is none, or none that the request may see."""
     parameters = {"junction": junction, "user": user.id if user else None}
     async with reading(pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(load_queries("junctions")["junction"], parameters)
+        queries = load_queries("junctions")
+        told = queries["told" if VIEWER.get() is None else "told_to_viewer"]
+        await cursor.execute(queries["junction"].replace(b"{told}", told), parameters)
         row = await cursor.fetchone()
     return None if row is None else _details(row, user)
 

@@ -9,14 +9,16 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import VIEWER, Connection, Pool, Queries, load_queries, reading
+from collector.db import VIEWER, Connection, Pool, load_queries, reading
 from collector.identity.access import CurrentUser
 from collector.identity.users import Level, Role
 
 _LIVE = timedelta(minutes=2)
 _LATE = timedelta(minutes=15)
 _FEW = 1000
-"""So many junctions are looked up one by one sooner than they are found among all, in the order of counts."""
+"""So many junctions are looked up one by one sooner than they are found among all."""
+_PIECE = 3
+"""Names are found by so many letters of them; by fewer they are found in another way."""
 
 
 class Freshness(StrEnum):
@@ -59,10 +61,6 @@ class Listing:
     has_lights: bool | None = None
     sort: Sort = Sort.NAME
     user: CurrentUser | None = None
-
-    @property
-    def is_filtered(self) -> bool:
-        return bool(self.junctions or self.q or self.states) or self.has_lights is not None
 
 
 @dataclass(frozen=True)
@@ -123,25 +121,23 @@ async def read_junctions(
     """A page of junctions."""
     listing = listing or Listing()
     parameters = {
-        "junctions": list(listing.junctions) if listing.junctions else None,
+        "names": list(listing.junctions or ()),
+        "ids": [name for name in listing.junctions or () if _is_id(name)],
         "q": listing.q,
-        "has_lights": listing.has_lights,
-        "states": [str(state) for state in listing.states] if listing.states else None,
+        "states": [str(state) for state in listing.states or ()],
         "live_s": _LIVE.total_seconds(),
         "late_s": _LATE.total_seconds(),
         "user": listing.user.id if listing.user else None,
         "limit": limit,
         "offset": offset,
+        "few": _FEW,
     }
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(Junction)) as cursor:
-        if listing.sort.endswith("counts_today"):
-            # To plan it takes a third of the time that it takes; it would be planned alike for all values.
-            await connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
-            few = await _few(connection, listing, parameters)
-            statement = _by_counts(listing, is_few=few is not None)
-            await cursor.execute(statement, parameters | {"few": few})
-        else:
-            await cursor.execute(_statement(listing), parameters)
+        # To plan it takes a third of the time that it takes; it would be planned alike for all values.
+        await connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
+        narrowing = _narrowing(listing)
+        narrowest = await _narrowest(connection, narrowing, parameters)
+        await cursor.execute(_statement(listing, narrowing, narrowest), parameters)
         return await cursor.fetchall()
 
 
@@ -150,50 +146,108 @@ def heard_within() -> dict[str, timedelta]:
     return {"live": _LIVE, "late": _LATE}
 
 
-async def _few(connection: Connection, listing: Listing, parameters: dict[str, Any]) -> list[UUID] | None:
-    """The junctions that filters leave, and who asks may see, if they are few. None: look through all."""
-    if not listing.is_filtered and VIEWER.get() is None:
-        return None
+def _is_id(name: str) -> bool:
+    """Whether it is an id as the database writes it."""
+    try:
+        return str(UUID(name)) == name
+    except ValueError:
+        return False
+
+
+def _narrowing(listing: Listing) -> dict[str, list[str]]:
+    """What narrows a list, each with the blocks that find those that it leaves."""
+    found = {}
+    if listing.junctions:
+        found["names"] = ["those_of_names"]
+    if listing.q:
+        found["q"] = ["those_of_part" if len(listing.q) >= _PIECE else "those_of_short_part"]
+    if listing.states:
+        found["states"] = [f"those_{state}" for state in sorted(set(listing.states))]
+    # Along the names, there is an index of these.
+    if listing.has_lights is not None and (found or not listing.sort.endswith("name")):
+        found["lights"] = ["those_lit" if listing.has_lights else "those_unlit"]
+    return found
+
+
+async def _narrowest(
+    connection: Connection, narrowing: dict[str, list[str]], parameters: dict[str, Any]
+) -> str | None:
+    """What leaves the fewest, if they are few. None: look through all."""
+    if VIEWER.get() is not None:
+        # Who may see few is not asked further: no index serves them.
+        viewer = {"viewer": ["those_seen"]}
+        narrowest = await _fewest(connection, viewer, parameters)
+        if narrowest is not None:
+            narrowing |= viewer
+            return narrowest
+    return await _fewest(connection, narrowing, parameters) if narrowing else None
+
+
+async def _fewest(
+    connection: Connection, narrowing: dict[str, list[str]], parameters: dict[str, Any]
+) -> str | None:
+    """The name of what leaves the fewest; None: they are not few."""
     queries = load_queries("junctions")
-    those = _fill(queries["those"], filtered=_filtered(queries, listing))
-    cursor = await connection.execute(those, parameters | {"limit": _FEW + 1})
-    found = [junction for (junction,) in await cursor.fetchall()]
-    return found if len(found) <= _FEW else None
+    counts = [_fill(queries["how_many"], those=_those(blocks)) for blocks in narrowing.values()]
+    cursor = await connection.execute(b"SELECT " + b", ".join(counts), parameters)
+    row = await cursor.fetchone()
+    assert row is not None
+    n, name = min(zip(row, narrowing, strict=True))
+    return name if n <= _FEW else None
 
 
-def _by_counts(listing: Listing, *, is_few: bool) -> bytes:
-    """The statement of a page in the order of counts; if few junctions are given as `few`, of those."""
+def _those(blocks: Sequence[str]) -> bytes:
     queries = load_queries("junctions")
-    down = b"DESC" if listing.sort.startswith("-") else b""
-    filtered = _filtered(queries, Listing() if is_few else listing, is_fenced=False)
-    is_fitted = listing.is_filtered and not is_few
-    fitting = _fill(queries["fitting"], filtered=filtered) if is_fitted else b""
-    few = queries["few_of_counts"] if is_few else b""
-    foremost = _fill(queries["foremost"], down=down, few=few, fitting=fitting)
-    few = queries["few"] if is_few else b""
-    found = _fill(queries["found_by_counts"], down=down, filtered=filtered, few=few)
-    return _fill(queries["junctions"], counted=foremost, found=found)
+    return b" UNION ALL ".join(b"(" + queries[name] + b")" for name in blocks)
 
 
-def _statement(listing: Listing) -> bytes:
-    """The statement of a page in any other order."""
+def _statement(listing: Listing, narrowing: dict[str, list[str]], narrowest: str | None) -> bytes:
+    """The statement of a page; `narrowest`: what leaves few junctions, if something does."""
     queries = load_queries("junctions")
-    is_down, sort = listing.sort.startswith("-"), listing.sort.removeprefix("-")
-    filtered = _filtered(queries, listing, sort)
-    found = _fill(queries["found"], filtered=filtered, order=queries[f"by_{sort}{'_down' * is_down}"])
-    return _fill(queries["junctions"], counted=b"", found=found)
+    key, is_down = listing.sort.removeprefix("-"), listing.sort.startswith("-")
+    is_of_counts = key == "counts_today"
+    if narrowest is not None:
+        before = queries["few"] + (queries["zones_of_few"] + queries["days"] if is_of_counts else b"")
+        found = queries["found_among_few"]
+    elif key == "name":
+        before, found = b"", queries["found_by_name"]
+    else:
+        before = (queries["zones_of_all"] + queries["days"] if is_of_counts else b"") + queries[f"foremost_{key}"]
+        before, found = before + queries["tied"], queries["found_in_order"]
+    conditions = _conditions(listing, narrowest)
+    those = _those(narrowing[narrowest]) if narrowest is not None else b""
+    fragments = {
+        "those": those,
+        "ordered_by": queries[key] if key != "name" else b"",
+        "order": queries["by_name" if key == "name" else "by_key"],
+        "fitting": (b"WHERE " if key == "received_at" else b"AND ") + queries["fitting"] if conditions else b"",
+        "within": queries["within"] if not conditions else b"",
+        "without": queries[f"without_{key}"] if key != "name" else b"",
+        "key": queries[key] if key != "name" else b"",
+        "fence": b"OFFSET 0" if conditions else b"",
+        "last": b"min" if is_down else b"max",
+        "no_later": b">=" if is_down else b"<=",
+        "all": b"'-infinity'" if is_down else b"'infinity'",
+        "heard": queries["heard"] if queries["of_state"] in conditions else b"",
+        "conditions": conditions,
+        "count": queries["count"],
+        "counted": queries["counted"],
+        "down": b"DESC" if is_down else b"",
+    }
+    return _fill(queries["junctions"], counted=_fill(before, **fragments), found=_fill(found, **fragments))
 
 
-def _filtered(queries: Queries, listing: Listing, sort: str = "", *, is_fenced: bool = True) -> bytes:
-    """The junctions to choose a page from, with what they are sorted by."""
-    is_rare = bool(listing.states) and Freshness.LIVE not in (listing.states or ())
-    return _fill(
-        queries["filtered"],
-        joined=queries["heard"] if listing.states or sort == "received_at" else b"",
-        columns=b", h.received_at" if sort == "received_at" else b"",
-        state=queries["of_state"] if listing.states else b"",
-        fence=queries["fence"] if is_rare and is_fenced else b"",
-    )
+def _conditions(listing: Listing, narrowest: str | None) -> bytes:
+    """What is asked of each junction. What only some states leave are of these."""
+    asked = {
+        "of_names": bool(listing.junctions),
+        "of_part": bool(listing.q),
+        "lit": listing.has_lights is True,
+        "unlit": listing.has_lights is False,
+        "of_state": bool(listing.states) and narrowest != "states",
+    }
+    queries = load_queries("junctions")
+    return b" ".join(queries[name] for name, is_asked in asked.items() if is_asked)
 
 
 def _fill(statement: bytes, **fragments: bytes) -> bytes:

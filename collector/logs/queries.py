@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from psycopg.rows import class_row
 
-from collector.db import VIEWER, Connection, Pool, load_queries, reading, writing
+from collector.db import VIEWER, Connection, Pool, Queries, load_queries, reading, writing
 from collector.errors import ApiProblem
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -22,6 +22,10 @@ _WIDER = 5
 """So much further if only some levels are asked for."""
 _LINES_MEASURED = 10_000
 """So many tell how dense the log is."""
+_LINES_SAMPLED, _RARE = 500, 5
+"""What at most so few of so many of the newest lines have is rare."""
+_INDEXED = 3
+"""Characters of a word that an index finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +109,15 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
             "junctions": [] if devices is not None else junctions,
             "levels": list(levels) if levels else None,
             "actions": list(asked.actions) if asked.actions else None,
-            "text": f"%{_literal(asked.text)}%" if asked.text else None,
+            "text": _pattern(asked.text) if asked.text else None,
+            "word": None,
             "context": None if asked.context is None else _json(asked.context),
             "limit": asked.limit,
         }
         # Actions have an index of their own.
         is_of_few = VIEWER.get() is not None and parameters["streams"] is None and not asked.actions
-        page = queries["page"].replace(b"{seen}", queries["seen"] if is_of_few else b"")
+        is_rare = await _look_for_what_is_rare(connection, asked, parameters, is_of_few=is_of_few)
+        page = _page(queries, is_of_few=is_of_few, is_rare=is_rare, is_by_word=parameters["word"] is not None)
         for since in await _beginnings(connection, asked, is_of_few=is_of_few):
             if asked.context is not None and since == asked.since:
                 # Its index is used however rare it is believed to be: along the time, all would be looked through.
@@ -123,6 +129,40 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
             if len(found) == asked.limit:
                 break
         return found
+
+
+def _page(queries: Queries, *, is_of_few: bool, is_rare: bool, is_by_word: bool) -> bytes:
+    """The statement of a page. `is_rare`: what is asked for is. `is_by_word`: found by a word of its text."""
+    is_by_places = is_of_few and is_rare
+    page = queries["page"].replace(b"{lines}", queries["at_places"] if is_by_places else b"system_logs l")
+    page = page.replace(b"{seen}", queries["seen"] if is_of_few and not is_by_places else b"")
+    # The index is not asked for the whole text as well.
+    return page.replace(b"{message}", b"(l.message || '')" if is_by_word else b"l.message")
+
+
+async def _look_for_what_is_rare(
+    connection: Connection, asked: Asked, parameters: dict[str, Any], *, is_of_few: bool
+) -> bool:
+    """Whether a word of the text, or the context, is rare; sets `word` in `parameters`.
+
+    A text is found sooner by its rarest word than by all of its pieces, most of which may be in every line.
+    """
+    words = [word for word in (asked.text or "").split() if len(word) >= _INDEXED]
+    if len(words) <= 1 and not (is_of_few and (words or asked.context is not None)):
+        return False
+    patterns = [_pattern(word) for word in words]
+    until = min(asked.until, asked.before.at)
+    values = {"until": until, "lines": _LINES_SAMPLED, "words": patterns, "context": parameters["context"]}
+    cursor = await connection.execute(load_queries("logs")["matches"], values)
+    row = await cursor.fetchone()
+    assert row is not None
+    *counts, n_context = row[0]
+    if patterns:
+        n, word = min(zip(counts, patterns, strict=True), key=lambda one: (one[0], -len(one[1])))
+        if n <= _RARE:
+            parameters["word"] = word
+            return True
+    return asked.context is not None and n_context <= _RARE
 
 
 async def _beginnings(connection: Connection, asked: Asked, *, is_of_few: bool) -> list[datetime]:
@@ -200,6 +240,11 @@ async def _streams(
     parameters = {"junctions": junctions, "devices": devices}
     cursor = await connection.execute(load_queries("logs")["streams"], parameters)
     return [no for (no,) in await cursor.fetchall()]
+
+
+def _pattern(text: str) -> str:
+    """What LIKE takes for lines that have it somewhere."""
+    return f"%{_literal(text)}%"
 
 
 def _literal(text: str) -> str:

@@ -2,60 +2,35 @@
 
 -- name: page
 -- A page of devices, with all that a list shows of each. Filters and order are blocks of this file.
--- A health record is looked for in the day before the stream's latest record, so that few partitions are touched.
 WITH page AS MATERIALIZED (
-    SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, d.metadata, row_number() OVER () AS place
-    FROM (
-        SELECT d.* FROM edge_devices d {joined} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
-    ) d
-), streams AS MATERIALIZED (
-    SELECT s.device_id, s.no, s.last_seq, s.stored, s.rejected, s.lost, s.last_received_at, s.last_at,
-           coalesce((p.metadata ->> 'rejects_seen_until')::timestamptz, '-infinity') AS seen_until
-    FROM page p JOIN ingest_streams s ON s.device_id = p.id
-), sums AS MATERIALIZED (
-    SELECT s.device_id, max(s.last_received_at) AS received_at, max(s.last_at) AS last_at,
-           sum(s.last_seq)::bigint AS made, sum(s.stored)::bigint AS stored, sum(s.rejected)::bigint AS rejected,
-           sum(s.lost)::bigint AS lost,
-           bool_and(s.last_seq = s.stored + s.rejected + s.lost AND s.lost = g.lost) AS adds_up,
-           sum(d.n)::bigint AS gaps_last_day, sum(d.lost)::bigint AS lost_last_day, sum(r.n)::bigint AS rejects_open
-    FROM streams s
-    CROSS JOIN LATERAL (
-        SELECT coalesce(sum(seq - from_seq + 1), 0)::bigint AS lost
-        FROM ingest_gaps WHERE stream_no = s.no AND from_seq IS NOT NULL
-    ) g
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS n, coalesce(sum(seq - from_seq + 1), 0)::bigint AS lost
-        FROM ingest_gaps WHERE stream_no = s.no AND at >= now() - interval '1 day'
-    ) d
-    CROSS JOIN LATERAL (
-        SELECT count(*) AS n FROM (
-            SELECT FROM ingest_rejects WHERE stream_no = s.no AND received_at > s.seen_until LIMIT 1000
-        ) few
-    ) r
-    GROUP BY s.device_id
+    SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, f.place
+    FROM (SELECT id, row_number() OVER () AS place FROM ({found}) found) f
+    CROSS JOIN LATERAL (SELECT * FROM edge_devices WHERE id = f.id OFFSET 0) d
 )
 SELECT p.id, p.name, p.status, p.created_at, p.revoked_at, p.junction_id, j.name AS junction_name,
        t.received_at, t.last_at, coalesce(t.made, 0) AS made, coalesce(t.stored, 0) AS stored,
        coalesce(t.rejected, 0) AS rejected, coalesce(t.lost, 0) AS lost, coalesce(t.adds_up, true) AS adds_up,
        coalesce(t.gaps_last_day, 0) AS gaps_last_day, coalesce(t.lost_last_day, 0) AS lost_last_day,
-       coalesce(t.rejects_open, 0) AS rejects_open, h.at AS health_at, h.version, h.uptime_s, h.cpu_percent,
-       h.memory_percent, h.temperature_c, h.disk_free_mb, h.throttled, h.clock_synced, h.clock_error_ms,
-       h.outbox_records, h.outbox_bytes, h.outbox_dropped, h.sensors, now() AS as_of
+       coalesce(t.rejects_open, 0) AS rejects_open, t.health_at, t.version, t.uptime_s, t.cpu_percent,
+       t.memory_percent, t.temperature_c, t.disk_free_mb, t.throttled, t.clock_synced, t.clock_error_ms,
+       t.outbox_records, t.outbox_bytes, t.outbox_dropped, t.sensors, now() AS as_of
 FROM page p
-LEFT JOIN junctions j ON j.id = p.junction_id
-LEFT JOIN sums t ON t.device_id = p.id
-LEFT JOIN LATERAL (
-    SELECT h.*
-    FROM streams s
-    CROSS JOIN LATERAL (
-        SELECT * FROM device_health
-        WHERE stream_no = s.no AND at >= s.last_at - interval '1 day' AND at <= s.last_at
-        ORDER BY at DESC LIMIT 1
-    ) h
-    WHERE s.device_id = p.id
-    ORDER BY h.at DESC LIMIT 1
-) h ON true
+LEFT JOIN {facts}(ARRAY(SELECT id FROM page)) t ON t.device_id = p.id
+LEFT JOIN LATERAL (SELECT name FROM junctions WHERE id = p.junction_id OFFSET 0) j ON true
 ORDER BY p.place;
+
+-- name: found
+SELECT d.id FROM {source} d {joined} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: found_in_order
+-- Few are sorted, by what is in an index of them, before each is asked what takes longer to tell, until the page is
+-- full.
+SELECT d.id FROM (SELECT d.id, d.name FROM {source} d WHERE {filters} ORDER BY {order} OFFSET 0) d
+WHERE {slow} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: few
+SELECT d.* FROM (SELECT DISTINCT device_id FROM ({candidates}) c) c
+CROSS JOIN LATERAL (SELECT id, name, junction_id, status FROM edge_devices WHERE id = c.device_id OFFSET 0) d
 
 -- name: any
 true
@@ -94,22 +69,22 @@ d.junction_id = ANY (ARRAY(SELECT seen_junctions()))
 
 -- name: of_states
 (
-    SELECT CASE WHEN max(s.last_received_at) IS NULL THEN 'never'
-                WHEN max(s.last_received_at) > now() - interval '5 minutes' THEN 'healthy'
-                WHEN max(s.last_received_at) > now() - interval '15 minutes' THEN 'warning'
+    SELECT CASE WHEN x.at IS NULL THEN 'never'
+                WHEN x.at > now() - interval '5 minutes' THEN 'healthy'
+                WHEN x.at > now() - interval '15 minutes' THEN 'warning'
                 ELSE 'critical' END
-    FROM ingest_streams s WHERE s.device_id = d.id
+    FROM (SELECT {received_at} AS at OFFSET 0) x
 ) = ANY (%(states)s::text[])
 
--- name: among
-d.id = ANY (ARRAY({candidates}))
+-- name: received_at
+(SELECT max(last_received_at) FROM ingest_streams WHERE device_id = d.id)
 
 -- name: how_many
 -- Of very many, those that come first are found sooner by walking along all.
 SELECT count(*) FROM ({candidates} LIMIT %(most)s) AS found;
 
 -- name: of_some_states
--- Those that may be of some states, by the steps in which it is noted when they were heard.
+-- All of some states and few others, by the steps in which it is noted when they were heard.
 SELECT device_id FROM ingest_streams
 WHERE heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '100 years'
                               WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '16 minutes'
@@ -117,9 +92,6 @@ WHERE heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN in
   AND heard_in <= now() - CASE WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '-100 years'
                                WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '5 minutes'
                                WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '15 minutes' END
-  AND ('healthy' = ANY (%(states)s::text[])
-       OR last_received_at <= now() - CASE WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '5 minutes'
-                                           ELSE interval '15 minutes' END)
 UNION ALL
 SELECT id FROM edge_devices WHERE NOT has_sent AND 'never' = ANY (%(states)s::text[])
 
@@ -141,12 +113,15 @@ UNION ALL
 -- name: heard_last
 -- A junction was heard when the last of its devices was: so the devices that were heard last stand at as many
 -- junctions as were heard last, or at none.
-SELECT d.id FROM junction_heard h
+SELECT d.id FROM (
+    SELECT junction_id FROM junction_heard, (SELECT (
+        SELECT heard_in FROM junction_heard WHERE heard_in IS NOT NULL
+        ORDER BY heard_in DESC OFFSET %(first)s - 1 LIMIT 1
+    ) AS start OFFSET 0) last
+    WHERE heard_in >= start OR start IS NULL
+    ORDER BY received_at DESC NULLS LAST FETCH FIRST %(first)s ROWS WITH TIES
+) h
 CROSS JOIN LATERAL (SELECT id FROM edge_devices WHERE junction_id = h.junction_id OFFSET 0) d
-WHERE h.received_at >= coalesce((
-    SELECT received_at FROM junction_heard WHERE received_at IS NOT NULL
-    ORDER BY received_at DESC OFFSET %(first)s - 1 LIMIT 1
-), '-infinity')
 UNION ALL
 SELECT id FROM edge_devices WHERE junction_id IS NULL
 
@@ -201,7 +176,7 @@ LIMIT %(limit)s;
 -- name: rejects
 -- Records that were put aside, newest first, from a cursor on. Whose they are is looked up for those of the page only.
 WITH page AS MATERIALIZED (
-    SELECT r.* FROM ingest_rejects r {joined} WHERE {filters}
+    SELECT r.* FROM {source} r {joined} WHERE {filters}
     ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC
     LIMIT %(limit)s
 )
@@ -213,6 +188,16 @@ CROSS JOIN LATERAL (SELECT stream, device_id FROM ingest_streams WHERE no = r.st
 CROSS JOIN LATERAL (SELECT id, name, junction_id, metadata FROM edge_devices WHERE id = s.device_id OFFSET 0) d
 LEFT JOIN LATERAL (SELECT id, name FROM junctions WHERE id = d.junction_id OFFSET 0) j ON true
 ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC;
+
+-- name: few_rejects
+-- Sorted before each is asked whether it is open, until the page is full.
+(SELECT r.* FROM ingest_rejects r WHERE {filters} ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC OFFSET 0)
+
+-- name: rejects_open_one_by_one
+NOT coalesce(r.received_at <= (
+    SELECT (d.metadata ->> 'rejects_seen_until')::timestamptz
+    FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id WHERE s.no = r.stream_no
+), false)
 
 -- name: joined_rejects
 -- What `rejects_open` needs.

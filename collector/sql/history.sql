@@ -122,7 +122,7 @@ WHERE junction_id = %(junction)s AND began_at < %(at)s AND ended_at IS NULL
 SELECT FROM junctions WHERE id = %(junction)s FOR NO KEY UPDATE
 
 -- The lights flash by a fault. It is told twice, at almost the same moment: by the event log, and with `why` by the
--- log. One that is told late ended, at the latest, when the next one began.
+-- log. One that is told late ended, at the latest, when the next one began; or its end was told before, and is stored.
 -- name: begin_fault
 WITH same AS (
     UPDATE fault_history
@@ -148,17 +148,43 @@ WITH same AS (
       AND (ended_at IS NULL OR ended_at > %(at)s) AND EXISTS (SELECT FROM new)
 )
 INSERT INTO fault_history (junction_id, why, began_at, ended_at, ended_by)
-SELECT %(junction)s, %(why)s, %(at)s, next_at, CASE WHEN next_at IS NOT NULL THEN 'another' END FROM new
+SELECT %(junction)s, %(why)s, %(at)s, coalesce(stored.at, next_at),
+       coalesce(stored.ended_by, CASE WHEN next_at IS NOT NULL THEN 'another' END)
+FROM new
+LEFT JOIN LATERAL (
+    SELECT told.at, told.ended_by
+    FROM edge_devices d
+    JOIN ingest_streams s ON s.device_id = d.id
+    CROSS JOIN LATERAL (
+        (
+            SELECT at, 'cleared' AS ended_by FROM system_logs
+            WHERE stream_no = s.no AND at > %(at)s AND at <= coalesce(next_at, 'infinity')
+              AND action = 'lights_fault_cleared'
+            ORDER BY at LIMIT 1
+        )
+        UNION ALL
+        (
+            -- Unit flash by no fault (5, 6); 7: since the lights start up.
+            SELECT at, CASE parameter WHEN 7 THEN 'restart' ELSE 'cleared' END
+            FROM signal_events
+            WHERE stream_no = s.no AND at > %(at)s AND at <= coalesce(next_at, 'infinity')
+              AND code = 173 AND parameter NOT IN (5, 6)
+            ORDER BY at LIMIT 1
+        )
+    ) told
+    WHERE d.junction_id = %(junction)s
+    ORDER BY told.at LIMIT 1
+) stored ON true
 ON CONFLICT DO NOTHING
 
--- It is over. What the lights tell of its end is truer than what was concluded from the next one.
+-- It is over. What the lights tell of its end is truer than what was concluded from the next one; of several, the first.
 -- name: end_fault
 UPDATE fault_history SET ended_at = %(at)s, ended_by = %(ended_by)s
 WHERE id = (
         SELECT id FROM fault_history WHERE junction_id = %(junction)s AND began_at <= %(at)s
         ORDER BY began_at DESC LIMIT 1
     )
-  AND (ended_at IS NULL OR ended_by = 'another' AND ended_at > %(at)s)
+  AND (ended_at IS NULL OR ended_at > %(at)s)
 
 -- Who decides what the lights show. NULL: not known.
 -- name: note_mode

@@ -29,26 +29,65 @@ LEFT JOIN LATERAL (
 ) d ON true
 ORDER BY p.place;
 
--- name: found
--- The junctions of a page.
-SELECT j.id FROM ({filtered}) j
-ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+-- name: found_among_few
+-- Filters leave few junctions, which are looked up one by one, and sorted.
+SELECT j.id FROM few j {ordered_by} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
 
--- name: filtered
-SELECT j.id, j.name {columns} FROM junctions j {joined}
-WHERE (%(junctions)s::text[] IS NULL OR j.name = ANY (%(junctions)s::text[])
-       OR j.id::text = ANY (%(junctions)s::text[]))
-  AND (%(q)s::text IS NULL OR strpos(lower(j.name), lower(%(q)s::text)) > 0)
-  AND (%(has_lights)s::boolean IS NULL
-       OR (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights') = %(has_lights)s::boolean)
-  {state} {fence}
+-- name: few
+-- Those of one filter that others leave.
+few AS MATERIALIZED (
+    SELECT j.id, j.name, j.timezone
+    FROM (SELECT DISTINCT id FROM ({those}) d) d
+    CROSS JOIN LATERAL (
+        SELECT id, name, timezone, lights_device_id, metadata FROM junctions WHERE id = d.id OFFSET 0
+    ) j
+    {heard} WHERE true {conditions}
+),
+
+-- name: found_by_name
+-- Filters leave many, so that some are met soon along the names.
+SELECT j.id FROM junctions j {heard} WHERE true {conditions} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+
+-- name: found_in_order
+-- Many in the order of something that is kept of them, which `foremost` begins with. Where very many have the same as
+-- the last of them, those are found along the names. Those without it come after all others.
+SELECT f.id FROM (
+    (
+        SELECT j.id FROM foremost c
+        CROSS JOIN LATERAL (SELECT id, name FROM junctions WHERE id = c.junction_id OFFSET 0) j
+        WHERE c.key IS DISTINCT FROM (SELECT key FROM tied)
+        ORDER BY c.key {down}, j.name LIMIT %(limit)s OFFSET %(offset)s
+    )
+    UNION ALL
+    (
+        SELECT j.id FROM junctions j {heard} {key}
+        WHERE k.key = (SELECT key FROM tied) {conditions}
+        ORDER BY j.name
+        LIMIT (SELECT CASE WHEN key IS NULL THEN 0 ELSE greatest(0, least(%(limit)s, %(limit)s + %(offset)s - n)) END
+               FROM tied)
+        OFFSET (SELECT greatest(0, %(offset)s - n) FROM tied)
+    )
+    UNION ALL
+    (
+        SELECT j.id FROM ({without}) j
+        ORDER BY j.name
+        LIMIT (SELECT greatest(0, least(%(limit)s, %(limit)s + %(offset)s - count(*))) FROM foremost)
+        OFFSET (SELECT greatest(0, %(offset)s - count(*)) FROM foremost)
+    )
+) f
+
+-- name: tied
+-- What very many have that may be the last on the page, and how many come before them. NULL: nothing.
+tied AS MATERIALIZED (
+    SELECT CASE WHEN count(*) > %(limit)s + %(offset)s + %(few)s THEN max(last) END AS key,
+           count(*) FILTER (WHERE key IS DISTINCT FROM last) AS n
+    FROM foremost, (SELECT {last}(key) AS last FROM foremost) AS ending
+),
 
 -- name: heard
-LEFT JOIN junction_heard h ON h.junction_id = j.id
-
--- name: fence
--- Few are of such a state, or none: they are not searched for along all names.
-OFFSET 0
+CROSS JOIN LATERAL (
+    SELECT (SELECT received_at FROM junction_heard WHERE junction_id = j.id) AS received_at OFFSET 0
+) h
 
 -- name: of_state
 AND CASE WHEN h.received_at IS NULL THEN 'never'
@@ -56,73 +95,146 @@ AND CASE WHEN h.received_at IS NULL THEN 'never'
      WHEN h.received_at >= now() - make_interval(secs => %(late_s)s) THEN 'late'
      ELSE 'silent' END = ANY (%(states)s::text[])
 
+-- name: of_names
+AND (j.name = ANY (%(names)s::text[]) OR j.id = ANY (%(ids)s::uuid[]))
+
+-- name: of_part
+AND strpos(lower(j.name), lower(%(q)s::text)) > 0
+
+-- name: lit
+AND (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights')
+
+-- name: unlit
+AND NOT (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights')
+
+-- name: how_many
+-- How many a filter leaves, up to what matters. `those_*` are filters.
+(SELECT count(*) FROM (SELECT FROM ({those}) d LIMIT %(few)s + 1) AS found)
+
+-- name: those_of_names
+SELECT id FROM junctions WHERE name = ANY (%(names)s::text[]) OR id = ANY (%(ids)s::uuid[])
+
+-- name: those_seen
+-- By a user who may see some junctions only.
+SELECT seen_junctions() AS id
+
+-- name: those_of_part
+SELECT id FROM junctions
+WHERE name_pieces(name) @> name_pieces(%(q)s::text) AND strpos(lower(name), lower(%(q)s::text)) > 0
+
+-- name: those_of_short_part
+SELECT id FROM junctions WHERE short_pieces(name) @> ARRAY[lower(%(q)s::text)]
+
+-- name: those_lit
+SELECT id FROM junctions WHERE lights_device_id IS NOT NULL OR metadata ? 'lights'
+
+-- name: those_unlit
+SELECT id FROM junctions WHERE NOT (lights_device_id IS NOT NULL OR metadata ? 'lights')
+
+-- name: those_live
+SELECT junction_id AS id FROM junction_heard
+WHERE heard_in > now() - make_interval(secs => %(live_s)s + 60)
+  AND received_at >= now() - make_interval(secs => %(live_s)s)
+
+-- name: those_late
+SELECT junction_id AS id FROM junction_heard
+WHERE heard_in > now() - make_interval(secs => %(late_s)s + 60)
+  AND heard_in < now() - make_interval(secs => %(live_s)s)
+  AND received_at >= now() - make_interval(secs => %(late_s)s)
+  AND received_at < now() - make_interval(secs => %(live_s)s)
+
+-- name: those_silent
+SELECT junction_id AS id FROM junction_heard
+WHERE heard_in < now() - make_interval(secs => %(late_s)s)
+  AND received_at < now() - make_interval(secs => %(late_s)s)
+
+-- name: those_never
+SELECT junction_id AS id FROM junction_heard WHERE heard_in IS NULL
+
 -- name: by_name
-j.name
+j.name {down}
 
--- name: by_name_down
-j.name DESC
+-- name: by_key
+k.key {down} NULLS LAST, j.name
 
--- name: by_received_at
-j.received_at NULLS LAST, j.name
+-- name: received_at
+CROSS JOIN LATERAL (
+    SELECT (SELECT received_at FROM junction_heard WHERE junction_id = j.id) AS key OFFSET 0
+) k
 
--- name: by_received_at_down
-j.received_at DESC NULLS LAST, j.name
+-- name: foremost_received_at
+-- All that come on the page or before it.
+foremost AS MATERIALIZED (
+    SELECT c.junction_id, c.key FROM (
+        SELECT junction_id, received_at AS key FROM junction_heard
+        WHERE heard_in IS NOT NULL {within}
+        ORDER BY received_at {down} {fence}
+    ) c
+    {fitting}
+    ORDER BY c.key {down} FETCH FIRST (%(limit)s::bigint + %(offset)s::bigint) ROWS WITH TIES
+),
 
--- name: found_by_counts
--- In the order of counts; those without a count come after all others.
-SELECT j.id FROM (
-    (
-        SELECT j.id FROM foremost c JOIN junctions j ON j.id = c.junction_id
-        ORDER BY c.n {down}, j.name LIMIT %(limit)s OFFSET %(offset)s
-    )
-    UNION ALL
-    (
-        SELECT j.id FROM ({filtered}) j
-        WHERE NOT EXISTS (SELECT FROM foremost c WHERE c.junction_id = j.id) {few}
-        ORDER BY j.name
-        LIMIT (SELECT greatest(0, least(%(limit)s, %(limit)s + %(offset)s - count(*))) FROM foremost)
-        OFFSET (SELECT greatest(0, %(offset)s - count(*)) FROM foremost)
-    )
-) j
+-- name: within
+AND heard_in {no_later} coalesce((
+    SELECT heard_in FROM junction_heard WHERE heard_in IS NOT NULL
+    ORDER BY heard_in {down} OFFSET %(limit)s::bigint + %(offset)s::bigint - 1 LIMIT 1
+), {all})
 
--- name: foremost
--- All that come on the page or before it. Fewer than that: all that counted today.
+-- name: without_received_at
+SELECT j.id, j.name FROM junction_heard c JOIN junctions j ON j.id = c.junction_id {heard}
+WHERE c.heard_in IS NULL {conditions}
+
+-- name: counts_today
+LEFT JOIN days USING (timezone)
+LEFT JOIN LATERAL (
+    SELECT {count} AS key FROM junction_counts c WHERE c.junction_id = j.id AND c.bucket = days.today AND {counted} OFFSET 0
+) k ON true
+
+-- name: count
+CASE WHEN c.n_camera <> 0 THEN c.n_camera ELSE c.n_other END
+
+-- name: counted
+-- Where there are cameras, others are not summed.
+c.n_step IS NOT NULL AND (c.n_camera <> 0 OR NOT EXISTS (
+    SELECT FROM junction_parts WHERE junction_id = c.junction_id AND by_camera OFFSET 0))
+
+-- name: zones_of_all
 RECURSIVE zones AS (
     (SELECT timezone FROM junctions ORDER BY timezone LIMIT 1)
     UNION ALL
     SELECT (SELECT j.timezone FROM junctions j WHERE j.timezone > z.timezone ORDER BY j.timezone LIMIT 1)
     FROM zones z WHERE z.timezone IS NOT NULL
-), days AS MATERIALIZED (
-    SELECT timezone, bucket_start(now(), 86400, timezone) AS today FROM zones WHERE timezone IS NOT NULL
-), foremost AS MATERIALIZED (
-    SELECT junction_id, n FROM (
-        SELECT c.junction_id, c.n FROM (
-            SELECT j.junction_id,
-                   CASE WHEN n_camera <> 0 THEN n_camera WHEN n_other = 0 THEN 0
-                        WHEN (SELECT by_camera FROM junction_parts WHERE junction_id = j.junction_id) THEN 0
-                        ELSE n_other END AS n
-            FROM junction_counts j
-            WHERE (j.bucket, j.timezone) IN (SELECT today, timezone FROM days) {few}
-        ) c
-        WHERE c.n > 0 ORDER BY c.n {down} OFFSET 0
-    ) c
-    {fitting}
-    ORDER BY n {down} FETCH FIRST (%(limit)s::bigint + %(offset)s::bigint) ROWS WITH TIES
 ),
+
+-- name: zones_of_few
+zones AS (SELECT DISTINCT timezone FROM few),
+
+-- name: days
+days AS MATERIALIZED (
+    SELECT timezone, bucket_start(now(), 86400, timezone) AS today FROM zones WHERE timezone IS NOT NULL
+),
+
+-- name: foremost_counts_today
+-- All that come on the page or before it, found in the steps in which counts are indexed.
+foremost AS MATERIALIZED (
+    SELECT c.junction_id, c.key
+    FROM days d
+    CROSS JOIN LATERAL (
+        SELECT c.junction_id, {count} AS key FROM junction_counts c
+        WHERE c.bucket = d.today AND c.timezone = d.timezone AND {counted} {fitting}
+        ORDER BY c.n_step {down} FETCH FIRST (%(limit)s::bigint + %(offset)s::bigint) ROWS WITH TIES
+    ) c
+    ORDER BY c.key {down} FETCH FIRST (%(limit)s::bigint + %(offset)s::bigint) ROWS WITH TIES
+),
+
+-- name: without_counts_today
+-- If it is asked for these, fewer counted than come on the page or before it.
+SELECT j.id, j.name FROM junctions j {heard}
+WHERE NOT EXISTS (SELECT FROM foremost c WHERE c.junction_id = j.id) {conditions}
 
 -- name: fitting
 -- Looked at one by one, from the first one on.
-WHERE EXISTS (SELECT FROM ({filtered}) j WHERE j.id = c.junction_id OFFSET 0)
-
--- name: few_of_counts
-AND j.junction_id = ANY (%(few)s::uuid[])
-
--- name: few
-AND j.id = ANY (%(few)s::uuid[])
-
--- name: those
--- Those that a filter leaves, if they are few.
-SELECT j.id FROM ({filtered}) j LIMIT %(limit)s
+EXISTS (SELECT FROM junctions j {heard} WHERE j.id = c.junction_id {conditions} OFFSET 0)
 
 -- name: junction
 -- All of one junction: what it is and is wanted to be, its lanes, who stands there and when they were last heard.
@@ -137,21 +249,23 @@ SELECT j.id, j.name, j.timezone, j.metadata - 'lights' AS metadata, j.metadata #
        ), '[]') AS lanes,
        coalesce((
            SELECT jsonb_agg(jsonb_build_object(
-               'id', d.id, 'name', d.name, 'status', d.status, 'received_at', s.received_at,
+               'id', d.id, 'name', d.name, 'status', d.status, 'received_at', x.received_at,
                'drives_lights', d.id = j.lights_device_id, 'sensors', x.sensors) ORDER BY d.name, d.id)
-           FROM edge_devices d
-           CROSS JOIN LATERAL (
-               SELECT max(last_received_at) AS received_at FROM ingest_streams WHERE device_id = d.id
-           ) s
-           CROSS JOIN LATERAL (
-               SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') AS sensors FROM (
-                   SELECT name FROM cameras WHERE device_id = d.id
-                   UNION SELECT sensor FROM counting_zones WHERE device_id = d.id
-               ) each
-           ) x
-           WHERE d.junction_id = j.id
+           FROM edge_devices d {told} WHERE d.junction_id = j.id
        ), '[]') AS devices
 FROM junctions j
 LEFT JOIN locations l ON l.id = j.location_id
 LEFT JOIN user_junction_access a ON a.junction_id = j.id AND a.user_id = %(user)s
 WHERE j.id = %(junction)s;
+
+-- name: told
+CROSS JOIN LATERAL (
+    SELECT (SELECT max(last_received_at) FROM ingest_streams WHERE device_id = d.id) AS received_at,
+           (SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') FROM (
+                SELECT name FROM cameras WHERE device_id = d.id
+                UNION SELECT sensor FROM counting_zones WHERE device_id = d.id
+            ) each) AS sensors
+) x
+
+-- name: told_to_viewer
+JOIN devices_told(j.id) x ON x.device_id = d.id

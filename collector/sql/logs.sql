@@ -4,7 +4,7 @@
 -- Before a place, newest first. A posted log has no stream: it counts as of stream 0. Whose the lines are is looked up
 -- for those of the page only. A condition that calls coalesce() might tell a guard's rows: no index serves it.
 WITH page AS MATERIALIZED (
-    SELECT l.* FROM system_logs l
+    SELECT l.* FROM {lines}
     WHERE l.at >= %(since)s AND l.at < %(until)s AND l.at <= %(at)s
       AND (l.at, coalesce(l.stream_no, 0), l.seq) < (%(at)s::timestamptz, %(stream_no)s::integer, %(seq)s::bigint)
       AND (%(streams)s::integer[] IS NULL OR l.stream_no = ANY (%(streams)s::integer[])
@@ -12,7 +12,8 @@ WITH page AS MATERIALIZED (
       {seen}
       AND (%(levels)s::text[] IS NULL OR l.level = ANY (%(levels)s::text[]))
       AND (%(actions)s::text[] IS NULL OR l.action = ANY (%(actions)s::text[]))
-      AND (%(text)s::text IS NULL OR l.message ILIKE %(text)s::text)
+      AND (%(word)s::text IS NULL OR l.message ILIKE %(word)s::text)
+      AND (%(text)s::text IS NULL OR {message} ILIKE %(text)s::text)
       AND (%(context)s::jsonb IS NULL OR l.context @> %(context)s::jsonb)
     ORDER BY l.at DESC, coalesce(l.stream_no, 0) DESC, l.seq DESC
     LIMIT %(limit)s
@@ -26,6 +27,17 @@ LEFT JOIN LATERAL (SELECT id, name, junction_id FROM edge_devices WHERE id = s.d
 CROSS JOIN LATERAL (SELECT coalesce(d.junction_id, l.junction_id) AS id OFFSET 0) at
 LEFT JOIN LATERAL (SELECT id, name FROM junctions WHERE id = at.id OFFSET 0) j ON true
 ORDER BY l.at DESC, coalesce(l.stream_no, 0) DESC, l.seq DESC;
+
+-- name: at_places
+log_places(%(since)s, %(until)s, coalesce(%(word)s::text, %(text)s::text), %(context)s::jsonb) p
+CROSS JOIN LATERAL (
+    SELECT * FROM system_logs
+    WHERE at = p.at AND seq = p.seq AND coalesce(stream_no, 0) = coalesce(p.stream_no, 0) OFFSET 0
+) l
+
+-- name: matches
+-- How many of the newest lines have each word, and how many the context.
+SELECT log_matches(%(until)s, %(lines)s, %(words)s::text[], %(context)s::jsonb);
 
 -- name: newest
 -- Since when there are so many lines before a time, whoever may see them. NULL: there are fewer.

@@ -173,9 +173,15 @@ def test_devices_are_found_by_how_long_they_are_silent(fleet: Fleet, monkeypatch
     assert "now" not in fleet.devices(state="critical")
     execute(fleet.dsn, "UPDATE edge_devices SET junction_id = NULL WHERE name = '4 minutes'")
     expected = ["never", "a day", "16 minutes", "14 minutes", "6 minutes", "4 minutes", "now"]
-    for few in (2000, 5, 0):
-        monkeypatch.setattr(overview, "_FEW", few)
-        assert asyncio.run(_orders(fleet.dsn)) == [expected, expected[::-1]], few
+    place = "INSERT INTO junctions (name, timezone) VALUES ('silent', 'UTC')"
+    move = "UPDATE edge_devices SET junction_id = (SELECT id FROM junctions WHERE name = 'silent')"
+    for statement in (place, move + " WHERE name = 'never'"):
+        for few in (2000, 5, 0):
+            monkeypatch.setattr(overview, "_FEW", few)
+            assert asyncio.run(_orders(fleet.dsn)) == [expected, expected[::-1]], few
+        execute(fleet.dsn, statement)
+    monkeypatch.setattr(overview, "_FEW", 2000)
+    assert asyncio.run(_orders(fleet.dsn)) == [expected, expected[::-1]]
 
 
 async def _orders(dsn: str) -> list[list[str]]:

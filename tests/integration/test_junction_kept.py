@@ -177,19 +177,32 @@ def _all_rows(dsn: str) -> dict[str, list[str]]:
 
 
 def test_all_orders_filters_and_pages_tell_the_same(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _world(dsn)
+    world = _world(dsn)
+    with psycopg.connect(dsn) as connection:
+        for facts in world[::3]:
+            connection.execute(
+                "UPDATE junctions SET lights_device_id = %s WHERE name = %s", (facts.device, facts.junction)
+            )
     with reading_client(dsn, junction_routes) as client:
         everyone = get(client, "/api/junctions")["junctions"]
         assert {each["state"] for each in everyone} == {"live", "late", "silent", "never"}
         assert sorted(each["counts_today"] or 0 for each in everyone) == [0, 1, 2, 4, 4, 5, 5]
         part = everyone[0]["name"][-6:]
-        for narrowing in ({}, {"state": ["live", "late"]}, {"state": ["never", "silent"]}, {"q": part}):
+        names = [one["name"] for one in everyone[2:5]]
+        for narrowing in (
+            {},
+            {"state": ["live", "late"]},
+            {"state": ["never", "silent"]},
+            {"q": part},
+            {"has_lights": True},
+            {"junction": names, "has_lights": False},
+        ):
             found = [each for each in everyone if _fits(each, narrowing)]
             for sort, is_down in product(SORTS, (False, True)):
-                # They are few in the one direction, and many in the other.
-                monkeypatch.setattr(queries, "_FEW", 1 if is_down else 1000)
+                # They are few in the one direction, and many in the other, as are those that have the same.
+                monkeypatch.setattr(queries, "_FEW", -1 if is_down else 1000)
                 expected = [each["name"] for each in _sorted(found, sort, is_down)]
-                for limit, offset in ((2, 0), (2, 3), (100, 1), (3, 5), (3, 50)):
+                for limit, offset in ((1, 0), (2, 1), (2, 3), (100, 1), (3, 50)):
                     asked = narrowing | {"sort": "-" * is_down + sort, "limit": limit, "offset": offset}
                     told = [each["name"] for each in get(client, "/api/junctions", **asked)["junctions"]]
                     assert told == expected[offset : offset + limit], asked
@@ -286,8 +299,12 @@ def _meanwhile(dsn: str, act: Callable[[], None]) -> Iterator[None]:
 
 
 def _fits(junction: dict[str, Any], narrowing: dict[str, Any]) -> bool:
-    states = narrowing.get("state", [junction["state"]])
-    return junction["state"] in states and narrowing.get("q", "") in junction["name"]
+    return (
+        junction["state"] in narrowing.get("state", [junction["state"]])
+        and narrowing.get("q", "") in junction["name"]
+        and junction["name"] in narrowing.get("junction", [junction["name"]])
+        and junction["has_lights"] == narrowing.get("has_lights", junction["has_lights"])
+    )
 
 
 def _sorted(junctions: list[dict[str, Any]], sort: str, is_down: bool) -> list[dict[str, Any]]:

@@ -169,6 +169,10 @@ def test_pages_hold_all_and_none_twice(
         monkeypatch.setattr(queries, name, 2)
     assert asyncio.run(_found(dsn, "otto")) == told
     assert asyncio.run(_found(dsn, None)) == told
+    # However rare what is looked for is believed to be.
+    monkeypatch.setattr(queries, "_RARE", 500)
+    assert asyncio.run(_found(dsn, "otto")) == told
+    assert asyncio.run(_found(dsn, None)) == told
 
 
 async def _found(dsn: str, name: str | None) -> list[list[str]]:

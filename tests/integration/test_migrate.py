@@ -203,6 +203,42 @@ def test_a_step_that_meets_a_writer_who_locks_in_another_order_is_tried_again(em
     assert applied == ["002_pre_step_2"]
 
 
+def test_a_step_that_waits_for_long_lets_others_go_first_and_comes_again(empty_plain: str) -> None:
+    steps = [
+        _step(1, "CREATE TABLE t (n int)"),
+        _step(2, "SET LOCAL lock_timeout = '20ms'; ALTER TABLE t ADD COLUMN m int"),
+    ]
+    migrate(empty_plain, steps[:1])
+    applied: list[str] = []
+    tried = "SELECT count(*) FROM pg_locks WHERE relation = 't'::regclass AND NOT granted"
+    with psycopg.connect(empty_plain) as reader, psycopg.connect(empty_plain, autocommit=True) as observer:
+        reader.execute("SELECT FROM t")
+        thread = threading.Thread(target=lambda: applied.extend(migrate(empty_plain, steps)))
+        thread.start()
+        for awaited in ((1,), (0,), (1,)):
+            while observer.execute(tried).fetchone() != awaited:
+                assert thread.is_alive()
+        reader.commit()
+        thread.join(60)
+    assert applied == ["002_pre_step_2"]
+
+
+def test_who_may_not_make_a_database_ready_is_told_what_to_do(
+    plain_server: PgServer, database_names: Iterator[str]
+) -> None:
+    name = next(database_names)
+    role = f"guest_of_{name}"
+    dsn = plain_server.create_database(name)
+    plain_server.execute(f"CREATE ROLE {role} LOGIN")
+    try:
+        with pytest.raises(MigrationFailed, match=r"permission denied.*Nothing was changed.*CREATE EXTENSION"):
+            migrate(dsn.replace("user=postgres", f"user={role}"))
+        assert _tables(dsn) == set()
+    finally:
+        plain_server.drop_database(name)
+        plain_server.execute(f"DROP ROLE {role}")
+
+
 def test_a_step_may_run_outside_a_transaction(empty_plain: str) -> None:
     steps = [
         _step(1, "CREATE TABLE t (n int)"),

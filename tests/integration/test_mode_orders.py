@@ -342,6 +342,17 @@ def test_flash_by_a_fault_is_history_whatever_tells_of_it(lights: Lights) -> Non
     lights.send(flash(50, UnitFlash.MONITOR), log(50, "lights_fault", "feedback: z"))
     expected[1:3] = [("late: y", 10.0, 2.0, "cleared"), ("lamp: east", 20.0, 2.0, "cleared")]
     assert told() == [*expected, ("feedback: z", 50.0, None, None)]
+    # An end may be told before its beginning.
+    lights.send(flash(60, UnitFlash.NONE), flash(80, UnitFlash.START_UP), log(81, "lights_fault_cleared"))
+    lights.send(log(70, "lights_fault", "told late: q"))
+    lights.send(log(90, "lights_fault_cleared"))
+    lights.send(flash(85, UnitFlash.FAULT))
+    assert told() == [
+        *expected,
+        ("feedback: z", 50.0, 10.0, "cleared"),
+        ("told late: q", 70.0, 10.0, "restart"),
+        ("", 85.0, 5.0, "cleared"),
+    ]
 
 
 def test_who_edits_a_junction_and_who_stores_of_it_lock_in_one_order(control: Control, lights: Lights) -> None:

@@ -34,10 +34,11 @@ HIDDEN = {
 """Tables and views that are never read in a user's name."""
 DEFINERS = {
     *("sees_all", "seen_junctions", "seen_devices", "seen_locations", "seen_streams"),
-    *("stream_ranges", "source_ranges", "camera_ranges", "log_time_before"),
+    *("stream_ranges", "source_ranges", "camera_ranges", "log_time_before", "log_matches", "log_places"),
+    *("devices_told", "seen_device_facts"),
 }
-"""Functions that see more than who calls them: they tell of the caller's own junctions alone, and how dense
-the log of all is."""
+"""Functions that see more than who calls them: they tell of the caller's own junctions alone, how dense the log of
+all is, and where lines are that were posted."""
 SAMPLES: dict[str, Any] = {
     **{
         "text": "x",
@@ -215,6 +216,7 @@ def test_every_table_and_view_shows_a_user_their_junctions_alone(world: World) -
     names: dict[str, tuple[int, ...]] = {"admin": (0, 1), "everywhere": (0, 1), "first": (0,), "second": (1,)}
     for name, junctions in (names | {"both": (0, 1), "stranger": (), "disabled": ()}).items():
         _check_tables(world, name, junctions)
+        _check_functions(world, name, junctions)
     for user in (None, uuid4(), world.users["stranger"]):
         with _reader(world.dsn, user) as connection:
             for each in world.guarded:
@@ -234,6 +236,31 @@ def _check_tables(world: World, name: str, junctions: tuple[int, ...]) -> None:
                 # Of two users who see a junction, neither learns of the other.
                 expected = Counter({row: n for row, n in expected.items() if str(world.users[name]) in row})
             assert _rows(connection, sql.Identifier(table)) == expected, f"{name} in {table}"
+
+
+def _check_functions(world: World, name: str, junctions: tuple[int, ...]) -> None:
+    """What a user is told by functions that see more than they is of `junctions` alone."""
+    with psycopg.connect(world.dsn) as connection:
+        places = connection.execute(
+            "SELECT j.id, d.id FROM junctions j JOIN edge_devices d ON d.junction_id = j.id ORDER BY j.no, d.id"
+        ).fetchall()
+    of = list(dict.fromkeys(junction for junction, _ in places))
+    seen = {of[number] for number in junctions}
+    with _reader(world.dsn, world.users[name]) as connection:
+        told = connection.execute(
+            "SELECT device_id FROM unnest(%s::uuid[]) AS j, devices_told(j)", (of,)
+        ).fetchall()
+        assert {device for (device,) in told} == {device for junction, device in places if junction in seen}, name
+        facts = connection.execute(
+            "SELECT device_id FROM seen_device_facts(%s::uuid[])", ([device for _, device in places],)
+        ).fetchall()
+        assert {device for (device,) in facts} == {device for junction, device in places if junction in seen}, name
+        lines = connection.execute(
+            "SELECT p.stream_no = ANY (ARRAY(SELECT no FROM ingest_streams))"
+            " FROM log_places('-infinity', 'infinity', '%', NULL) p WHERE p.stream_no IS NOT NULL"
+        ).fetchall()
+        if name not in ("admin", "everywhere"):
+            assert set(lines) <= {(True,)}, name
 
 
 def _check_hidden(world: World) -> None:
