@@ -263,7 +263,7 @@ class CrossingCounter:
             self._departures.add(rows.departed(row))
         self._departures.forget_old(step.now_s)
         new = tracks.ids[len(keep) :]
-        self._rows = rows.kept(keep, Rows.new(new, self._n_lines))
+        self._rows = rows.kept(keep, new)
         if len(self._lineage) > _MOST_LINEAGE:
             self._lineage.forget((*self._rows.ids.tolist(), *(one.track for one in self._departures)))
         return len(new)
