@@ -165,7 +165,8 @@ def _check_size(inputs: Mapping[str, tuple[int | None, ...]], wanted_px: tuple[i
     if (picture.width_px, picture.height_px) != wanted_px:
         raise DetectorError(
             f"input_size says {wanted_px[0]}x{wanted_px[1]}, and the model takes {picture.width_px}x"
-            f"{picture.height_px} only; leave input_size out, or export the model with an open size"
+            f"{picture.height_px} only; leave input_size out, or make a model for that size with "
+            f"`stopline-agent models resize`"
         )
 
 
