@@ -33,6 +33,8 @@ from edge_agent.domain.crossing_facts import (
     ORIGIN,
     SETTLED,
     SIDE,
+    STOOD,
+    STOOD_SINCE,
     VALID,
     WAITS,
     WIDER,
@@ -115,6 +117,10 @@ class CrossingParams:
         shadow_score, shadow_share: or this share, where one is seen much fainter than the other: a shadow, a part;
         body_s: or within this time, if `double_share` holds for as good as all of the last second (see `company`).
         unmeasured_s: a longer pause between updates was not measured: nothing is inferred from it.
+        stood_s, stood_sightings: who stands within the dead zone, and of whom it is not known where he came from,
+            is on one side if he was seen there for this long, and so often,
+        stood_least: with a mean distance of more than this share of its height,
+        stood_doubt: and of more than so many times what that mean may be off by.
     """
 
     dead_zone: float = 0.08
@@ -135,6 +141,10 @@ class CrossingParams:
     shadow_share: float = 0.25
     body_s: float = 2.0
     unmeasured_s: float = 1.0
+    stood_s: float = 2.0
+    stood_sightings: int = 6
+    stood_least: float = 0.025
+    stood_doubt: float = 2.5
     handover: HandoverParams = field(default_factory=HandoverParams)
 
 
@@ -408,6 +418,7 @@ class CrossingCounter:
         side, waits, seen = facts[SIDE], facts[WAITS], tracks.seen
         if np.count_nonzero(side) < side.size:
             np.copyto(side, view.zones, where=seen & (side == 0))
+            self._learn_sides(view)
         beyond = view.zones * side
         np.copyto(facts[SETTLED], view.boxes_px[:, None], where=seen & (beyond > 0))
         np.copyto(waits, np.inf, where=seen & (view.distances * side > 0))
@@ -417,6 +428,28 @@ class CrossingCounter:
         found = other & seen
         np.minimum(waits, now_s, out=waits, where=found)
         return self._gone_on(view, found & (now_s - waits >= self._params.confirm_s))
+
+    def _learn_sides(self, view: _View) -> None:
+        """Who stands within the dead zone stands on one side all the same: the mean of many boxes tells which."""
+        facts, params = self._rows.facts, self._params
+        stands = (facts[SIDE] == 0) & (view.tracks.standing & view.tracks.seen & view.tracks.confirmed)
+        moves = (facts[STOOD_SINCE] < np.inf) & ~view.tracks.standing
+        np.copyto(facts[STOOD_SINCE], np.inf, where=moves)
+        np.copyto(facts[STOOD], 0.0, where=moves)
+        for line, row in np.argwhere(stands).tolist():
+            y1, y2 = view.tracks.boxes_px[row, 1::2].tolist()
+            leans, own = float(view.distances[line, row]) / (y2 - y1), facts[:, line, row]
+            own[STOOD_SINCE] = min(own[STOOD_SINCE], view.step.now_s)
+            own[STOOD] += (1.0, leans, leans * leans)
+            n, total, squares = own[STOOD].tolist()
+            stood_s = view.step.now_s - float(own[STOOD_SINCE])
+            if stood_s < params.stood_s or n < params.stood_sightings:
+                continue
+            spread = math.sqrt(max(squares / n - (total / n) ** 2, 0.0))
+            # What moves a box lasts for about half a second: so many boxes of their own there are.
+            if abs(total / n) > max(params.stood_least, params.stood_doubt * spread / math.sqrt(stood_s)):
+                own[SIDE] = math.copysign(1.0, total)
+                own[SETTLED] = view.boxes_px[:, row]
 
     def _gone_on(self, view: _View, due: Mask | None) -> list[Crossing]:
         """Crossings of those that are `due`, and of those that were seen on the other side and have gone on."""

@@ -33,7 +33,11 @@ WIDER = slice(13, 15)
 """How many times wider the dead zone is for it, on the negative and on the positive side."""
 FIRST = 15
 """Signed distance when the vehicle was first seen, under whatever id."""
-PLANES = 16
+STOOD_SINCE = 16
+"""Since when it has stood where its side is not known; infinite: it does not."""
+STOOD = slice(17, 20)
+"""How often it was seen there, and the sums of its distances from then on and of their squares, in box heights."""
+PLANES = 20
 
 
 _POINTS = 4
@@ -87,7 +91,7 @@ class Rows:
         rows = Rows(np.concatenate([self.ids.take(keep), new_ids]), figures, flags)
         if n > n_kept:
             new = rows.facts[:, :, n_kept:]
-            new[WAITS], new[CUT], new[WIDER] = np.inf, np.nan, 1.0
+            new[WAITS], new[STOOD_SINCE], new[CUT], new[WIDER] = np.inf, np.inf, np.nan, 1.0
         return rows
 
     def departed(self, row: int) -> Departed:

@@ -510,6 +510,18 @@ def weak_detectors() -> None:
         expect(3, 0, (1, 2, 3, 5, 6)),
     )
 
+    film = Film(63, 16)
+    for i, sizes in enumerate((-0.09, -0.07, -0.05, 0.05, 0.07, 0.09)):
+        x, y = 60 + 104 * i, 180 + 44 * sizes
+        film.add(through([(0, x, y), (10, x, y), (11, x, y + 20), (14, x, 360)]), missed=0.0, jitter=0.03)
+    write(
+        "stood_close_to_the_line",
+        "Six cars stand closer to the line than their boxes are sure, three on either side, for ten seconds; the "
+        "mean of many boxes tells where. Those before it cross.",
+        film,
+        expect(3, 0, (1, 2, 3, 5, 6)),
+    )
+
 
 if __name__ == "__main__":
     for make in (
