@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.codes import Direction
+from edge_agent.domain.classes import TWO_WHEELED
 from edge_agent.domain.company import Company, shares_of_smaller
 from edge_agent.domain.crossing_facts import (
     BORN,
@@ -116,6 +117,7 @@ class CrossingParams:
             `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one,
         shadow_score, shadow_share: or this share, where one is seen much fainter than the other: a shadow, a part;
         body_s: or within this time, if `double_share` holds for as good as all of the last second (see `company`).
+        rider_size: what has two wheels and is smaller than this share of what has more is no part of it.
         unmeasured_s: a longer pause between updates was not measured: nothing is inferred from it.
         stood_s, stood_sightings: who stands within the dead zone, and of whom it is not known where he came from,
             is on one side if he was seen there for this long, and so often,
@@ -140,6 +142,7 @@ class CrossingParams:
     shadow_score: float = 0.6
     shadow_share: float = 0.25
     body_s: float = 2.0
+    rider_size: float = 0.6
     unmeasured_s: float = 1.0
     stood_s: float = 2.0
     stood_sightings: int = 6
@@ -159,6 +162,7 @@ class _Counted:
     box_px: Floats
     point_px: Floats
     confidence: float
+    two_wheeled: bool
 
 
 @dataclass(slots=True)
@@ -509,7 +513,9 @@ class CrossingCounter:
     def _counted(self, line: int, row: int, t_s: float, point_px: Floats, view: _View) -> _Counted:
         tracks, side = view.tracks, int(self._rows.facts[SIDE, line, row])
         box_px = tracks.boxes_px[row].copy()  # a view would keep the boxes of all tracks
-        return _Counted(line, side, t_s, int(tracks.ids[row]), box_px, point_px, float(tracks.confidences[row]))
+        two_wheeled = tracks.class_names[int(tracks.class_ids[row])] in TWO_WHEELED
+        confidence = float(tracks.confidences[row])
+        return _Counted(line, side, t_s, int(tracks.ids[row]), box_px, point_px, confidence, two_wheeled)
 
     def _crossing(self, counted: _Counted, view: _View, row: int, *, inferred: bool) -> Crossing:
         self._recent.append(counted)
@@ -531,6 +537,8 @@ class CrossingCounter:
         for old in self._recent:
             apart_s = abs(old.t_s - new.t_s)
             if (old.line, old.side) != (new.line, new.side) or old.track == new.track or apart_s > params.body_s:
+                continue
+            if _rides_before(old, new, params.rider_size):
                 continue
             if self._company.one_body(old.track, new.track, params.double_share, view.step.now_s):
                 return True
@@ -625,6 +633,12 @@ class CrossingCounter:
         np.copyto(rows.standing, tracks.standing, where=seen)
         rows.sightings += seen
         np.copyto(rows.seen_s, view.step.now_s, where=seen)
+
+
+def _rides_before(a: _Counted, b: _Counted, most: float) -> bool:
+    """Whether one of the two has two wheels, is seen as such, and is before, behind or beside the other one."""
+    rider, other = (a, b) if a.two_wheeled else (b, a)
+    return rider.two_wheeled > other.two_wheeled and _size_px(rider.box_px) < most * _size_px(other.box_px)
 
 
 def _point(point_px: Floats) -> Point:

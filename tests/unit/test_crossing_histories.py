@@ -313,7 +313,7 @@ def test_who_is_first_seen_at_the_line_goes_over_it_if_it_was_before_it(
 def test_who_stands_close_to_the_line_from_the_start_is_counted_as_he_goes(
     fps: float, offset: float, below: bool, goes: float, stands_s: float, seed: int
 ) -> None:
-    """He is on the side that the mean of his boxes is on: over the line he counts once, away from it he does not."""
+    """He is on the side that the mean of his boxes is on: over the line he counts once, away from it not."""
     random = np.random.default_rng(seed)
     size_px, side = 48.0, 1.0 if below else -1.0
     y = LINE_Y + side * offset * size_px / 1.2  # shares of the height

@@ -522,6 +522,18 @@ def weak_detectors() -> None:
         expect(3, 0, (1, 2, 3, 5, 6)),
     )
 
+    film = Film(64, 12)
+    for i in range(3):
+        x, from_s = 120 + 190 * i, 1.5 * i
+        film.add(straight((x, 20), (0, 55), from_s), (110, 90), classes=(1,))
+        film.add(straight((x + 12 * (i - 1), 40), (0, 55), from_s), (32, 46), classes=(3,), score=0.5)
+    write(
+        "rides_before_a_bus",
+        "A motorcycle rides before each of three buses, in its box all the time, less surely seen: two vehicles.",
+        film,
+        expect(6, 0, (1, 2, 3, 5, 6)),
+    )
+
 
 if __name__ == "__main__":
     for make in (
