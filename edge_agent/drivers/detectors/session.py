@@ -13,11 +13,11 @@ from edge_agent.drivers.detectors.choices import ModelOptions
 from edge_agent.drivers.detectors.decoders.base import Outputs, Signature
 from edge_agent.drivers.detectors.metadata import Metadata, read_metadata
 
-_ORT_ERRORS = tuple(
+_ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(ort_state).values() if isinstance(error, type) and issubclass(error, Exception)
 )
 # A damaged name in the file is no text any more, and ONNX Runtime's Python part falls over it.
-_DAMAGED = (*_ORT_ERRORS, UnicodeDecodeError)
+_DAMAGED: tuple[type[Exception], ...] = (*_ORT_ERRORS, UnicodeDecodeError)
 _FATAL_ONLY = 4
 _SUFFIX = "ExecutionProvider"
 _ON_CPU = f"CPU{_SUFFIX}"
