@@ -3,6 +3,7 @@
 list     what can be fetched and what is here, with licences and sizes
 pull     fetch one of those by its name; broken off, it goes on where it was
 import   take in a file that was carried here; a known one is recognised by its content
+resize   make one for another input size: smaller for a slow Pi, larger for vehicles that are far away
 info     what a file or a model is, and how it does on a picture with 1, 2 and 4 threads
 """
 
@@ -10,6 +11,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,11 @@ _OWN_LICENCE = "Apache-2.0"
 def add(subparsers: Subparsers) -> None:
     """Add `models` to the command line."""
     parser = add_command(subparsers, "models", __doc__, run)
-    ways = parser.add_subparsers(dest="what", required=True, metavar="list|pull|import|info")
+    ways = parser.add_subparsers(dest="what", required=True, metavar="list|pull|import|resize|info")
     _add_list(ways)
     _add_pull(ways)
     _add_import(ways)
+    _add_resize(ways)
     _add_info(ways)
 
 
@@ -65,6 +68,19 @@ def _add_import(ways: Subparsers) -> None:
     importing.set_defaults(way=_import)
 
 
+def _add_resize(ways: Subparsers) -> None:
+    resizing = ways.add_parser("resize", help="make a model for another input size, and try whether it works")
+    resizing.add_argument("model", metavar="FILE|NAME", help="as for `info`")
+    resizing.add_argument("size", metavar="WxH", help="what it shall see, such as 416x256 for a wide picture")
+    resizing.add_argument("--name", help="of the new model (default: the old name and the size)")
+    resizing.add_argument(
+        "--picture", type=Path, metavar="P", help="compare on this (default: a simulated street)"
+    )
+    _add_folder(resizing)
+    _add_options(resizing, size=False)
+    resizing.set_defaults(way=_resize, input_size=None)
+
+
 def _add_info(ways: Subparsers) -> None:
     info = ways.add_parser("info", help="what a model is, and how it does on a picture")
     info.add_argument(
@@ -86,11 +102,12 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, metavar="F", help="use the models folder of this configuration")
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
+def _add_options(parser: argparse.ArgumentParser, *, size: bool = True) -> None:
     add_option = parser.add_argument
     add_option("--decoder", choices=DECODERS, help="how it is read, where its outputs do not tell")
     add_option("--normalisation", choices=NORMALISATIONS, help="how it wants its pixels, if not as is usual")
-    add_option("--input-size", metavar="WxH", help="what it sees, if its file leaves that open")
+    if size:
+        add_option("--input-size", metavar="WxH", help="what it sees, if its file leaves that open")
     add_option("--provider", default="cpu", metavar="P", help="what runs it (default: cpu)")
 
 
@@ -237,6 +254,44 @@ def _check(chosen: ModelOptions) -> Callable[[Path], None]:
             load_detector(str(path), options=chosen).close()
         except DetectorError as error:
             raise ModelError(f"it cannot be used: {error}") from error
+
+    return check
+
+
+# --- resize ------------------------------------------------------------------------------------------------------
+
+
+def _resize(options: argparse.Namespace, folder: Path) -> int:
+    from edge_agent.models.importing import import_model
+    from edge_agent.models.resizing import resized
+
+    size_px = parse_input_size(options.size)
+    size = f"{size_px[0]}x{size_px[1]}"
+    source = model_path(options.model, folder)
+    if not source.is_file():
+        raise ModelError(f"there is no model file {source}")
+    content = resized(source.read_bytes(), size_px)
+    name = options.name or f"{options.model if options.model == BUNDLED else source.stem.lower()}-{size}"
+    with tempfile.TemporaryDirectory() as aside:
+        made = Path(aside) / f"{size}{SUFFIX}"
+        made.write_bytes(content)
+        name, path = import_model(made, folder, name=name, check=_compare(source, options))
+    print(f"{name} is in {path}: it sees {size}, and finds what {source} finds")
+    print(f'Use it with: model = "{name}", or count --model {name}; `models info {name}` tells how fast it is')
+    return EXIT_OK
+
+
+def _compare(source: Path, options: argparse.Namespace) -> Callable[[Path], None]:
+    def check(path: Path) -> None:
+        from edge_agent.drivers.base import DetectorError
+        from edge_agent.drivers.detectors.likeness import check_likeness
+        from edge_agent.drivers.detectors.trial_picture import pictures_from
+
+        try:
+            check_likeness(source, path, pictures_from(options.picture), _options(options))
+        except DetectorError as error:
+            told = str(error).replace(str(path), f"the model for {options.size}")
+            raise ModelError(f"{source} cannot be made to see {options.size}: {told}") from error
 
     return check
 

@@ -154,7 +154,7 @@ def meeting_pairs(corners_px: Floats, ends_px: Floats) -> tuple[Ints, Ints] | No
 
 
 def copies_and_parts(
-    corners_px: Floats, scores: Floats, params: AssociationParams
+    corners_px: Floats, scores: Floats, params: AssociationParams, own: NDArray[np.bool_] | None = None
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
     """Boxes that show again what a better box shows already, whatever their classes.
 
@@ -162,6 +162,7 @@ def copies_and_parts(
 
     Args:
         corners_px: (4, n), and scores, (n,), best first.
+        own: (n,) boxes of things that are no part of what others are; None: there are none.
 
     Returns:
         Two masks, (n,): surely not an object of its own; perhaps not one, and so no reason to begin a track.
@@ -184,6 +185,8 @@ def copies_and_parts(
     copies = shared * (1.0 + params.same_overlap) > params.same_overlap * (area + other_area)
     within = shared > params.part_share * area
     within &= area > params.part_size * other_area
+    if own is not None:
+        within &= own.take(boxes) <= own.take(others)
     if not (np.count_nonzero(within) or np.count_nonzero(copies)):
         return None
     score, other_score = scores.take(boxes), scores.take(others)

@@ -27,6 +27,9 @@ MOVING_OBJECT = "object"
 VEHICLES = ("car", "bus", "truck", "motorcycle")
 """Counted by default. People and bicycles also use what lies beside the lanes: they are counted on request."""
 
+TWO_WHEELED = frozenset(("motorcycle", "motorbike", "bicycle"))
+"""No part of a car, a bus or a lorry is taken for one of these, though it may be in their boxes all the time."""
+
 ANY = "any"
 """Asked for in place of class names: count whatever moves, and do not tell classes apart."""
 

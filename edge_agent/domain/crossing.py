@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.codes import Direction
+from edge_agent.domain.classes import TWO_WHEELED
 from edge_agent.domain.company import Company, shares_of_smaller
 from edge_agent.domain.crossing_facts import (
     BORN,
@@ -33,6 +34,8 @@ from edge_agent.domain.crossing_facts import (
     ORIGIN,
     SETTLED,
     SIDE,
+    STOOD,
+    STOOD_SINCE,
     VALID,
     WAITS,
     WIDER,
@@ -114,7 +117,12 @@ class CrossingParams:
             `double_reach` box sizes apart or less, or if their boxes share `double_share` of the smaller one,
         shadow_score, shadow_share: or this share, where one is seen much fainter than the other: a shadow, a part;
         body_s: or within this time, if `double_share` holds for as good as all of the last second (see `company`).
+        rider_size: what has two wheels and is smaller than this share of what has more is no part of it.
         unmeasured_s: a longer pause between updates was not measured: nothing is inferred from it.
+        stood_s, stood_sightings: who stands within the dead zone, and of whom it is not known where he came from,
+            is on one side if he was seen there for this long, and so often,
+        stood_least: with a mean distance of more than this share of its height,
+        stood_doubt: and of more than so many times what that mean may be off by.
     """
 
     dead_zone: float = 0.08
@@ -134,7 +142,12 @@ class CrossingParams:
     shadow_score: float = 0.6
     shadow_share: float = 0.25
     body_s: float = 2.0
+    rider_size: float = 0.6
     unmeasured_s: float = 1.0
+    stood_s: float = 2.0
+    stood_sightings: int = 6
+    stood_least: float = 0.025
+    stood_doubt: float = 2.5
     handover: HandoverParams = field(default_factory=HandoverParams)
 
 
@@ -149,6 +162,7 @@ class _Counted:
     box_px: Floats
     point_px: Floats
     confidence: float
+    two_wheeled: bool
 
 
 @dataclass(slots=True)
@@ -263,7 +277,7 @@ class CrossingCounter:
             self._departures.add(rows.departed(row))
         self._departures.forget_old(step.now_s)
         new = tracks.ids[len(keep) :]
-        self._rows = rows.kept(keep, Rows.new(new, self._n_lines))
+        self._rows = rows.kept(keep, new)
         if len(self._lineage) > _MOST_LINEAGE:
             self._lineage.forget((*self._rows.ids.tolist(), *(one.track for one in self._departures)))
         return len(new)
@@ -408,6 +422,7 @@ class CrossingCounter:
         side, waits, seen = facts[SIDE], facts[WAITS], tracks.seen
         if np.count_nonzero(side) < side.size:
             np.copyto(side, view.zones, where=seen & (side == 0))
+            self._learn_sides(view)
         beyond = view.zones * side
         np.copyto(facts[SETTLED], view.boxes_px[:, None], where=seen & (beyond > 0))
         np.copyto(waits, np.inf, where=seen & (view.distances * side > 0))
@@ -417,6 +432,28 @@ class CrossingCounter:
         found = other & seen
         np.minimum(waits, now_s, out=waits, where=found)
         return self._gone_on(view, found & (now_s - waits >= self._params.confirm_s))
+
+    def _learn_sides(self, view: _View) -> None:
+        """Who stands within the dead zone stands on one side all the same: the mean of many boxes tells which."""
+        facts, params = self._rows.facts, self._params
+        stands = (facts[SIDE] == 0) & (view.tracks.standing & view.tracks.seen & view.tracks.confirmed)
+        moves = (facts[STOOD_SINCE] < np.inf) & ~view.tracks.standing
+        np.copyto(facts[STOOD_SINCE], np.inf, where=moves)
+        np.copyto(facts[STOOD], 0.0, where=moves)
+        for line, row in np.argwhere(stands).tolist():
+            y1, y2 = view.tracks.boxes_px[row, 1::2].tolist()
+            leans, own = float(view.distances[line, row]) / (y2 - y1), facts[:, line, row]
+            own[STOOD_SINCE] = min(own[STOOD_SINCE], view.step.now_s)
+            own[STOOD] += (1.0, leans, leans * leans)
+            n, total, squares = own[STOOD].tolist()
+            stood_s = view.step.now_s - float(own[STOOD_SINCE])
+            if stood_s < params.stood_s or n < params.stood_sightings:
+                continue
+            spread = math.sqrt(max(squares / n - (total / n) ** 2, 0.0))
+            # What moves a box lasts for about half a second: so many boxes of their own there are.
+            if abs(total / n) > max(params.stood_least, params.stood_doubt * spread / math.sqrt(stood_s)):
+                own[SIDE] = math.copysign(1.0, total)
+                own[SETTLED] = view.boxes_px[:, row]
 
     def _gone_on(self, view: _View, due: Mask | None) -> list[Crossing]:
         """Crossings of those that are `due`, and of those that were seen on the other side and have gone on."""
@@ -476,7 +513,9 @@ class CrossingCounter:
     def _counted(self, line: int, row: int, t_s: float, point_px: Floats, view: _View) -> _Counted:
         tracks, side = view.tracks, int(self._rows.facts[SIDE, line, row])
         box_px = tracks.boxes_px[row].copy()  # a view would keep the boxes of all tracks
-        return _Counted(line, side, t_s, int(tracks.ids[row]), box_px, point_px, float(tracks.confidences[row]))
+        two_wheeled = tracks.class_names[int(tracks.class_ids[row])] in TWO_WHEELED
+        confidence = float(tracks.confidences[row])
+        return _Counted(line, side, t_s, int(tracks.ids[row]), box_px, point_px, confidence, two_wheeled)
 
     def _crossing(self, counted: _Counted, view: _View, row: int, *, inferred: bool) -> Crossing:
         self._recent.append(counted)
@@ -498,6 +537,8 @@ class CrossingCounter:
         for old in self._recent:
             apart_s = abs(old.t_s - new.t_s)
             if (old.line, old.side) != (new.line, new.side) or old.track == new.track or apart_s > params.body_s:
+                continue
+            if _rides_before(old, new, params.rider_size):
                 continue
             if self._company.one_body(old.track, new.track, params.double_share, view.step.now_s):
                 return True
@@ -592,6 +633,12 @@ class CrossingCounter:
         np.copyto(rows.standing, tracks.standing, where=seen)
         rows.sightings += seen
         np.copyto(rows.seen_s, view.step.now_s, where=seen)
+
+
+def _rides_before(a: _Counted, b: _Counted, most: float) -> bool:
+    """Whether one of the two has two wheels, is seen as such, and is before, behind or beside the other one."""
+    rider, other = (a, b) if a.two_wheeled else (b, a)
+    return rider.two_wheeled > other.two_wheeled and _size_px(rider.box_px) < most * _size_px(other.box_px)
 
 
 def _point(point_px: Floats) -> Point:

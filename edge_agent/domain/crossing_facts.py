@@ -1,7 +1,5 @@
 """What the counter knows of each track: facts by line and track, and where it was last seen."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,67 +33,66 @@ WIDER = slice(13, 15)
 """How many times wider the dead zone is for it, on the negative and on the positive side."""
 FIRST = 15
 """Signed distance when the vehicle was first seen, under whatever id."""
-PLANES = 16
+STOOD_SINCE = 16
+"""Since when it has stood where its side is not known; infinite: it does not."""
+STOOD = slice(17, 20)
+"""How often it was seen there, and the sums of its distances from then on and of their squares, in box heights."""
+PLANES = 20
 
 
-@dataclass(slots=True)
+_POINTS = 4
+"""Figures of a track for each line beside its facts: two points."""
+_OTHERS = 15
+"""Figures of a track that hold for all lines: three boxes or their speeds, two times, a number."""
+
+
 class Rows:
-    """What is known of each track, in the order of ids; arrays have a column per track."""
+    """What is known of each track, in the order of ids; arrays have a column per track.
 
-    ids: NDArray[np.int64]
-    facts: Floats
-    points_px: Floats
-    """(lines, 2, n) when last seen; born_points_px when first seen."""
-    born_points_px: Floats
-    boxes_px: Floats
-    """(4, n) when last seen; born_boxes_px when first seen."""
-    born_boxes_px: Floats
-    velocities_px_s: Floats
-    seen_s: Floats
-    known_since_s: Floats
-    """When the vehicle was first seen, under whatever id."""
-    standing: Mask
-    sightings: NDArray[np.int64]
-    """How often it was seen before this update."""
-    arrived: Mask
-    """Confirmed, and asked whether it continues another track."""
-    born_on_other: Mask
-    """It began on the body of another track."""
+    All are parts of two, one of figures and one of flags, so that columns are kept and added in a few steps.
+
+    Attributes:
+        facts: (planes, lines, n).
+        points_px: (lines, 2, n) when last seen; born_points_px when first seen.
+        boxes_px: (4, n) when last seen; born_boxes_px when first seen.
+        velocities_px_s: (4, n) of the corners, when last seen.
+        seen_s: when last seen.
+        known_since_s: when the vehicle was first seen, under whatever id.
+        sightings: how often it was seen before this update.
+        standing: as of when it was last seen.
+        arrived: it was confirmed, and asked whether it continues another track.
+        born_on_other: it began on the body of another track.
+    """
+
+    def __init__(self, ids: NDArray[np.int64], figures: Floats, flags: Mask) -> None:
+        n = len(ids)
+        n_lines = (len(figures) - _OTHERS) // (PLANES + _POINTS)
+        self.ids, self._figures, self._flags = ids, figures, flags
+        first = PLANES * n_lines
+        self.facts = figures[:first].reshape(PLANES, n_lines, n)
+        points = figures[first:-_OTHERS].reshape(2, n_lines, 2, n)
+        self.points_px, self.born_points_px = points
+        self.boxes_px, self.born_boxes_px, self.velocities_px_s = figures[-_OTHERS:-3].reshape(3, 4, n)
+        self.seen_s, self.known_since_s, self.sightings = figures[-3:]
+        self.standing, self.arrived, self.born_on_other = flags
 
     @staticmethod
     def none(n_lines: int) -> "Rows":
         """No tracks."""
-        return Rows.new(np.zeros(0, np.int64), n_lines)
+        n_figures = n_lines * (PLANES + _POINTS) + _OTHERS
+        return Rows(np.zeros(0, np.int64), np.zeros((n_figures, 0)), np.zeros((3, 0), np.bool_))
 
-    @staticmethod
-    def new(ids: NDArray[np.int64], n_lines: int) -> "Rows":
-        """Tracks of which nothing is known yet."""
-        n = len(ids)
-        facts = np.zeros((PLANES, n_lines, n))
-        facts[WAITS], facts[CUT], facts[WIDER] = np.inf, np.nan, 1.0
-        points, boxes = np.zeros((n_lines, 2, n)), np.zeros((4, n))
-        return Rows(
-            ids, facts, points, points.copy(), boxes, boxes.copy(), boxes.copy(), np.zeros(n), np.zeros(n),
-            np.zeros(n, np.bool_), np.zeros(n, np.int64), np.zeros(n, np.bool_), np.zeros(n, np.bool_),
-        )  # fmt: skip
-
-    def kept(self, keep: NDArray[np.intp], new: "Rows") -> "Rows":
-        """These rows, and new ones after them."""
-        return Rows(
-            np.concatenate([self.ids[keep], new.ids]),
-            np.concatenate([self.facts[:, :, keep], new.facts], axis=2),
-            np.concatenate([self.points_px[:, :, keep], new.points_px], axis=2),
-            np.concatenate([self.born_points_px[:, :, keep], new.born_points_px], axis=2),
-            np.concatenate([self.boxes_px[:, keep], new.boxes_px], axis=1),
-            np.concatenate([self.born_boxes_px[:, keep], new.born_boxes_px], axis=1),
-            np.concatenate([self.velocities_px_s[:, keep], new.velocities_px_s], axis=1),
-            np.concatenate([self.seen_s[keep], new.seen_s]),
-            np.concatenate([self.known_since_s[keep], new.known_since_s]),
-            np.concatenate([self.standing[keep], new.standing]),
-            np.concatenate([self.sightings[keep], new.sightings]),
-            np.concatenate([self.arrived[keep], new.arrived]),
-            np.concatenate([self.born_on_other[keep], new.born_on_other]),
-        )
+    def kept(self, keep: NDArray[np.intp], new_ids: NDArray[np.int64]) -> "Rows":
+        """These rows, and after them new ones, of which nothing is known yet."""
+        n_kept, n = len(keep), len(keep) + len(new_ids)
+        figures, flags = np.zeros((len(self._figures), n)), np.zeros((3, n), np.bool_)
+        figures[:, :n_kept] = self._figures.take(keep, axis=1)
+        flags[:, :n_kept] = self._flags.take(keep, axis=1)
+        rows = Rows(np.concatenate([self.ids.take(keep), new_ids]), figures, flags)
+        if n > n_kept:
+            new = rows.facts[:, :, n_kept:]
+            new[WAITS], new[STOOD_SINCE], new[CUT], new[WIDER] = np.inf, np.inf, np.nan, 1.0
+        return rows
 
     def departed(self, row: int) -> Departed:
         """The track of a row, as it was last seen."""

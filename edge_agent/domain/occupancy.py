@@ -124,6 +124,8 @@ _AT = slice(5, 7)
 _STOOD = 7
 """How long it stood still in this visit, until it moved last."""
 _PLANES = 8
+_OTHERS = 13
+"""Figures of a track that hold for all zones: three boxes or their speeds, and a time."""
 
 _PLACE_FOLLOWS_S = 5.0
 """The place of who stands follows what is seen of him, this far behind: its first sighting may have been off."""
@@ -170,15 +172,19 @@ class ZoneCounter:
 
     def _forget_rows(self) -> None:
         self._n_inside = [0] * len(self._zones)
-        self._ids = np.zeros(0, np.int64)
-        self._facts = np.zeros((_PLANES, len(self._zones), 0))
-        self._points_px = np.zeros((len(self._zones), 0, 2))
-        self._boxes_px = np.zeros((0, 4))
-        self._born_boxes_px = np.zeros((0, 4))
-        self._velocities_px_s = np.zeros((0, 4))
-        self._seen_s = np.zeros(0)
-        self._standing = np.zeros(0, np.bool_)
-        self._arrived = np.zeros(0, np.bool_)
+        n_figures = len(self._zones) * (_PLANES + 2) + _OTHERS
+        self._hold(np.zeros(0, np.int64), np.zeros((n_figures, 0)), np.zeros((2, 0), np.bool_))
+
+    def _hold(self, ids: NDArray[np.int64], figures: Floats, flags: NDArray[np.bool_]) -> None:
+        """Take these rows. All that is known of tracks is part of two arrays that have a column for each."""
+        n, n_zones = len(ids), len(self._zones)
+        self._ids, self._figures, self._flags = ids, figures, flags
+        self._facts = figures[: _PLANES * n_zones].reshape(_PLANES, n_zones, n)
+        self._points_px = figures[_PLANES * n_zones : -_OTHERS].reshape(n_zones, 2, n).swapaxes(1, 2)
+        boxes = figures[-_OTHERS:-1].reshape(3, 4, n).swapaxes(1, 2)
+        self._boxes_px, self._born_boxes_px, self._velocities_px_s = boxes
+        self._seen_s = figures[-1]
+        self._standing, self._arrived = flags
 
     @property
     def occupancy(self) -> dict[str, int]:
@@ -266,20 +272,16 @@ class ZoneCounter:
         keep, gone = kept_and_gone(self._ids, tracks.ids)
         for row in gone.tolist():
             self._departures.add(self._departed(row))
-        fresh = slice(len(keep), None)
-        n_new = len(tracks) - len(keep)
-        facts = np.full((_PLANES, len(self._zones), n_new), np.nan)
-        facts[[_INSIDE, _STOOD]] = 0.0
-        self._facts = np.concatenate([self._facts[:, :, keep], facts], axis=2)
-        points = np.full((len(self._zones), n_new, 2), np.nan)
-        self._points_px = np.concatenate([self._points_px[:, keep], points], axis=1)
-        self._boxes_px = np.concatenate([self._boxes_px[keep], tracks.boxes_px[fresh]])
-        self._born_boxes_px = np.concatenate([self._born_boxes_px[keep], tracks.boxes_px[fresh]])
-        self._velocities_px_s = np.concatenate([self._velocities_px_s[keep], tracks.velocities_px_s[fresh]])
-        self._seen_s = np.concatenate([self._seen_s[keep], tracks.seen_s[fresh]])
-        self._standing = np.concatenate([self._standing[keep], np.zeros(n_new, np.bool_)])
-        self._arrived = np.concatenate([self._arrived[keep], np.zeros(n_new, np.bool_)])
-        self._ids = tracks.ids.copy()
+        n_kept = len(keep)
+        figures, flags = np.full((len(self._figures), len(tracks)), np.nan), np.zeros((2, len(tracks)), np.bool_)
+        figures[:, :n_kept] = self._figures.take(keep, axis=1)
+        flags[:, :n_kept] = self._flags.take(keep, axis=1)
+        self._hold(tracks.ids.copy(), figures, flags)
+        if n_kept < len(tracks):
+            self._facts[_INSIDE, :, n_kept:] = self._facts[_STOOD, :, n_kept:] = 0.0
+            self._boxes_px[n_kept:] = self._born_boxes_px[n_kept:] = tracks.boxes_px[n_kept:]
+            self._velocities_px_s[n_kept:] = tracks.velocities_px_s[n_kept:]
+            self._seen_s[n_kept:] = tracks.seen_s[n_kept:]
 
     def _departed(self, row: int) -> Departed:
         return Departed(

@@ -18,6 +18,10 @@ PARKED_AFTER_S = 10.0
 """Who stood still for so long stands, unless a zone says otherwise."""
 
 
+_FOLD = 0.01
+"""Sine of the angle between two pieces of a line below which one lies on the other."""
+
+
 class Anchor(StrEnum):
     """Which point of a box stands for the vehicle."""
 
@@ -49,6 +53,7 @@ class Line:
         object.__setattr__(self, "anchor", Anchor(self.anchor))
         edges = edges_of(self.points_px, closed=False)
         _refuse_crossing_edges("line", self.name, edges, closed=False)
+        _refuse_folds(self.name, edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +164,17 @@ def _refuse_crossing_edges(kind: str, name: str, edges: Sequence[tuple[Point, Po
                     f"{kind} {name!r} crosses itself: the piece ({a[0]:g}, {a[1]:g})-({b[0]:g}, {b[1]:g}) meets "
                     f"({c[0]:g}, {c[1]:g})-({d[0]:g}, {d[1]:g}); put its points in order around it"
                 )
+
+
+def _refuse_folds(name: str, edges: Sequence[tuple[Point, Point]]) -> None:
+    """Where a line comes back on itself, what is right of one piece is left of the other."""
+    for (a, b), (_, c) in pairwise(edges):
+        back = (b[0] - a[0]) * (c[0] - b[0]) + (b[1] - a[1]) * (c[1] - b[1]) < 0
+        if back and abs(cross(a, b, c)) < _FOLD * math.dist(a, b) * math.dist(b, c):
+            raise ValueError(
+                f"line {name!r} comes back on itself at ({b[0]:g}, {b[1]:g}), so it has no sides; move a point or "
+                "leave it out"
+            )
 
 
 def _segments_meet(first: tuple[Point, Point], second: tuple[Point, Point]) -> bool:

@@ -16,6 +16,7 @@ from edge_agent.domain.association import (
     copies_and_parts,
     pair_costs,
 )
+from edge_agent.domain.classes import TWO_WHEELED
 from edge_agent.domain.flow import FlowField, FlowParams
 from edge_agent.domain.frames import Detections
 from edge_agent.domain.motion_model import (
@@ -182,6 +183,7 @@ class Tracker:
         self._model = MotionModel(self._params.motion)
         self._timeline = Timeline()
         self._class_names: Sequence[str] = ()
+        self._two_wheeled: NDArray[np.bool_] | None = None
         self._next_id = 1
         self._forget_all()
 
@@ -208,7 +210,7 @@ class Tracker:
             self._forget_all()
         if step.dt_s > self._params.lost_s:
             self._bury(step)
-        boxes = _Boxes.usable(detections, self._params)
+        boxes = _Boxes.usable(detections, self._params, self._two_wheeled)
         missed_s = self._missed_s(step)
         known = self._numbers[_HITS] >= _KNOWN_HITS
         self._predict(step, known, missed_s)
@@ -234,6 +236,8 @@ class Tracker:
         if self._next_id > 1 and list(class_names) != list(self._class_names):
             raise ValueError("the detector's classes changed; a tracker votes over one set: make a new one")
         self._class_names = class_names
+        two_wheeled = np.array([name in TWO_WHEELED for name in class_names], np.bool_)
+        self._two_wheeled = two_wheeled if np.count_nonzero(two_wheeled) else None
         if not self._numbers.size:
             self._forget_all()
 
@@ -461,7 +465,10 @@ class _Boxes:
     """Those that are perhaps a part of what another box shows; None: none is."""
 
     @staticmethod
-    def usable(detections: Detections, params: TrackerParams) -> "_Boxes":
+    def usable(
+        detections: Detections, params: TrackerParams, two_wheeled: NDArray[np.bool_] | None = None
+    ) -> "_Boxes":
+        """`two_wheeled`: by class; None: no class is."""
         scores = np.asarray(detections.scores, np.float64)
         order = (-scores).argsort(kind="stable")
         corners = np.array(detections.boxes_px.reshape(-1, 4).take(order, axis=0).T, np.float64, order="C")
@@ -473,12 +480,13 @@ class _Boxes:
             corners, scores, class_ids = corners.take(some, axis=1), scores.take(some), class_ids.take(some)
         if len(scores) and scores[0] > 1.0:
             scores = np.minimum(scores, 1.0)
-        doubts = copies_and_parts(corners, scores, params.association)
+        own = None if two_wheeled is None else two_wheeled.take(class_ids)
+        doubts = copies_and_parts(corners, scores, params.association, own)
         doubtful = None
         if doubts is not None:
-            own = (~doubts[0]).nonzero()[0]
-            corners, doubtful = corners.take(own, axis=1), doubts[1].take(own)
-            scores, class_ids = scores.take(own), class_ids.take(own)
+            rest = (~doubts[0]).nonzero()[0]
+            corners, doubtful = corners.take(rest, axis=1), doubts[1].take(rest)
+            scores, class_ids = scores.take(rest), class_ids.take(rest)
         n_good = len(scores)
         error_var = None
         if n_good and scores[-1] < params.birth_score:

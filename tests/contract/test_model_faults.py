@@ -72,6 +72,15 @@ def test_a_model_that_is_cut_off(tmp_path: Path, share: float) -> None:
     assert "it may be cut off" in refused(str(path))
 
 
+@pytest.mark.parametrize("name", [b"images", b"output", b"bicycle"])
+def test_a_name_that_is_damaged(tmp_path: Path, capfd: pytest.CaptureFixture[str], name: bytes) -> None:
+    """The file can be read; what it calls its inputs, its outputs or its classes is no text any more."""
+    path = Path(save(tmp_path, rows()))
+    path.write_bytes(path.read_bytes().replace(name, name[:2] + b"\xf8" + name[3:]))
+    assert "can't decode byte 0xf8" in refused(str(path))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_weights_in_another_file(tmp_path: Path) -> None:
     path = Path(save(tmp_path, rows()))
     model = onnx.load(str(path))

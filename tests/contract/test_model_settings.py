@@ -11,11 +11,12 @@ from edge_agent.cameras.process import make_detector
 from edge_agent.cli import main
 from edge_agent.config.loading import ConfigError, load_config
 from edge_agent.domain.classes import COCO_80
+from edge_agent.domain.tracking import TrackerParams
 from edge_agent.drivers.base import DetectorError
 from edge_agent.drivers.detectors.choices import DECODERS, NORMALISATIONS, parse_input_size
 from edge_agent.drivers.detectors.decoders.families import FAMILIES
 from edge_agent.drivers.detectors.letterbox import InputFormat
-from edge_agent.drivers.detectors.onnx import OnnxDetector, normalised
+from edge_agent.drivers.detectors.onnx import DEFAULT_SCORE, OnnxDetector, normalised
 from tests.onnx_models import Look, Output, save_model
 
 SIZE = (96, 64)
@@ -119,3 +120,8 @@ def test_a_size_in_words(text: str, size: tuple[int, int]) -> None:
 def test_a_size_that_is_none(text: str) -> None:
     with pytest.raises(ValueError, match="is no size"):
         parse_input_size(text)
+
+
+def test_boxes_are_told_from_the_score_on_that_the_tracker_takes() -> None:
+    """Lower, each would be weighed against the others for nothing; higher, vehicles would be lost."""
+    assert TrackerParams().keep_score == DEFAULT_SCORE

@@ -15,7 +15,7 @@ import pytest
 from edge_agent.cli import main
 from edge_agent.domain.classes import COCO_80
 from edge_agent.drivers.base import DetectorError
-from edge_agent.drivers.detectors.onnx import load_detector
+from edge_agent.drivers.detectors.onnx import OnnxDetector, load_detector
 from edge_agent.models.known import KNOWN_MODELS, KnownModel, ModelError, known_by_sha256, known_model
 from edge_agent.models.pull import ATTEMPTS, pull
 from edge_agent.models.store import is_name, model_path
@@ -350,12 +350,67 @@ def test_info_of_a_model_that_cannot_be_used(tmp_path: Path, capsys: pytest.Capt
     assert "is not a model that ONNX Runtime can load" in told["problem"]
 
 
+def test_a_model_for_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is tried on the simulated streets, where the bundled one finds vehicles at either size."""
+    out, _ = models(capsys, "resize", "bundled", "320x192", "--to", tmp_path)
+    assert f"bundled-320x192 is in {tmp_path / 'bundled-320x192.onnx'}: it sees 320x192" in out
+    detector = load_detector(str(model_path("bundled-320x192", tmp_path)), threads=1)
+    assert isinstance(detector, OnnxDetector)
+    assert detector.input_size_px == (320, 192)
+    assert left_over(tmp_path) == ["bundled-320x192.onnx"]
+
+
+def test_a_model_whose_boxes_are_shares_of_its_input(
+    test_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """FastestDet runs at other sizes, but draws boxes as large as its input is: seen by comparing them."""
+    picture = test_data / "clips/junction/120.jpg"
+    _, err = models(
+        capsys, "resize", test_data / "models/fastestdet_352.onnx", "256x160", "--to", tmp_path,
+        "--picture", picture, status=1,
+    )  # fmt: skip
+    assert "objects that it finds in a picture it finds 0 at that size" in err
+    assert left_over(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ("100x96", "each side has to be a multiple of 32, such as 96x96"),
+        ("96x64", "cannot be made to see 96x64: it is bound to its own size; export it"),
+        ("64", "nothing is found in this picture, so it cannot be told"),
+        ("none", "write WIDTHxHEIGHT in pixels"),
+    ],
+)
+def test_a_size_that_a_model_cannot_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], size: str, words: str
+) -> None:
+    # What it gives is a constant: its cells are those of 64x64.
+    model, look = tmp_path / "m.onnx", Look((0, 0, 9, 9), (0, 0, 0), 1)
+    lit = np.full((1, 84, 8), 1e-6)
+    save_model(model, {"o": Output(np.zeros((1, 84, 8)), if_lit=lit)}, size_px=(64, 64), look=look,
+               metadata={"names": "{0: 'car', 1: 'bus', 2: 'van'}"})  # fmt: skip
+    picture = tmp_path / "p.png"
+    cv2.imwrite(str(picture), np.full((64, 64, 3), 80, np.uint8))
+    _, err = models(capsys, "resize", model, size, "--to", tmp_path / "models", "--picture", picture, status=1)
+    assert words in err
+
+
+def test_a_model_that_takes_any_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "m.onnx"
+    look = Look((0, 0, 9, 9), (0, 0, 0), 1)
+    save_model(model, {"o": Output(np.zeros((1, 84, 6)))}, size_px=(64, 64), look=look, open_size=True)
+    _, err = models(capsys, "resize", model, "96x96", "--to", tmp_path, status=1)
+    assert "its input is open to any size already; say which one with input_size" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["info", "nowhere.onnx"], "there is no model file nowhere.onnx"),
         (["info", "yolox-nano"], "fetch it with: stopline-agent models pull yolox-nano"),
         (["import", "nowhere.onnx"], "there is no file nowhere.onnx"),
+        (["resize", "nowhere.onnx", "320x192"], "there is no model file nowhere.onnx"),
     ],
 )
 def test_what_is_not_there(

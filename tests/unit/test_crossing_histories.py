@@ -299,3 +299,24 @@ def test_who_is_first_seen_at_the_line_goes_over_it_if_it_was_before_it(
             named.switch(0, t_s)
         crossings += counter.update(named.at(t_s, random), t_s)
     assert _counts(crossings + counter.finish(t_s)) == ((1, 0) if ahead_px < 0 else (0, 0))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    st.sampled_from([3.0, 5.0, 10.0]),
+    st.floats(0.04, 0.2),
+    st.booleans(),
+    st.sampled_from([-1.0, 0.0, 1.0]),
+    st.floats(12, 30),
+    st.integers(0, 999),
+)
+def test_who_stands_close_to_the_line_from_the_start_is_counted_as_he_goes(
+    fps: float, offset: float, below: bool, goes: float, stands_s: float, seed: int
+) -> None:
+    """He is on the side that the mean of his boxes is on: over the line he counts once, away from it not."""
+    random = np.random.default_rng(seed)
+    size_px, side = 48.0, 1.0 if below else -1.0
+    y = LINE_Y + side * offset * size_px / 1.2  # shares of the height
+    way = Way((0, stands_s, stands_s + 3, stands_s + 4), (y, y, y + goes * 150, y + goes * 150))
+    film = Film([Vehicle(size_px, below, 1.0, ())], [way], 0.02, 0.05, 0.0, random, {})
+    assert film.count(fps) == (int(goes > 0 and not below), int(goes < 0 and below))

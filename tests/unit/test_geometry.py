@@ -130,6 +130,8 @@ def test_a_hollow_of_a_zone_is_outside() -> None:
         (((0, 0), (math.nan, 5)), "finite"),
         (((0, 0), (math.inf, 5)), "finite"),
         (((0, 0), (100, 100), (100, 0), (0, 100)), "crosses itself"),
+        (((0, 0), (100, 50), (40, 20)), r"comes back on itself at \(100, 50\)"),
+        (((0, 0), (40, 20), (0, 0)), "comes back on itself"),
     ],
 )
 def test_a_wrong_line_is_refused_by_name(points: tuple[Point, ...], wrong: str) -> None:

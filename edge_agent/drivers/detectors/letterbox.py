@@ -108,9 +108,10 @@ class Letterbox:
     def __init__(self, wanted: InputFormat) -> None:
         self._wanted = wanted
         bytes_wanted = wanted.dtype is np.uint8
-        self._mean = np.zeros(3, np.float32) if bytes_wanted else np.asarray(wanted.mean, np.float32)
+        mean = np.zeros(3, np.float32) if bytes_wanted else np.asarray(wanted.mean, np.float32)
         std = np.ones(3, np.float32) if bytes_wanted else np.asarray(wanted.std, np.float32)
-        self._factor = np.float32(1) / std
+        self._mean, self._factor = mean[:, None, None], np.float32(1) / std[:, None, None]
+        self._as_they_are = not mean.any() and bool((std == 1).all())
         size = wanted.height_px, wanted.width_px
         self._tensor = np.empty((1, *size, 3) if wanted.channels_last else (1, 3, *size), wanted.dtype)
         # The same memory, colour by colour, whatever its order.
@@ -138,7 +139,7 @@ class Letterbox:
         for smaller in self._smaller:
             image = _halved(image, smaller)
         cv2.resize(image, placement.inner_size_px, dst=self._shrunk, interpolation=cv2.INTER_LINEAR)
-        cv2.split(self._shrunk, self._colours)
+        cv2.split(self._shrunk, self._by_colour)
         self._write()
         return self._tensor, placement
 
@@ -148,23 +149,21 @@ class Letterbox:
         self._row_step, sizes = _steps(picture_size_px, placement.inner_size_px)
         self._smaller = [np.empty((*size[::-1], 3), np.uint8) for size in sizes]
         self._shrunk = np.empty((height, width, 3), np.uint8)
-        self._colours = [np.empty((height, width), np.uint8) for _ in range(3)]
-        background = (self._wanted.fill - self._mean) * self._factor
-        self._planes[:] = background[:, None, None].astype(self._wanted.dtype)
+        # In the model's order: OpenCV fills them in its own.
+        self._colours = np.empty((3, height, width), np.uint8)
+        self._by_colour = [self._colours[self._wanted.channels.index(colour)] for colour in range(3)]
+        background = (np.float32(self._wanted.fill) - self._mean) * self._factor
+        self._planes[:] = background.astype(self._wanted.dtype)
         self._covered = self._planes[:, y : y + height, x : x + width]
 
     def _write(self) -> None:
-        for target, channel, mean, factor in zip(
-            self._covered, self._wanted.channels, self._mean, self._factor, strict=True
-        ):
-            colour = self._colours[channel]
-            if mean == 0 and factor == 1:
-                np.copyto(target, colour, casting="unsafe")
-            elif self._wanted.dtype is np.float32:
-                np.subtract(colour, mean, out=target, dtype=np.float32)
-                np.multiply(target, factor, out=target)
-            else:
-                np.copyto(target, (colour - mean) * factor, casting="unsafe")
+        if self._as_they_are:
+            np.copyto(self._covered, self._colours, casting="unsafe")
+        elif self._wanted.dtype is np.float32:
+            np.subtract(self._colours, self._mean, out=self._covered, dtype=np.float32)
+            np.multiply(self._covered, self._factor, out=self._covered)
+        else:
+            np.copyto(self._covered, (self._colours - self._mean) * self._factor, casting="unsafe")
 
 
 def _steps(picture_size_px: tuple[int, int], inner_size_px: tuple[int, int]) -> tuple[int, list[tuple[int, int]]]:

@@ -36,8 +36,9 @@ from edge_agent.drivers.detectors.suppression import suppress, suppress_by_class
 from edge_agent.models.known import ModelError
 from edge_agent.models.store import model_path
 
-DEFAULT_SCORE = 0.1
-"""As low as the tracker makes use of: it follows known vehicles by scores that would not make a new one."""
+DEFAULT_SCORE = 0.2
+"""As low as the tracker makes use of: it follows known vehicles by scores that would not make a new one. Below it
+are as many boxes again, each of which would have to be weighed against the others."""
 IOU_LIMIT = 0.45
 TWIN_IOU = 0.75
 MAX_CANDIDATES = 300

@@ -13,9 +13,11 @@ from edge_agent.drivers.detectors.choices import ModelOptions
 from edge_agent.drivers.detectors.decoders.base import Outputs, Signature
 from edge_agent.drivers.detectors.metadata import Metadata, read_metadata
 
-_ORT_ERRORS = tuple(
+_ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     error for error in vars(ort_state).values() if isinstance(error, type) and issubclass(error, Exception)
 )
+# A damaged name in the file is no text any more, and ONNX Runtime's Python part falls over it.
+_DAMAGED: tuple[type[Exception], ...] = (*_ORT_ERRORS, UnicodeDecodeError)
 _FATAL_ONLY = 4
 _SUFFIX = "ExecutionProvider"
 _ON_CPU = f"CPU{_SUFFIX}"
@@ -42,18 +44,21 @@ class Session:
         self._path = path
         self._session: onnxruntime.InferenceSession | None = _open(path, options.provider, threads)
         opened = self._session
-        self.metadata: Metadata = read_metadata(opened.get_modelmeta().custom_metadata_map)
+        try:
+            self.metadata: Metadata = read_metadata(opened.get_modelmeta().custom_metadata_map)
+            self._types = {tensor.name: tensor.type for tensor in opened.get_inputs()}
+            self.output_names: tuple[str, ...] = tuple(tensor.name for tensor in opened.get_outputs())
+        except UnicodeDecodeError as error:
+            raise DetectorError(f"{path} is damaged: a name in it is no text ({error}); copy it again") from error
         self.inputs = _input_shapes(opened, options.input_size_px or self.metadata.input_size_px)
         if options.input_size_px:
             _check_size(self.inputs, options.input_size_px)
         picture = Signature(self.inputs, {}).picture
         self.picture_name, self.picture_size_px = picture.name, (picture.width_px, picture.height_px)
-        self._types = {tensor.name: tensor.type for tensor in opened.get_inputs()}
         self.dtype = _type_of(self.picture_name, self._types, _PICTURE_TYPES)
         shape = (3, *self.picture_size_px[::-1]) if not picture.channels_last else (*self.picture_size_px[::-1], 3)
         self._feeds = self._other_feeds()
         self._feeds[self.picture_name] = np.zeros((1, *shape), self.dtype)
-        self.output_names: tuple[str, ...] = tuple(tensor.name for tensor in opened.get_outputs())
 
     def _other_feeds(self) -> dict[str, NDArray[np.generic]]:
         feeds: dict[str, NDArray[np.generic]] = {}
@@ -130,8 +135,9 @@ def _open(path: Path, provider: str, threads: int) -> onnxruntime.InferenceSessi
     # Spinning threads would burn the cores that the camera and the rest need while the model waits for a picture.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(path, options, providers=names)
-    except _ORT_ERRORS as error:
+        # It would try again with less and print so, where a file cannot be read as well.
+        return onnxruntime.InferenceSession(path, options, providers=names, enable_fallback=0)
+    except _DAMAGED as error:
         told = _first_line(error)
         if "external" in told.lower() or ".data" in told:
             raise DetectorError(
@@ -165,7 +171,8 @@ def _check_size(inputs: Mapping[str, tuple[int | None, ...]], wanted_px: tuple[i
     if (picture.width_px, picture.height_px) != wanted_px:
         raise DetectorError(
             f"input_size says {wanted_px[0]}x{wanted_px[1]}, and the model takes {picture.width_px}x"
-            f"{picture.height_px} only; leave input_size out, or export the model with an open size"
+            f"{picture.height_px} only; leave input_size out, or make a model for that size with "
+            f"`stopline-agent models resize`"
         )
 
 

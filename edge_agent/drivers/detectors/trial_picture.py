@@ -11,6 +11,8 @@ from edge_agent.drivers.sim.source import SceneSource
 
 _SCENE, _AT_S = "night", 30.0
 """A moment of a simulated street in which models of real streets recognise something."""
+_MOMENTS = (("night", 33.0), ("night", 45.0), ("night", 100.0), ("road", 45.0), ("road", 100.0))
+"""In one of these each of them does, whatever its size."""
 
 
 def picture_from(path: Path | None) -> tuple[Image, str]:
@@ -25,3 +27,14 @@ def picture_from(path: Path | None) -> tuple[Image, str]:
     if image is None:
         raise DetectorError(f"{path} is no picture that can be read; give a JPEG or PNG file")
     return np.asarray(image, np.uint8), str(path)
+
+
+def pictures_from(path: Path | None) -> list[Image]:
+    """The picture in a file, or several simulated ones.
+
+    Raises:
+        DetectorError: there is no picture in the file.
+    """
+    if path is None:
+        return [SceneSource(name, realtime=False).picture(at_s) for name, at_s in _MOMENTS]
+    return [picture_from(path)[0]]

@@ -510,6 +510,30 @@ def weak_detectors() -> None:
         expect(3, 0, (1, 2, 3, 5, 6)),
     )
 
+    film = Film(63, 16)
+    for i, sizes in enumerate((-0.09, -0.07, -0.05, 0.05, 0.07, 0.09)):
+        x, y = 60 + 104 * i, 180 + 44 * sizes
+        film.add(through([(0, x, y), (10, x, y), (11, x, y + 20), (14, x, 360)]), missed=0.0, jitter=0.03)
+    write(
+        "stood_close_to_the_line",
+        "Six cars stand closer to the line than their boxes are sure, three on either side, for ten seconds; the "
+        "mean of many boxes tells where. Those before it cross.",
+        film,
+        expect(3, 0, (1, 2, 3, 5, 6)),
+    )
+
+    film = Film(64, 12)
+    for i in range(3):
+        x, from_s = 120 + 190 * i, 1.5 * i
+        film.add(straight((x, 20), (0, 55), from_s), (110, 90), classes=(1,))
+        film.add(straight((x + 12 * (i - 1), 40), (0, 55), from_s), (32, 46), classes=(3,), score=0.5)
+    write(
+        "rides_before_a_bus",
+        "A motorcycle rides before each of three buses, in its box all the time, less surely seen: two vehicles.",
+        film,
+        expect(6, 0, (1, 2, 3, 5, 6)),
+    )
+
 
 if __name__ == "__main__":
     for make in (

@@ -106,7 +106,7 @@ class YoloX(Decoder):
         """A score is a product of two numbers up to 1: a row whose objectness is too low cannot come back."""
         if not self._objectness_logits:
             check_probabilities(objectness, "objectness")
-            return np.flatnonzero(objectness >= threshold)
+            return (objectness >= threshold).nonzero()[0]
         check_finite(objectness, "objectness")
         # Compared as logits, which spares the sigmoid of thousands of rows; the rounding is left to the product.
         least = np.log(threshold / (1 - threshold)) - 1e-4 if 0 < threshold < 1 else -np.inf
