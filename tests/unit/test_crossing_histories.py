@@ -301,7 +301,7 @@ def test_who_is_first_seen_at_the_line_goes_over_it_if_it_was_before_it(
     assert _counts(crossings + counter.finish(t_s)) == ((1, 0) if ahead_px < 0 else (0, 0))
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(
     st.sampled_from([3.0, 5.0, 10.0]),
     st.floats(0.04, 0.2),
