@@ -249,17 +249,17 @@ def test_who_comes_into_sight_counts_by_when_it_is_at_the_line_and_no_sooner(wai
 
 
 @pytest.mark.parametrize(
-    ("moving", "usual_vps", "stays"),
-    [(2, 0.0, True), (2, 0.3, False), (3, 0.3, True)],
-    ids=["two-that-are-rare", "two-that-are-usual", "a-queue"],
+    ("moving", "usual_vps", "seen", "stays"),
+    [(2, 0.0, 1.0, True), (2, 0.3, 1.0, False), (3, 0.3, 1.0, True), (2, 0.3, 0.9, True)],
+    ids=["two-that-are-rare", "two-that-are-usual", "a-queue", "two-that-are-seen"],
 )
 def test_singles_count_by_what_exceeds_the_usual_and_a_queue_in_full(
-    moving: int, usual_vps: float, stays: bool
+    moving: int, usual_vps: float, seen: float, stays: bool
 ) -> None:
     """However loaded the other stage is: those who wait there are what counts."""
     view = view_of(crossroads())
     green, goes = Adaptive(view), Lane(9, 1.0, moving, moving, False)
-    green.observer.flow_vps = [usual_vps, 0.3, 0.0, 0.3]
+    green.observer.flow_vps, green.observer.seen = [usual_vps, 0.3, 0.0, 0.3], seen
     told = (goes, standing(5), standing(0), standing(5))
     assert (green.decide(situation(told, red_s=(0.0, 10.0))) is None) is stays
 

@@ -10,7 +10,8 @@ would have taken. So the other is due when
 things matter in practice. Vehicles of a blocked lane, as behind a turn that finds no gap, do not count for the
 running stage. And where vehicles come singly, those who are passing are soon replaced by the next, so that waiting
 for a gap gains less than it seems, and green is wasted between them: the running stage counts only by how much it
-exceeds its usual flow. While a queue goes on any of its lanes no green is wasted, and it counts in full.
+exceeds its usual flow. While a queue goes on any of its lanes no green is wasted, and it counts in full. So it
+does where some go unseen: nobody can tell there that they come singly.
 
 How loaded the junction is does not come into it: what is known of that is what was served, which looks light just
 where lanes block each other.
@@ -73,11 +74,14 @@ class Adaptive(ByDemand):
         if best is None or situation.green_s >= self._topology.max_greens_s[stage]:
             return best
         running = self._running.rate(situation, vehicles, flowing)
-        if not any(flowing[i] and vehicles[i] >= QUEUE for i in self._topology.lanes[stage]):
+        if self.observer.seen >= 1.0 and not self._has_queue(stage, vehicles, flowing):
             running -= self._usual_vps(stage)
         return best if most > self._params.keep * max(0.0, running) else None
 
+    def _has_queue(self, stage: int, vehicles: list[float], flowing: list[bool]) -> bool:
+        return any(flowing[i] and vehicles[i] >= QUEUE for i in self._topology.lanes[stage])
+
     def _usual_vps(self, stage: int) -> float:
         """What usually flows in it and goes on to come."""
-        observer, stakes = self.observer, self._topology.stakes[stage]
-        return sum([stakes[i] * observer.flow_vps[i] for i in self._topology.lanes[stage]]) / observer.seen
+        flow_vps, stakes = self.observer.flow_vps, self._topology.stakes[stage]
+        return sum([stakes[i] * flow_vps[i] for i in self._topology.lanes[stage]])
