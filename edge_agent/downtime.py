@@ -24,6 +24,9 @@ class Chronicler(Protocol):
     async def previous_end(self) -> Stamp | None:
         """The latest that is known of the run before this one."""
 
+    async def in_memory(self) -> bool:
+        """Whether the disk, which knows of it, cannot be read yet."""
+
     async def resolve(self, stamp: Stamp) -> Resolved:
         """When `stamp` was, as far as is known by now."""
 
@@ -42,10 +45,12 @@ def make_downtime(end: Stamp, start: Stamp, end_at: Resolved, start_at: Resolved
 async def tell_downtime(
     outbox: Chronicler, start: Stamp, *, look_s: float = _LOOK_S, patience_s: float = _PATIENCE_S
 ) -> None:
-    """Write the gap, as soon as its length can be told, which over a reboot takes a clock that is right."""
-    end = await outbox.previous_end()
-    if end is None:
-        return
+    """Write the gap, as soon as its length can be told: over a reboot that takes a clock that is right, and where the
+    disk could not be used, a disk that can."""
+    while (end := await outbox.previous_end()) is None:
+        if not await outbox.in_memory():
+            return
+        await asyncio.sleep(look_s)
     loop = asyncio.get_running_loop()
     until_s = loop.time() + patience_s
     start_at = await outbox.resolve(start)

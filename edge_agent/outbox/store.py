@@ -76,7 +76,8 @@ class Outbox:
         self._now = now
         self._adopt(open_file(path, limits, now, host))
         self.previous_end = self._chronicle.last_sign()
-        """The latest that is known of the run before: a record, or the collector's word; None: there was none."""
+        """The latest that is known of the run before: a record, or the collector's word; None: there was none, or
+        it is on a disk that cannot be read yet."""
 
     @classmethod
     def open(cls, path: Path, now: Stamp, limits: Limits | None = None, host: str | None = None) -> "Outbox":
@@ -426,6 +427,7 @@ class Outbox:
         memory, old_chronicle, moved = self._file, self._chronicle, self._generations
         self._now = now
         self._adopt(opened)
+        self.previous_end = self._chronicle.last_sign()
         for _, anchor in old_chronicle.anchors():
             self._chronicle.add_anchor(anchor)
         for generation in moved:

@@ -272,8 +272,12 @@ class OutboxWriter:
         self._something.set()
 
     async def previous_end(self) -> Stamp | None:
-        """The latest that is known of the run before this one; None: there was none."""
+        """See `Outbox.previous_end`."""
         return await self._call(lambda: self._open().previous_end)
+
+    async def in_memory(self) -> bool:
+        """See `Outbox.in_memory`."""
+        return await self._call(lambda: self._open().in_memory)
 
     async def resolve(self, stamp: Stamp) -> Resolved:
         """When `stamp` was, as far as is known by now."""

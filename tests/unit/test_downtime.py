@@ -25,6 +25,7 @@ class Outbox:
 
     def __init__(self, end: Stamp | None, start_errors_ms: list[int]) -> None:
         self.end = end
+        self.in_memory_for = 0
         self.start_errors_ms = start_errors_ms
         self.told: list[tuple[Record, Stamp]] = []
 
@@ -32,7 +33,11 @@ class Outbox:
         self.told.append((record, stamp))
 
     async def previous_end(self) -> Stamp | None:
-        return self.end
+        return None if self.in_memory_for else self.end
+
+    async def in_memory(self) -> bool:
+        self.in_memory_for = max(0, self.in_memory_for - 1)
+        return self.end is not None
 
     async def resolve(self, stamp: Stamp) -> Resolved:
         if stamp == self.end:
@@ -61,6 +66,15 @@ async def test_a_first_start_has_none() -> None:
     outbox = Outbox(None, [0])
     await tell_downtime(outbox, stamp("a", 5.0))
     assert outbox.told == []
+
+
+async def test_what_a_disk_knows_that_cannot_be_read_yet_is_waited_for() -> None:
+    outbox = Outbox(stamp("a", 100.0), [0])
+    outbox.in_memory_for = 3
+    await tell_downtime(outbox, stamp("a", 105.0), look_s=0.0)
+    ((gap, at),) = outbox.told
+    assert isinstance(gap, Gap)
+    assert (gap.reason, gap.duration_ms, at) == (GapReason.AGENT_DOWN, 5_000, stamp("a", 105.0))
 
 
 async def test_after_a_reboot_the_right_time_is_waited_for() -> None:
