@@ -45,8 +45,8 @@ def make_downtime(end: Stamp, start: Stamp, end_at: Resolved, start_at: Resolved
 async def tell_downtime(
     outbox: Chronicler, start: Stamp, *, look_s: float = _LOOK_S, patience_s: float = _PATIENCE_S
 ) -> None:
-    """Write the gap, as soon as its length can be told: over a reboot that takes a clock that is right, and where the
-    disk could not be used, a disk that can."""
+    """Write the gap, as soon as its length can be told: over a reboot that takes a clock that is right, and where
+    the disk could not be used, a disk that can."""
     while (end := await outbox.previous_end()) is None:
         if not await outbox.in_memory():
             return
