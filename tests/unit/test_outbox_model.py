@@ -41,6 +41,8 @@ class OutboxAgainstCollector(RuleBasedStateMachine):
         self.committed: list[str] = []
         self.failing = False
         self.lost_from_memory = False
+        self.only_delivered: set[str] = set()
+        """Sent from memory and never on the disk: with the collector that has them, they are gone."""
         self.old_collector: ModelCollector | None = None
         self.open()
 
@@ -141,11 +143,14 @@ class OutboxAgainstCollector(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
+        # Until it has written again, the outbox sends from memory, also where the disk would take records by now.
+        sends_from_memory = self.outbox.stats().trouble is not None
         self.outbox._file.close()
-        delivered = set(self.collector.stored())
-        if self.uncommitted and self.failing:
+        if self.uncommitted and (self.failing or sends_from_memory):
             # Some may have been delivered from memory, or have become tombstones that were.
-            self.committed += [serial for serial in self.uncommitted if serial in delivered]
+            delivered = [serial for serial in self.uncommitted if serial in set(self.collector.stored())]
+            self.committed += delivered
+            self.only_delivered.update(delivered)
             self.lost_from_memory = True
         self.uncommitted.clear()
         self.open()
@@ -160,6 +165,8 @@ class OutboxAgainstCollector(RuleBasedStateMachine):
         assert self.old_collector is not None
         self.collector = self.old_collector
         self.old_collector = None
+        gone = self.only_delivered.difference(self.collector.stored())
+        self.committed = [serial for serial in self.committed if serial not in gone]
 
     # The books
 
