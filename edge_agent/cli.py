@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from common import __version__
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_USAGE
+from edge_agent.process_manners import tell_nobody
 
 PROGRAM = "stopline-agent"
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -64,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
+    tell_nobody()
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     name = arguments[0] if arguments else "--help"
     if name not in COMMANDS:

@@ -1,4 +1,4 @@
-"""How a process behaves that the agent started: it dies with the agent, and gives way to it."""
+"""How the agent's processes behave: they tell nobody of themselves; those it started die with it, and give way."""
 
 import contextlib
 import ctypes
@@ -8,6 +8,12 @@ import signal
 _NICENESS = 5
 _OOM_SCORE = 500
 _PR_SET_PDEATHSIG = 1
+
+
+def tell_nobody() -> None:
+    """To be called before ONNX Runtime is loaded; children inherit it. Newer releases of it keep a file of what
+    they do in the home folder, and send that to their maker."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
 def die_with_parent() -> None:

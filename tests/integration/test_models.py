@@ -3,6 +3,7 @@
 import hashlib
 import importlib.resources
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -456,3 +457,19 @@ def test_listing_needs_no_vision() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_model_is_run_without_a_word_to_its_makers(tmp_path: Path) -> None:
+    """What runs models would keep a file in the home folder of what it does, to send it to its maker."""
+    home = tmp_path / "home"
+    home.mkdir()
+    run = subprocess.run(
+        [sys.executable, "-m", "edge_agent", "models", "info", "bundled"],
+        env=os.environ | {"HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert list(home.iterdir()) == []
