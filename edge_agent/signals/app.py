@@ -413,7 +413,7 @@ class Daemon:
             kept = driving.replace(self._new_lights(now_s), now_s, self._local())
             self._recall(driving, now_s)
             if self._contacts is not None:
-                self._contacts.forget()
+                self._contacts.forget(now_s)
             keeps = None if kept is None or not kept[1].accepted else kept[0]
             self._for_records.do(now_s, None, self._record, now_s, False, keeps)
             if kept is not None:

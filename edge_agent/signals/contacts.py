@@ -7,6 +7,7 @@ Two contacts that order the same are one: it is on while any of them is.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ LOOK_S = 0.02
 SETTLE_S = 0.015
 """A contact that counts: two looks, and what shorter ones bounce is not seen."""
 ORDER_SETTLE_S = 0.175
+_MOST_TURNED = 10_000
+"""So many are kept for who takes none at present."""
 _AGAIN_S = 1.0
 """After so long an order that was refused is given again, while its contact stays as it is; and what was ordered
 stands for as long at least."""
@@ -74,7 +77,7 @@ class Contacts:
             name: Contact(ORDER_SETTLE_S if one.orders else SETTLE_S) for name, one in settings.items()
         }
         self._acts = _acts(settings)
-        self._turned: list[Turned] = []
+        self._turned: deque[Turned] = deque(maxlen=_MOST_TURNED)
         self.trouble = ""
 
     def look(self, now_s: float) -> None:
@@ -94,7 +97,8 @@ class Contacts:
 
     def turned(self) -> list[Turned]:
         """What came on or went off since the last call, in order."""
-        turned, self._turned = self._turned, []
+        turned = list(self._turned)
+        self._turned.clear()
         return turned
 
     @property
@@ -126,8 +130,9 @@ class Contacts:
                     act.refused = result.reason
                     note(order, result)
 
-    def forget(self) -> None:
-        """Others decide from now on, and know nothing of what was ordered."""
+    def forget(self, now_s: float) -> None:
+        """Others decide from now on. They know nothing of what was ordered, nor of what is on: it is told anew."""
+        self._turned.extend(Turned(name, now_s, True) for name, one in self._contacts.items() if one.is_on)
         for act in self._acts:
             act.done, act.refused = False, ""
 

@@ -110,7 +110,10 @@ def test_what_is_refused_is_ordered_again_and_told_once() -> None:
     cabinet.refuses = ""
     assert len(cabinet.pass_s(10.0, "fire")) == 1
     assert [accepted for _, accepted in cabinet.noted] == [False, True]
-    cabinet.contacts.forget()
+    cabinet.contacts.turned()
+    cabinet.contacts.forget(cabinet.now_s)
+    told = [(one.name, one.is_on) for one in cabinet.contacts.turned()]
+    assert told == [("fire", True)], "who counts anew hears of what is on, or a vehicle on a loop would be lost"
     assert len(cabinet.pass_s(10.0, "fire")) == 1, "other lights have not heard of it"
 
 
