@@ -78,6 +78,12 @@ def test_the_junction_is_drawn_and_lives(browser: Any, pi: Pi) -> None:
         expect(aspect(page, "north")).to_have_text("green")
         expect(aspect(page, "east")).to_have_text("red")
         assert lit(page) == ["green steady", "red steady", "green steady", "red steady"]
+        assert sides(page) == {
+            "north": "above right",
+            "east": "below right",
+            "south": "below left",
+            "west": "above left",
+        }
         facts = {"Mode": "Automatic", "Stage": "ns", "Next": "ew", "Plan": "day"}
         for name, text in facts.items():
             expect(fact(page, name)).to_have_text(text)
@@ -103,6 +109,27 @@ def test_the_junction_is_drawn_and_lives(browser: Any, pi: Pi) -> None:
         assert page.evaluate("window.same === document.querySelector('.junction-plan')"), "it was drawn anew"
 
 
+def sides(page: Any) -> dict[str, str]:
+    """Where the approaches' names stand, seen from the middle; inside of the drawing, and off the roads."""
+    plan = page.locator(".junction-plan").bounding_box()
+    middle = (plan["x"] + plan["width"] / 2, plan["y"] + plan["height"] / 2)
+    roads = [one.bounding_box() for one in page.locator(".junction-plan .road").all()]
+    found = {}
+    for name in page.locator(".arm-name").all():
+        box = name.bounding_box()
+        assert plan["x"] <= box["x"]
+        assert box["x"] + box["width"] <= plan["x"] + plan["width"]
+        assert not any(overlap(box, road) for road in roads), f"{name.text_content()} stands on a road"
+        right, below = box["x"] + box["width"] / 2 > middle[0], box["y"] > middle[1]
+        found[name.text_content()] = f"{'below' if below else 'above'} {'right' if right else 'left'}"
+    return found
+
+
+def overlap(a: dict[str, float], b: dict[str, float]) -> bool:
+    across = min(a["x"] + a["width"], b["x"] + b["width"]) > max(a["x"], b["x"])
+    return across and min(a["y"] + a["height"], b["y"] + b["height"]) > max(a["y"], b["y"])
+
+
 def test_queues_are_drawn_and_cleared(browser: Any, pi: Pi) -> None:
     def told(n: int, n_standing: int) -> None:
         at = now_ms()
@@ -117,6 +144,7 @@ def test_queues_are_drawn_and_cleared(browser: Any, pi: Pi) -> None:
         assert page.locator(".car.moves").count() == 1
         expect(page.locator(".queue").first).to_have_text("3")
         expect(waiting).to_have_text("2 of 3")
+        expect(page.locator(".junction-plan title").first).to_have_text("north: green, 3 near")
         told(40, 40)
         expect(page.locator(".queue").first).to_have_text("40")
         assert 4 <= page.locator(".car").count() < 12, "as many as there is room for"
@@ -153,6 +181,7 @@ def test_a_large_junction_fits_a_phone(browser: Any, store: str, collector: Runn
         with opened(browser, address(pi), width_px=360, scheme=scheme) as page:
             expect(aspect(page, "north-0")).to_have_text("green")
             assert page.locator(".housing").count() == 16
+            assert len(sides(page)) == 4
             expect_fit(page, 360)
             page.get_by_role("region", name="The last cycles").focus()
             label = page.locator(".junction-plan").get_attribute("aria-label")

@@ -12,6 +12,8 @@ const CAR = { length: 0.62, width: 0.42, step: 0.81, radius: 0.13 };
 const LAMP = { radius: 0.215, step: 0.54, margin: 0.31 };
 /** Longer names of stages do not fit between the lamps; they stand beside the drawing. */
 const LONGEST_WORD = 6;
+/** Of an approach, that its name reaches no other arm. */
+const LONGEST_NAME = 14;
 const HOUSING = 2 * LAMP.margin + 2 * LAMP.step;
 const COMPASS = { n: 0, ne: 45, e: 90, se: 135, s: 180, sw: 225, w: 270, nw: 315 };
 const WORDS = { north: "n", east: "e", south: "s", west: "w" };
@@ -29,7 +31,7 @@ export class Drawing {
     const marks = svg("g", {});
     for (const arm of arms) {
       roads.append(this.#road(arm));
-      marks.append(this.#arm(arm));
+      marks.append(this.#arm(arm), this.#name(arm));
     }
     this.stage = svg("text", { class: "plan-stage", x: 0, y: 0 });
     const side = 2 * this.half;
@@ -52,6 +54,18 @@ export class Drawing {
     return group;
   }
 
+  /** The approach's name, beside the end of its arm where nobody comes in; upright, and inside of the drawing. */
+  #name({ name, angle, lanes }) {
+    const turn = (angle * Math.PI) / 180;
+    const [cos, sin] = [Math.cos(turn), Math.sin(turn)];
+    const [aside, out] = [Math.min(2, lanes.length) * this.lane + 6, 6 - EDGE];
+    const begins = Math.abs(cos) > 0.5 ? cos > 0 : sin < 0;
+    const place = { x: (aside * cos - out * sin).toFixed(1), y: (aside * sin + out * cos).toFixed(1) };
+    const text = svg("text", { class: `arm-name ${begins ? "begins" : "ends"}`, ...place });
+    text.textContent = name.length > LONGEST_NAME ? `${name.slice(0, LONGEST_NAME - 1).trimEnd()}\u2026` : name;
+    return text;
+  }
+
   #arm(arm) {
     const turned = svg("g", { transform: `rotate(${arm.angle})` });
     arm.lanes.forEach((name, index) => {
@@ -61,7 +75,10 @@ export class Drawing {
       parts.room = Math.floor((EDGE - this.half - 3) / (CAR.step * this.lane));
       parts.cars.setAttribute("transform", `translate(${x} ${-this.half - 3}) scale(${this.lane})`);
       parts.unknown.setAttribute("transform", `translate(${parts.middle[0]} ${parts.middle[1]}) rotate(${-arm.angle})`);
-      turned.append(parts.line, parts.housing, ...parts.lamps.values(), parts.unknown, parts.cars, parts.count);
+      parts.title = svg("title", {});
+      const lane = svg("g", {});
+      lane.append(parts.title, parts.line, parts.housing, ...parts.lamps.values(), parts.unknown, parts.cars, parts.count);
+      turned.append(lane);
       this.lanes.set(name, parts);
     });
     return turned;
@@ -93,7 +110,9 @@ export class Drawing {
       set(parts.line, { "data-aspect": aspect ?? "unknown" });
       for (const [colour, lamp] of parts.lamps) set(lamp, { "data-lit": lit(aspect, colour) });
       say(parts.unknown, aspect === null ? "?" : "");
-      drawQueue(parts, known ? lights.queue(name, nowMs) : null);
+      const queue = known ? lights.queue(name, nowMs) : null;
+      say(parts.title, [`${name}: ${words(aspect)}`, queue ? `${queue.n} near` : ""].filter(Boolean).join(", "));
+      drawQueue(parts, queue);
     }
     const stage = known ? (lights.stage ?? "") : "";
     const word = stage.length <= LONGEST_WORD ? stage : "";
@@ -115,6 +134,7 @@ function armsOf(lanes) {
   const points = names.map(angleOf);
   const known = points.every((angle) => angle !== null) && new Set(points).size === points.length;
   return names.map((name, index) => ({
+    name,
     angle: known ? points[index] : (index * 360) / names.length,
     lanes: lanes.filter((lane) => lane.approach === name).map((lane) => lane.name),
   }));
