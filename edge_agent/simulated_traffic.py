@@ -55,12 +55,14 @@ def demand_of(junction: Junction, mean_vph: float) -> dict[str, Demand]:
 
 @dataclass(slots=True)
 class _Zone:
-    """How full an approach was since it was last told."""
+    """How full an approach was since it was last told, and how many left it, which they do over the stop line."""
 
     detector: Detector
     told: tuple[int, int] | None = None
     sum_s: float = 0.0
     n_max: int = 0
+    n_before: int = 0
+    exits: int = 0
 
 
 class SimulatedTraffic:
@@ -124,6 +126,9 @@ class SimulatedTraffic:
         return heard[0].aspects
 
     def _passed(self, passage: Passage, now: Stamp) -> None:
+        if passage.kind is DetectorKind.STOP_LINE:
+            for zone in self._zones:
+                zone.exits += zone.detector.lane == passage.lane
         detector = self._lines.get((passage.lane, passage.kind))
         if detector is None:
             return
@@ -162,9 +167,10 @@ class SimulatedTraffic:
         for zone in self._zones:
             n, n_standing = zone.told or (0, 0)
             head = (zone.detector.sensor, zone.detector.source, round(span_s * 1000))
-            told = Occupancy(1, 0, 0, *head, zone.sum_s / span_s, zone.n_max, n, n_standing=n_standing)
+            passed = (n - zone.n_before + zone.exits, zone.exits)
+            told = Occupancy(1, 0, 0, *head, zone.sum_s / span_s, zone.n_max, n, *passed, n_standing=n_standing)
             self._sink.put_nowait(told, now)
-            zone.sum_s, zone.n_max = 0.0, n
+            zone.sum_s, zone.n_max, zone.n_before, zone.exits = 0.0, n, n, 0
 
     def _put_blocks(self, now: Stamp) -> None:
         """The proof of measurement."""

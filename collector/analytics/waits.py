@@ -32,7 +32,7 @@ class _Hour:
 
 
 async def read_waits(connection: Connection, asked: Asked) -> WaitsAnswer:
-    """By lane, from the approach zone of a lane that has one and told of it, else from cycles."""
+    """By lane, from the approach zone of a lane that has one and told who left it, else from cycles."""
     read = await read_hours(connection, asked, Part.CYCLES | Part.ZONES)
     of_zones = _of_zones(read, await _approach_zones(connection, asked))
     of_cycles = by_lane(read)
@@ -40,7 +40,8 @@ async def read_waits(connection: Connection, asked: Asked) -> WaitsAnswer:
     known = {lane.name for lane in described.lanes} if described else set()
     hours, totals = [], []
     for lane in sorted(known | of_cycles.keys() | of_zones.keys()):
-        found = of_zones.get(lane) or [_webster(hour, one) for hour, one in of_cycles.get(lane, ())]
+        zones, cycles = of_zones.get(lane, []), [_webster(hour, one) for hour, one in of_cycles.get(lane, ())]
+        found = zones if any(one.n for one in zones) or not cycles else cycles
         hours += [_wait(lane, [one], one.hour.start, one.hour.until) for one in found]
         totals.append(_wait(lane, found, asked.start, asked.end))
     return WaitsAnswer(**asked.head, lanes=totals, hours=hours)

@@ -10,8 +10,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from msgspec.structs import replace
 
-from common.junction import Junction
+from common.junction import Detector, DetectorKind, Junction
 from edge_agent.domain.signals.log_rows import LogRow
 from tests.integration.analytics_facts import LaneFact, LightsFacts
 from tests.integration.test_rollups import bucket_of
@@ -42,6 +43,12 @@ class Order:
     mode: str
 
 
+def with_blind_zone(junction: Junction) -> Junction:
+    """The same junction; on its south lane a zone is told that sees vehicles and nobody who leaves it."""
+    zone = Detector(channel=250, lane="south", kind=DetectorKind.APPROACH, sensor="cam-north", source="blind")
+    return replace(junction, detectors=(*junction.detectors, zone))
+
+
 @dataclass
 class World:
     """`days[0]` to `days[DAYS]` are midnights there."""
@@ -59,7 +66,7 @@ class World:
     orders: list[Order] = field(default_factory=list)
     log: list[LogRow] = field(default_factory=list)
     """Seconds from `log_zero` on."""
-    junction: Junction = field(default_factory=lambda: with_advance(crossroads()))
+    junction: Junction = field(default_factory=lambda: with_blind_zone(with_advance(crossroads())))
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -84,6 +91,7 @@ class World:
             facts.cycle(cycle.at, cycle.lanes, plan=cycle.plan, algorithm=cycle.algorithm, length_s=cycle.length_s)
         for at, span_s, n_mean, exits in self.zones[part::parts]:
             facts.occupancy(at, ("cam-north", "approach"), span_s, n_mean, exits)
+            facts.occupancy(at, ("cam-north", "blind"), span_s, n_mean, 0)
         for order in self.orders[part::parts]:
             facts.override(order.began, order.ended, user=order.user, mode=order.mode, ordered=order.ordered)
         facts.events(self.log_zero, self.log[part::parts])

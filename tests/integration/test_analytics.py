@@ -292,17 +292,18 @@ def _waits(world: World, answers: dict[str, Any]) -> None:
     assert (north["method"], north["n"], north["measured_s"]) == ("little", exits, 300.0)
     assert north["wait_s"] == pytest.approx(vehicle_s / exits)
     assert (lanes["west"]["method"], lanes["west"]["wait_s"], lanes["west"]["n"]) == (None, None, None)
-    total_s, total_n = 0.0, 0
-    for one in answers["waits"]["hours"]:
-        if one["lane"] != "east":
-            continue
-        some = [x for x in world.lanes(utc(one["from"]))["east"] if x.saturation is not None]
-        n = sum(lane.vehicles or 0 for lane in some)
-        wait_s = _webster_s(some) if n else None
-        assert (one["method"], one["n"]) == ("webster", n if some else None)
-        assert one["wait_s"] == (None if wait_s is None else pytest.approx(wait_s, rel=1e-6))
-        total_s, total_n = total_s + (wait_s or 0.0) * n, total_n + n
-    assert lanes["east"]["wait_s"] == pytest.approx(total_s / total_n, rel=1e-6)
+    for lane in ("east", "south"):
+        total_s, total_n = 0.0, 0
+        for one in answers["waits"]["hours"]:
+            if one["lane"] != lane:
+                continue
+            some = [x for x in world.lanes(utc(one["from"]))[lane] if x.saturation is not None]
+            n = sum(fact.vehicles or 0 for fact in some)
+            wait_s = _webster_s(some) if n else None
+            assert (one["method"], one["n"]) == ("webster", n if some else None)
+            assert one["wait_s"] == (None if wait_s is None else pytest.approx(wait_s, rel=1e-6))
+            total_s, total_n = total_s + (wait_s or 0.0) * n, total_n + n
+        assert lanes[lane]["wait_s"] == pytest.approx(total_s / total_n, rel=1e-6)
 
 
 def _webster_s(lanes: list[LaneFact]) -> float:

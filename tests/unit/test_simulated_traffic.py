@@ -116,6 +116,18 @@ def test_queues_are_told_at_once_and_stored_now_and_then() -> None:
     assert [(record.sensor, record.measured_ms) for record in blocks] == [(SENSOR, 10_000)] * 6
 
 
+def test_who_leaves_an_approach_over_its_line_is_told_with_it() -> None:
+    bench = Bench()
+    bench.aspects["north"] = Aspect.GREEN
+    bench.run(120)
+    for lane in LANES:
+        stored = [record for record, _ in bench.of(Occupancy) if record.zone == f"{lane} approach"]
+        assert sum(one.exits for one in stored) == bench.traffic.truth[lane].crossed
+        assert sum(one.entries - one.exits for one in stored) == stored[-1].n_end
+        assert min(one.entries for one in stored) >= 0
+    assert bench.traffic.truth["north"].crossed > 10
+
+
 def test_it_tells_every_second_that_it_measures() -> None:
     bench = Bench(vph=0.0)
     bench.run(10)

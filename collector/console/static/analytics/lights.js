@@ -229,6 +229,8 @@ export const WAITS = {
   about: "How long one waits, on average. An estimate: nobody is followed.",
   summary({ lanes }) {
     const told = lanes.filter((lane) => lane.wait_s !== null);
+    const nobody = lanes.some((lane) => lane.n === 0);
+    if (told.length === 0 && nobody) return "No vehicle was seen to leave, and so no wait is known.";
     if (told.length === 0) return "Nothing is known of waits: neither approach zones nor cycles tell.";
     const longest = told.reduce((most, lane) => (lane.wait_s > most.wait_s ? lane : most));
     return `Longest at ${longest.lane}: ${seconds(longest.wait_s)} on average, ${longest.method === "little" ? "by its approach zone" : "by its cycles"}.`;
