@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-from edge_agent.domain.signals.steps import Fault
 from edge_agent.link.handover import Handover
 from edge_agent.link.messages import (
     TOO_LATE,
@@ -84,7 +83,7 @@ class AgentLink:
             plan=decision.plan,
             algorithm=decision.algorithm,
             since_ns=self._since_ns,
-            fault=in_words(driven.fault),
+            fault=str(driven.fault or ""),
             note=note,
         )
         self._server.tell(shown)
@@ -96,8 +95,3 @@ class AgentLink:
     def close(self) -> None:
         """Hang up. May be called twice."""
         self._server.close()
-
-
-def in_words(fault: Fault | None) -> str:
-    """For people; empty: none."""
-    return f"{fault.code}: {fault.detail}" if fault else ""

@@ -40,6 +40,7 @@ from edge_agent.link.spool import Spool
 from edge_agent.safe_file import write_safely
 from edge_agent.signals.agent_link import AgentLink, Sensed
 from edge_agent.signals.aside import Aside
+from edge_agent.signals.changes import Changes, waits_too_long
 from edge_agent.signals.config import SignalsConfig, wiring_of
 from edge_agent.signals.driving import Driven, Driving, ManyPis
 from edge_agent.signals.loop import STEP_S, Lateness, Tick, Wait, looking, ticks, wait_for_signal
@@ -143,6 +144,7 @@ class Daemon:
         self._green: set[str] = set()
         self._calls: list[PreemptCall] = []
         self._driving: Driving | None = None
+        self._changes = Changes()
         self._lateness = Lateness()
         self._watchdog = Watchdog()
         self._report_s: float | None = None
@@ -339,6 +341,9 @@ class Daemon:
 
     def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
         now_s = driven.now_s
+        for change in self._changes.step(driven):
+            level = logging.getLevelNamesMapping()[change.level.upper()]
+            logger.log(level, "%s", change.text, extra={"action": change.action})
         if isinstance(self._heads, ManyPis):
             self._for_lanes.do(now_s, None, self._heads.tell, driven)
         if self._recording is not None:
@@ -359,7 +364,8 @@ class Daemon:
         spool = (self._spool and self._spool.trouble) or ""
         doubts = self._for_senses.do(driven.now_s, "", self._doubts)
         asides = (self._for_records.trouble, self._for_senses.trouble, self._for_contacts.trouble)
-        parts = (driven.decision.note, self._flashing_note(), *asides, spool, doubts)
+        starving = [waits_too_long(name) for name in sorted(driven.starving)]
+        parts = (driven.decision.note, *starving, self._flashing_note(), *asides, spool, doubts)
         return "; ".join(part for part in parts if part)
 
     def _flashing_note(self) -> str:

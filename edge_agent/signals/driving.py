@@ -41,6 +41,7 @@ class Driven:
     Attributes:
         aspects: that the heads were told to show.
         heads_took_it: whether they did.
+        starving: movements that have been red for longer than their `max_red_s`.
     """
 
     now_s: float
@@ -48,6 +49,7 @@ class Driven:
     decision: Decision
     fault: Fault | None
     heads_took_it: bool
+    starving: frozenset[str] = frozenset()
 
 
 @runtime_checkable
@@ -81,17 +83,18 @@ class Driving:
     def step(self, now_s: float, local: Local | None, lanes: Sequence[Lane] | None) -> Driven:
         """Look at the lamps, decide, and show."""
         aspects, decision, fault = self._flash, _flashing(self._flash), self._fallen
+        starving: frozenset[str] = frozenset()
         if fault is None:
             try:
                 if self._needs_care is not None:
                     self._needs_care.care(self.lights.interlock, now_s)
                 self._read_back(now_s)
                 step = self.lights.step(now_s, local, lanes)
-                aspects, decision, fault = step.aspects, step.decision, step.fault
+                aspects, decision, fault, starving = step.aspects, step.decision, step.fault, step.starving
             except Exception as error:  # noqa: BLE001 - nothing may keep the lights from flashing
                 fault = self._fall(error, now_s)
         self._show(aspects, now_s)
-        return Driven(now_s, aspects, decision, fault, self._took_it)
+        return Driven(now_s, aspects, decision, fault, self._took_it, starving)
 
     def order(self, order: Order, now_s: float) -> OrderResult:
         """Carry out an order whole, or refuse it with the reason."""

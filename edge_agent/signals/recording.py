@@ -6,7 +6,6 @@ from typing import Protocol
 import msgspec
 
 from common.clock import Stamp
-from common.codes import SignalMode
 from common.commands import Order
 from common.junction import DESCRIBED_ACTION, Junction
 from common.records import Cycle, Log, SignalEvent
@@ -15,6 +14,7 @@ from edge_agent.domain.signals.cycles import CycleMaker, TagPassage
 from edge_agent.domain.signals.event_codes import ClockSet, Event, Told, to_record
 from edge_agent.domain.signals.hires import Recorder
 from edge_agent.domain.signals.steps import Lane
+from edge_agent.signals.changes import Changes
 from edge_agent.signals.driving import Driven
 
 CLOCK_SET_S = 1.0
@@ -52,8 +52,7 @@ class Recording:
         self._events, self._cycles = Recorder(junction), CycleMaker(junction)
         self._n_lanes = len(junction.lanes)
         self._unknown = (Lane(),) * self._n_lanes
-        self._mode: SignalMode | None = None
-        self._fault = ""
+        self._changes = Changes()
         self._stamp, self._stamp_s = clock.stamp(), now_s
         self._put_events(self._events.started(now_s, lost_power=began))
         self._describe(keeps)
@@ -82,7 +81,8 @@ class Recording:
         cycle = self._cycles.step(driven.now_s, driven.decision, driven.aspects, known, passages)
         if cycle is not None:
             self._sink.put(cycle, self._at(driven.now_s))
-        self._log_changes(driven)
+        for change in self._changes.step(driven):
+            self.log(change.level, change.action, change.text, junction=self._junction.name, **change.context)
 
     def log(self, level: str, action: str, message: str, **context: str | float | bool | None) -> None:
         """A line that the collector should see."""
@@ -104,19 +104,6 @@ class Recording:
             self._stamp.boottime_ns - before.boottime_ns
         ) / 1e9
         return [ClockSet(now_s, correction_s)] if abs(correction_s) >= CLOCK_SET_S else []
-
-    def _log_changes(self, driven: Driven) -> None:
-        fault = f"{driven.fault.code}: {driven.fault.detail}" if driven.fault else ""
-        if fault != self._fault:
-            if fault:
-                self.log("critical", "lights_fault", fault, junction=self._junction.name)
-            else:
-                mode = str(driven.decision.mode)
-                self.log("info", "lights_fault_cleared", self._fault, mode=mode, junction=self._junction.name)
-        elif driven.decision.mode is not self._mode:
-            mode = str(driven.decision.mode)
-            self.log("info", "lights_mode", f"mode {mode}", mode=mode, junction=self._junction.name)
-        self._fault, self._mode = fault, driven.decision.mode
 
     def _put_events(self, events: Sequence[Event]) -> None:
         for event in events:

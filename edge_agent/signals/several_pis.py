@@ -77,7 +77,7 @@ class Lanes(LanesHeads):
             ended = self._cycles[name].step(aspect, driven.now_s)
             if ended is not None:
                 self._tell_green(name, ended, driven)
-        fault = f"{driven.fault.code}: {driven.fault.detail}"[:1000] if driven.fault else None
+        fault = str(driven.fault)[:1000] if driven.fault else None
         status = (driven.decision.mode, fault)
         if status != self._status or driven.now_s - self._status_s >= STATUS_EVERY_S:
             self._status, self._status_s = status, driven.now_s

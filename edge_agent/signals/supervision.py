@@ -3,7 +3,6 @@
 import contextlib
 
 from common.notify import notify, watchdog_interval_s
-from edge_agent.signals.agent_link import in_words
 from edge_agent.signals.driving import Driven
 
 
@@ -21,7 +20,7 @@ class Watchdog:
             return
         self._next_s = driven.now_s + self._every_s / 2
         decision = driven.decision
-        status = in_words(driven.fault) or f"{decision.mode}, plan {decision.plan}"
+        status = str(driven.fault or "") or f"{decision.mode}, plan {decision.plan}"
         news = "" if status == self._status else f"\nSTATUS={status}"
         self._status = status
         tell_systemd(f"WATCHDOG=1{news}")

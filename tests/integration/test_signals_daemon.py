@@ -85,6 +85,7 @@ def test_systemd_is_told_the_truth(tmp_path: Path, systemd: Systemd) -> None:
         lights.until(lambda: systemd.hear().count("WATCHDOG=1") >= 3)
         chip.refuse(PINS["east"]["red"])
         lights.until_said("heads_failed")
+        lights.until_said("lights_fault")
         systemd.hear()
         systemd.heard.clear()
         time.sleep(1.5)

@@ -12,6 +12,7 @@ from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.steps import FaultCode
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.signals.aside import RETRY_S, Aside
+from edge_agent.signals.changes import Changes
 from edge_agent.signals.driving import Driven, Driving
 from edge_agent.signals.memory import NOTHING, DaemonRuns, HeadsLock, Kept, KeptFault, Memory
 from tests.junctions import crossroads
@@ -69,6 +70,27 @@ def test_it_serves_all(bench: Bench) -> None:
         bench.until_green(name)
     assert bench.driven.fault is None
     assert bench.driven.heads_took_it
+
+
+def test_who_waits_too_long_and_what_went_wrong_is_told_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = Changes()
+    changes.step(bench.step())
+    decision = bench.driven.decision
+    # A controller that hangs.
+    monkeypatch.setattr(type(bench.lights._controller), "step", lambda *_: decision)
+    told = [change for _ in range(1250) for change in changes.step(bench.step())]
+    assert bench.driven.starving == {"east", "west"}
+    assert [(one.level, one.action, one.context) for one in told] == [
+        ("warning", "lights_starving", {"movement": name}) for name in ("east", "west")
+    ]
+    assert told[0].text == "east has been red for longer than its max_red_s"
+    bench.heads.stuck["east", GREEN] = True
+    told = [change for _ in range(20) for change in changes.step(bench.step())]
+    assert [(one.level, one.action) for one in told] == [("critical", "lights_fault")]
+    assert told[0].text == str(bench.driven.fault)
+    assert bench.driven.starving == frozenset()
 
 
 def test_heads_that_fail_are_red_at_once_and_flash_when_they_are_back(bench: Bench) -> None:

@@ -124,7 +124,7 @@ class Controller:
                 "there is no fault to clear" if self._fault is None else "only the interlock clears it"
             )
         if self._fault is not None:
-            return _refused(f"the lights flash for a fault ({_in_words(self._fault)}); clear it first")
+            return _refused(f"the lights flash for a fault ({self._fault}); clear it first")
         if isinstance(order, Automatic):
             self._wish, self._until_s, self._expired = None, None, ""
         elif isinstance(order, Flash | Off):
@@ -181,7 +181,7 @@ class Controller:
         if not fits.accepted:
             return fits
         if order.on and self._fault is not None:
-            return _refused(f"the lights flash for a fault ({_in_words(self._fault)})")
+            return _refused(f"the lights flash for a fault ({self._fault})")
         if order.on and (self._life in (_Life.FLASH, _Life.OFF) or isinstance(self._wish, Flash | Off)):
             return _refused("the lights flash or are off by order; order automatic first")
         self._preemptions.switch(order.preemption, order.on, now_s)
@@ -342,7 +342,7 @@ class Controller:
 
     def _note(self) -> str:
         parts = [
-            "" if self._fault is None else _in_words(self._fault),
+            "" if self._fault is None else str(self._fault),
             self._expired,
             self._runner.note if self._life is _Life.RUNNING else "",
             *(
@@ -363,7 +363,3 @@ def _everywhere(layout: Layout, aspect: Aspect) -> Mapping[str, Aspect]:
 
 def _refused(reason: str) -> OrderResult:
     return OrderResult(accepted=False, reason=reason)
-
-
-def _in_words(fault: Fault) -> str:
-    return f"{fault.code}: {fault.detail}"

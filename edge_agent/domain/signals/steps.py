@@ -149,3 +149,6 @@ class Fault:
     code: FaultCode
     detail: str
     since_s: float
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
