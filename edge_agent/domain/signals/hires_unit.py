@@ -38,7 +38,6 @@ class UnitLog:
     def __init__(self, junction: Junction) -> None:
         self._coordinated = {plan.name for plan in junction.plans if plan.offset_s is not None}
         self._control: UnitControl | None = None
-        self._is_manual = False
         self._fault: FaultCode | None = None
         self._last: dict[Code, int] = {}
 

@@ -169,10 +169,6 @@ class LeaseTimes:
     lost_after_s: float = 3.0
     drift: float = 0.0005
 
-    def usable_s(self) -> float:
-        """How long a head may use a lease, by its own clock, from its ask on."""
-        return self.lease_s * (1.0 - self.drift)
-
     def hold_s(self, yellow_s: float, clearance_s: float) -> float:
         """How long a head counts as taken after a grant, by the coordinator's clock."""
         return (self.lease_s + yellow_s / (1.0 - self.drift) + clearance_s) * (1.0 + self.drift) + self.guard_s

@@ -41,7 +41,7 @@
 #endif
 
 #define CLEARING (RED + DRIFT)                /* LeaseTimes.clearing_s */
-#define USABLE (LEASE - DRIFT)                /* LeaseTimes.usable_s */
+#define USABLE (LEASE - DRIFT)                /* LeaseHead._granted */
 
 #ifndef ASKS
 #define ASKS 2
