@@ -41,7 +41,7 @@
 #endif
 
 #define CLEARING (RED + DRIFT)                /* LeaseTimes.clearing_s */
-#define USABLE (LEASE - DRIFT)                /* Head._granted */     
+#define USABLE (LEASE - DRIFT)                /* Head._granted */
 
 #ifndef ASKS
 #define ASKS 2
