@@ -14,7 +14,6 @@ from common.junction import Junction, MovementKind
 FIRST_PIN, LAST_PIN = 2, 27
 """GPIO 0 and 1 belong to the identification of a board on top."""
 GREENS_FROM = 9
-COLOURS = (Aspect.RED, Aspect.YELLOW, Aspect.GREEN)
 Place = tuple[str, ...]
 """Where in the section of heads: `("lamps", "north", "green", "pin")`."""
 
