@@ -89,6 +89,14 @@ class EmbeddedPostgres:
         return conninfo.make_conninfo(host=str(self._socket_dir), port=_PORT, user=ROLE, dbname=DATABASE)
 
     @property
+    def is_there(self) -> bool:
+        """False: nobody has begun to make it."""
+        try:
+            return self._home.exists()
+        except PermissionError:
+            return True
+
+    @property
     def pid(self) -> int | None:
         """Process id of the running server, or None."""
         return _running_postmaster(self._data)

@@ -23,8 +23,9 @@ DEFAULT_CONFIG = Path("/etc/stopline/collector.toml")
 """Of the collector that is installed on this machine. Whoever may read it means that collector's database."""
 
 
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """The options of every command that needs the database."""
+def add_common_options(parser: argparse.ArgumentParser, *, makes: bool = False) -> None:
+    """The options of every command that needs the database. `makes`: it may be the first that does."""
+    parser.set_defaults(makes=makes)
     parser.add_argument(
         "--config",
         type=Path,
@@ -50,8 +51,12 @@ def _file(options: argparse.Namespace) -> Path | None:
 
 
 @contextmanager
-def opened(config: CollectorConfig, *, migrated: bool = True) -> Iterator[Database]:
+def opened(config: CollectorConfig, *, migrated: bool = True, makes: bool = True) -> Iterator[Database]:
     """The database of `config`, brought to this release's schema unless told otherwise.
+
+    Args:
+        makes: where there is no embedded one yet, it is made. Whoever only looks would find it empty, and take it
+            for theirs.
 
     Raises:
         SettingError, UnavailableError: it cannot be reached, and why.
@@ -61,7 +66,13 @@ def opened(config: CollectorConfig, *, migrated: bool = True) -> Iterator[Databa
         connections = max(
             60, _SPARE_CONNECTIONS + config.workers * (config.pool.max_size + CONNECTIONS_BESIDE_POOL)
         )
-        with EmbeddedPostgres(config.state_dir, connections=connections) as embedded:
+        postgres = EmbeddedPostgres(config.state_dir, connections=connections)
+        if not (makes or postgres.is_there):
+            raise UnavailableError(
+                f"there is no database in {config.state_dir.absolute()}: `stopline-collector serve` makes it."
+                " Where it is elsewhere, name it: --config FILE, --dsn, or STOPLINE_STATE_DIR"
+            )
+        with postgres as embedded:
             if migrated:
                 _migrate(embedded.dsn)
             yield Database(embedded.dsn, embedded)

@@ -53,7 +53,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     listing = actions.add_parser("list", help="the devices, and when they were last heard")
     listing.set_defaults(run=_run_list)
     for action in (adding, bridging, revoking, listing):
-        add_common_options(action)
+        add_common_options(action, makes=action in (adding, bridging))
 
 
 def _run_add(options: argparse.Namespace) -> int:
@@ -104,7 +104,7 @@ def _with_devices(options: argparse.Namespace, work: Callable[[Devices], Awaitab
         async with make_pool(Settings(dsn, min_size=1)) as pool:
             return await work(Devices(pool))
 
-    with opened(settings(options)) as database:
+    with opened(settings(options), makes=options.makes) as database:
         return asyncio.run(run(database.dsn))
 
 

@@ -61,7 +61,7 @@ def _all_checks(config: CollectorConfig, *, with_audit: bool) -> Iterator[Check]
     if config.dsn is None:
         yield _check_state_dir(config.state_dir)
     try:
-        with opened(config, migrated=False) as database:
+        with opened(config, migrated=False, makes=False) as database:
             yield Check("database", True, "embedded" if database.embedded else "answers")
             schema = _check_schema(database.dsn)
             yield schema

@@ -36,7 +36,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export once, and tell how much it was."""
-    with opened(settings(options)) as database:
+    with opened(settings(options), makes=False) as database:
         size_bytes = asyncio.run(_write(options, database.dsn))
     print(f"{options.file}: {size_bytes:,} bytes")
     return 0

@@ -38,7 +38,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     listing = actions.add_parser("list", help="all junctions")
     listing.set_defaults(run=_run_list)
     for action in (importing, listing):
-        add_common_options(action)
+        add_common_options(action, makes=action is importing)
 
 
 def _run_template(options: argparse.Namespace) -> int:
@@ -94,7 +94,7 @@ def _word(value: object) -> str:
 
 
 def _with_pool(options: argparse.Namespace, act: Callable[[Pool], Awaitable[T]]) -> T:
-    with opened(settings(options)) as database:
+    with opened(settings(options), makes=options.makes) as database:
         return asyncio.run(_act(database.dsn, act))
 
 

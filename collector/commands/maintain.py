@@ -20,7 +20,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 def run(options: argparse.Namespace) -> int:
     """Maintain once, and tell what was done."""
     config = settings(options)
-    with opened(config) as database:
+    with opened(config, makes=False) as database:
         done = asyncio.run(maintain(database.dsn, datetime.now(UTC), config.retention))
     for name, n in asdict(done).items():
         print(f"{name.replace('_', ' '):<20} {n}")

@@ -22,7 +22,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Migrate, or tell."""
-    with opened(settings(options), migrated=False) as database:
+    with opened(settings(options), migrated=False, makes=not options.status) as database:
         if options.status:
             status = migration.status(database.dsn)
             print(

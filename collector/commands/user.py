@@ -59,7 +59,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     listing = actions.add_parser("list", help="all users")
     listing.set_defaults(run=_run_list)
     for action in (adding, password, granting, withdrawing, listing):
-        add_common_options(action)
+        add_common_options(action, makes=action is adding)
 
 
 def _add_junction_options(
@@ -202,7 +202,7 @@ def _tell(options: argparse.Namespace, password: str) -> None:
 
 
 def _act_with(options: argparse.Namespace, act: Callable[[_Parts], Awaitable[T]]) -> T:
-    with opened(settings(options)) as database:
+    with opened(settings(options), makes=options.makes) as database:
         return asyncio.run(_act(database.dsn, act))
 
 

@@ -208,6 +208,14 @@ def test_doctor_and_maintain(plain_dsn: str) -> None:
     assert "applied  001" in run("migrate", "--status", "--dsn", plain_dsn).stdout
 
 
+@pytest.mark.parametrize("command", ["maintain", "migrate --status", "user list", "device list", "export out.csv"])
+def test_who_only_looks_makes_no_database(tmp_path: Path, command: str) -> None:
+    looked = run(*command.split(), state_dir=tmp_path)
+    assert looked.returncode == 69
+    assert f"there is no database in {tmp_path}: `stopline-collector serve` makes it" in looked.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_api_is_described_without_anything_from_elsewhere(plain_dsn: str) -> None:
     with serving("--dsn", plain_dsn) as (url, _):
         description = httpx.get(url + "/schema/openapi.json").json()
