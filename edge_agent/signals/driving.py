@@ -90,7 +90,8 @@ class Driving:
                     self._needs_care.care(self.lights.interlock, now_s)
                 self._read_back(now_s)
                 step = self.lights.step(now_s, local, lanes)
-                aspects, decision, fault, starving = step.aspects, step.decision, step.fault, step.starving
+                aspects, decision, fault = step.aspects, step.decision, step.fault
+                starving = self.lights.interlock.starving
             except Exception as error:  # noqa: BLE001 - nothing may keep the lights from flashing
                 fault = self._fall(error, now_s)
         self._show(aspects, now_s)

@@ -20,13 +20,11 @@ class Step:
         aspects: for the heads, as the interlock allowed them.
         decision: what the controller wanted; the same, but for a step in which a fault was found.
         fault: None: all is well.
-        starving: see `Interlock.starving`.
     """
 
     aspects: Mapping[str, Aspect]
     decision: Decision
     fault: Fault | None
-    starving: frozenset[str]
 
 
 class Lights:
@@ -61,7 +59,7 @@ class Lights:
             interlock.report(FaultCode.EXCEPTION, f"the controller: {type(error).__name__}: {error}", now_s)
             decision = self._none
         aspects = interlock.allow(decision.aspects, now_s, preempting=decision.mode is SignalMode.PREEMPT)
-        return Step(aspects, decision, interlock.fault, interlock.starving)
+        return Step(aspects, decision, interlock.fault)
 
     def standing(self, now_s: float) -> ManualOverride | FixedPlan | None:
         """See `Controller.standing`."""
