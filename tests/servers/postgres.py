@@ -246,8 +246,15 @@ class PgServer:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop it, whoever is still connected."""
-        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        """Drop it, whoever is still connected: the server gives them five seconds to notice, a busy machine more."""
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        while True:
+            try:
+                self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                return
+            except psycopg.errors.ObjectInUse:
+                if time.monotonic() > deadline_s:
+                    raise
 
     def _initdb(self) -> None:
         command = self.installation.command(
