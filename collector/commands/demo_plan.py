@@ -39,7 +39,9 @@ class Plan:
     @property
     def finite(self) -> bool:
         """Whether it is a file or a folder, which has an end."""
-        return Path(self.source).is_absolute() and not self.source.startswith("/dev/")
+        path = Path(self.source)
+        is_device = self.source.startswith("/dev/") and not (path.is_file() or path.is_dir())  # /dev/shm has files
+        return path.is_absolute() and not is_device
 
     @property
     def shown(self) -> str:
