@@ -159,10 +159,10 @@ class PgServer:
 
     Args:
         durable: keep what was committed through a crash, at the price of a sync per commit.
-        like: begin with a copy of this one's data, which must be stopped; None: with nothing.
+        like: begin with a copy of this data, of a server that was stopped; None: with nothing.
     """
 
-    def __init__(self, installation: Installation, *, durable: bool, like: "PgServer | None" = None) -> None:
+    def __init__(self, installation: Installation, *, durable: bool, like: Path | None = None) -> None:
         self.installation = installation
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
@@ -171,8 +171,7 @@ class PgServer:
         if like is None:
             self._initdb()
         else:
-            assert not like.running
-            subprocess.run(["cp", "-a", like.dir / "data", self.dir / "data"], check=True)
+            copy_data(like, self.dir / "data")
 
     def dsn(self, database: str = "postgres") -> str:
         """The connection string of one of its databases."""
@@ -246,7 +245,7 @@ class PgServer:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop it, whoever is still connected: the server gives them five seconds to notice, a busy machine more."""
+        """Drop it, whoever is still connected: the server gives them five seconds to end, a busy machine more."""
         deadline_s = time.monotonic() + _STOP_TIMEOUT_S
         while True:
             try:
@@ -299,6 +298,14 @@ class PgServer:
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
+
+
+def copy_data(data: Path, to: Path) -> None:
+    """Copy a server's data, with what belongs to whom; whole, or it is not there."""
+    assert not (data / "postmaster.pid").exists(), "it runs"
+    half = to.with_name(f"{to.name}.new")
+    subprocess.run(["cp", "-a", data, half], check=True)
+    half.rename(to)
 
 
 def _environment() -> dict[str, str]:
