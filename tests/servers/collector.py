@@ -12,11 +12,13 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from collector.app import Collector, Database
-from collector.commands.serve import Server, listening_socket
+from collector.app import Collector
+from collector.commands.serve import Server
 from collector.config import CollectorConfig, Retention
+from collector.embedded import Database
 from collector.identity.passwords import Passwords
 from collector.ingest.queue import Limits
+from collector.listening import listening_socket
 
 _START_TIMEOUT_S = 30.0
 KEPT = Retention.model_validate(dict.fromkeys(Retention.model_fields, "forever"))
