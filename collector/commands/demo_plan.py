@@ -39,9 +39,8 @@ class Plan:
     @property
     def finite(self) -> bool:
         """Whether it is a file or a folder, which has an end."""
-        path = Path(self.source)
-        is_device = self.source.startswith("/dev/") and not (path.is_file() or path.is_dir())  # /dev/shm has files
-        return path.is_absolute() and not is_device
+        is_device = self.source.startswith("/dev/") and not self.source.startswith("/dev/shm/")
+        return Path(self.source).is_absolute() and not is_device
 
     @property
     def shown(self) -> str:
