@@ -20,7 +20,7 @@ import pytest
 _MEMORY = Path("/dev/shm")
 _PREFIX = "stopline-tests-"
 _ROOM_BYTES = 6 * 2**30
-"""A run of all tests takes a third of it."""
+"""A server takes 70 MB, and each process has two; the tests' own files come to some hundred."""
 _FOLDER = pytest.StashKey[Path]()
 
 
