@@ -34,14 +34,17 @@ setup: $(STAMP_DEV)
 demo: $(STAMP_RUN)
 	@$(BIN)/stopline-collector demo $${SOURCE:+--source "$$SOURCE"} $${MODEL:+--model "$$MODEL"}
 
-# Beside the lint, on another core: pytest compiles all tests once, and not in each of its processes at once. Nor does
-# each of the hundreds of processes that the tests start compile what it imports: also not where that is switched off.
+# The lint runs beside the tests, which wait for this and that, and speaks up at once if it finds something. Before
+# them, pytest compiles all tests once, and not in each of its processes at once. Nor does each of the hundreds of
+# processes that the tests start compile what it imports: also not where that is switched off.
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(STAMP_DEV) servers test-tools
-	@$(BIN)/python -m compileall -q common edge_agent collector
-	@$(BIN)/pytest -n 0 --collect-only -q $(PYTEST_ARGS) >/dev/null 2>&1 & \
-	$(MAKE) --no-print-directory lint; code=$$?; wait; exit $$code
-	@$(BIN)/pytest -n $(or $(WORKERS),3) --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS)
+	@$(BIN)/python -m compileall -q -j 0 common edge_agent collector
+	@$(MAKE) --no-print-directory lint & lint=$$!; trap 'kill $$lint' INT TERM; \
+	$(BIN)/pytest -n 0 --collect-only -q $(PYTEST_ARGS) >/dev/null 2>&1; \
+	$(BIN)/pytest -n $(or $(WORKERS),3) --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS); code=$$?; \
+	wait $$lint || { echo "The lint found something: see above, or run 'make lint'" >&2; [ $$code -ne 0 ] || code=1; }; \
+	exit $$code
 
 bench: $(STAMP_DEV) servers
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
@@ -99,9 +102,9 @@ test-tools:
 	ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || missing="$$missing libfaketime"; \
 	[ -z "$$missing" ] || .ci/packages $$missing || true
 
-# pip compiles what it installs file by file, on one core.
+# pip compiles what it installs file by file, on one core, and what nobody imports: of Plotly, only the script is used.
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
-COMPILE = $(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
+COMPILE = $(BIN)/python -m compileall -qq -j 0 -x '/(tests?|plotly)/' $(VENV)/lib || true
 
 $(STAMP_RUN): pyproject.toml | $(VENV)/.checkout
 	@echo "Installing Stopline into $(VENV) (about 400 MB)"

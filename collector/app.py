@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -26,7 +25,7 @@ from collector.console.routes import Console
 from collector.counting.rollups import RollupWorker
 from collector.counting.routes import counting_routes
 from collector.db import Settings, load_queries, make_pool
-from collector.embedded import EmbeddedPostgres
+from collector.embedded import Database
 from collector.errors import ApiProblem, StoreError, UnavailableError
 from collector.export.routes import export_routes
 from collector.fleet.device_routes import device_routes
@@ -88,14 +87,6 @@ _RELAY_PATIENCE_S = 3.0
 """How long the first listeners wait for a server of live events that is away."""
 _QUESTION_TIMEOUT_S = 5.0
 """How long a device waits for the database to know its key, or where its stream stands."""
-
-
-@dataclass(frozen=True)
-class Database:
-    """A database that can be reached. `embedded` None: it is not ours to start and stop."""
-
-    dsn: str
-    embedded: EmbeddedPostgres | None
 
 
 class Collector:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from collector.commands import COMMANDS, load
 from collector.errors import EXIT_SETTING, EXIT_UNAVAILABLE, CollectorError
 from common import __version__
 
@@ -16,11 +17,8 @@ _EPILOG = f"""exit codes:
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    # Only here, where `main` minds Ctrl-C: it takes a moment to load them all.
-    from collector.commands import COMMANDS
-
+def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The command line of these commands."""
     parser = argparse.ArgumentParser(
         prog="stopline-collector",
         description="Collects what the devices of a fleet count.",
@@ -29,15 +27,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"stopline {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add(subparsers)
+    for command in commands:
+        load(command).add(subparsers)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        options = make_parser().parse_args(arguments)
+        # Loaded here, where Ctrl-C is minded: it takes a moment. All of them are for the help and for who is lost.
+        options = make_parser([name for name in arguments[:1] if name in COMMANDS] or COMMANDS).parse_args(
+            arguments
+        )
         code: int = options.run(options)
     except CollectorError as error:
         print(f"stopline-collector: {error}", file=sys.stderr)

@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from collector.errors import SettingError
+from common import PREFIX
 
 DEFAULT_PORT = 8080
-PREFIX = "STOPLINE_"
 
 Days = Annotated[int, Field(ge=1, le=36500)] | Literal["forever"]
 

@@ -23,6 +23,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -310,6 +311,14 @@ class EmbeddedPostgres:
                 return False
             time.sleep(_POLL_S)
         return True
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that can be reached. `embedded` None: it is not ours to start and stop."""
+
+    dsn: str
+    embedded: EmbeddedPostgres | None
 
 
 def bundled_bin_dir() -> Path:

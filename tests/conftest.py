@@ -11,7 +11,13 @@ import certifi
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.servers.broker", "tests.servers.databases", "tests.servers.proxy", "tests.servers.redis"]
+pytest_plugins = [
+    "tests.servers.broker",
+    "tests.servers.databases",
+    "tests.servers.memory",
+    "tests.servers.proxy",
+    "tests.servers.redis",
+]
 
 CHECKOUT = Path(__file__).parents[1]
 DATA_VARIABLE = "STOPLINE_TEST_DATA"

@@ -4,7 +4,13 @@ A command's module has `add(subparsers)`, which makes its parser and sets `run`:
 to an exit code. To add a command, write its module and name it in `COMMANDS`.
 """
 
-from collector.commands import demo, device, doctor, export, junction, maintain, migrate, serve, user
+from importlib import import_module
+from types import ModuleType
 
-COMMANDS = (serve, demo, user, junction, device, export, maintain, doctor, migrate)
+COMMANDS = ("serve", "demo", "user", "junction", "device", "export", "maintain", "doctor", "migrate")
 """In the order of the help."""
+
+
+def load(name: str) -> ModuleType:
+    """A command's module. Loading all takes a small machine seconds, so whoever needs one loads one."""
+    return import_module(f"{__name__}.{name}")

@@ -9,9 +9,8 @@ from typing import Any
 
 import psycopg
 
-from collector.app import Database
 from collector.config import CollectorConfig, load_config
-from collector.embedded import EmbeddedPostgres
+from collector.embedded import Database, EmbeddedPostgres
 from collector.errors import SettingError, UnavailableError
 from collector.migrate import migrate
 from collector.ops.logs import set_up_logging

@@ -30,9 +30,9 @@ from collector.commands.demo_plan import (
 )
 from collector.commands.demo_processes import POLL_S, Child, Stop, Stopped, ask
 from collector.commands.demo_watch import Reader, Screen, as_line
-from collector.commands.serve import listening_socket
-from collector.config import PREFIX
 from collector.errors import SettingError, UnavailableError
+from collector.listening import listening_socket
+from common import PREFIX
 
 DEFAULT_PORT = 8420
 _PORTS_TRIED = 100

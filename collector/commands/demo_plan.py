@@ -39,7 +39,8 @@ class Plan:
     @property
     def finite(self) -> bool:
         """Whether it is a file or a folder, which has an end."""
-        return Path(self.source).is_absolute() and not self.source.startswith("/dev/")
+        is_device = self.source.startswith("/dev/") and not self.source.startswith("/dev/shm/")
+        return Path(self.source).is_absolute() and not is_device
 
     @property
     def shown(self) -> str:

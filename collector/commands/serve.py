@@ -1,9 +1,7 @@
 """`stopline-collector serve`: the daemon."""
 
 import argparse
-import errno
 import gc
-import ipaddress
 import logging
 import signal
 import socket
@@ -12,12 +10,14 @@ from typing import Any
 import uvicorn
 from litestar.types import ASGIApp
 
-from collector.app import Collector, Database
+from collector.app import Collector
 from collector.commands.database import add_common_options, opened, settings
 from collector.commands.workers import Workers
 from collector.config import CollectorConfig
-from collector.errors import SettingError, UnavailableError
+from collector.embedded import Database
+from collector.errors import SettingError
 from collector.ingest.queue import Limits
+from collector.listening import is_loopback, listening_socket
 from collector.ops.worker import WorkerLink
 
 _log = logging.getLogger(__name__)
@@ -179,35 +179,3 @@ def server_settings(app: ASGIApp, trusted_proxies: str = "") -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=GRACE_S,
     )
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """Taken before anything else is opened, so that a port in use is told at once.
-
-    Raises:
-        SettingError: the address is not one of this machine's.
-        UnavailableError: the port is taken, or not allowed.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise SettingError(f"host = {host!r}: it cannot be resolved: {error.strerror}") from error
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise SettingError(f"host = {host!r}: this machine has no such address") from error
-        why = {errno.EADDRINUSE: "it is in use by another program", errno.EACCES: "only root may use it"}
-        reason = why.get(error.errno or 0, error.strerror)
-        raise UnavailableError(f"port = {port}: {reason}; choose another with --port") from error
-    return listener
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`, an IP address."""
-    return ipaddress.ip_address(host.partition("%")[0]).is_loopback

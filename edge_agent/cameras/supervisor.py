@@ -174,7 +174,9 @@ class CameraSupervisor:
             if now_ns - self._accounted_ns >= _REST_TOLD_S * _NS:
                 await self._gap_until(now_ns, GapReason.PAUSED)
         await self._gap_until(now_ns, GapReason.PAUSED)
-        self._failures, self._reason = 0, GapReason.CAMERA_DOWN
+        self._failures = 0
+        if not stop.is_set():
+            self._reason = GapReason.CAMERA_DOWN
 
     async def _pause(self, delay_s: float, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from common import PREFIX
 from edge_agent.config.faults import ConfigError as ConfigError
 from edge_agent.config.faults import Fault as Fault
 from edge_agent.config.reader import fusion_faults
@@ -28,7 +29,6 @@ from edge_agent.config.settings import AgentConfig, absent_models, name_clashes,
 from edge_agent.config.toml_lines import line_numbers, line_of
 from edge_agent.redact import redact
 
-PREFIX = "STOPLINE_"
 LIGHTS_PREFIX = "STOPLINE_LIGHTS__"
 """Overrides of the lights' daemon, which has a configuration of its own."""
 _SEPARATOR = "__"

@@ -4,10 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-from collector.app import Database
-from collector.commands.serve import listening_socket, serve
+from collector.commands.serve import serve
 from collector.config import CollectorConfig
+from collector.embedded import Database
 from collector.ingest.queue import Limits
+from collector.listening import listening_socket
 from collector.ops.logs import set_up_logging
 
 

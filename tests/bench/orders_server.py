@@ -4,9 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from collector.app import Database
-from collector.commands.serve import Server, listening_socket
+from collector.commands.serve import Server
 from collector.config import CollectorConfig
+from collector.embedded import Database
+from collector.listening import listening_socket
 from collector.ops.logs import set_up_logging
 from tests.servers.ordering import OrderingCollector
 

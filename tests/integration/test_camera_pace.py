@@ -91,18 +91,19 @@ def put_temperature(sysfs: Path, temperature_c: float) -> None:
 
 async def test_a_hot_processor_takes_fewer_pictures_and_says_so(tmp_path: Path) -> None:
     put_temperature(tmp_path, 60)
-    async with watching(job("sim:road", sysfs=str(tmp_path), fps=10.0)) as camera:
+    # No more than a busy machine can take: else it is too slow from the first to the last.
+    async with watching(job("sim:road", sysfs=str(tmp_path), fps=6.0)) as camera:
         await camera.until_measuring()
         await camera.until(lambda: camera.view.detail == "")  # a busy machine may be too slow at first
         put_temperature(tmp_path, 81)
-        await camera.until(lambda: camera.view.detail == "too hot: 5 of 10 pictures a second")
+        await camera.until(lambda: camera.view.detail == "too hot: 3 of 6 pictures a second")
         assert camera.view.state == "ok"
-        await camera.until(lambda: (camera.view.fps or 10.0) < 7.0)
+        await camera.until(lambda: (camera.view.fps or 6.0) < 4.2)
     assert kinds(camera) == ["agent_down", "measured"], "it is measured all the time, only less often"
     for block in camera.of(Frames):
-        expected = block.span_ms / 100
+        expected = block.span_ms / 1000 * 6
         assert block.n + block.dropped == pytest.approx(expected, abs=0.25 * expected + 4)
-    assert "too hot: 5 of 10 pictures a second" in {record.detail for record in camera.of(StreamQuality)}
+    assert "too hot: 3 of 6 pictures a second" in {record.detail for record in camera.of(StreamQuality)}
 
 
 async def test_a_video_is_slowed_down_like_a_camera(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from collector.embedded_user import SYSTEM_USER
 from collector.errors import SettingError
 
 HOLD = """
-import sys, pathlib
+import pathlib, signal, sys
+# As at a terminal: what a shell runs in the background is born deaf to Ctrl-C, this test's process for one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from collector.embedded import EmbeddedPostgres
 with EmbeddedPostgres(pathlib.Path(sys.argv[1])) as server:
     print(server.pid, flush=True)

@@ -118,6 +118,7 @@ def assert_exactly_once(dsn: str, senders: list[Sender]) -> None:
         assert account(dsn, sender.device) == (n, n, 0, 0)
 
 
+@pytest.mark.long
 def test_the_database_is_killed_and_comes_back_under_load(
     pg_server: PgServer, collector: RunningCollector, dsn: str, devices: list[FakeDevice]
 ) -> None:

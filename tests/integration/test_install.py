@@ -130,6 +130,7 @@ def agent_toml(machine: Machine, name: str) -> str:
     return f'name = "{name}"\nstate_dir = "{machine.root}/state"\n[collector]\nurl = "http://127.0.0.1:9"\n'
 
 
+@pytest.mark.long
 def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -> None:
     cut_off = machine.root / "opt/stopline-releases/20260101.abcdef/lib"
     cut_off.mkdir(parents=True)

@@ -12,13 +12,16 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from collector.app import Collector, Database
-from collector.commands.serve import Server, listening_socket
-from collector.config import CollectorConfig
+from collector.app import Collector
+from collector.commands.serve import Server
+from collector.config import CollectorConfig, Retention
+from collector.embedded import Database
 from collector.identity.passwords import Passwords
 from collector.ingest.queue import Limits
+from collector.listening import listening_socket
 
 _START_TIMEOUT_S = 30.0
+KEPT = Retention.model_validate(dict.fromkeys(Retention.model_fields, "forever"))
 
 
 def weak_passwords() -> Passwords:
@@ -58,7 +61,11 @@ def running_collector(
     kind: type[Collector] = Collector,
     **settings: Any,
 ) -> Iterator[RunningCollector]:
-    """Runs until the block ends, then stops in order. `port` 0: a free one."""
+    """Runs until the block ends, then stops in order. `port` 0: a free one.
+
+    Facts are kept for ever: theirs are days of some year or other, and a slow test sees the first maintenance.
+    """
+    settings.setdefault("retention", KEPT)
     config = CollectorConfig(dsn=dsn, state_dir=Path("/nonexistent"), **settings)
     parts = kind(
         config,

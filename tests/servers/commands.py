@@ -21,7 +21,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LOADED = ("collector.commands", "edge_agent.commands.run", "edge_agent.config.loading", "httpx")
+from collector.commands import COMMANDS
+
+LOADED = (
+    *(f"collector.commands.{name}" for name in COMMANDS),
+    *("edge_agent.commands.run", "edge_agent.config.loading", "httpx"),
+)
 """Nothing that starts threads, as numpy does: a fork would be without them."""
 
 STREAMS = (("stdin", os.O_RDONLY), ("stdout", os.O_WRONLY), ("stderr", os.O_WRONLY))

@@ -4,10 +4,12 @@
 `pg_server` is a plain server of the test's own that keeps its promises through a crash: kill it, start it again.
 """
 
+import fcntl
 import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from tests.servers.postgres import (
     Installation,
     PgServer,
     ServerUnavailable,
+    copy_data,
     plain_installation,
     timescaledb_installation,
 )
@@ -28,8 +31,11 @@ REQUIRE_TIMESCALE = "STOPLINE_REQUIRE_TIMESCALE"
 
 
 @contextmanager
-def running_server(edition: str, *, durable: bool) -> Iterator[PgServer]:
+def running_server(edition: str, *, durable: bool, like: Path | None = None) -> Iterator[PgServer]:
     """A server of `edition` with an empty, migrated database named `TEMPLATE` to copy.
+
+    Args:
+        like: the data of one that was made before, to begin with.
 
     Raises:
         ServerUnavailable: this machine cannot run it.
@@ -38,10 +44,11 @@ def running_server(edition: str, *, durable: bool) -> Iterator[PgServer]:
 
     installation = EDITIONS[edition]()
     try:
-        server = PgServer(installation, durable=durable)
+        server = PgServer(installation, durable=durable, like=like)
         try:
             server.start()
-            migrate(server.create_database(TEMPLATE))
+            if like is None:
+                migrate(server.create_database(TEMPLATE))
             yield server
         finally:
             server.destroy()
@@ -58,22 +65,42 @@ def cloned_database(server: PgServer, name: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def plain_server() -> Iterator[PgServer]:
-    """The session's plain PostgreSQL. Shared: do not stop it; `pg_server` is there for that."""
-    with running_server("plain", durable=False) as server:
+def data_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The data that a server of an edition begins with: made by the first process of the session that needs it."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+
+    def made(edition: str) -> Path:
+        data = folder / f"{edition} data"
+        with (folder / f"{edition} lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not data.exists():
+                with running_server(edition, durable=False) as server:
+                    server.stop()
+                    copy_data(server.dir / "data", data)
+        return data
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def plain_server(data_of: Callable[[str], Path]) -> Iterator[PgServer]:
+    """The process's plain PostgreSQL. Shared: do not stop it; `pg_server` is there for that."""
+    with running_server("plain", durable=False, like=data_of("plain")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def timescaledb_server() -> Iterator[PgServer]:
-    """The session's TimescaleDB. Shared: do not stop it."""
+def timescaledb_server(data_of: Callable[[str], Path]) -> Iterator[PgServer]:
+    """The process's TimescaleDB. Shared: do not stop it."""
     try:
         timescaledb_installation()
     except ServerUnavailable as reason:
         if os.environ.get(REQUIRE_TIMESCALE) == "1":
             pytest.fail(f"{REQUIRE_TIMESCALE}=1, and {reason}")
         pytest.skip(str(reason))
-    with running_server("timescaledb", durable=False) as server:
+    with running_server("timescaledb", durable=False, like=data_of("timescaledb")) as server:
         yield server
 
 
@@ -104,18 +131,10 @@ def dsn(request: pytest.FixtureRequest) -> str:
     return found
 
 
-@pytest.fixture(scope="session")
-def stopped_server() -> Iterator[PgServer]:
-    """What each `pg_server` begins with: made once, since that takes longer than most of their tests."""
-    with running_server("plain", durable=False) as server:
-        server.stop()
-        yield server
-
-
 @pytest.fixture
-def pg_server(stopped_server: PgServer) -> Iterator[PgServer]:
+def pg_server(plain_server: PgServer, data_of: Callable[[str], Path]) -> Iterator[PgServer]:
     """A durable plain server of the test's own; `pg_server.dsn(TEMPLATE)` is its migrated database."""
-    server = PgServer(stopped_server.installation, durable=True, like=stopped_server)
+    server = PgServer(plain_server.installation, durable=True, like=data_of("plain"))
     try:
         server.start()
         yield server

@@ -61,14 +61,12 @@ def _answer(handler: BaseHTTPRequestHandler, does: Behaviour) -> None:
     handler.close_connection = True
     if does.status:
         handler.send_response(does.status.pop(0))
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
+        _end_without_body(handler)
         return
     if does.redirect and not handler.path.startswith("/elsewhere"):
         handler.send_response(302)
         handler.send_header("Location", f"/elsewhere{handler.path}")
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
+        _end_without_body(handler)
         return
     _send(handler, does, wanted)
 
@@ -79,8 +77,7 @@ def _send(handler: BaseHTTPRequestHandler, does: Behaviour, wanted: str | None) 
     if first >= total:
         handler.send_response(416)
         handler.send_header("Content-Range", f"bytes */{total}")
-        handler.send_header("Content-Length", "0")
-        handler.end_headers()
+        _end_without_body(handler)
         return
     handler.send_response(206 if found else 200)
     if found:
@@ -91,3 +88,10 @@ def _send(handler: BaseHTTPRequestHandler, does: Behaviour, wanted: str | None) 
     handler.end_headers()
     last = does.cut_after.pop(0) + first if does.cut_after else total
     handler.wfile.write(does.content[first:last])
+
+
+def _end_without_body(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_header("Content-Length", "0")
+    # It is closed in any case. Whoever is not told may send the next request into it, and gets no answer.
+    handler.send_header("Connection", "close")
+    handler.end_headers()

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _POLL_S = 0.02
 _NOBODY = 65534
+_LEND = ("unshare", "--mount", "sh", "-c", 'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh")
+"""Then come folder, mount point and command. For that process alone: nothing is mounted for anybody else."""
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -58,6 +60,7 @@ class Installation:
         uid: the user to become, or None to stay.
         settings: what this server needs in its configuration.
         scratch: a folder that goes with the installation, or None.
+        lent: a folder outside of `root` that its programs see as `root`/mnt, or None. Nobody else sees it there.
     """
 
     bin_dir: Path
@@ -65,10 +68,13 @@ class Installation:
     uid: int | None = None
     settings: dict[str, str] = field(default_factory=dict)
     scratch: Path | None = None
+    lent: Path | None = None
 
     def command(self, program: str, *args: str) -> list[str]:
         """The command line for `program`. It gets SIGINT (to a server: a fast shutdown) when our process dies."""
         enter = ["chroot", str(self.root)] if self.root else []
+        if self.root and self.lent:
+            enter = [*_LEND, str(self.lent), str(self.root / "mnt"), *enter]
         become = [] if self.uid is None else [f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
         return [*enter, "setpriv", "--pdeathsig=INT", *become, str(self.bin_dir / program), *args]
 
@@ -88,11 +94,13 @@ class Installation:
 
     def can_reach(self, path: Path) -> bool:
         """Whether the server's user gets to `path`, given from outside `root`."""
-        command = Installation(Path("/usr/bin"), self.root, self.uid).command("test", "-x", self.inside(path))
+        command = replace(self, bin_dir=Path("/usr/bin")).command("test", "-x", self.inside(path))
         return subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0
 
     def inside(self, path: Path) -> str:
         """`path` as the programs see it."""
+        if self.lent and path.is_relative_to(self.lent):
+            return f"/mnt/{path.relative_to(self.lent)}"
         return f"/{path.relative_to(self.root)}" if self.root else str(path)
 
     def remove_scratch(self) -> None:
@@ -102,7 +110,7 @@ class Installation:
 
     def _temp_parents(self) -> list[Path]:
         if self.root:
-            return [self.root / "var/tmp"]
+            return [*([self.lent] if self.lent else []), self.root / "var/tmp"]
         return list(dict.fromkeys([Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")]))
 
 
@@ -141,7 +149,9 @@ def timescaledb_installation() -> Installation:
     }
     if not root:
         return Installation(Path(bin_dir), uid=_NOBODY if os.geteuid() == 0 else None, settings=settings)
-    return Installation(Path(bin_dir), Path(root), _uid_in(Path(root), "postgres"), settings)
+    inside = Installation(Path(bin_dir), Path(root), _uid_in(Path(root), "postgres"), settings)
+    lending = replace(inside, lent=Path(tempfile.gettempdir()))
+    return lending if lending.can_reach(Path(tempfile.gettempdir())) else inside
 
 
 class PgServer:
@@ -149,10 +159,10 @@ class PgServer:
 
     Args:
         durable: keep what was committed through a crash, at the price of a sync per commit.
-        like: begin with a copy of this one's data, which must be stopped; None: with nothing.
+        like: begin with a copy of this data, of a server that was stopped; None: with nothing.
     """
 
-    def __init__(self, installation: Installation, *, durable: bool, like: "PgServer | None" = None) -> None:
+    def __init__(self, installation: Installation, *, durable: bool, like: Path | None = None) -> None:
         self.installation = installation
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
@@ -161,8 +171,7 @@ class PgServer:
         if like is None:
             self._initdb()
         else:
-            assert not like.running
-            subprocess.run(["cp", "-a", like.dir / "data", self.dir / "data"], check=True)
+            copy_data(like, self.dir / "data")
 
     def dsn(self, database: str = "postgres") -> str:
         """The connection string of one of its databases."""
@@ -236,8 +245,15 @@ class PgServer:
         return self.dsn(name)
 
     def drop_database(self, name: str) -> None:
-        """Drop it, whoever is still connected."""
-        self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+        """Drop it, whoever is still connected: the server gives them five seconds to end, a busy machine more."""
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        while True:
+            try:
+                self.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                return
+            except psycopg.errors.ObjectInUse:
+                if time.monotonic() > deadline_s:
+                    raise
 
     def _initdb(self) -> None:
         command = self.installation.command(
@@ -282,6 +298,14 @@ class PgServer:
         except subprocess.TimeoutExpired:
             self.kill()
         self._process = None
+
+
+def copy_data(data: Path, to: Path) -> None:
+    """Copy a server's data, with what belongs to whom; whole, or it is not there."""
+    assert not (data / "postmaster.pid").exists(), "it runs"
+    half = to.with_name(f"{to.name}.new")
+    subprocess.run(["cp", "-a", data, half], check=True)
+    half.rename(to)
 
 
 def _environment() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -41,6 +42,11 @@ def test_each_source_is_a_camera_of_its_own(tmp_path: Path, monkeypatch: pytest.
     assert len(names) == 2
     monkeypatch.chdir(tmp_path)
     assert make_plan("a", None, []).source == str(tmp_path / "a"), "the agent runs elsewhere"
+
+
+def test_a_file_kept_in_memory_is_no_camera() -> None:
+    with NamedTemporaryFile(dir="/dev/shm", suffix=".mp4") as video:
+        assert make_plan(video.name, None, []).finite
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def _scene(
 def _device_path(spec: str) -> str | None:
     if spec.isdigit():
         return f"/dev/video{spec}"
-    is_file = Path(spec).is_file() or Path(spec).is_dir()
+    is_file = spec.startswith("/dev/shm/") or Path(spec).is_file() or Path(spec).is_dir()
     return spec if spec.startswith("/dev/") and not is_file else None
 
 
