@@ -78,7 +78,8 @@ class Wanted:
         if self.junctions:
             found.append("at_junctions")
         if is_bounded:
-            found.append("seen")
+            is_heard = bool(self.states) and not {DeviceState.CRITICAL, DeviceState.NEVER} & {*self.states}
+            found.append("seen_and_heard" if is_heard else "seen")
         if self.status:
             found.append("of_status")
         if self.q:

@@ -71,6 +71,13 @@ d.junction_id = ANY (ARRAY(
 -- Of a user who may see some junctions only: their devices are looked up, not looked for among all.
 d.junction_id = ANY (ARRAY(SELECT seen_junctions()))
 
+-- name: seen_and_heard
+-- The same, of those that were heard not long ago: where nobody was, nobody needs to be asked.
+d.junction_id = ANY (ARRAY(
+    SELECT junction_id FROM junction_heard
+    WHERE junction_id = ANY (ARRAY(SELECT seen_junctions())) AND received_at > now() - interval '15 minutes'
+))
+
 -- name: of_states
 (
     SELECT CASE WHEN x.at IS NULL THEN 'never'
