@@ -271,7 +271,8 @@ def _check_functions(world: World, name: str, junctions: tuple[int, ...]) -> Non
                 "SELECT (SELECT count(*) FROM system_logs), count(*)"
                 " FROM seen_log_page('-infinity', 'infinity', 'infinity', 0, 0, NULL, 10000)"
             ).fetchone()
-            assert n is not None and n[0] == n[1], name
+            assert n is not None, name
+            assert n[0] == n[1], name
 
 
 def _check_hidden(world: World) -> None:
