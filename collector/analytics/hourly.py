@@ -22,16 +22,16 @@ _PER_TRANSACTION = timedelta(days=1)
 _WEEK = timedelta(days=7)
 """What is known when it begins has to be read first, which costs a day."""
 _FORWARD = timedelta(days=9)
-_REST_PER_WORK = 3.0
+_REST_PER_WORK = 1.0
 _DUTY, _CLAIMED_S = "hours_back", 60.0
 """Of making hours further back; a worker that died meanwhile is waited for no longer than this."""
 _MANY_MARKS = 5_000
-"""Minutes that wait to be rolled up: then there are more urgent things to do."""
+"""Minutes that are over and still wait to be rolled up: then there are more urgent things to do."""
 
 
 class HourlyWorker(Keeper):
     """Keeps hours of lights. Of those that were over when it began it makes a week's at once, and the others when
-    there is nothing else to do: the latest first, and resting for longer than it works."""
+    there is nothing else to do: the latest first, and resting for as long as it works."""
 
     what = "Hours"
     lock_key = 0x53544F53
@@ -158,7 +158,7 @@ class HourlyWorker(Keeper):
 
     async def _is_busy(self) -> bool:
         async with self._pool.connection() as connection:
-            cursor = await connection.execute(load_queries("rollups")["pending_marks"], {"bound": _MANY_MARKS})
+            cursor = await connection.execute(load_queries("rollups")["marks_behind"], {"bound": _MANY_MARKS})
             row = await cursor.fetchone()
         return row is not None and int(row[0]) >= _MANY_MARKS
 

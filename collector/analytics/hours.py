@@ -20,7 +20,8 @@ import msgspec
 
 from collector.analytics.hour_parts import Lane, Length, Zone, add_lanes, add_lengths, add_zones
 from collector.analytics.log import reading_of
-from collector.analytics.log_state import LAMP_CODES, REMEMBERED_US, LogHour, LogState, Reading, add_hour
+from collector.analytics.log_reading import LogReader, us_of
+from collector.analytics.log_state import REMEMBERED_US, LogHour, LogState, Reading, add_hour
 from collector.analytics.period import Asked
 from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
@@ -29,7 +30,6 @@ from collector.errors import CollectorError
 _HOUR, _QUARTER = timedelta(hours=1), timedelta(minutes=15)
 REMEMBERED = timedelta(microseconds=REMEMBERED_US)
 _SILENCE = timedelta(minutes=2)
-_FEW = 3
 SETTLED = timedelta(minutes=30)
 """For so long an hour is over when it is kept: what comes within a quarter of an hour leaves no mark."""
 MOST_MADE_OF_LOG, MOST_MADE = 72, 31 * 24
@@ -169,7 +169,7 @@ class HourReader:
 
     async def _kept(self, low: datetime) -> dict[datetime, Hour]:
         is_whole = Part.LOG in self._parts or not self._is_waiting
-        parameters = self._asked.parameters | {"low": low, "whole": is_whole}
+        parameters = self._asked.parameters | {"low": low, "whole": is_whole, "states": not self._is_waiting}
         cursor = await self._connection.execute(self._queries["kept"], parameters, prepare=False)
         return {start.astimezone(UTC): _decoded(start, *row) for start, *row in await cursor.fetchall()}
 
@@ -244,7 +244,11 @@ class HourReader:
         self, reading: Reading, hours: Sequence[Hour], kept: Mapping[datetime, Hour], known: _Known
     ) -> None:
         """Hour by hour, since each goes on from what is known at the end of the one before."""
-        silent = await self._silent([one for one in hours if self._lacks_log(one, reading, kept, known)])
+        lacking = [one for one in hours if self._lacks_log(one, reading, kept, known)]
+        if lacking and self._is_waiting:
+            await self._read_states(lacking[0].start, kept)
+        log = LogReader(self._connection, self._asked, reading)
+        await log.expect([(one.start, one.until) for one in lacking])
         state, is_changed = self._state_at(hours[0].start, reading, kept), False
         for hour in hours:
             was_kept = hour is kept.get(hour.start) and hour.described == reading.text
@@ -257,7 +261,7 @@ class HourReader:
             before = state.since(us_of(hour.start - REMEMBERED)) if state is not None else None
             if before is None:
                 before = await self._state_anew(reading, hour.start)
-            rows = await self._log_rows(reading, hour.start, hour.until) if hour.start not in silent else []
+            rows = await log.rows(hour.start, hour.until)
             old_state = hour.state
             hour.log, state = add_hour(reading, before, rows, us_of(hour.start), us_of(hour.until))
             is_changed = old_state != state if was_kept else is_changed
@@ -276,6 +280,15 @@ class HourReader:
         was_kept = hour is kept.get(hour.start) and hour.described == reading.text
         return not was_kept or known.is_marked(hour.start, hour.until)
 
+    async def _read_states(self, first: datetime, kept: Mapping[datetime, Hour]) -> None:
+        """What was known at the ends of hours, from the one before the first that has to be made on."""
+        parameters = self._asked.parameters | {"low": first - 3 * _HOUR}
+        cursor = await self._connection.execute(self._queries["states"], parameters, prepare=False)
+        for start, state in await cursor.fetchall():
+            hour = kept.get(start.astimezone(UTC))
+            if hour is not None and state is not None:
+                hour.state = _STATE.decode(state)
+
     def _state_at(self, moment: datetime, reading: Reading, kept: Mapping[datetime, Hour]) -> LogState | None:
         """What was kept with the hour before."""
         for hour in kept.values():
@@ -285,53 +298,20 @@ class HourReader:
 
     async def _state_anew(self, reading: Reading, moment: datetime) -> LogState:
         """What is known at a moment by the day before it."""
-        edges = [moment - REMEMBERED + n * _HOUR for n in range(REMEMBERED // _HOUR + 1)]
-        hours = [Hour(start, until) for start, until in pairwise(edges)]
-        silent = await self._silent(hours)
+        hours = list(pairwise(moment - REMEMBERED + n * _HOUR for n in range(REMEMBERED // _HOUR + 1)))
+        log = LogReader(self._connection, self._asked, reading)
+        await log.expect(hours)
         state = LogState()
-        for hour in hours:
-            if hour.start not in silent:
-                rows = await self._log_rows(reading, hour.start, hour.until)
-                _, state = add_hour(reading, state, rows, us_of(hour.start), us_of(hour.until))
+        for start, until in hours:
+            if not log.is_silent(start):
+                rows = await log.rows(start, until)
+                _, state = add_hour(reading, state, rows, us_of(start), us_of(until))
         return state
-
-    async def _silent(self, hours: Sequence[Hour]) -> set[datetime]:
-        """Those of which the log tells nothing. Of few it is not asked: reading them is as quick."""
-        found: set[datetime] = set()
-        for start, until in _runs(hours):
-            within = [one for one in hours if start <= one.start < until]
-            if len(within) <= _FEW:
-                continue
-            parameters = self._asked.parameters | {"low": start, "high": until}
-            cursor = await self._connection.execute(self._queries["quarters_told"], parameters, prepare=False)
-            told = sorted(quarter for (quarter,) in await cursor.fetchall())
-            for one in within:
-                place = bisect.bisect_left(told, one.start)
-                if place == len(told) or told[place] >= one.until:
-                    found.add(one.start)
-        return found
-
-    async def _log_rows(self, reading: Reading, start: datetime, until: datetime) -> list[Any]:
-        parameters = self._asked.parameters | {
-            "start": start,
-            "until": until,
-            "codes": list(LAMP_CODES),
-            "on": list(reading.arrivals.keys() | reading.presence.keys()),
-            "off": list(reading.presence),
-        }
-        # Planned for this hour: a plan for any would look into the partitions of all.
-        cursor = await self._connection.execute(self._queries["log_rows"], parameters, prepare=False, binary=True)
-        return await cursor.fetchall()
 
 
 def _hour(start: datetime, until: datetime, kept: Mapping[datetime, Hour]) -> Hour:
     found = kept.get(start)
     return Hour(start, until) if found is None or found.until != until else found
-
-
-def us_of(moment: datetime) -> int:
-    """Microseconds since 1970."""
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _runs(hours: Sequence[Hour]) -> list[tuple[datetime, datetime]]:

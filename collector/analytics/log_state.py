@@ -32,6 +32,7 @@ _CODES = {
 _SHOWN: Mapping[int, int] = {int(code): shown for code, shown in _CODES.items()}
 _ON, _OFF, _FLASH = int(Code.DETECTOR_ON), int(Code.DETECTOR_OFF), int(Code.UNIT_FLASH)
 LAMP_CODES = frozenset(_SHOWN) | {_FLASH}
+_NOT_ON = False, 0
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -169,6 +170,7 @@ class _Fold:
             for phase in phases:
                 self._of_phase.setdefault(phase, []).append(channel)
         self._there = {phase: self._is_there(phase) for phase in self._of_phase}
+        # Or earlier: one that is not there any more may be waited for.
         self._next_seen_us = self._first_seen_us()
 
     def step(self, at_us: int, code: int, parameter: int, is_last: bool) -> None:
@@ -257,14 +259,14 @@ class _Fold:
         phases = self._reading.presence.get(channel)
         if phases is None:
             return
-        for phase in phases:
-            self._watch(phase, at_us)
         self._channels[channel] = is_on, at_us
         for phase in phases:
-            self._there[phase] = self._is_there(phase)
+            if phase in self._cycles:
+                self._watch(phase, at_us)
+            self._there[phase] = is_on or self._is_there(phase)
 
     def _is_there(self, phase: int) -> bool:
-        return any(self._channels.get(channel, (False, 0))[0] for channel in self._of_phase[phase])
+        return any(self._channels.get(channel, _NOT_ON)[0] for channel in self._of_phase[phase])
 
     # Greens, and whether they served their queue
 
@@ -283,9 +285,9 @@ class _Fold:
                 one.yellow_us = at_us
             elif code == Code.BEGIN_RED_CLEARANCE and one.yellow_us is not None and one.red_us is None:
                 one.red_us = at_us
+                self._next_seen_us = min(self._next_seen_us, at_us + _RED_US)
             else:
                 del self._cycles[phase]
-        self._next_seen_us = self._first_seen_us()
 
     def _watch(self, phase: int, at_us: int) -> None:
         """Somebody who is there has been there until now."""

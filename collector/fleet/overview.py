@@ -18,6 +18,10 @@ MOST_CHANGES = 500
 """Changes of sensors that are listed of a day."""
 _FEW = 2000
 """So many devices are looked up one by one sooner than their states are found by walking along all names."""
+_SOME = 500
+"""More than these, of which a page is a fifth at most, are met sooner along the names than they are looked up."""
+_MANY = 6000
+"""More than these are met along the names without being noted first."""
 _FIRST = 200
 """So many that were heard last are found by their junctions, of which each has some devices more."""
 
@@ -74,7 +78,8 @@ class Wanted:
         if self.junctions:
             found.append("at_junctions")
         if is_bounded:
-            found.append("seen")
+            is_heard = bool(self.states) and not {DeviceState.CRITICAL, DeviceState.NEVER} & {*self.states}
+            found.append("seen_and_heard" if is_heard else "seen")
         if self.status:
             found.append("of_status")
         if self.q:
@@ -186,8 +191,19 @@ async def read_page(
         return await cursor.fetchall()
 
 
-async def _among(connection: Connection, wanted: Wanted, order: Order, parameters: dict[str, Any]) -> str | None:
-    """The block that finds the few devices that may be on the page. None: look through all.
+@dataclass(frozen=True)
+class _Among:
+    """The block that finds the devices that may be on a page."""
+
+    block: str
+    is_few: bool = True
+    """They are looked up one by one, or else met along the names."""
+
+
+async def _among(
+    connection: Connection, wanted: Wanted, order: Order, parameters: dict[str, Any]
+) -> _Among | None:
+    """Those that may be on the page. None: look through all.
 
     Those of a user who may see some junctions only are few anyway.
     """
@@ -205,10 +221,14 @@ async def _among(connection: Connection, wanted: Wanted, order: Order, parameter
         return None
     queries = load_queries("devices")
     how_many = queries["how_many"].replace(b"{candidates}", queries[counted or name])
-    cursor = await connection.execute(how_many, parameters | {"most": _FEW + 1})
+    is_by_name = order not in _BY_RECEIVED
+    cursor = await connection.execute(how_many, parameters | {"most": (_MANY if is_by_name else _FEW) + 1})
     row = await cursor.fetchone()
     assert row is not None
-    return name if least <= row[0] <= _FEW else None
+    (n,) = row
+    if is_by_name and min(max(_SOME, 5 * parameters["first"]), _FEW) < n <= _MANY:
+        return _Among(name, is_few=False)
+    return _Among(name) if least <= n <= _FEW else None
 
 
 async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
@@ -243,15 +263,18 @@ def _few(queries: Queries, among: str) -> bytes:
     return b"(" + found + b")"
 
 
-def _page_statement(wanted: Wanted, order: Order, among: str | None = None) -> bytes:
+def _page_statement(wanted: Wanted, order: Order, among: _Among | None = None) -> bytes:
     """The query of a page; it takes `wanted.values()`, `limit`, `offset` and what the block `among` does."""
     queries = load_queries("devices")
-    is_few, is_by_received = among is not None or VIEWER.get() is not None, order in _BY_RECEIVED
-    source = _few(queries, among) if among is not None else b"edge_devices"
+    is_among_few = among is not None and among.is_few
+    is_few, is_by_received = is_among_few or VIEWER.get() is not None, order in _BY_RECEIVED
+    source = _few(queries, among.block) if among is not None and among.is_few else b"edge_devices"
     received_at = b"r.received_at" if is_by_received else queries["received_at"]
     slow = queries["of_states"].replace(b"{received_at}", received_at)
     is_slow = bool(wanted.states) and is_few and not is_by_received
     conditions = [queries[name] for name in wanted.blocks()]
+    if among is not None and not among.is_few:
+        conditions.append(queries["met"].replace(b"{candidates}", queries[among.block]))
     if wanted.states and not is_slow:
         conditions.append(slow)
     joined = b""

@@ -20,7 +20,7 @@ _LINES_OF_FEW = 20_000
 """Among so many of the newest lines those are looked for first that a user of some junctions may see."""
 _WIDER = 5
 """So much further if only some levels are asked for."""
-_LINES_MEASURED = 10_000
+_LINES_MEASURED = 4_000
 """So many tell how dense the log is."""
 _LINES_SAMPLED, _RARE = 500, 5
 """What at most so few of so many of the newest lines have is rare."""
@@ -117,7 +117,10 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
         # Actions have an index of their own.
         is_of_few = VIEWER.get() is not None and parameters["streams"] is None and not asked.actions
         is_rare = await _look_for_what_is_rare(connection, asked, parameters, is_of_few=is_of_few)
-        page = _page(queries, is_of_few=is_of_few, is_rare=is_rare, is_by_word=parameters["word"] is not None)
+        if is_of_few and not asked.text and asked.context is None:
+            page = queries["page_of_few"]
+        else:
+            page = _page(queries, is_of_few=is_of_few, is_rare=is_rare, is_by_word=parameters["word"] is not None)
         for since in await _beginnings(connection, asked, is_of_few=is_of_few):
             if asked.context is not None and since == asked.since:
                 # Its index is used however rare it is believed to be: along the time, all would be looked through.

@@ -28,6 +28,10 @@ SELECT d.id FROM {source} d {joined} WHERE {filters} ORDER BY {order} LIMIT %(li
 SELECT d.id FROM (SELECT d.id, d.name FROM {source} d WHERE {filters} ORDER BY {order} OFFSET 0) d
 WHERE {slow} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
 
+-- name: met
+-- Of some, not few: they are met soon along the names.
+(d.id IN ({candidates})) IS TRUE
+
 -- name: few
 SELECT d.* FROM (SELECT DISTINCT device_id FROM ({candidates}) c) c
 CROSS JOIN LATERAL (SELECT id, name, junction_id, status FROM edge_devices WHERE id = c.device_id OFFSET 0) d
@@ -66,6 +70,13 @@ d.junction_id = ANY (ARRAY(
 -- name: seen
 -- Of a user who may see some junctions only: their devices are looked up, not looked for among all.
 d.junction_id = ANY (ARRAY(SELECT seen_junctions()))
+
+-- name: seen_and_heard
+-- The same, of those that were heard not long ago: where nobody was, nobody needs to be asked.
+d.junction_id = ANY (ARRAY(
+    SELECT junction_id FROM junction_heard
+    WHERE junction_id = ANY (ARRAY(SELECT seen_junctions())) AND received_at > now() - interval '15 minutes'
+))
 
 -- name: of_states
 (
@@ -112,16 +123,25 @@ UNION ALL
 
 -- name: heard_last
 -- A junction was heard when the last of its devices was: so the devices that were heard last stand at as many
--- junctions as were heard last, or at none.
+-- junctions as were heard last, or at none. Where all others of a junction were heard before any of these, the one is
+-- known.
 SELECT d.id FROM (
-    SELECT junction_id FROM junction_heard, (SELECT (
-        SELECT heard_in FROM junction_heard WHERE heard_in IS NOT NULL
-        ORDER BY heard_in DESC OFFSET %(first)s - 1 LIMIT 1
-    ) AS start OFFSET 0) last
-    WHERE heard_in >= start OR start IS NULL
-    ORDER BY received_at DESC NULLS LAST FETCH FIRST %(first)s ROWS WITH TIES
+    SELECT h.junction_id, h.device_id, h.since IS NOT NULL AND h.device_id IS NOT NULL
+               AND coalesce(h.others_at < h.since, true) AS is_one
+    FROM (
+        SELECT c.junction_id, c.device_id, c.others_at, s.since
+        FROM (SELECT (
+            SELECT received_at FROM junction_heard WHERE received_at IS NOT NULL
+            ORDER BY received_at DESC OFFSET %(first)s - 1 LIMIT 1
+        ) AS since OFFSET 0) s
+        JOIN junction_heard c ON s.since IS NULL OR c.received_at >= s.since
+    ) h
 ) h
-CROSS JOIN LATERAL (SELECT id FROM edge_devices WHERE junction_id = h.junction_id OFFSET 0) d
+CROSS JOIN LATERAL (
+    SELECT h.device_id AS id WHERE h.is_one
+    UNION ALL
+    SELECT id FROM edge_devices WHERE junction_id = h.junction_id AND NOT h.is_one
+) d
 UNION ALL
 SELECT id FROM edge_devices WHERE junction_id IS NULL
 

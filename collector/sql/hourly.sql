@@ -1,13 +1,19 @@
 -- Hours of junctions. Whoever reads them and the worker that keeps them compute an hour by the same statements.
 
 -- name: kept
--- The hours that were made. `whole`: with what is kept of the event log, which is most of it.
+-- The hours that were made. `whole`: with what is kept of the event log, which is most of it; `states`: and with what
+-- was known at their ends.
 SELECT starts_at, ends_at, lanes::text, lengths::text, zones::text,
        CASE WHEN %(whole)s THEN described END, CASE WHEN %(whole)s THEN log::text END,
-       CASE WHEN %(whole)s THEN state::text END
+       CASE WHEN %(states)s THEN state::text END
 FROM junction_hourly_stats
 WHERE junction_id = %(junction)s AND starts_at >= %(low)s AND starts_at < %(high)s
 ORDER BY starts_at
+
+-- name: states
+-- What was known of the event log at the ends of hours that were made.
+SELECT starts_at, state::text FROM junction_hourly_stats
+WHERE junction_id = %(junction)s AND starts_at >= %(low)s AND starts_at < %(high)s
 
 -- name: marked
 -- Quarters of an hour that have changed since their hours were made, and up to when raw rows were dropped.
@@ -75,33 +81,43 @@ CROSS JOIN LATERAL (
 ) AS o
 GROUP BY 1, 2
 
--- name: quarters_told
--- Those of a time that the event log tells of.
-SELECT DISTINCT date_bin('15 minutes', e.at, 'epoch')
-FROM edge_devices d
-JOIN ingest_streams s ON s.device_id = d.id
-JOIN signal_events e ON e.stream_no = s.no
-WHERE d.junction_id = %(junction)s AND e.at >= %(low)s AND e.at < %(high)s
+-- name: hours_told
+-- Those of some hours that the event log tells of. Its first entry in each is looked up.
+SELECT asked.start
+FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS asked (start, until)
+CROSS JOIN LATERAL (
+    SELECT FROM edge_devices d
+    JOIN ingest_streams s ON s.device_id = d.id
+    CROSS JOIN LATERAL (
+        SELECT FROM signal_events
+        WHERE stream_no = s.no AND at >= asked.start AND at < asked.until AND at >= %(low)s AND at < %(high)s LIMIT 1
+    ) e
+    WHERE d.junction_id = %(junction)s LIMIT 1
+) told
 
 -- name: log_rows
--- An hour of the event log: what is asked for, and after which entries it is silent for more than two minutes.
+-- Some hours of the event log: what is asked for, and after which entries it is silent for more than two minutes.
 -- Lights that run write something at least once a minute. Flash comes first of what happened at once: steady lights
 -- begin with all red. Who came at once with a change of lamps came after it.
-SELECT (extract(epoch FROM at) * 1000000)::bigint AS at_us, code, parameter, is_last
+SELECT (date_part('epoch', at) * 1000000)::bigint AS at_us, code, parameter, is_last
 FROM (
-    SELECT e.at, e.code, e.parameter, coalesce(lead(e.at) OVER line - e.at > interval '2 minutes', true) AS is_last,
-           row_number() OVER line AS place
-    FROM edge_devices d
-    JOIN ingest_streams s ON s.device_id = d.id
-    JOIN signal_events e ON e.stream_no = s.no
-    WHERE d.junction_id = %(junction)s
-      AND e.at >= %(start)s AND e.at < %(until)s::timestamptz + interval '2 minutes'
-    WINDOW line AS (ORDER BY e.at, CASE e.code WHEN 173 THEN -1 WHEN 81 THEN 82 ELSE e.code END, e.stream_no, e.seq)
+    SELECT at, place, stream_no, seq, code, parameter,
+           coalesce(lead(at) OVER line - at > interval '2 minutes', true) AS is_last
+    FROM (
+        SELECT e.at, CASE e.code WHEN 173 THEN -1 WHEN 81 THEN 82 ELSE e.code END AS place, e.stream_no, e.seq, e.code,
+               e.parameter
+        FROM edge_devices d
+        JOIN ingest_streams s ON s.device_id = d.id
+        JOIN signal_events e ON e.stream_no = s.no
+        WHERE d.junction_id = %(junction)s
+          AND e.at >= %(start)s AND e.at < %(until)s::timestamptz + interval '2 minutes'
+    ) AS told
+    WINDOW line AS (ORDER BY at, place, stream_no, seq)
 ) AS entry
 WHERE at < %(until)s
   AND (is_last OR code = ANY (%(codes)s::smallint[]) OR code = 82 AND parameter = ANY (%(on)s::smallint[])
        OR code = 81 AND parameter = ANY (%(off)s::smallint[]))
-ORDER BY place
+ORDER BY at, place, stream_no, seq
 
 -- name: hold_rows
 -- Until the end of the transaction: who drops rows writes here, too.

@@ -28,6 +28,10 @@ CROSS JOIN LATERAL (SELECT coalesce(d.junction_id, l.junction_id) AS id OFFSET 0
 LEFT JOIN LATERAL (SELECT id, name FROM junctions WHERE id = at.id OFFSET 0) j ON true
 ORDER BY l.at DESC, coalesce(l.stream_no, 0) DESC, l.seq DESC;
 
+-- name: page_of_few
+-- The same for a user who may see some junctions only, of no text and no context.
+SELECT * FROM seen_log_page(%(since)s, %(until)s, %(at)s, %(stream_no)s, %(seq)s, %(levels)s::text[], %(limit)s);
+
 -- name: at_places
 log_places(%(since)s, %(until)s, coalesce(%(word)s::text, %(text)s::text), %(context)s::jsonb) p
 CROSS JOIN LATERAL (

@@ -213,3 +213,9 @@ VACUUM (SKIP_LOCKED) rollup_marks;
 -- name: pending_marks
 -- How many marks wait, up to a bound.
 SELECT count(*) FROM (SELECT FROM rollup_marks LIMIT %(bound)s) AS waiting;
+
+-- name: marks_behind
+-- How many of the oldest marks, up to a bound, are of minutes that should have been rolled up by now. In a city so many
+-- wait at any time for their minute to be over.
+SELECT count(*) FROM (SELECT minute FROM rollup_marks ORDER BY id LIMIT %(bound)s) AS oldest
+WHERE minute < now() - interval '3 minutes';

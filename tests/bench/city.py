@@ -58,11 +58,14 @@ _JUNCTIONS = (
     "INSERT INTO rollup_marks (minute, ref_no, kind)"
     " SELECT date_trunc('minute', now()), no, 'count' FROM counting_zones WHERE no %% 50 = 0",
 )
-_HEARD_NOW = (
-    "UPDATE ingest_streams SET last_received_at = last_received_at + late, last_at = last_at + late"
-    " FROM (SELECT now() - max(last_received_at) AS late FROM ingest_streams) AS loading"
+_HEARD_NOW = tuple(
+    "UPDATE ingest_streams s SET last_received_at = last_received_at + late, last_at = last_at + late"
+    " FROM (SELECT s.no, now() - max(s.last_received_at) OVER () AS late"
+    " FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id"
+    f" WHERE right(d.name, 1) = '{n}') AS loading WHERE loading.no = s.no"
+    for n in range(1, DEVICES_EACH + 1)
 )
-"""However long it took to load."""
+"""However long it took to load. The devices of a junction are heard one by one."""
 ALL_WAIT = (
     "INSERT INTO rollup_marks (minute, ref_no, kind)"
     " SELECT date_trunc('minute', now()), no, 'count' FROM counting_zones WHERE no % 50 <> 0"
@@ -147,7 +150,7 @@ def load(dsn: str, *, whole: bool) -> City:
         connection.execute(
             "INSERT INTO user_junction_access SELECT %s, id, 'operate' FROM junctions WHERE no %% 100 = 7", (user,)
         )
-        for statement in (*(_REST if whole else ()), _HEARD_NOW):
+        for statement in (*(_REST if whole else ()), *_HEARD_NOW):
             connection.execute(statement.encode())
         connection.execute("VACUUM ANALYZE")
         row = connection.execute("SELECT id FROM junctions WHERE name = 'Junction 04707'").fetchone()

@@ -399,6 +399,12 @@ def test_the_worker_makes_hours_that_are_over_and_a_stranger_sees_none(plain_dsn
     assert _seen_by_a_stranger(plain_dsn, junction) == [0, 0]
 
 
+MARKED = (
+    "INSERT INTO rollup_marks (kind, ref_no, minute)"
+    " SELECT 'count', n, now() - %s::interval FROM generate_series(1, 5000) n"
+)
+
+
 def test_hours_of_long_ago_are_made_as_they_are_asked_for_and_by_a_worker_with_nothing_else_to_do(
     plain_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,6 +444,8 @@ def test_hours_of_long_ago_are_made_as_they_are_asked_for_and_by_a_worker_with_n
         with psycopg.connect(plain_dsn) as connection:
             connection.execute("UPDATE junction_hours_back SET made_from = %s", (first + 9 * DAY,))
             connection.execute("DELETE FROM junction_hourly_stats")
+            # A city's minute that is not over yet.
+            connection.execute(MARKED, ("1 second",))
         assert asyncio.run(fill_back(1)) == 1
         assert _made_from(plain_dsn, junction) == first + 2 * DAY
         assert asyncio.run(fill_back(9)) == 2, "the rest, and that there is no more"
@@ -447,11 +455,9 @@ def test_hours_of_long_ago_are_made_as_they_are_asked_for_and_by_a_worker_with_n
         facts.cycle(first - 2 * DAY, LANES)
         facts.commit()
         with psycopg.connect(plain_dsn) as connection:
-            connection.execute(
-                "INSERT INTO rollup_marks (kind, ref_no, minute)"
-                " SELECT 'count', n, now() FROM generate_series(1, 5000) n"
-            )
-        assert asyncio.run(fill_back(9)) == 0
+            connection.execute("DELETE FROM rollup_marks")
+            connection.execute(MARKED, ("10 minutes",))
+        assert asyncio.run(fill_back(9)) == 0, "counts wait to be rolled up"
         with psycopg.connect(plain_dsn) as connection:
             connection.execute("DELETE FROM rollup_marks")
             connection.execute("UPDATE duties SET due_at = now() + interval '1 hour'")

@@ -171,11 +171,32 @@ def test_devices_are_found_by_how_long_they_are_silent(fleet: Fleet, monkeypatch
     )
     assert "now" in fleet.devices(state="healthy")
     assert "now" not in fleet.devices(state="critical")
+    for few, many in ((0, 0), (0, 6000), (2000, 6000)):
+        monkeypatch.setattr(overview, "_FEW", few)
+        monkeypatch.setattr(overview, "_MANY", many)
+        assert fleet.devices(state="critical") == ["16 minutes", "a day"], (few, many)
+        rare = fleet.devices(state=["never", "warning"], sort="-name")
+        assert rare == ["never", "6 minutes", "14 minutes"], (few, many)
+    # Two of a junction are heard one after the other, and one of another junction between them and before.
+    five, three, two = (Facts(fleet.dsn) for _ in range(3))
+    move = "UPDATE edge_devices a SET junction_id = b.junction_id FROM edge_devices b WHERE b.id = %s"
+    execute(fleet.dsn, f"{move} AND a.id = %s", five.device, three.device)
+    for facts, name, minutes_ago in (
+        (five, "5 minutes", 700),
+        (three, "3 minutes", 700),
+        (five, "5 minutes", 5),
+        (three, "3 minutes", 3),
+        (two, "2 minutes", 2),
+    ):
+        heard(facts, name, timedelta(minutes=minutes_ago))
+    last = ["now", "2 minutes", "3 minutes", "4 minutes", "5 minutes", "6 minutes", "14 minutes"]
+    for n in range(1, 8):
+        assert asyncio.run(_orders(fleet.dsn, n, n))[1] == last[:n]
     execute(fleet.dsn, "UPDATE edge_devices SET junction_id = NULL WHERE name = '4 minutes'")
-    expected = ["never", "a day", "16 minutes", "14 minutes", "6 minutes", "4 minutes", "now"]
+    expected = ["never", "a day", "16 minutes", *reversed(last)]
     place = "INSERT INTO junctions (name, timezone) VALUES ('silent', 'UTC')"
-    move = "UPDATE edge_devices SET junction_id = (SELECT id FROM junctions WHERE name = 'silent')"
-    for statement in (place, move + " WHERE name = 'never'"):
+    stand = "UPDATE edge_devices SET junction_id = (SELECT id FROM junctions WHERE name = 'silent')"
+    for statement in (place, stand + " WHERE name = 'never'"):
         for few in (2000, 5, 0):
             monkeypatch.setattr(overview, "_FEW", few)
             assert asyncio.run(_orders(fleet.dsn)) == [expected, expected[::-1]], few
@@ -184,14 +205,14 @@ def test_devices_are_found_by_how_long_they_are_silent(fleet: Fleet, monkeypatch
     assert asyncio.run(_orders(fleet.dsn)) == [expected, expected[::-1]]
 
 
-async def _orders(dsn: str) -> list[list[str]]:
-    """All devices by when they were heard, and the other way round, in pages."""
+async def _orders(dsn: str, n: int = 10, each: int = 2) -> list[list[str]]:
+    """The first devices by when they were heard, and the other way round, in pages."""
     async with make_pool(Settings(dsn, min_size=1)) as pool:
         return [
             [
                 device.name
-                for offset in range(0, 8, 2)
-                for device in await read_page(pool, Wanted(), order=order, limit=2, offset=offset)
+                for offset in range(0, n, each)
+                for device in await read_page(pool, Wanted(), order=order, limit=each, offset=offset)
             ]
             for order in (Order.RECEIVED, Order.RECEIVED_DOWN)
         ]

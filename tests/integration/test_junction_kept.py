@@ -49,9 +49,20 @@ def _kept(connection: "psycopg.Connection[Any]") -> dict[str, list[Any]]:
     return found
 
 
+HEARD_LATER = (
+    "SELECT h.junction_id FROM junction_heard h WHERE h.device_id IS NOT NULL AND (NOT EXISTS ("
+    " SELECT FROM edge_devices d WHERE d.id = h.device_id AND d.junction_id = h.junction_id)"
+    " OR EXISTS (SELECT FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id"
+    " WHERE d.junction_id = h.junction_id AND d.id <> h.device_id"
+    " AND s.last_received_at > coalesce(h.others_at, '-infinity')))"
+)
+"""Junctions where another device was heard later than is kept of all others."""
+
+
 def _check(dsn: str) -> None:
     with psycopg.connect(dsn) as connection:
         kept = _kept(connection)
+        assert not connection.execute(HEARD_LATER.encode()).fetchall()
         [(everyone,)] = connection.execute("SELECT array_agg(id) FROM junctions").fetchall()
         connection.execute("DELETE FROM junction_parts; DELETE FROM junction_heard")
         connection.execute(
@@ -270,6 +281,66 @@ def test_who_moves_a_device_waits_for_workers_before_it_hinders_ingest(plain_dsn
             connection.execute("UPDATE edge_devices SET junction_id = NULL WHERE id = %s", (first.device,))
 
 
+HEARD = b"UPDATE ingest_streams SET last_received_at = %s, last_at = now() WHERE no = %s"
+
+
+def test_the_device_that_was_heard_last_is_known_whoever_ends_first(plain_dsn: str) -> None:
+    first, second, elsewhere = (Facts(plain_dsn) for _ in range(3))
+    now = datetime.now(UTC)
+    with psycopg.connect(plain_dsn) as connection:
+        connection.execute(*_moved(second, first.junction))
+
+    def interleave(held: tuple[bytes, tuple[Any, ...]], meanwhile: tuple[bytes, tuple[Any, ...]]) -> None:
+        """One statement's transaction ends when another one waits for it."""
+        with psycopg.connect(plain_dsn) as holding:
+            holding.execute(*held)
+            with _meanwhile(plain_dsn, _statement(plain_dsn, *meanwhile)):
+                holding.commit()
+        _check(plain_dsn)
+
+    def heard(facts: Facts, at_s: int) -> tuple[bytes, tuple[Any, ...]]:
+        return HEARD, (now + timedelta(seconds=at_s), facts.stream_no)
+
+    def last() -> tuple[Facts | None, int | None]:
+        with psycopg.connect(plain_dsn) as connection:
+            row = connection.execute(
+                "SELECT device_id, others_at FROM junction_heard h JOIN junctions j ON j.id = h.junction_id"
+                " WHERE j.name = %s",
+                (first.junction,),
+            ).fetchone()
+        assert row is not None
+        of = {facts.device: facts for facts in (first, second)}.get(row[0])
+        return of, row[1] and round((row[1] - now).total_seconds())
+
+    # Both at once, again and again.
+    for at_s in (-4, -2):
+        with psycopg.connect(plain_dsn) as connection:
+            moments = [now + timedelta(seconds=at_s + n) for n in (0, 1)]
+            connection.execute(
+                "UPDATE ingest_streams SET last_received_at = moment"
+                " FROM unnest(%s::int[], %s::timestamptz[]) AS of (told, moment) WHERE no = told",
+                ([first.stream_no, second.stream_no], moments),
+            )
+        _check(plain_dsn)
+        assert last()[1] == at_s + 1
+    with psycopg.connect(plain_dsn) as connection:
+        # As migration 020 found them.
+        connection.execute("UPDATE junction_heard SET device_id = NULL, others_at = NULL")
+    for held, meanwhile, expected in (
+        (heard(first, 1), heard(second, 2), (second, 1)),
+        (heard(first, 3), heard(second, 4), (second, 3)),
+        (heard(second, 6), heard(first, 5), (second, 5)),
+        (heard(first, 7), heard(second, 7), (first, 7)),
+        (heard(first, 8), heard(first, 9), (first, 7)),
+        (heard(second, 10), _moved(second, elsewhere.junction), (None, 9)),
+        (heard(first, 11), heard(first, 12), (first, 9)),
+        (_moved(second, first.junction), heard(second, 13), (second, 12)),
+        (heard(second, 14), (b"DELETE FROM ingest_streams WHERE no = %s", (second.stream_no,)), (None, 12)),
+    ):
+        interleave(held, meanwhile)
+        assert last() == expected
+
+
 def _moved(facts: Facts, junction: str) -> tuple[bytes, tuple[Any, ...]]:
     """The statement that moves a device to a junction."""
     return (
@@ -347,7 +418,30 @@ def test_writers_that_hear_the_same_junctions_at_once_do_not_hinder_each_other(p
                 except psycopg.Error as error:
                     failures.append(error)
 
+    def change() -> None:
+        """Devices move, are renamed, and begin and lose streams."""
+        with psycopg.connect(plain_dsn, autocommit=True) as connection:
+            for n in range(20):
+                no, other = streams[n % 2][n % 6], streams[0][(n + 1) % 6]
+                device = "(SELECT device_id FROM ingest_streams WHERE no = %s)"
+                place = f"SELECT junction_id FROM edge_devices WHERE id = {device}"
+                try:
+                    for statement, values in (
+                        (f"UPDATE edge_devices SET junction_id = ({place}) WHERE id = {device}", (other, no)),
+                        (f"UPDATE edge_devices SET name = 'pi ' || now() WHERE id = {device}", (no,)),
+                        (
+                            "INSERT INTO ingest_streams (device_id, stream, epoch, last_received_at)"
+                            f" SELECT {device}, 'begun', gen_random_uuid(), clock_timestamp()",
+                            (no,),
+                        ),
+                        ("DELETE FROM ingest_streams WHERE stream = 'begun'", ()),
+                    ):
+                        connection.execute(statement.encode(), values)
+                except psycopg.Error as error:
+                    failures.append(error)
+
     threads = [threading.Thread(target=write, args=(nos,)) for nos in (streams[0], streams[1][::-1])]
+    threads.append(threading.Thread(target=change))
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -35,7 +35,7 @@ HIDDEN = {
 DEFINERS = {
     *("sees_all", "seen_junctions", "seen_devices", "seen_locations", "seen_streams"),
     *("stream_ranges", "source_ranges", "camera_ranges", "log_time_before", "log_matches", "log_places"),
-    *("devices_told", "seen_device_facts"),
+    *("devices_told", "seen_device_facts", "seen_log_page"),
 }
 """Functions that see more than who calls them: they tell of the caller's own junctions alone, how dense the log of
 all is, and where lines are that were posted."""
@@ -261,6 +261,18 @@ def _check_functions(world: World, name: str, junctions: tuple[int, ...]) -> Non
         ).fetchall()
         if name not in ("admin", "everywhere"):
             assert set(lines) <= {(True,)}, name
+            lines = connection.execute(
+                "SELECT at, coalesce(stream_no, 0), seq, NULL FROM system_logs"
+                " EXCEPT SELECT at, stream_no, seq, (SELECT p.junction_id EXCEPT SELECT id FROM junctions)"
+                " FROM seen_log_page('-infinity', 'infinity', 'infinity', 0, 0, NULL, 10000) p"
+            ).fetchall()
+            assert not lines, name
+            n = connection.execute(
+                "SELECT (SELECT count(*) FROM system_logs), count(*)"
+                " FROM seen_log_page('-infinity', 'infinity', 'infinity', 0, 0, NULL, 10000)"
+            ).fetchone()
+            assert n is not None, name
+            assert n[0] == n[1], name
 
 
 def _check_hidden(world: World) -> None:
