@@ -27,6 +27,17 @@ class PipelineParams:
     occupancy: OccupancyParams = field(default_factory=OccupancyParams)
 
 
+def params_of_score(score: float | None) -> PipelineParams:
+    """The figures where a detection makes a new vehicle from `score` on; None: as is usual.
+
+    Weaker ones go on to continue known vehicles: without them tracks break, and their crossings are lost.
+    """
+    usual = TrackerParams()
+    if score is None:
+        return PipelineParams()
+    return PipelineParams(replace(usual, birth_score=score, keep_score=min(usual.keep_score, score)))
+
+
 @dataclass(frozen=True, slots=True)
 class FrameResult:
     """What one frame showed.

@@ -112,7 +112,7 @@ def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
         help="from picture A to picture B, both included. The first is 1; in a folder they are numbered by their "
         "place in the order of names. With :K, every K-th of them only",
     )  # fmt: skip
-    add("--score", type=float, metavar="S", help="score that makes a detection a vehicle, 0 to 1 (default 0.25)")
+    add("--score", type=float, metavar="S", help="score that makes a detection a vehicle, 0 to 1 (default 0.3)")
     add(
         "--preview", type=Path, metavar="OUT.mp4", help="write a video with boxes, tracks, lines, zones and counts"
     )
@@ -151,6 +151,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"stopline-agent count: {error}", file=sys.stderr)
         return UNUSABLE
     print(json.dumps(as_json(outcome)) if args.json else as_table(outcome))
+    if outcome.unknown_classes:
+        names = ", ".join(outcome.unknown_classes)
+        print(f"stopline-agent count: the model does not know {names}: none of these was counted", file=sys.stderr)
     if outcome.problem:
         print(f"stopline-agent count: not all was measured: {outcome.problem}", file=sys.stderr)
     return NOT_ALL_MEASURED if outcome.gaps else OK
@@ -333,7 +336,7 @@ def _from_config(path: Path, camera_name: str | None, source: str | None) -> Pla
         fps=camera.fps,
         frames=None,
         every=1,
-        score=camera.score_threshold,
+        score=camera.birth_score,
         model_options=ModelOptions(
             camera.decoder, camera.normalisation, camera.input_size, camera.execution_provider, camera.threads
         ),

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from edge_agent.domain.shapes import Zone
 
+BIRTH_SCORE = 0.3
+"""A detection makes a new vehicle from this score on, unless told otherwise. Weaker ones continue known ones."""
+
 Crop = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the picture."""
 

@@ -18,6 +18,7 @@ from edge_agent.domain.association import (
 )
 from edge_agent.domain.classes import TWO_WHEELED
 from edge_agent.domain.flow import FlowField, FlowParams
+from edge_agent.domain.focus import BIRTH_SCORE
 from edge_agent.domain.frames import Detections
 from edge_agent.domain.motion_model import (
     GROWTH,
@@ -156,7 +157,7 @@ class TrackerParams:
         max_tracks: bound of memory and time; beyond it, boxes with the lowest scores are left out.
     """
 
-    birth_score: float = 0.3
+    birth_score: float = BIRTH_SCORE
     keep_score: float = 0.2
     confirm_s: float = 0.15
     confirm_share: float = 0.5
