@@ -238,7 +238,9 @@ def _progress(here: int, wanted: int) -> None:
 def _import(options: argparse.Namespace, folder: Path) -> int:
     from edge_agent.models.importing import import_model
 
-    name, path = import_model(options.file, folder, name=options.name, check=_check(_options(options), options.file))
+    name, path = import_model(
+        options.file, folder, name=options.name, check=_check(_options(options), options.file)
+    )
     known = known_model(name)
     what = f"recognised by its sha256, {known.licence}" if known else "not known, but a model that can be used"
     print(f"{name} is in {path}: {what}")

@@ -13,6 +13,7 @@ from edge_agent.domain import shapes
 from edge_agent.domain.classes import ANY, VEHICLES
 from edge_agent.domain.focus import BIRTH_SCORE, Focus
 from edge_agent.domain.ground_points import check_ground_points
+from edge_agent.domain.measuring import LEAST_FPS
 from edge_agent.domain.schedule import Window
 from edge_agent.domain.turn_rules import MOST_S, Turn
 from edge_agent.drivers.detectors.choices import CPU, DECODERS, NORMALISATIONS, check_input_size
@@ -220,7 +221,7 @@ class CameraSettings(Section):
     )
     fps: float | None = Field(
         default=None,
-        ge=0.5,
+        ge=LEAST_FPS,
         le=120.0,
         examples=[10.0],
         title="Frames per second",

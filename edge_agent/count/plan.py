@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from common.codes import Direction
 from edge_agent.domain.classes import ANY, VEHICLES, parse_classes
 from edge_agent.domain.ground_points import GroundPoint
+from edge_agent.domain.measuring import LEAST_FPS
 from edge_agent.domain.shapes import Line, Zone
 from edge_agent.drivers.detectors.choices import (
     DECODERS,
@@ -266,12 +267,18 @@ def plan_from_options(args: argparse.Namespace) -> Plan:
         plan = replace(plan, turns=tuple(map(parse_turn, args.turn)))
     if args.ground:
         plan = replace(plan, ground_points=tuple(map(parse_ground_point, args.ground)))
+    fps = args.fps or plan.fps
+    if fps is not None and 0 < fps / every < LEAST_FPS:
+        raise UsageError(
+            f"{fps / every:g} pictures a second are too few to follow anybody; {LEAST_FPS:g} is the least, and 5 "
+            "count well"
+        )
     return replace(
         plan,
         source=args.source or plan.source,
         model=_model(args) or plan.model,
         classes=parse_classes(args.classes) if args.classes else plan.classes,
-        fps=args.fps or plan.fps,
+        fps=fps,
         frames=frames,
         every=every,
         score=_checked_score(args.score) if args.score is not None else plan.score,

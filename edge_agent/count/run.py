@@ -19,7 +19,7 @@ from edge_agent.domain.classes import unknown_classes
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.ground_points import check_ground_points
-from edge_agent.domain.measuring import STALL_S, Block, Hole, Looked, MeasureLog
+from edge_agent.domain.measuring import Block, Hole, Looked, MeasureLog
 from edge_agent.domain.occupancy import Visit, ZoneNow
 from edge_agent.domain.picture import PictureWatch
 from edge_agent.domain.shapes import check_names
@@ -218,9 +218,7 @@ class _Counting:
         self._watch = PictureWatch(
             black_after_s=plan.black_after_s, frozen_after_s=plan.frozen_after_s, masks=plan.options.masks
         )
-        # Pictures may be further apart by intention than what is a hole in a camera's stream.
-        period_s = plan.every / plan.fps if plan.fps else 0.0
-        self._log = MeasureLog(stall_s=max(STALL_S, 3 * period_s))
+        self._log = MeasureLog()
         self._outcome = Outcome(
             lines={line.name: [] for line in plan.lines},
             visits={zone.name: [] for zone in plan.zones},

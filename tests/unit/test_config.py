@@ -120,7 +120,7 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
     ("text", "expected"),
     [
         ("", "line 2: cameras[c].source: is missing (rtsp://..."),
-        ('source = "0"\nfps = -3', "line 5: cameras[c].fps = -3: must be 0.5 or more"),
+        ('source = "0"\nfps = -3', "line 5: cameras[c].fps = -3: must be 1 or more"),
         ('source = "0"\nfps = nan', "fps"),
         ('source = "0"\nthreads = 0', "threads = 0: must be 1 or more"),
         ('source = "0"\nscore_threshold = 0', "must be more than 0"),
