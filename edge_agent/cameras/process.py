@@ -84,9 +84,8 @@ def make_detector(job: CameraJob) -> Detector:
     # The tracker follows known vehicles by weaker scores than it takes to make a new one.
     threshold = min(DEFAULT_SCORE, job.birth_score or DEFAULT_SCORE)
     options = ModelOptions(job.decoder, job.normalisation, job.input_size_px, job.provider, job.threads)
-    lowest = job.focus.lowest_score(threshold)
-    detector = load_detector(job.model, classes=job.classes, score_threshold=lowest, options=options)
-    return focused(detector, job.focus, threshold)
+    detector = load_detector(job.model, classes=job.classes, score_threshold=threshold, options=options)
+    return focused(detector, job.focus)
 
 
 def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], tuple[Zone, ...]]:
@@ -108,7 +107,7 @@ def make_pipeline(job: CameraJob, detector: Detector, lines: Sequence[Line], zon
     Raises:
         ValueError: two lines, zones or turns share a name; a turn names no line.
     """
-    params, turns = params_of_score(job.birth_score), [Turn(*rule) for rule in job.turns]
+    params, turns = params_of_score(job.birth_score, job.focus.scores), [Turn(*rule) for rule in job.turns]
     return Pipeline(detector, lines, zones, params, turns=turns, ground_points=job.ground_points)
 
 

@@ -248,7 +248,7 @@ class CameraSettings(Section):
         default={},
         examples=[{"person": 0.5}],
         title="Scores by class",
-        description="Score thresholds of single classes, in place of that for all: { person = 0.5 }",
+        description="The same for single classes, in place of that for all: { person = 0.5 }",
     )
     classes: tuple[Name, ...] = Field(
         default=VEHICLES,
@@ -390,7 +390,8 @@ class CameraSettings(Section):
     def focus(self) -> Focus:
         """What the detector attends to."""
         crop = (self.crop[0], self.crop[1], self.crop[2], self.crop[3]) if self.crop else None
-        return Focus(crop, tuple(region.shape() for region in self.regions), dict(self.scores))
+        scores = {name: max(score, BIRTH_SCORE) for name, score in self.scores.items()}
+        return Focus(crop, tuple(region.shape() for region in self.regions), scores)
 
     @property
     def windows(self) -> tuple[Window, ...]:

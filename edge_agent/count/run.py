@@ -211,7 +211,7 @@ class _Counting:
             detector,
             plan.lines,
             plan.zones,
-            params_of_score(plan.score),
+            params_of_score(plan.score, plan.focus.scores),
             turns=plan.turns,
             ground_points=plan.ground_points,
         )
@@ -353,9 +353,10 @@ def detector_of(plan: Plan) -> Detector:
     """
     # The tracker follows known vehicles by weaker scores than it takes to make a new one.
     threshold = DEFAULT_SCORE if plan.score is None else min(DEFAULT_SCORE, plan.score)
-    lowest = plan.focus.lowest_score(threshold)
-    detector = load_detector(plan.model, classes=plan.classes, score_threshold=lowest, options=plan.model_options)
-    return focused(detector, plan.focus, threshold)
+    detector = load_detector(
+        plan.model, classes=plan.classes, score_threshold=threshold, options=plan.model_options
+    )
+    return focused(detector, plan.focus)
 
 
 def _in_out(crossings: list[Crossing]) -> tuple[int, int]:

@@ -145,7 +145,7 @@ class Looking:
 
     def __init__(self, job: CameraJob, detector: Detector, orders: Orders, send: Callable[[News], None]) -> None:
         self._job, self._orders, self._send = job, orders, send
-        self._counting = Counting(detector, params_of_score(job.birth_score))
+        self._counting = Counting(detector, params_of_score(job.birth_score, job.focus.scores))
         self._wanted = job.lines, job.zones
         self._painter = Painter()
         self._book: TrailBook | None = None

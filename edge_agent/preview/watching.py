@@ -71,7 +71,7 @@ def watch(plan: Plan, *, span_s: float) -> Watched:
         plan.source, fps=plan.fps, frames=plan.frames, every=plan.every, realtime=False, options=plan.options
     )
     detector = detector_of(plan)
-    watching = _Watching(Pipeline(detector, (), (), params_of_score(plan.score)))
+    watching = _Watching(Pipeline(detector, (), (), params_of_score(plan.score, plan.focus.scores)))
     problem = None
     try:
         source.open()

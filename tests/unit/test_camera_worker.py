@@ -154,18 +154,22 @@ class Seen:
 
 
 @pytest.mark.parametrize(
-    ("threshold", "scores", "n_counted"),
+    ("asked", "scores", "n_counted"),
     [
-        (0.5, [0.6, 0.6, *[0.22] * 10], 1),  # once it is known, weaker boxes are enough
-        (0.5, [0.45] * 12, 0),
-        (None, [0.45] * 12, 1),
-        (0.1, [0.22] * 12, 0),  # so weak that all kinds of things would be counted
+        ({"score_threshold": 0.5}, [0.6, 0.6, *[0.22] * 10], 1),  # once it is known, weaker boxes are enough
+        ({"score_threshold": 0.5}, [0.45] * 12, 0),
+        ({}, [0.45] * 12, 1),
+        ({"score_threshold": 0.1}, [0.22] * 12, 0),  # so weak that all kinds of things would be counted
+        ({"scores": {"car": 0.5}}, [0.6, 0.6, *[0.22] * 10], 1),
+        ({"scores": {"car": 0.5}}, [0.45] * 12, 0),
+        ({"scores": {"car": 0.1}}, [0.22] * 12, 0),
+        ({"score_threshold": 0.5, "scores": {"car": 0.4}}, [0.45] * 12, 1),
     ],
 )
 def test_from_the_score_threshold_on_there_is_a_vehicle(
-    threshold: float | None, scores: list[float], n_counted: int
+    asked: dict[str, object], scores: list[float], n_counted: int
 ) -> None:
-    settings = CameraSettings.model_validate_json(msgspec.json.encode({**SETTINGS, "score_threshold": threshold}))
+    settings = CameraSettings.model_validate_json(msgspec.json.encode({**SETTINGS, **asked}))
     job = decode_job(encode_job(camera_job(settings, 1)))
     lines, _ = make_shapes(job, SceneSource("road"))
     pipeline, picture = make_pipeline(job, Seen(scores), lines, ()), np.zeros((360, 640, 3), np.uint8)
