@@ -1,7 +1,7 @@
 """The way of a picture to a count: detector, tracker, lines and zones. The daemon and `count` go it alike."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from edge_agent.domain.calibration import Calibration, calibrate
@@ -25,6 +25,17 @@ class PipelineParams:
     tracker: TrackerParams = field(default_factory=TrackerParams)
     crossing: CrossingParams = field(default_factory=CrossingParams)
     occupancy: OccupancyParams = field(default_factory=OccupancyParams)
+
+
+def params_of_score(score: float | None, by_class: Mapping[str, float] | None = None) -> PipelineParams:
+    """The figures where a detection makes a new vehicle from `score` on, None: as is usual, or for its class.
+
+    Weaker ones go on to continue known vehicles: without them tracks break, and their crossings are lost.
+    """
+    usual = TrackerParams(birth_scores=by_class or {})
+    if score is None:
+        return PipelineParams(usual)
+    return PipelineParams(replace(usual, birth_score=score, keep_score=min(usual.keep_score, score)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def camera_job(
         model=camera.model,
         fps=camera.fps,
         threads=camera.threads or threads,
-        score_threshold=camera.score_threshold,
+        birth_score=camera.birth_score,
         classes=camera.wanted_classes,
         lines=tuple((line.name, line.points, line.anchor.value) for line in camera.lines),
         zones=tuple(

@@ -38,7 +38,8 @@ class CameraJob(msgspec.Struct, frozen=True):
     model: str
     fps: float | None
     threads: int
-    score_threshold: float | None
+    birth_score: float | None
+    """A detection makes a new vehicle from this score on; None: as is usual."""
     classes: tuple[str, ...] | None
     lines: tuple[Shape, ...]
     zones: tuple[ZoneShape, ...]
@@ -78,6 +79,8 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """How long the model took for its first picture."""
     calibration: str | None = None
     """How good it is, in words, where there is one."""
+    unknown_classes: tuple[str, ...] = ()
+    """Classes that are to be counted and that the model does not know."""
 
 
 class Probed(msgspec.Struct, frozen=True, tag="probed"):

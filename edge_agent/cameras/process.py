@@ -32,8 +32,9 @@ from edge_agent.cameras.messages import (
 from edge_agent.cameras.replay import Replay
 from edge_agent.cameras.snapshot import snapshot_jpeg
 from edge_agent.cameras.worker import READ_S, CameraWorker, boottime_ns
-from edge_agent.counting import Pipeline
+from edge_agent.counting import Pipeline, params_of_score
 from edge_agent.domain.calibration import calibrate
+from edge_agent.domain.classes import unknown_classes
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.shapes import Anchor, Line, Zone, check_inside
 from edge_agent.domain.turn_rules import Turn
@@ -80,11 +81,11 @@ def make_detector(job: CameraJob) -> Detector:
     Raises:
         DetectorError: with what to do about it.
     """
-    threshold = DEFAULT_SCORE if job.score_threshold is None else job.score_threshold
+    # The tracker follows known vehicles by weaker scores than it takes to make a new one.
+    threshold = min(DEFAULT_SCORE, job.birth_score or DEFAULT_SCORE)
     options = ModelOptions(job.decoder, job.normalisation, job.input_size_px, job.provider, job.threads)
-    lowest = job.focus.lowest_score(threshold)
-    detector = load_detector(job.model, classes=job.classes, score_threshold=lowest, options=options)
-    return focused(detector, job.focus, threshold)
+    detector = load_detector(job.model, classes=job.classes, score_threshold=threshold, options=options)
+    return focused(detector, job.focus)
 
 
 def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], tuple[Zone, ...]]:
@@ -98,6 +99,16 @@ def make_shapes(job: CameraJob, source: FrameSource) -> tuple[tuple[Line, ...], 
     if not lines and not zones and isinstance(scene, SceneSource):
         lines = tuple(scene.lines)
     return lines, zones
+
+
+def make_pipeline(job: CameraJob, detector: Detector, lines: Sequence[Line], zones: Sequence[Zone]) -> Pipeline:
+    """What counts the camera of a job.
+
+    Raises:
+        ValueError: two lines, zones or turns share a name; a turn names no line.
+    """
+    params, turns = params_of_score(job.birth_score, job.focus.scores), [Turn(*rule) for rule in job.turns]
+    return Pipeline(detector, lines, zones, params, turns=turns, ground_points=job.ground_points)
 
 
 def calibration_in_words(job: CameraJob, size_px: tuple[int, int]) -> str | None:
@@ -209,15 +220,15 @@ def _work(
     # That took its time: what is measured begins with a fresh picture.
     fresh = source.read(FIRST_PICTURE_S)
     fresh_ns = boottime_ns()
-    send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1), calibration))
+    unknown = unknown_classes(job.classes, detector.class_names)
+    send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1), calibration, unknown))
     if job.probe or job.snapshot:
         for told in _probe(source, detector, with_picture=job.snapshot):
             send(told)
         return
     scene = as_drawn(source)
     truth = scene if isinstance(scene, SceneSource) else None
-    turns = [Turn(*rule) for rule in job.turns]
-    pipeline = Pipeline(detector, lines, zones, turns=turns, ground_points=job.ground_points)
+    pipeline = make_pipeline(job, detector, lines, zones)
     worker = CameraWorker(
         job, source, pipeline, fresh, fresh_ns, send, truth=truth, snapshot_wanted=snapshot_wanted
     )

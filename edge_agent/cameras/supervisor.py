@@ -332,6 +332,12 @@ class CameraSupervisor:
             *(self._job.camera, ready.width_px, ready.height_px),
             extra={"action": "camera_ready", "camera": self._job.camera},
         )
+        if ready.unknown_classes:
+            logger.warning(
+                "camera %s: its model does not know %s, and counts none of them; mend `classes`",
+                *(self._job.camera, ", ".join(ready.unknown_classes)),
+                extra={"action": "unknown_classes", "camera": self._job.camera},
+            )
         await self._tell_state("ok", "", ready.boottime_ns)
 
     async def _fail(self, reason: GapReason, complaint: str) -> None:

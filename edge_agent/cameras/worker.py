@@ -13,7 +13,7 @@ from edge_agent.cameras.snapshot import snapshot_jpeg
 from edge_agent.counting import Finish, FrameResult, Pipeline
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
-from edge_agent.domain.measuring import STALL_S, Block, Hole, Looked, MeasureLog
+from edge_agent.domain.measuring import Block, Hole, Looked, MeasureLog
 from edge_agent.domain.occupancy import Visit, ZoneSummary
 from edge_agent.domain.pacing import Pacer
 from edge_agent.domain.picture import PictureWatch
@@ -79,7 +79,7 @@ class CameraWorker:
         self._watch = PictureWatch(
             black_after_s=job.black_after_s, frozen_after_s=job.frozen_after_s, masks=job.options.masks
         )
-        self._log = MeasureLog(stall_s=max(STALL_S, 3.0 / job.fps) if job.fps else STALL_S)
+        self._log = MeasureLog()
         self._clock = SourceClock()
         self._size_px = first.image.shape[1], first.image.shape[0]
         self._clock.observe(first.t_s, first_ns / 1e9)

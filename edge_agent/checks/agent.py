@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import math
 import os
 import shutil
 import sqlite3
@@ -23,6 +24,7 @@ from edge_agent.redact import redact
 
 PROBE_S = 60.0
 _LOW_DISK_MB = 200
+_ENOUGH_FPS = 5.0
 _READ_THROUGH_MB = 64
 """A larger outbox is not copied just to look through it; `outbox verify` does."""
 _MIB = 1024 * 1024
@@ -173,7 +175,9 @@ async def check_camera(camera: CameraSettings, n_cameras: int) -> Finding:
     probed = [message for message in messages if isinstance(message, Probed)]
     if not ready or not probed:
         return Finding(Verdict.FAIL, what, f"its process died{f': {words}' if words else ''}")
-    return Finding(Verdict.OK, what, _speed(camera, ready[0], probed[0]))
+    doubts = [*_unknown(ready[0]), *_too_few(camera, probed[0])]
+    text = "; ".join([_speed(camera, ready[0], probed[0]), *doubts])
+    return Finding(Verdict.NOTE if doubts else Verdict.OK, what, text)
 
 
 async def _all_messages(child: CameraChild) -> list[Message]:
@@ -187,9 +191,34 @@ async def _all_messages(child: CameraChild) -> list[Message]:
 
 
 def _speed(camera: CameraSettings, ready: Ready, probed: Probed) -> str:
-    able = min(probed.fps, 1000 / probed.model_ms) if probed.model_ms else probed.fps
     return (
         f"{ready.width_px} x {ready.height_px} px, {probed.fps:g} pictures/s; {camera.model} takes "
-        f"{probed.model_ms:g} ms: about {able:.2g} a second can be looked at"
+        f"{probed.model_ms:g} ms: about {min(probed.fps, _model_fps(probed)):.2g} a second can be looked at"
         + (f"; calibrated by {ready.calibration}" if ready.calibration else "")
     )
+
+
+def _model_fps(probed: Probed) -> float:
+    """How many pictures a second the model can manage."""
+    return 1000 / probed.model_ms if probed.model_ms else math.inf
+
+
+def _unknown(ready: Ready) -> list[str]:
+    if not ready.unknown_classes:
+        return []
+    return [f"the model does not know {', '.join(ready.unknown_classes)}, and counts none of them: mend classes"]
+
+
+def _too_few(camera: CameraSettings, probed: Probed) -> list[str]:
+    """What to do where fewer pictures are looked at than counting at lines needs."""
+    rates = {"fps": camera.fps or math.inf, "source": probed.fps, "model": _model_fps(probed)}
+    least = min(rates, key=lambda name: rates[name])
+    # What a camera gives varies a little about its rate.
+    if not camera.lines or rates[least] >= 0.95 * _ENOUGH_FPS:
+        return []
+    mend = {
+        "fps": "raise fps",
+        "source": "set the camera itself to more",
+        "model": "take a smaller model, or a smaller input for it (stopline-agent models resize)",
+    }[least]
+    return [f"lines count well from {_ENOUGH_FPS:g} pictures a second on, and badly below 3: {mend}"]

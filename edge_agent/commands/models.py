@@ -238,14 +238,18 @@ def _progress(here: int, wanted: int) -> None:
 def _import(options: argparse.Namespace, folder: Path) -> int:
     from edge_agent.models.importing import import_model
 
-    name, path = import_model(options.file, folder, name=options.name, check=_check(_options(options)))
+    name, path = import_model(
+        options.file, folder, name=options.name, check=_check(_options(options), options.file)
+    )
     known = known_model(name)
     what = f"recognised by its sha256, {known.licence}" if known else "not known, but a model that can be used"
     print(f"{name} is in {path}: {what}")
     return EXIT_OK
 
 
-def _check(chosen: ModelOptions) -> Callable[[Path], None]:
+def _check(chosen: ModelOptions, source: Path | None = None) -> Callable[[Path], None]:
+    """`source`: the file that was given, if what is looked at is a copy of it."""
+
     def check(path: Path) -> None:
         from edge_agent.drivers.base import DetectorError
         from edge_agent.drivers.detectors.onnx import load_detector
@@ -253,7 +257,8 @@ def _check(chosen: ModelOptions) -> Callable[[Path], None]:
         try:
             load_detector(str(path), options=chosen).close()
         except DetectorError as error:
-            raise ModelError(f"it cannot be used: {error}") from error
+            told = str(error).replace(str(path), str(source or path))
+            raise ModelError(f"it cannot be used: {told}") from error
 
     return check
 

@@ -11,8 +11,9 @@ from edge_agent.config.picture import MaskSettings, RegionSettings, ScheduleSett
 from edge_agent.config.section import Metres, Name, Pixels, Section, beside_config
 from edge_agent.domain import shapes
 from edge_agent.domain.classes import ANY, VEHICLES
-from edge_agent.domain.focus import Focus
+from edge_agent.domain.focus import BIRTH_SCORE, Focus
 from edge_agent.domain.ground_points import check_ground_points
+from edge_agent.domain.measuring import LEAST_FPS
 from edge_agent.domain.schedule import Window
 from edge_agent.domain.turn_rules import MOST_S, Turn
 from edge_agent.drivers.detectors.choices import CPU, DECODERS, NORMALISATIONS, check_input_size
@@ -220,7 +221,7 @@ class CameraSettings(Section):
     )
     fps: float | None = Field(
         default=None,
-        ge=0.5,
+        ge=LEAST_FPS,
         le=120.0,
         examples=[10.0],
         title="Frames per second",
@@ -238,15 +239,16 @@ class CameraSettings(Section):
         default=None,
         gt=0.0,
         le=1.0,
-        examples=[0.1],
+        examples=[0.5],
         title="Score threshold",
-        description="Detections with a lower score are left out; without it, a value that suits the tracker",
+        description="A detection makes a new vehicle from this score on, and weaker ones only continue it; "
+        f"less than {BIRTH_SCORE:g}, which is usual, changes nothing",
     )
     scores: dict[Name, Annotated[float, Field(gt=0.0, le=1.0)]] = Field(
         default={},
         examples=[{"person": 0.5}],
         title="Scores by class",
-        description="Score thresholds of single classes, in place of that for all: { person = 0.5 }",
+        description="The same for single classes, in place of that for all: { person = 0.5 }",
     )
     classes: tuple[Name, ...] = Field(
         default=VEHICLES,
@@ -309,6 +311,8 @@ class CameraSettings(Section):
             raise ValueError(f"begins with {scheme}:, which is not known; known are {known}, or a path")
         if not rest.strip("/"):
             raise ValueError(f"ends after {scheme}:; write what is to be opened")
+        if scheme != "sim" and not rest.startswith("//"):
+            raise ValueError(f"an address begins with {scheme}://")
         return source
 
     @field_validator("model")
@@ -386,7 +390,8 @@ class CameraSettings(Section):
     def focus(self) -> Focus:
         """What the detector attends to."""
         crop = (self.crop[0], self.crop[1], self.crop[2], self.crop[3]) if self.crop else None
-        return Focus(crop, tuple(region.shape() for region in self.regions), dict(self.scores))
+        scores = {name: max(score, BIRTH_SCORE) for name, score in self.scores.items()}
+        return Focus(crop, tuple(region.shape() for region in self.regions), scores)
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -397,6 +402,11 @@ class CameraSettings(Section):
     def ground_points(self) -> tuple[tuple[float, float, float, float], ...]:
         """What the camera is calibrated by; empty if it is not."""
         return self.calibration.points if self.calibration else ()
+
+    @property
+    def birth_score(self) -> float | None:
+        """From which score on a detection makes a new vehicle; None: as is usual."""
+        return None if self.score_threshold is None else max(self.score_threshold, BIRTH_SCORE)
 
     @property
     def wanted_classes(self) -> tuple[str, ...] | None:

@@ -149,7 +149,7 @@ _WORDS: dict[str, str] = {
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "bool_type": "must be true or false",
-    "tuple_type": "must be a list: [..., ...]",
+    "tuple_type": "must be a list: [..., ...]; of points, a list of such lists: [[X, Y], [X, Y]]",
     "model_type": "must be a section of its own, with settings in it",
     "finite_number": "must be a finite number",
     "greater_than": "must be more than {gt:g}",

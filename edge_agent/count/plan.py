@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from common.codes import Direction
 from edge_agent.domain.classes import ANY, VEHICLES, parse_classes
 from edge_agent.domain.ground_points import GroundPoint
+from edge_agent.domain.measuring import LEAST_FPS
 from edge_agent.domain.shapes import Line, Zone
 from edge_agent.drivers.detectors.choices import (
     DECODERS,
@@ -112,7 +113,7 @@ def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
         help="from picture A to picture B, both included. The first is 1; in a folder they are numbered by their "
         "place in the order of names. With :K, every K-th of them only",
     )  # fmt: skip
-    add("--score", type=float, metavar="S", help="score that makes a detection a vehicle, 0 to 1 (default 0.25)")
+    add("--score", type=float, metavar="S", help="score that makes a detection a vehicle, 0 to 1 (default 0.3)")
     add(
         "--preview", type=Path, metavar="OUT.mp4", help="write a video with boxes, tracks, lines, zones and counts"
     )
@@ -151,6 +152,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"stopline-agent count: {error}", file=sys.stderr)
         return UNUSABLE
     print(json.dumps(as_json(outcome)) if args.json else as_table(outcome))
+    if outcome.unknown_classes:
+        names = ", ".join(outcome.unknown_classes)
+        print(f"stopline-agent count: the model does not know {names}: none of these was counted", file=sys.stderr)
     if outcome.problem:
         print(f"stopline-agent count: not all was measured: {outcome.problem}", file=sys.stderr)
     return NOT_ALL_MEASURED if outcome.gaps else OK
@@ -263,12 +267,18 @@ def plan_from_options(args: argparse.Namespace) -> Plan:
         plan = replace(plan, turns=tuple(map(parse_turn, args.turn)))
     if args.ground:
         plan = replace(plan, ground_points=tuple(map(parse_ground_point, args.ground)))
+    fps = args.fps or plan.fps
+    if fps is not None and 0 < fps / every < LEAST_FPS:
+        raise UsageError(
+            f"{fps / every:g} pictures a second are too few to follow anybody; {LEAST_FPS:g} is the least, and 5 "
+            "count well"
+        )
     return replace(
         plan,
         source=args.source or plan.source,
         model=_model(args) or plan.model,
         classes=parse_classes(args.classes) if args.classes else plan.classes,
-        fps=args.fps or plan.fps,
+        fps=fps,
         frames=frames,
         every=every,
         score=_checked_score(args.score) if args.score is not None else plan.score,
@@ -333,7 +343,7 @@ def _from_config(path: Path, camera_name: str | None, source: str | None) -> Pla
         fps=camera.fps,
         frames=None,
         every=1,
-        score=camera.score_threshold,
+        score=camera.birth_score,
         model_options=ModelOptions(
             camera.decoder, camera.normalisation, camera.input_size, camera.execution_provider, camera.threads
         ),

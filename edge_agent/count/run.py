@@ -14,15 +14,15 @@ from common.codes import Direction, GapReason
 from edge_agent.count.plan import Plan, UsageError
 from edge_agent.count.preview import PreviewVideo
 from edge_agent.count.turn_report import turns_as_json, turns_in_rows
-from edge_agent.counting import Pipeline, PipelineParams
+from edge_agent.counting import Pipeline, params_of_score
+from edge_agent.domain.classes import unknown_classes
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.ground_points import check_ground_points
-from edge_agent.domain.measuring import STALL_S, Block, Hole, Looked, MeasureLog
+from edge_agent.domain.measuring import Block, Hole, Looked, MeasureLog
 from edge_agent.domain.occupancy import Visit, ZoneNow
 from edge_agent.domain.picture import PictureWatch
 from edge_agent.domain.shapes import check_names
-from edge_agent.domain.tracking import TrackerParams
 from edge_agent.domain.turn_rules import check_turns
 from edge_agent.domain.turns import Turned, TurnResult, Unpaired
 from edge_agent.drivers.base import (
@@ -69,6 +69,7 @@ class Outcome:
         turns, unpaired: by turn; all crossings that no turn accounts for. Both None if no turn is asked for.
         calibration: how the camera is calibrated, in words; None: it is not.
         problem: why it broke off, if it did.
+        unknown_classes: those that were to be counted and that the model does not know.
     """
 
     lines: dict[str, list[Crossing]]
@@ -84,6 +85,7 @@ class Outcome:
     turns: dict[str, list[Turned]] | None = None
     unpaired: list[Unpaired] | None = None
     calibration: str | None = None
+    unknown_classes: tuple[str, ...] = ()
 
 
 def count(plan: Plan, *, preview_path: Path | None = None) -> Outcome:
@@ -117,6 +119,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "frames": outcome.frames,
         "measured_s": round(outcome.measured_s, 3),
+        **({"unknown_classes": outcome.unknown_classes} if outcome.unknown_classes else {}),
         **({"calibration": outcome.calibration} if outcome.calibration else {}),
         "lines": {name: _line_as_json(crossings, outcome) for name, crossings in outcome.lines.items()},
         "zones": {
@@ -205,14 +208,17 @@ class _Counting:
         self._source = source
         self._preview = preview
         self._pipeline = Pipeline(
-            detector, plan.lines, plan.zones, params_of(plan), turns=plan.turns, ground_points=plan.ground_points
+            detector,
+            plan.lines,
+            plan.zones,
+            params_of_score(plan.score, plan.focus.scores),
+            turns=plan.turns,
+            ground_points=plan.ground_points,
         )
         self._watch = PictureWatch(
             black_after_s=plan.black_after_s, frozen_after_s=plan.frozen_after_s, masks=plan.options.masks
         )
-        # Pictures may be further apart by intention than what is a hole in a camera's stream.
-        period_s = plan.every / plan.fps if plan.fps else 0.0
-        self._log = MeasureLog(stall_s=max(STALL_S, 3 * period_s))
+        self._log = MeasureLog()
         self._outcome = Outcome(
             lines={line.name: [] for line in plan.lines},
             visits={zone.name: [] for zone in plan.zones},
@@ -220,6 +226,7 @@ class _Counting:
             capacities={zone.name: zone.capacity for zone in plan.zones},
             turns={turn.name: [] for turn in plan.turns} if plan.turns else None,
             unpaired=[] if plan.turns else None,
+            unknown_classes=unknown_classes(plan.classes, detector.class_names),
         )
 
     def run(self) -> Outcome:
@@ -332,7 +339,10 @@ def _with_own_lines(plan: Plan, source: FrameSource) -> Plan:
     scene = as_drawn(source)
     if isinstance(scene, SceneSource):
         return replace(plan, lines=scene.lines)
-    raise UsageError("nothing to count at: give a --line or a --zone, or a --config that has some")
+    raise UsageError(
+        "nothing to count at: give a --line or a --zone, or a --config that has some; "
+        "`stopline-agent suggest-lines` with the same source proposes lines"
+    )
 
 
 def detector_of(plan: Plan) -> Detector:
@@ -343,19 +353,10 @@ def detector_of(plan: Plan) -> Detector:
     """
     # The tracker follows known vehicles by weaker scores than it takes to make a new one.
     threshold = DEFAULT_SCORE if plan.score is None else min(DEFAULT_SCORE, plan.score)
-    lowest = plan.focus.lowest_score(threshold)
-    detector = load_detector(plan.model, classes=plan.classes, score_threshold=lowest, options=plan.model_options)
-    return focused(detector, plan.focus, threshold)
-
-
-def params_of(plan: Plan) -> PipelineParams:
-    """The figures of the stages, by a plan."""
-    if plan.score is None:
-        return PipelineParams()
-    tracker = TrackerParams()
-    return PipelineParams(
-        tracker=replace(tracker, birth_score=plan.score, keep_score=min(tracker.keep_score, plan.score))
+    detector = load_detector(
+        plan.model, classes=plan.classes, score_threshold=threshold, options=plan.model_options
     )
+    return focused(detector, plan.focus)
 
 
 def _in_out(crossings: list[Crossing]) -> tuple[int, int]:

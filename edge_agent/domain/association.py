@@ -128,12 +128,13 @@ def best_pairs(costs: Floats, unlikely: float) -> tuple[Ints, Ints]:
     columns = favourites.take(rows)
     if len(set(columns.tolist())) == len(columns):
         return rows, columns
-    limited = np.minimum(costs, unlikely)
-    _, chosen, _ = lap.lapjv(limited, extend_cost=True)
-    rows = (chosen >= 0).nonzero()[0]
-    columns = chosen[rows]
-    real = limited[rows, columns] < unlikely
-    return rows[real], columns[real]
+    # Filled up to a square here, which is three times as quick as to let `lap` do it.
+    n_rows, n_columns = costs.shape
+    limited = np.full((max(costs.shape),) * 2, unlikely)
+    np.minimum(costs, unlikely, out=limited[:n_rows, :n_columns])
+    _, chosen, _ = lap.lapjv(limited)
+    rows = (limited[np.arange(n_rows), chosen[:n_rows]] < unlikely).nonzero()[0]
+    return rows, chosen[rows]
 
 
 def meeting_pairs(corners_px: Floats, ends_px: Floats) -> tuple[Ints, Ints] | None:

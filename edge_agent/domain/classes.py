@@ -58,10 +58,22 @@ def class_ids(wanted: Sequence[str], known: Sequence[str]) -> tuple[int, ...]:
     Raises:
         ValueError: it knows none of them.
     """
-    ids = tuple(number for number, name in enumerate(known) if name.lower() in set(wanted))
+    names = {name.lower() for name in wanted}
+    ids = tuple(number for number, name in enumerate(known) if name.lower() in names)
     if not ids:
         some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
         raise ValueError(
             f"the model knows none of {', '.join(wanted)}; it knows {some}; choose classes of it, or {ANY!r}"
         )
     return ids
+
+
+def unknown_classes(wanted: Sequence[str] | None, known: Sequence[str]) -> tuple[str, ...]:
+    """Those of the `wanted` classes that a detector does not know, so that none of them is ever counted.
+
+    None where nobody chose them: the default, or all classes.
+    """
+    if wanted is None or tuple(wanted) == VEHICLES:
+        return ()
+    names = {name.lower() for name in known}
+    return tuple(name for name in wanted if name.lower() not in names)

@@ -36,23 +36,18 @@ class Company:
 
     def one_body(self, a: int, b: int, share: float, now_s: float) -> bool:
         """Whether two tracks, when both were seen, nearly always shared more than `share` of the smaller box."""
-        boxes, others = [], []
+        n = together = 0
         for t_s, tracks in reversed(self._past):
             if now_s - t_s > _REMEMBERED_S:
                 break
-            i, j = _row(tracks, a), _row(tracks, b)
-            if i is not None and j is not None and tracks.seen[i] and tracks.seen[j]:
-                boxes.append(tracks.boxes_px[i])
-                others.append(tracks.boxes_px[j])
-        if len(boxes) < _LEAST_SIGHTINGS:
-            return False
-        together = np.count_nonzero(shares_of_smaller(np.array(boxes), np.array(others)) > share)
-        return bool(together >= _MOST_OF_THE_TIME * len(boxes))
-
-
-def _row(tracks: Tracks, track: int) -> int | None:
-    row = int(tracks.ids.searchsorted(track))
-    return row if row < len(tracks) and tracks.ids[row] == track else None
+            rows = tracks.ids.searchsorted((a, b))
+            if rows.max() >= len(tracks):
+                continue
+            (i, j), known = rows.tolist(), tracks.ids.take(rows).tolist()
+            if known == [a, b] and tracks.seen[i] and tracks.seen[j]:
+                n += 1
+                together += share_of_smaller(tracks.boxes_px[i], tracks.boxes_px[j]) > share
+        return n >= _LEAST_SIGHTINGS and together >= _MOST_OF_THE_TIME * n
 
 
 def shares_of_smaller(boxes_px: Floats, others_px: Floats) -> Floats:
@@ -67,3 +62,11 @@ def shares_of_smaller(boxes_px: Floats, others_px: Floats) -> Floats:
     areas = (others_px[:, 2:] - others_px[:, :2]).prod(axis=1)
     own = (boxes_px[..., 2:] - boxes_px[..., :2]).prod(axis=-1)
     return np.asarray(sides.prod(axis=1) / np.minimum(areas, own))
+
+
+def share_of_smaller(box_px: Floats, other_px: Floats) -> float:
+    """The same of two boxes, (4,) each: for so few, numbers are quicker than arrays."""
+    ax1, ay1, ax2, ay2 = box_px.tolist()
+    bx1, by1, bx2, by2 = other_px.tolist()
+    shared = max(min(ax2, bx2) - max(ax1, bx1), 0.0) * max(min(ay2, by2) - max(ay1, by1), 0.0)
+    return float(shared / min((ax2 - ax1) * (ay2 - ay1), (bx2 - bx1) * (by2 - by1)))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from common.codes import Direction
 from edge_agent.domain.classes import TWO_WHEELED
-from edge_agent.domain.company import Company, shares_of_smaller
+from edge_agent.domain.company import Company, share_of_smaller, shares_of_smaller
 from edge_agent.domain.crossing_facts import (
     BORN,
     CUT,
@@ -540,21 +540,23 @@ class CrossingCounter:
                 continue
             if _rides_before(old, new, params.rider_size):
                 continue
+            if apart_s <= params.double_s and self._coincide(old, new, view):
+                return True
             if self._company.one_body(old.track, new.track, params.double_share, view.step.now_s):
                 return True
-            if apart_s > params.double_s:
-                continue
-            reach_px = params.double_reach * min(_size_px(old.box_px), _size_px(new.box_px))
-            if math.dist(old.point_px, new.point_px) <= reach_px:
-                return True
-            row = int(np.searchsorted(view.tracks.ids, old.track))
-            lives = row < len(view.tracks) and view.tracks.ids[row] == old.track
-            box = view.tracks.boxes_px[row] if lives else old.box_px
-            faint = min(old.confidence, new.confidence) < params.shadow_score * max(old.confidence, new.confidence)
-            limit = params.shadow_share if faint else params.double_share
-            if shares_of_smaller(box, new.box_px[None])[0] > limit:
-                return True
         return False
+
+    def _coincide(self, old: _Counted, new: _Counted, view: _View) -> bool:
+        """Whether two that crossed at about one time did so in one place, or share a part of their boxes."""
+        params = self._params
+        reach_px = params.double_reach * min(_size_px(old.box_px), _size_px(new.box_px))
+        if math.dist(old.point_px, new.point_px) <= reach_px:
+            return True
+        row = int(view.tracks.ids.searchsorted(old.track))
+        lives = row < len(view.tracks) and view.tracks.ids[row] == old.track
+        box = view.tracks.boxes_px[row] if lives else old.box_px
+        faint = min(old.confidence, new.confidence) < params.shadow_score * max(old.confidence, new.confidence)
+        return share_of_smaller(box, new.box_px) > (params.shadow_share if faint else params.double_share)
 
     def _unseen_origins(self, view: _View) -> list[Crossing]:
         """Tracks that were first seen past a line, or on it, and came over it before."""

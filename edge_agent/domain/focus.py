@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from edge_agent.domain.shapes import Zone
 
+BIRTH_SCORE = 0.3
+"""A detection makes a new vehicle from this score on, unless told otherwise. Weaker ones continue known ones."""
+
 Crop = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels of the picture."""
 
@@ -18,13 +21,9 @@ class Focus:
     Attributes:
         crop_px: only this part of the picture is given to the model, so that what is far away is larger there.
         regions: finds whose middle lies in none of them are left out; empty leaves all.
-        scores: smallest score by class, in place of the threshold for all.
+        scores: by class, from which score on a find makes a new vehicle, in place of that for all.
     """
 
     crop_px: Crop | None = None
     regions: tuple[Zone, ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
-
-    def lowest_score(self, threshold: float) -> float:
-        """From which score on a detector has to tell what it finds; `threshold` holds for all other classes."""
-        return min([threshold, *self.scores.values()])

@@ -48,8 +48,10 @@ class LineSet:
         x1, y1, x2, y2 = box_px
         normal_x, normal_y = float(self._normals[0, line, 0]), float(self._normals[1, line, 0])
         reach_px = (abs(normal_x) * (x2 - x1) + abs(normal_y) * (y2 - y1)) * 0.5
-        middle_px = np.array([[[(x1 + x2) * 0.5, (y1 + y2) * 0.5]]])
-        return float(signed_distance_px(self.lines[line], middle_px[0])[0]), reach_px
+        x, y = (x1 + x2) * 0.5, (y1 + y2) * 0.5
+        if line in self._bent:
+            return float(signed_distance_px(self.lines[line], np.array([[x, y]]))[0]), reach_px
+        return x * normal_x + y * normal_y - float(self._offsets[line, 0]), reach_px
 
     def across(self, line: int, vector_px: Point) -> float:
         """How far a move goes across the first piece of a line, positive towards its positive side."""

@@ -21,6 +21,8 @@ HOLE_SLICE_S = 60.0
 """A long hole is told in pieces, so that it is known while it lasts."""
 STALL_S = 2.0
 """Two frames further apart than this leave a hole: a vehicle can pass between them and be lost to the tracker."""
+LEAST_FPS = 1.0
+"""By fewer pictures a second nobody can be followed: all would be measured, and nothing counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,7 @@ class _Pile:
 class MeasureLog:
     """Keeps the account of one camera's time."""
 
-    def __init__(self, *, stall_s: float = STALL_S, block_s: float = BLOCK_S) -> None:
-        self._stall_s = stall_s
+    def __init__(self, *, block_s: float = BLOCK_S) -> None:
         self._block_s = block_s
         self._pile: _Pile | None = None
         """What is being measured. None: nothing is, and `_hole_from_s` says since when."""
@@ -164,7 +165,7 @@ class MeasureLog:
 
     def idle(self, now_s: float) -> list[Block | Hole]:
         """No frame came until `now_s`."""
-        if now_s - self._seen_s <= self._stall_s:
+        if now_s - self._seen_s <= STALL_S:
             return []
         return self.unmeasured(GapReason.CAMERA_DOWN, self._seen_s, now_s)
 
@@ -199,7 +200,7 @@ class MeasureLog:
     def _resume(self, before_s: float, t_s: float) -> list[Block | Hole]:
         """A good frame came at `t_s`, the one before at `before_s`: end a hole, or find one between them."""
         done: list[Block | Hole] = []
-        if self._pile is not None and t_s - before_s > self._stall_s:
+        if self._pile is not None and t_s - before_s > STALL_S:
             done += self._close_pile(GapReason.CAMERA_DOWN, before_s)
         if self._pile is None:
             done += self._close_hole(max(t_s, self._hole_from_s))

@@ -147,6 +147,8 @@ def _checked_points(kind: str, name: str, points: Sequence[Point], *, at_least: 
     for x, y in checked:
         if not (math.isfinite(x) and math.isfinite(y)):
             raise ValueError(f"{kind} {name!r}: ({x:g}, {y:g}) is not a place; x and y must be finite numbers")
+    if len(set(checked)) > 1 and all(0 <= value <= 1 for point in checked for value in point):
+        raise ValueError(f"{kind} {name!r} lies within one pixel; write its points in pixels, not in shares")
     for a, b in edges_of(checked, closed=at_least > 2):
         if math.dist(a, b) < 1.0:
             raise ValueError(f"{kind} {name!r}: two ends of a piece are the same, ({a[0]:g}, {a[1]:g}); move one")

@@ -1,7 +1,7 @@
 """Tracks: which box of this frame is the same vehicle as which box before."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
@@ -18,6 +18,7 @@ from edge_agent.domain.association import (
 )
 from edge_agent.domain.classes import TWO_WHEELED
 from edge_agent.domain.flow import FlowField, FlowParams
+from edge_agent.domain.focus import BIRTH_SCORE
 from edge_agent.domain.frames import Detections
 from edge_agent.domain.motion_model import (
     GROWTH,
@@ -145,6 +146,7 @@ class TrackerParams:
 
     Attributes:
         birth_score: a box that no track explains begins a new track from this score on.
+        birth_scores: the same for single classes, by name.
         keep_score: a box of at least this score may continue a track, but not begin one.
         confirm_s: a track is confirmed when it was seen twice or more, over at least this time,
         confirm_share: and in at least this share of the frames since it began.
@@ -156,7 +158,8 @@ class TrackerParams:
         max_tracks: bound of memory and time; beyond it, boxes with the lowest scores are left out.
     """
 
-    birth_score: float = 0.3
+    birth_score: float = BIRTH_SCORE
+    birth_scores: Mapping[str, float] = field(default_factory=dict)
     keep_score: float = 0.2
     confirm_s: float = 0.15
     confirm_share: float = 0.5
@@ -184,6 +187,7 @@ class Tracker:
         self._timeline = Timeline()
         self._class_names: Sequence[str] = ()
         self._two_wheeled: NDArray[np.bool_] | None = None
+        self._births: Floats | None = None
         self._next_id = 1
         self._forget_all()
 
@@ -210,7 +214,7 @@ class Tracker:
             self._forget_all()
         if step.dt_s > self._params.lost_s:
             self._bury(step)
-        boxes = _Boxes.usable(detections, self._params, self._two_wheeled)
+        boxes = _Boxes.usable(detections, self._params, self._two_wheeled, self._births)
         missed_s = self._missed_s(step)
         known = self._numbers[_HITS] >= _KNOWN_HITS
         self._predict(step, known, missed_s)
@@ -238,6 +242,8 @@ class Tracker:
         self._class_names = class_names
         two_wheeled = np.array([name in TWO_WHEELED for name in class_names], np.bool_)
         self._two_wheeled = two_wheeled if np.count_nonzero(two_wheeled) else None
+        own, usual = self._params.birth_scores, self._params.birth_score
+        self._births = np.array([own.get(name, usual) for name in class_names]) if own else None
         if not self._numbers.size:
             self._forget_all()
 
@@ -451,7 +457,7 @@ def _back(moves: Floats, ages_s: Floats) -> Floats:
 
 @dataclass(slots=True)
 class _Boxes:
-    """One frame's boxes that can be used, best score first."""
+    """One frame's boxes that can be used: the good ones first, and of each kind the best score first."""
 
     measured_px: Floats
     """(4, n), centre and size."""
@@ -466,9 +472,12 @@ class _Boxes:
 
     @staticmethod
     def usable(
-        detections: Detections, params: TrackerParams, two_wheeled: NDArray[np.bool_] | None = None
+        detections: Detections,
+        params: TrackerParams,
+        two_wheeled: NDArray[np.bool_] | None = None,
+        births: Floats | None = None,
     ) -> "_Boxes":
-        """`two_wheeled`: by class; None: no class is."""
+        """By class: `two_wheeled`, None: none is; `births`, from which score on each is good, None: all alike."""
         scores = np.asarray(detections.scores, np.float64)
         order = (-scores).argsort(kind="stable")
         corners = np.array(detections.boxes_px.reshape(-1, 4).take(order, axis=0).T, np.float64, order="C")
@@ -489,8 +498,12 @@ class _Boxes:
             scores, class_ids = scores.take(rest), class_ids.take(rest)
         n_good = len(scores)
         error_var = None
-        if n_good and scores[-1] < params.birth_score:
-            good = scores >= params.birth_score
+        if births is not None:
+            order = (scores < births.take(class_ids)).argsort(kind="stable")
+            corners, scores, class_ids = corners.take(order, axis=1), scores.take(order), class_ids.take(order)
+            doubtful = None if doubtful is None else doubtful.take(order)
+        if n_good and (births is not None or scores[-1] < params.birth_score):
+            good = scores >= (params.birth_score if births is None else births.take(class_ids))
             n_good = int(np.count_nonzero(good))
             error_var = np.where(good, 1.0, params.low_score_error**2)
         return _Boxes(to_centre_and_size(corners), scores, class_ids, n_good, error_var, doubtful)

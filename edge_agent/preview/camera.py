@@ -19,7 +19,7 @@ import cv2
 from common.codes import Direction
 from edge_agent.cameras.messages import CameraJob, Shape, ZoneShape, decode_job
 from edge_agent.cameras.process import make_detector, make_source
-from edge_agent.counting import FrameResult, Pipeline
+from edge_agent.counting import FrameResult, Pipeline, PipelineParams, params_of_score
 from edge_agent.domain.frames import Frame
 from edge_agent.domain.pacing import Pacer
 from edge_agent.domain.shapes import Anchor, Line, Zone, check_inside
@@ -92,8 +92,8 @@ class Orders:
 class Counting:
     """The lines and zones that are tried, and what they counted. What did not change keeps its count."""
 
-    def __init__(self, detector: Detector) -> None:
-        self._detector = detector
+    def __init__(self, detector: Detector, params: PipelineParams) -> None:
+        self._detector, self._params = detector, params
         self._shapes: dict[str, Line | Zone] = {}
         self._totals: dict[str, list[int]] = {}
         self.fault: str | None = None
@@ -106,7 +106,7 @@ class Counting:
         kept = {name: total for name, total in self._totals.items() if self._shapes.get(name) == shapes.get(name)}
         self._totals = {line.name: kept.get(line.name, [0, 0]) for line in lines}
         self._shapes = shapes
-        self._pipeline = Pipeline(self._detector, lines, zones)
+        self._pipeline = Pipeline(self._detector, lines, zones, self._params)
 
     def look(self, frame: Frame) -> FrameResult:
         """Take in one frame.
@@ -121,7 +121,7 @@ class Counting:
 
     def restart(self) -> None:
         """The source begins anew: what was in the picture is not to be tracked into it."""
-        self._pipeline = Pipeline(self._detector, self.lines, self.zones)
+        self._pipeline = Pipeline(self._detector, self.lines, self.zones, self._params)
 
     @property
     def lines(self) -> list[Line]:
@@ -145,7 +145,7 @@ class Looking:
 
     def __init__(self, job: CameraJob, detector: Detector, orders: Orders, send: Callable[[News], None]) -> None:
         self._job, self._orders, self._send = job, orders, send
-        self._counting = Counting(detector)
+        self._counting = Counting(detector, params_of_score(job.birth_score, job.focus.scores))
         self._wanted = job.lines, job.zones
         self._painter = Painter()
         self._book: TrailBook | None = None

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from edge_agent.count.plan import Plan, UsageError, plan_from_options
-from edge_agent.count.run import detector_of, hush_libraries, params_of
-from edge_agent.counting import Pipeline
+from edge_agent.count.run import detector_of, hush_libraries
+from edge_agent.counting import Pipeline, params_of_score
 from edge_agent.domain.frames import Image
 from edge_agent.domain.suggest import MIN_TRAILS, Suggestion, suggest
 from edge_agent.domain.tracking import Tracks
@@ -71,7 +71,7 @@ def watch(plan: Plan, *, span_s: float) -> Watched:
         plan.source, fps=plan.fps, frames=plan.frames, every=plan.every, realtime=False, options=plan.options
     )
     detector = detector_of(plan)
-    watching = _Watching(Pipeline(detector, (), (), params_of(plan)))
+    watching = _Watching(Pipeline(detector, (), (), params_of_score(plan.score, plan.focus.scores)))
     problem = None
     try:
         source.open()

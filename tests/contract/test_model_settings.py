@@ -28,6 +28,7 @@ input_size = [96, 64]
 execution_provider = "CPU"
 threads = 1
 classes = ["car"]
+score_threshold = 0.95
 """
 OPTIONS = ("--decoder", "yolov8", "--normalisation", "bgr-255", "--input-size", "96x64", "--provider", "cpu")
 

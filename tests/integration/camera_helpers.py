@@ -19,7 +19,7 @@ HASTY = SupervisorParams(hang_s=4.0, end_s=3.0, retry_first_s=0.2, retry_cap_s=0
 
 def job(source: str, **changes: object) -> CameraJob:
     settings: dict[str, object] = {
-        "camera": "north", "source": source, "model": "motion", "fps": 10.0, "threads": 1, "score_threshold": None,
+        "camera": "north", "source": source, "model": "motion", "fps": 10.0, "threads": 1, "birth_score": None,
         "classes": None, "lines": (), "zones": (), "black_after_s": 1.0, "frozen_after_s": 5.0,
     }  # fmt: skip
     return CameraJob(**{**settings, **changes})  # type: ignore[arg-type]

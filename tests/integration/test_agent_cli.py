@@ -143,6 +143,8 @@ class TestCheck:
             {"name": "far", **{k: v for k, v in SIM.items() if k != "name"},
              "lines": [{"name": "l", "points": [[0, 900], [640, 900]]}]},
             {"name": "broken", "source": "sim:road", "model": str(model)},
+            {"name": "slow", "source": "sim:road", "model": "bundled", "fps": 2.0, "classes": ["car", "lorry"],
+             "lines": [{"name": "s", "points": [[0, 180], [640, 180]]}]},
             collector={"url": "https://127.0.0.1:9"},
         )  # fmt: skip
         answer = agent("check", "--config", config)
@@ -152,6 +154,9 @@ class TestCheck:
         assert "line 'l': its point (0, 900) is outside" in failed["FAIL  camera far"]
         assert "m.onnx is not a model" in failed["FAIL  camera broken"]
         assert "stopline-agent identity" in failed["FAIL  collector"]
+        (noted,) = [line for line in answer.stdout.splitlines() if line.startswith("note  camera slow:")]
+        assert "the model does not know lorry, and counts none of them" in noted
+        assert "badly below 3: raise fps" in noted
         assert agent("identity", "--config", config).returncode == 0
         assert "127.0.0.1:9 refuses connections" in agent("check", "--config", config).stdout
 

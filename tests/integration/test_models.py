@@ -284,7 +284,7 @@ def test_import_a_model_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixtur
     model = tmp_path / "other.onnx"
     save_model(model, {"o": Output(np.zeros((1, 5)))}, size_px=(64, 64), look=Look((0, 0, 9, 9), (0, 0, 0), 1))
     _, err = models(capsys, "import", model, "--to", folder, status=1)
-    assert "it cannot be used" in err
+    assert f"it cannot be used: {model}: " in err
     assert "no kind that is known here" in err
     assert left_over(folder) == ["my-model.onnx"]
 

@@ -30,7 +30,7 @@ COUNT = Count(1, 0, 0, "north", "stop", Via.CAMERA, "car", Direction.IN, 0.9, "7
 BLOCK = Fact(9, Frames(1, 0, 0, "north", 1000, 1000, 10, 0))
 MESSAGES: list[Message] = [
     Ready(1, 640, 360, 12.5),
-    Ready(1, 640, 360, 12.5, "4 points: its error cannot be known"),
+    Ready(1, 640, 360, 12.5, "4 points: its error cannot be known", ("lorry",)),
     Probed(9.9, 31.0),
     Fact(2**60, COUNT),
     Beat(3, "ok", 9.9, 0, 31.0, BLOCK),

@@ -6,18 +6,24 @@ from datetime import date
 from itertools import pairwise
 
 import msgspec
+import numpy as np
 import pytest
 
 from common.codes import Direction, Via
 from common.records import Count, Occupancy
 from edge_agent.cameras.jobs import camera_job
 from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message, ZonesSeen, decode_job, encode_job
-from edge_agent.cameras.process import CameraFailed, calibration_in_words, make_detector, make_shapes
+from edge_agent.cameras.process import (
+    CameraFailed,
+    calibration_in_words,
+    make_detector,
+    make_pipeline,
+    make_shapes,
+)
 from edge_agent.cameras.view import CameraView
 from edge_agent.cameras.worker import CameraWorker, boottime_ns
 from edge_agent.config.camera import CameraSettings
-from edge_agent.counting import Pipeline
-from edge_agent.domain.turn_rules import Turn
+from edge_agent.domain.frames import Detections, Frame
 from edge_agent.drivers.base import SourceEnded
 from edge_agent.drivers.sim.source import SceneSource
 
@@ -63,9 +69,7 @@ def told() -> list[Message]:
     source = SceneSource("road", realtime=False, frames=(1, 600), every=3)
     lines, zones = make_shapes(job, source)
     detector = make_detector(job)
-    pipeline = Pipeline(
-        detector, lines, zones, turns=[Turn(*rule) for rule in job.turns], ground_points=job.ground_points
-    )
+    pipeline = make_pipeline(job, detector, lines, zones)
     source.open()
     sent: list[Message] = []
     worker = CameraWorker(job, source, pipeline, source.read(1.0), boottime_ns(), sent.append)
@@ -128,3 +132,47 @@ def test_points_of_another_picture_stop_the_camera_with_words() -> None:
     assert str(calibration_in_words(job, (640, 360))).startswith("5 points, mean error 0.0")
     with pytest.raises(CameraFailed, match=r"point 1 \(129, 253\) is outside of the picture, which is 320x240"):
         calibration_in_words(job, (320, 240))
+
+
+class Seen:
+    """A car that drives downwards, in pictures of 640x360, 5 a second; `scores`: how sure each picture is."""
+
+    class_names = ("car",)
+
+    def __init__(self, scores: list[float]) -> None:
+        self._scores = scores
+        self._n = 0
+
+    def detect(self, image: object) -> Detections:
+        top_px, score = 60.0 + 20 * self._n, self._scores[self._n]
+        self._n += 1
+        box_px = np.array([[300, top_px, 350, top_px + 40]], np.float32)
+        return Detections(box_px, np.array([score], np.float32), np.zeros(1, np.int32), self.class_names)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(
+    ("asked", "scores", "n_counted"),
+    [
+        ({"score_threshold": 0.5}, [0.6, 0.6, *[0.22] * 10], 1),  # once it is known, weaker boxes are enough
+        ({"score_threshold": 0.5}, [0.45] * 12, 0),
+        ({}, [0.45] * 12, 1),
+        ({"score_threshold": 0.1}, [0.22] * 12, 0),  # so weak that all kinds of things would be counted
+        ({"scores": {"car": 0.5}}, [0.6, 0.6, *[0.22] * 10], 1),
+        ({"scores": {"car": 0.5}}, [0.45] * 12, 0),
+        ({"scores": {"car": 0.1}}, [0.22] * 12, 0),
+        ({"score_threshold": 0.5, "scores": {"car": 0.4}}, [0.45] * 12, 1),
+    ],
+)
+def test_from_the_score_threshold_on_there_is_a_vehicle(
+    asked: dict[str, object], scores: list[float], n_counted: int
+) -> None:
+    settings = CameraSettings.model_validate_json(msgspec.json.encode({**SETTINGS, **asked}))
+    job = decode_job(encode_job(camera_job(settings, 1)))
+    lines, _ = make_shapes(job, SceneSource("road"))
+    pipeline, picture = make_pipeline(job, Seen(scores), lines, ()), np.zeros((360, 640, 3), np.uint8)
+    results = [pipeline.process(Frame(picture, number / 5, number)) for number in range(len(scores))]
+    crossings = [one for result in results for one in result.crossings] + pipeline.finish(3.0).crossings
+    assert sum(one.line == "near" for one in crossings) == n_counted

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_agent.domain.classes import COCO_80, VEHICLES, class_ids, parse_classes
+from edge_agent.domain.classes import COCO_80, VEHICLES, class_ids, parse_classes, unknown_classes
 
 
 def test_coco_has_its_ids() -> None:
@@ -27,6 +27,13 @@ def test_refused(text: str, words: str) -> None:
 
 def test_a_model_of_cars_only_is_right_to_know_one_of_the_default() -> None:
     assert class_ids(VEHICLES, ("Car", "plate")) == (0,)
+
+
+def test_a_class_that_is_misspelt_is_told() -> None:
+    assert class_ids(("car", "Truck", "lorry"), COCO_80) == (2, 7)
+    assert unknown_classes(("car", "Truck", "lorry"), COCO_80) == ("lorry",)
+    assert unknown_classes(None, COCO_80) == ()
+    assert unknown_classes(VEHICLES, ("Car", "plate")) == ()
 
 
 def test_a_model_that_knows_none_is_a_mistake() -> None:

@@ -47,12 +47,12 @@ def places(found: Detections) -> list[tuple[int, int]]:
 
 def test_without_a_focus_nothing_stands_between() -> None:
     marks = Marks()
-    assert focused(marks, Focus(), 0.1) is marks
+    assert focused(marks, Focus()) is marks
 
 
 def test_boxes_of_a_crop_come_back_in_pixels_of_the_whole() -> None:
     marks = Marks()
-    detector = focused(marks, Focus(crop_px=(20, 10, 60, 40)), 0.1)
+    detector = focused(marks, Focus(crop_px=(20, 10, 60, 40)))
     found = detector.detect(picture((20, 10, "car", 50), (59, 39, "car", 50), (60, 39, "car", 50)))
     assert marks.sizes == [(30, 40, 3)]
     assert found.boxes_px.tolist() == [[20, 10, 21, 11], [59, 39, 60, 40]]
@@ -61,30 +61,19 @@ def test_boxes_of_a_crop_come_back_in_pixels_of_the_whole() -> None:
 
 
 def test_a_crop_that_does_not_fit_is_told() -> None:
-    detector = focused(Marks(), Focus(crop_px=(20, 10, 101, 40)), 0.1)
+    detector = focused(Marks(), Focus(crop_px=(20, 10, 101, 40)))
     with pytest.raises(DetectorError, match=r"crop \[20, 10, 101, 40\] reaches out of the picture, .* 100x80"):
         detector.detect(picture())
 
 
 def test_what_is_outside_of_all_regions_is_left_out() -> None:
     regions = tuple(Zone(str(x), ((x, 0), (x + 10, 0), (x + 10, 79), (x, 79))) for x in (10, 50))
-    detector = focused(Marks(), Focus(regions=regions), 0.1)
+    detector = focused(Marks(), Focus(regions=regions))
     found = detector.detect(picture(*((x, 40, "car", 50) for x in (5, 12, 30, 55, 70))))
     assert places(found) == [(12, 40), (55, 40)]
     assert len(detector.detect(picture())) == 0
 
 
-def test_each_class_has_its_own_threshold() -> None:
-    focus = Focus(scores={"person": 0.5})
-    assert focus.lowest_score(0.2) == 0.2
-    assert Focus(scores={"person": 0.1}).lowest_score(0.2) == 0.1
-    detector = focused(Marks(), focus, 0.2)
-    found = detector.detect(
-        picture((1, 1, "person", 49), (2, 1, "person", 51), (3, 1, "car", 19), (4, 1, "car", 21))
-    )
-    assert places(found) == [(2, 1), (4, 1)]
-
-
 def test_a_class_that_the_model_does_not_know_is_told() -> None:
     with pytest.raises(DetectorError, match="scores names persn, which the model does not know; it knows person"):
-        focused(Marks(), Focus(scores={"persn": 0.5}), 0.1)
+        focused(Marks(), Focus(scores={"persn": 0.5}))

@@ -216,3 +216,18 @@ def test_a_thousand_boxes_are_borne() -> None:
         tracks = tracker.update(found, step / 10)
         _assert_sound(tracks)
     assert len(tracks) <= TrackerParams().max_tracks
+
+
+def test_each_class_begins_tracks_from_its_own_score_on() -> None:
+    tracker = Tracker(TrackerParams(birth_scores={"person": 0.5, "bus": 0.25}))
+    boxes, classes = (
+        [_box(100, 100), _box(250, 100), _box(400, 100), _box(550, 100)],
+        ["person", "car", "bus", "car"],
+    )
+    tracks = tracker.update(detections(boxes, [0.45, 0.35, 0.27, 0.28], classes), 0.0)
+    assert [(one.cls, one.box_px[0]) for one in tracks] == [("car", 220), ("bus", 370)]
+    tracks = tracker.update(detections(boxes, [0.55, 0.35, 0.27, 0.28], classes), 0.1)
+    assert sorted(one.cls for one in tracks) == ["bus", "car", "person"]
+    # Who is known goes on by weaker boxes.
+    tracks = tracker.update(detections(boxes, [0.25, 0.25, 0.22, 0.25], classes), 0.2)
+    assert (len(tracks), int(tracks.seen.sum())) == (3, 3)

@@ -1,4 +1,4 @@
-"""A detector that looks at a part of the picture only, and asks more or less of some classes."""
+"""A detector that looks at a part of the picture only."""
 
 from collections.abc import Sequence
 
@@ -11,26 +11,25 @@ from edge_agent.domain.geometry import inside_distance_px
 from edge_agent.drivers.base import Detector, DetectorError
 
 
-def focused(detector: Detector, focus: Focus, threshold: float) -> Detector:
+def focused(detector: Detector, focus: Focus) -> Detector:
     """`detector`, kept to what `focus` says.
 
     Args:
-        detector: tells what it finds from `focus.lowest_score(threshold)` on. It is closed with this one.
-        threshold: smallest score of the classes that `focus` does not name.
+        detector: it is closed with this one.
 
     Raises:
         DetectorError: `focus` names a class that the model does not know.
     """
-    return FocusedDetector(detector, focus, threshold) if focus != Focus() else detector
+    return FocusedDetector(detector, focus) if focus != Focus() else detector
 
 
 class FocusedDetector:
     """Gives the detector a part of the picture; boxes come back in pixels of the whole."""
 
-    def __init__(self, detector: Detector, focus: Focus, threshold: float) -> None:
+    def __init__(self, detector: Detector, focus: Focus) -> None:
         self._detector = detector
         self._focus = focus
-        self._thresholds = _thresholds(detector.class_names, focus, threshold)
+        _check_scores(focus, detector.class_names)
 
     @property
     def class_names(self) -> Sequence[str]:
@@ -43,8 +42,6 @@ class FocusedDetector:
             boxes = found.boxes_px + np.asarray([left, top, left, top], np.float32)
             found = Detections(boxes, found.scores, found.class_ids, found.class_names)
         keep = self._in_regions(found)
-        if self._thresholds is not None:
-            keep &= found.scores >= self._thresholds[found.class_ids]
         return found if keep.all() else found.where(keep)
 
     def close(self) -> None:
@@ -70,12 +67,8 @@ class FocusedDetector:
         return inside
 
 
-def _thresholds(names: Sequence[str], focus: Focus, threshold: float) -> NDArray[np.float32] | None:
-    """Smallest score by class id; None: no class is treated in a way of its own."""
+def _check_scores(focus: Focus, names: Sequence[str]) -> None:
     unknown = sorted(set(focus.scores) - set(names))
     if unknown:
         known = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         raise DetectorError(f"scores names {', '.join(unknown)}, which the model does not know; it knows {known}")
-    if not focus.scores:
-        return None
-    return np.asarray([focus.scores.get(name, threshold) for name in names], np.float32)

@@ -33,7 +33,7 @@ def _told_by(connection: socket.socket, parts: SplitResult, name: str) -> str:
     status = _status(connection, parts)
     if status in (401, 403):
         if parts.username is None:
-            return "it asks for a user and a password; write them into the source: rtsp://user:password@host/path"
+            return "it asks for a user and a password; write user:password@ before the host in its source"
         return "it does not take this user or password"
     if status == 404:
         return f"{name} knows no stream at {parts.path or '/'}; the camera's manual tells its path"
