@@ -1,11 +1,11 @@
 """Brings a database to the schema of this release.
 
 `sql/migrations/NNN_pre_name.sql` works with the code of the release before, so that it can run while old
-collectors still serve; `NNN_post_name.sql` runs when none is left. Files run in the order of their numbers, each
-in a transaction of its own that also notes it in `schema_migrations`. So a database that has `pre` files of a later
-release still serves the code before them: who goes back after an update that fails can go on. One that sets `lock_timeout` is tried again
-when it has waited so long: behind it, everybody waits who comes later. A file that begins with `-- no-transaction`
-(for `CREATE INDEX CONCURRENTLY` and the like) runs statement by statement and must be safe to run again.
+collectors still serve; `NNN_post_name.sql` runs when none is left. So a database with `pre` files of a later release
+is taken as it is: who goes back after an update goes on. Files run in the order of their numbers, each in a
+transaction of its own that also notes it in `schema_migrations`. One that sets `lock_timeout` is tried again when it
+has waited so long: behind it, everybody waits who comes later. A file that begins with `-- no-transaction` (for
+`CREATE INDEX CONCURRENTLY` and the like) runs statement by statement and must be safe to run again.
 
     MigrationError
       SchemaTooNew       a later release has taken away what this one needs
@@ -248,7 +248,7 @@ def _pending(
 
 
 def _check_later(name: str, migrations: Sequence[Migration]) -> None:
-    """What a later release adds before its code runs leaves this one's working; what it does afterwards need not."""
+    """What a later release adds before its code runs leaves this one's working; what comes afterwards need not."""
     if re.fullmatch(r"\d+_pre_.*", name) is None:
         raise SchemaTooNew(
             f"the database has migration {name}, which this release does not know: it was migrated by a later"

@@ -95,7 +95,7 @@ async def test_but_not_for_ever() -> None:
     assert (gap.duration_ms, gap.detail) == (600_000, "give or take 90 s")
 
 
-async def test_while_nothing_is_known_nothing_is_told_but_that_at_the_stop(
+async def test_while_nothing_is_known_that_is_told_at_the_stop(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     outbox = Outbox(stamp("a", 100.0), [UNKNOWN_ERROR_MS])

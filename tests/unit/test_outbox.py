@@ -13,7 +13,6 @@ from common.records import Gap, Log, Record
 from edge_agent.outbox import Contact, Limits, Outbox, RecordRefused
 from tests.outbox_model import START_MS, ModelCollector, count, drain, fill, meet, serials, stamp_at
 
-YEAR_MS = 365 * 86_400_000
 OTHER_BOOT = "2f1c6e1e-0000-4000-8000-000000000002"
 decoder: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)
 
