@@ -1,8 +1,8 @@
 """Brings a database to the schema of this release.
 
 `sql/migrations/NNN_pre_name.sql` works with the code of the release before, so that it can run while old
-collectors still serve; `NNN_post_name.sql` runs when none is left. So a database with `pre` files of a later
-release is taken as it is: who goes back after an update goes on. Files run in the order of their numbers, each in a
+collectors still serve; `NNN_post_name.sql` runs when none is left. So a database with `pre` files of a
+later release is taken as it is: who goes back goes on. Files run in the order of their numbers, each in a
 transaction of its own that also notes it in `schema_migrations`. One that sets `lock_timeout` is tried again when
 it has waited so long: behind it, everybody waits who comes later. A file that begins with `-- no-transaction` (for
 `CREATE INDEX CONCURRENTLY` and the like) runs statement by statement and must be safe to run again.
