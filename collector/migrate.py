@@ -1,13 +1,14 @@
 """Brings a database to the schema of this release.
 
 `sql/migrations/NNN_pre_name.sql` works with the code of the release before, so that it can run while old
-collectors still serve; `NNN_post_name.sql` runs when none is left. Files run in the order of their numbers, each
-in a transaction of its own that also notes it in `schema_migrations`. One that sets `lock_timeout` is tried again
-when it has waited so long: behind it, everybody waits who comes later. A file that begins with `-- no-transaction`
-(for `CREATE INDEX CONCURRENTLY` and the like) runs statement by statement and must be safe to run again.
+collectors still serve; `NNN_post_name.sql` runs when none is left. So a database with `pre` files of a
+later release is taken as it is: who goes back goes on. Files run in the order of their numbers, each in a
+transaction of its own that also notes it in `schema_migrations`. One that sets `lock_timeout` is tried again when
+it has waited so long: behind it, everybody waits who comes later. A file that begins with `-- no-transaction` (for
+`CREATE INDEX CONCURRENTLY` and the like) runs statement by statement and must be safe to run again.
 
     MigrationError
-      SchemaTooNew       the database was migrated by a later release
+      SchemaTooNew       a later release has taken away what this one needs
       MigrationChanged   a file differs from the one that was applied
       MigrationFailed    a statement failed; nothing of its file was applied
 """
@@ -43,7 +44,7 @@ class MigrationError(CollectorError):
 
 
 class SchemaTooNew(MigrationError):
-    """The database was migrated by a later release."""
+    """A `post` step of a later release was applied: this release's code may miss what it took away."""
 
 
 class MigrationChanged(MigrationError):
@@ -84,10 +85,11 @@ class Migration:
 
 @dataclass(frozen=True)
 class Status:
-    """Where a database stands."""
+    """Where a database stands. `later`: what a later release has added, with which this one works too."""
 
     applied: tuple[str, ...]
     pending: tuple[str, ...]
+    later: tuple[str, ...] = ()
 
 
 _FILE = re.compile(r"(\d{3})_(pre|post)_([a-z0-9_]+)\.sql")
@@ -128,7 +130,14 @@ def migrate(
     with _connect(dsn) as holder, _connect(dsn, autocommit=True) as connection:
         _await_turn(holder)
         _prepare(connection)
-        for migration in _pending(connection, migrations):
+        pending, later = _pending(connection, migrations)
+        if later:
+            _log.warning(
+                "The database has %s of a later release of Stopline; this one works with it as it is",
+                ", ".join(later),
+                extra={"action": "schema_of_later_release"},
+            )
+        for migration in pending:
             if only is Phase.PRE and migration.phase is Phase.POST:
                 break
             _apply(connection, migration)
@@ -142,10 +151,11 @@ def status(dsn: str, migrations: Sequence[Migration] | None = None) -> Status:
     with _connect(dsn, autocommit=True) as connection:
         if not _is_prepared(connection):
             return Status((), tuple(str(migration) for migration in migrations))
-        pending = _pending(connection, migrations)
+        pending, later = _pending(connection, migrations)
         return Status(
             tuple(str(migration) for migration in migrations if migration not in pending),
             tuple(str(migration) for migration in pending),
+            later,
         )
 
 
@@ -217,23 +227,33 @@ def _take_timescaledb(connection: psycopg.Connection[TupleRow]) -> None:
         connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
 
 
-def _pending(connection: psycopg.Connection[TupleRow], migrations: Sequence[Migration]) -> list[Migration]:
+def _pending(
+    connection: psycopg.Connection[TupleRow], migrations: Sequence[Migration]
+) -> tuple[list[Migration], tuple[str, ...]]:
+    """What is to be applied, and what a later release has applied."""
     rows = connection.execute("SELECT number, name, checksum FROM schema_migrations ORDER BY number").fetchall()
     known = {migration.number: migration for migration in migrations}
     for number, name, checksum in rows:
         migration = known.get(number)
         if migration is None:
-            raise SchemaTooNew(
-                f"the database has migration {name}, which this release does not know: it was migrated by a later"
-                f" release of Stopline. Install that release or a later one; this one knows {_span(migrations)}"
-            )
-        if checksum != migration.checksum and checksum not in _OTHER_FORMS:
+            _check_later(name, migrations)
+        elif checksum != migration.checksum and checksum not in _OTHER_FORMS:
             raise MigrationChanged(
                 f"migration {migration} is not the one that was applied to the database as {name} (checksum"
                 f" {migration.checksum[:12]}, applied {checksum[:12]}): reinstall Stopline, its files were changed"
             )
     applied = {number for number, _, _ in rows}
-    return [migration for migration in migrations if migration.number not in applied]
+    later = tuple(name for number, name, _ in rows if number not in known)
+    return [migration for migration in migrations if migration.number not in applied], later
+
+
+def _check_later(name: str, migrations: Sequence[Migration]) -> None:
+    """What a later release adds before its code runs leaves this one's working; what comes afterwards need not."""
+    if re.fullmatch(r"\d+_pre_.*", name) is None:
+        raise SchemaTooNew(
+            f"the database has migration {name}, which this release does not know: it was migrated by a later"
+            f" release of Stopline. Install that release or a later one; this one knows {_span(migrations)}"
+        )
 
 
 def _span(migrations: Sequence[Migration]) -> str:

@@ -90,7 +90,9 @@ class Control:
             yield
         finally:
             server.close()
-            path.unlink(missing_ok=True)
+            # A disk that became read-only is no reason to end in a failure.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_S = 10.0
 _PATIENCE_S = 600.0
-"""For so long the right time is waited for, where the downtime cannot be told without it."""
+"""For so long a better time is waited for, where one is known to within some seconds or days."""
 
 
 class Chronicler(Protocol):
@@ -46,20 +46,29 @@ async def tell_downtime(
     outbox: Chronicler, start: Stamp, *, look_s: float = _LOOK_S, patience_s: float = _PATIENCE_S
 ) -> None:
     """Write the gap, as soon as its length can be told: over a reboot that takes a clock that is right, and where
-    the disk could not be used, a disk that can."""
+    the disk could not be used, a disk that can. An agent that is stopped before tells that nobody knows."""
     while (end := await outbox.previous_end()) is None:
         if not await outbox.in_memory():
             return
         await asyncio.sleep(look_s)
-    loop = asyncio.get_running_loop()
-    until_s = loop.time() + patience_s
-    start_at = await outbox.resolve(start)
-    while end.boot_id != start.boot_id and start_at.at_error_ms >= 1000 and loop.time() < until_s:
-        await asyncio.sleep(look_s)
-        start_at = await outbox.resolve(start)
-    end_at = await outbox.resolve(end)
-    if end.boot_id != start.boot_id and max(start_at.at_error_ms, end_at.at_error_ms) >= UNKNOWN_ERROR_MS:
+    try:
+        gap = await _measure(outbox, end, start, look_s, patience_s)
+    except asyncio.CancelledError:
         logger.warning("for how long the agent was down cannot be told", extra={"action": "downtime_unknown"})
-    gap = make_downtime(end, start, end_at, start_at)
+        detail = "for how long is not known: the clock was not set before the agent stopped"
+        await outbox.put(Gap(1, 0, 0, GapReason.AGENT_DOWN, 0, detail=detail), start)
+        raise
     logger.info("the agent was down for %.1f s", gap.duration_ms / 1000, extra={"action": "downtime"})
     await outbox.put(gap, start)
+
+
+async def _measure(outbox: Chronicler, end: Stamp, start: Stamp, look_s: float, patience_s: float) -> Gap:
+    """The gap, once both of its ends are known well; after `patience_s`, once they are known at all."""
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + patience_s
+    while True:
+        start_at, end_at = await outbox.resolve(start), await outbox.resolve(end)
+        enough_ms = 1000 if loop.time() < until_s else UNKNOWN_ERROR_MS
+        if end.boot_id == start.boot_id or start_at.at_error_ms < enough_ms:
+            return make_downtime(end, start, end_at, start_at)
+        await asyncio.sleep(look_s)

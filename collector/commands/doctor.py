@@ -86,6 +86,8 @@ def _check_schema(dsn: str) -> Check:
         return Check("schema", False, str(error))
     if status.pending:
         return Check("schema", False, f"pending: {', '.join(status.pending)}; run `stopline-collector migrate`")
+    if status.later:
+        return Check("schema", True, f"of a later release, with which this one works: {', '.join(status.later)}")
     return Check("schema", True, f"of this release, {status.applied[-1]}")
 
 

@@ -29,6 +29,7 @@ def run(options: argparse.Namespace) -> int:
                 "\n".join(
                     [f"applied  {name}" for name in status.applied]
                     + [f"pending  {name}" for name in status.pending]
+                    + [f"later    {name}" for name in status.later]
                 )
             )
             return 0

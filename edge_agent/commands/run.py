@@ -15,6 +15,7 @@ from edge_agent.config.loading import ConfigError, load_config
 from edge_agent.config.settings import AgentConfig
 from edge_agent.enrol import IdentityError
 from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED, EXIT_OK
+from edge_agent.lookups import PatientLoop
 from edge_agent.outbox import OutboxBusy
 from edge_agent.rfid.keys import EpcKeyError
 from edge_agent.runtime import set_up_agent_logging, stay_small
@@ -49,7 +50,8 @@ def in_daemon(config: AgentConfig, produce: "Producer | None" = None) -> int:
     from edge_agent.app import run_agent
 
     try:
-        asyncio.run(run_agent(config, produce=produce))
+        with asyncio.Runner(loop_factory=PatientLoop) as runner:
+            runner.run(run_agent(config, produce=produce))
     except OutboxBusy as error:
         logger.critical("%s", error, extra={"action": "outbox_busy"})
         return EXIT_BUSY

@@ -17,6 +17,8 @@ class Chronicle:
         self._ids = {no: boot_id for boot_id, (no, _) in self._boots.items()}
         self._anchors = list(anchors)
         self._timeline: Timeline | None = None
+        self._timeline_of_known = False
+        """Whether the time was known when the timeline was made."""
         self.anchors_changed = False
 
     def see(self, stamp: Stamp) -> int:
@@ -72,12 +74,26 @@ class Chronicle:
     def resolve(self, stamp: Stamp, now: Stamp) -> Resolved:
         """When `stamp` was, as far as is known at `now`."""
         here = self.now(now)
-        slack_ms = here.at_error_ms if here.at_error_ms < UNKNOWN_ERROR_MS else 0
-        ceiling_ms = here.at_ms + slack_ms
-        if self._timeline is None:
+        is_known = here.at_error_ms < UNKNOWN_ERROR_MS
+        # A clock that nobody vouches for says nothing of what lies before it: an RTC at 2000, or the time that was
+        # saved at the last stop, which may be days ago.
+        ceiling_ms = here.at_ms + here.at_error_ms if is_known else max(here.at_ms, self._known_until_ms())
+        if self._timeline is None or self._timeline_of_known != is_known:
             self.see(now)
             self._timeline = Timeline([boot for _, boot in self.boots()], self._anchors, ceiling_ms)
-        return self._timeline.resolve(stamp, ceiling_ms=ceiling_ms)
+            self._timeline_of_known = is_known
+        resolved = self._timeline.resolve(stamp, ceiling_ms=ceiling_ms)
+        if is_known or any(anchor.boot_id == stamp.boot_id for anchor in self._anchors):
+            return resolved
+        return Resolved(resolved.at_ms, UNKNOWN_ERROR_MS)
+
+    def _known_until_ms(self) -> int:
+        """It is later than this: boots that were in time ran so long, and those after them as well."""
+        until_ms = 0
+        for _, boot in self.boots():
+            own = [anchor.start_ms + anchor.error_ms for anchor in self._anchors if anchor.boot_id == boot.boot_id]
+            until_ms = max(until_ms, *own, 0) + boot.last_boottime_ns // 1_000_000
+        return until_ms
 
     def boots(self) -> list[tuple[int, Boot]]:
         """All boots with their numbers, oldest first."""

@@ -554,8 +554,8 @@ class Outbox:
             self._file.rename_generation(generation.no, epoch, bound)
             self._file.delete(key_of(generation.no, 0), key_of(generation.no, bound))
         logger.error(
-            "the collector has records of epoch %s that this outbox never sent: it was put back to an older state "
-            "or copied. %d newer records get a new epoch",
+            "the collector has records of epoch %s that this outbox does not know: its disk refused them, or it "
+            "was put back to an older state or copied. %d newer records get a new epoch",
             generation.epoch,
             generation.last - bound,
             extra={"action": "collector_ahead"},

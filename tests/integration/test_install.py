@@ -130,6 +130,27 @@ def agent_toml(machine: Machine, name: str) -> str:
     return f'name = "{name}"\nstate_dir = "{machine.root}/state"\n[collector]\nurl = "http://127.0.0.1:9"\n'
 
 
+def go_back_and_forward(machine: Machine, unit: Path, before: Path, works: Path) -> None:
+    """To the release before, and forward again; and not to one that does not start."""
+    newest = unit.read_bytes()
+    unit.write_bytes(newest + b"# this release's\n")
+    (works / unit.name).write_bytes(newest + b"# the release before's\n")
+    told = ["daemon-reload", "restart stopline-agent"]
+    for target, mine in ((before, b"# the release before's\n"), (works, b"# this release's\n")):
+        turned = machine.install("--back")
+        assert turned.returncode == 0, turned.stderr
+        assert "lights: they go on as they are" in turned.stdout
+        assert (machine.programs(), machine.told_systemd()) == (target, told)
+        assert unit.read_bytes().endswith(mine)
+    (machine.root / "works").write_text(str(works))
+    stayed = machine.install("--back")
+    assert (stayed.returncode, machine.programs()) == (1, works)
+    assert "the release that was there is back" in stayed.stderr
+    assert machine.told_systemd() == [*told, *told]
+    assert unit.read_bytes().endswith(b"# this release's\n")
+    unit.write_bytes(newest)
+
+
 @pytest.mark.long
 def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -> None:
     cut_off = machine.root / "opt/stopline-releases/20260101.abcdef/lib"
@@ -151,6 +172,7 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
     assert typed[-3:] == ["--", "/opt/stopline/bin/stopline-agent", "check"]
 
     before = machine.programs()
+    assert "no release before this one is kept here" in machine.install("--back").stderr
     refused = machine.install("agent", "--settings", machine.settings(agent_toml='nmae = "pi-7"\n'))
     assert refused.returncode == 1
     assert f"{settings}, line 1" in refused.stderr
@@ -182,6 +204,8 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
     assert {path.name for path in works.parent.iterdir()} == {before.name, works.name}
     assert list(keys.iterdir()) == [], "what lies beside the settings stays as it is"
 
+    go_back_and_forward(machine, unit, before, works)
+
     # The samples and the unit are others in a newer version; nobody has written the lights' settings yet.
     for name in ("examples/signals.toml", "stopline-agent.service"):
         with (machine.bundle / "systemd" / name).open("a") as newer:
@@ -189,7 +213,6 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
     (machine.root / "etc/stopline/junction.toml").write_text("written = first\n")
 
     # Programs that do not start give way to the ones before.
-    (machine.root / "works").write_text(str(works))
     other = machine.settings(agent_toml=agent_toml(machine, "pi-8"))
     older = works.with_name("20260102.abcdef")
     older.mkdir()
@@ -198,7 +221,7 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
         failed = machine.install("agent", "--settings", other, "--with", "rfid")
         year_old.kill()
     assert failed.returncode == 1
-    assert "the old ones are back" in failed.stderr
+    assert "the release that was there is back" in failed.stderr
     assert "lights: left as it is" in failed.stdout
     assert machine.programs() == works
     assert 'name = "pi-7"' in settings.read_text(), "old programs may not take new settings"

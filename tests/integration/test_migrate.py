@@ -16,6 +16,7 @@ from collector.migrate import (
     MigrationFailed,
     Phase,
     SchemaTooNew,
+    Status,
     bundled,
     migrate,
     read_folder,
@@ -143,11 +144,22 @@ def test_of_many_at_once_each_step_is_applied_by_one(empty_plain: str) -> None:
     assert sorted(applied) == [str(step) for step in steps]
 
 
-def test_a_database_of_a_later_release_is_refused(empty_plain: str) -> None:
+def test_who_goes_back_works_with_what_a_later_release_added(
+    empty_plain: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = [_step(1, "SELECT 1"), _step(3, "CREATE TABLE late (n int)")]
     migrate(empty_plain, [_step(1, "SELECT 1"), _step(2, "SELECT 2")])
+    assert status(empty_plain, old).later == ("002_pre_step_2",)
+    assert migrate(empty_plain, old) == ("003_pre_step_3",)
+    assert "002_pre_step_2 of a later release" in caplog.text
+    assert status(empty_plain, old) == Status(("001_pre_step_1", "003_pre_step_3"), (), ("002_pre_step_2",))
+
+
+def test_a_database_from_which_a_later_release_took_something_is_refused(empty_plain: str) -> None:
+    migrate(empty_plain, [_step(1, "SELECT 1"), _step(2, "SELECT 2", Phase.POST)])
     for call in (migrate, status):
         with pytest.raises(
-            SchemaTooNew, match=r"has migration 002_pre_step_2.*Install that release or a later one"
+            SchemaTooNew, match=r"has migration 002_post_step_2.*Install that release or a later one"
         ):
             call(empty_plain, [_step(1, "SELECT 1")])
 

@@ -1,5 +1,6 @@
 """How long the agent was away, over restarts, reboots and wrong clocks."""
 
+import anyio
 import pytest
 
 from common.clock import UNKNOWN_ERROR_MS, Resolved, Stamp
@@ -86,8 +87,21 @@ async def test_after_a_reboot_the_right_time_is_waited_for() -> None:
     assert at == stamp("b", 5.0), "it ended when the agent started, not when that was known"
 
 
-async def test_but_not_for_ever(caplog: pytest.LogCaptureFixture) -> None:
-    outbox = Outbox(stamp("a", 100.0), [UNKNOWN_ERROR_MS])
+async def test_but_not_for_ever() -> None:
+    outbox = Outbox(stamp("a", 100.0), [90_000])
     await tell_downtime(outbox, stamp("b", 5.0), look_s=0.0, patience_s=0.05)
-    assert len(outbox.told) == 1
+    ((gap, _),) = outbox.told
+    assert isinstance(gap, Gap)
+    assert (gap.duration_ms, gap.detail) == (600_000, "give or take 90 s")
+
+
+async def test_while_nothing_is_known_that_is_told_at_the_stop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    outbox = Outbox(stamp("a", 100.0), [UNKNOWN_ERROR_MS])
+    with anyio.move_on_after(0.05):
+        await tell_downtime(outbox, stamp("b", 5.0), look_s=0.0, patience_s=0.0)
+    ((gap, _),) = outbox.told
+    assert isinstance(gap, Gap)
+    assert (gap.duration_ms, "not known" in str(gap.detail)) == (0, True)
     assert "cannot be told" in caplog.text

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from common.batch import Rejection
-from common.clock import Anchor, AnchorSource
+from common.clock import UNKNOWN_ERROR_MS, Anchor, AnchorSource, Resolved
 from common.codes import DropClass, GapReason, RejectCode
 from common.records import Gap, Log, Record
 from edge_agent.outbox import Contact, Limits, Outbox, RecordRefused
@@ -77,6 +77,26 @@ def test_anchors_and_boots_are_remembered_for_records_of_an_earlier_boot(path: P
     batch = outbox.next_batch(10, 1000, stamp_at(500_000, OTHER_BOOT))
     assert batch is not None
     assert decoder.decode(batch.records[0]).at == START_MS + 10_000
+
+
+@pytest.mark.parametrize(
+    "rtc_ms", [946_684_800_000, START_MS - 3_600_000, START_MS + 63_000, START_MS + 2 * 365 * 86_400_000]
+)
+def test_before_the_time_is_known_a_boot_could_be_at_any(path: Path, rtc_ms: int) -> None:
+    """A Pi's clock begins in 2000, or with what was saved at the stop, however long ago that was."""
+    outbox = Outbox.open(path, stamp_at(1))
+    outbox.add_anchor(Anchor(stamp_at(1).boot_id, int(1e9), START_MS + 1000, 5, AnchorSource.NTP))
+    outbox.append(count(1), stamp_at(60))
+    outbox.commit()
+    outbox.close()
+    start = msgspec.structs.replace(stamp_at(3, OTHER_BOOT, synced=False), wall_ms=rtc_ms)
+    outbox = Outbox.open(path, start)
+    assert outbox.resolve(start, start).at_error_ms == UNKNOWN_ERROR_MS
+    before = outbox.resolve(stamp_at(60), start)
+    assert (before.at_ms, before.at_error_ms) == (START_MS + 60_000, 0), "what is known stays so"
+    five_days_ms = START_MS + 5 * 86_400_000
+    outbox.add_anchor(Anchor(OTHER_BOOT, int(9e9), five_days_ms + 9000, 5, AnchorSource.COLLECTOR))
+    assert outbox.resolve(start, start) == Resolved(five_days_ms + 3000, 6)
 
 
 def test_a_batch_keeps_to_its_bounds_but_gives_one_record_at_least(path: Path) -> None:
