@@ -295,6 +295,49 @@ def test_who_stands_behind_a_turn_that_others_hinder_holds_no_green() -> None:
     assert wanted[2] == 1
 
 
+@pytest.mark.parametrize(
+    ("left", "east_left", "last_s", "yields", "stays"),
+    [
+        (0.5, 0.0, 9.0, True, True),
+        (0.1, 0.0, 9.0, True, False),
+        (0.5, 0.5, 9.0, True, False),
+        (0.5, 0.0, 90.0, True, False),
+        (0.5, 0.0, 9.0, False, False),
+    ],
+    ids=["left-behind", "served", "as-others-are", "shut", "stands-for-no-turn"],
+)
+def test_a_hindered_turn_is_waited_for_where_its_greens_leave_a_queue_again_and_again(
+    left: float, east_left: float, last_s: float, yields: bool, stays: bool
+) -> None:
+    """Not where those who wait get too little too, where somebody parks, nor where no turn is the cause."""
+    base = crossroads()
+    north = msgspec.structs.replace(base.movements[0], gives_way_to=("south",) if yields else ())
+    view = view_of(msgspec.structs.replace(base, movements=(north, *base.movements[1:])))
+    green, one = Adaptive(view), standing(1)
+    green.observer.left[:2], green.observer.flow_vps[0] = [left, east_left], 0.3
+    told = (Lane(3, last_s, 6, 0, True), one, standing(0), one)
+    assert (green.decide(situation(told, red_s=(0.0, 9.0), green_s=20.0)) is None) is stays
+
+
+def test_it_is_learned_which_lanes_are_left_with_a_queue_by_their_greens() -> None:
+    """Only those that lose their green tell it, by what is in sight then; who is not measured tells nothing."""
+    observer, now_s = Observer(view_of(crossroads())), 0.0
+
+    def green(stage: int, *n_near: int | None) -> list[float]:
+        nonlocal now_s
+        for after_s in (10.0, 20.0):
+            told = tuple(Lane(0, 9.0, n, 0 if n is not None else None) for n in n_near)
+            observer.update(Situation(now_s + after_s, stage, after_s, (9.0, 9.0), told))
+        now_s += 30.0
+        return [round(share, 2) for share in observer.left]
+
+    green(0, 3, 6, 2, 6)
+    assert green(1, 6, 1, 6, None) == [0.1, 0.0, 0.0, 0.0]
+    assert green(0, 0, 6, 3, 6) == [0.1, 0.0, 0.0, 0.0]
+    assert green(1, 6, 6, 6, 6) == [0.09, 0.0, 0.1, 0.0]
+    assert green(0, 6, 0, 6, 0) == [0.09, 0.1, 0.1, 0.1]
+
+
 @given(rng=st.randoms(use_true_random=False))
 @settings(max_examples=50, deadline=None)
 def test_as_many_are_on_their_way_as_are_in_sight(rng: random.Random) -> None:

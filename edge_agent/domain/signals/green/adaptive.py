@@ -8,10 +8,11 @@ would have taken. So the other is due when
 
 (Laemmer and Helbing's index, from exchanging two neighbours of an order). Both sides take the best horizon. Two
 things matter in practice. Vehicles of a blocked lane, as behind a turn that finds no gap, do not count for the
-running stage. And where vehicles come singly, those who are passing are soon replaced by the next, so that waiting
-for a gap gains less than it seems, and green is wasted between them: the running stage counts only by how much it
-exceeds its usual flow. While a queue goes on any of its lanes no green is wasted, and it counts in full. So it
-does where some go unseen: nobody can tell there that they come singly.
+running stage, unless its greens, and not those of the others, leave a queue again and again: then it is waited
+for. And where vehicles come singly, those who are passing are soon replaced by the next, so that waiting for a gap
+gains less than it seems, and green is wasted between them: the running stage counts only by how much it exceeds
+its usual flow. While a queue goes on any of its lanes, or is waited for, no green is wasted, and it counts in
+full. So it does where some go unseen: nobody can tell there that they come singly.
 
 How loaded the junction is does not come into it: what is known of that is what was served, which looks light just
 where lanes block each other.
@@ -21,14 +22,11 @@ from dataclasses import dataclass
 
 from common.junction import Algorithm
 from edge_agent.domain.signals.green.by_demand import ByDemand
-from edge_agent.domain.signals.green.observer import Observer
+from edge_agent.domain.signals.green.observer import QUEUE, Observer
 from edge_agent.domain.signals.green.rates import rate_after
 from edge_agent.domain.signals.green.running import Running
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
-
-QUEUE = 3.0
-"""So many in sight on a lane that goes are a queue, or dense like one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +71,12 @@ class Adaptive(ByDemand):
                 best, most = change.stage, rate
         if best is None or situation.green_s >= self._topology.max_greens_s[stage]:
             return best
-        running = self._running.rate(situation, vehicles, flowing)
-        if self.observer.seen >= 1.0 and not self._has_queue(stage, vehicles, flowing):
+        hindered = self._running.hindered(situation, best, vehicles, flowing)
+        running = self._running.rate(situation, vehicles, flowing, hindered)
+        goes_on = [i for i in self._topology.lanes[stage] if flowing[i] or i in hindered]
+        if self.observer.seen >= 1.0 and not any(vehicles[i] >= QUEUE for i in goes_on):
             running -= self._usual_vps(stage)
         return best if most > self._params.keep * max(0.0, running) else None
-
-    def _has_queue(self, stage: int, vehicles: list[float], flowing: list[bool]) -> bool:
-        return any(flowing[i] and vehicles[i] >= QUEUE for i in self._topology.lanes[stage])
 
     def _usual_vps(self, stage: int) -> float:
         """What usually flows in it and goes on to come."""

@@ -25,6 +25,10 @@ SEEN_PRIOR = 30.0
 SEEN_MEMORY = 400.0
 """Vehicles after which the share seen is forgotten."""
 LEAST_SEEN = 0.25
+QUEUE = 3
+"""So many in sight on a lane are a queue, or dense like one."""
+LEFT_MEMORY = 10.0
+"""Greens after which it is forgotten whether a queue was left."""
 ALL_SEEN = 0.92
 """Where this share is found, all are taken to be seen: queues differ."""
 
@@ -39,6 +43,7 @@ class Observer:
         crossed_green: vehicles over the line in this green, by lane; None: not measured.
         gaps_s: between the last two vehicles over each lane's line in this green; 0 where there were not two.
         seen: share of the vehicles that is seen.
+        left: share of each lane's greens that left a queue on it, lately.
     """
 
     def __init__(self, topology: Topology) -> None:
@@ -48,6 +53,7 @@ class Observer:
         self._base: list[int | None] = [None] * n
         self._standing: list[int | None] = [None] * n
         self._showed_traffic = [False] * n
+        self._near: list[int | None] = [None] * n
         self._last_s: list[float | None] = [None] * n
         self._awaited: dict[int, int] = {}
         self._now_s: float | None = None
@@ -60,6 +66,7 @@ class Observer:
         self.at_green_red_s = [0.0] * n
         self.gaps_s = [0.0] * n
         self.seen = 1.0
+        self.left = [0.0] * n
 
     def update(self, situation: Situation) -> None:
         """Takes in what is the case now. `now_s` must not go back."""
@@ -93,6 +100,7 @@ class Observer:
         self._stage = situation.stage
         self._awaited = {}
         start_s = situation.now_s - situation.green_s
+        self._learn_left(before, weights)
         for i, weight in enumerate(weights):
             if weight > 0.0 and before[i] <= 0.0:
                 self.at_green_red_s[i] = max(0.0, start_s - self._red_from_s[i])
@@ -101,6 +109,12 @@ class Observer:
                 standing = self._standing[i]
                 if weight >= 1.0 and standing is not None and standing >= MIN_QUEUE:
                     self._awaited[i] = standing
+
+    def _learn_left(self, before: tuple[float, ...], weights: tuple[float, ...]) -> None:
+        """Whether a queue stayed on the lanes that lost their green."""
+        for i, n_near in enumerate(self._near):
+            if before[i] > weights[i] and n_near is not None:
+                self.left[i] += ((n_near >= QUEUE) - self.left[i]) / LEFT_MEMORY
 
     def _learn_flows(self, situation: Situation, elapsed_s: float) -> None:
         fade = math.exp(-elapsed_s / FLOW_MEMORY_S)
@@ -112,6 +126,7 @@ class Observer:
         )
         for i, lane in enumerate(situation.lanes):
             n, before = lane.n_crossed, crossed[i]
+            self._near[i] = lane.n_near
             if i in self._topology.walks:
                 flows[i] = 0.0
             elif n is not None and before is not None:

@@ -56,6 +56,7 @@ class Topology:
         weights: by stage and lane, 0 to 1.
         stakes: by stage and lane, how much of its weight it loses at a change, at most.
         lanes: of each stage, those that count in it.
+        yielding: of each stage, the lanes some of whose green movements have to let other green ones pass.
         changes: from each stage to each other one of the plan, in the plan's order from there on.
         travels_s: of each lane, from where a camera begins to see it to the stop line.
         headways_s: of each lane, between two vehicles of a standing queue that goes.
@@ -69,6 +70,7 @@ class Topology:
     weights: tuple[tuple[float, ...], ...]
     stakes: tuple[tuple[float, ...], ...]
     lanes: tuple[tuple[int, ...], ...]
+    yielding: tuple[tuple[int, ...], ...]
     changes: tuple[tuple[Change, ...], ...]
     services: tuple[Service, ...]
     travels_s: tuple[float, ...]
@@ -113,6 +115,7 @@ def topology(junction: Junction, plan: Plan) -> Topology:
         weights=weights,
         stakes=tuple(_stakes(row, [weights[i] for i in order]) for row in weights),
         lanes=tuple(tuple(i for i in range(n_lanes) if row[i] > 0.0) for row in weights),
+        yielding=tuple(_yielding(junction, members) for members in stages),
         changes=tuple(_changes(stage, order, stages, weights) for stage in range(len(stages))),
         services=_services(junction, stages, order),
         travels_s=(*(_reach_m(junction, lane.name) / APPROACH_MPS for lane in junction.lanes), *(0.0,) * n_walks),
@@ -124,6 +127,12 @@ def topology(junction: Junction, plan: Plan) -> Topology:
         min_greens_s=tuple(_min_green_s(planned.get(i), members) for i, members in enumerate(stages)),
         max_greens_s=tuple(_max_green_s(planned.get(i), members) for i, members in enumerate(stages)),
     )
+
+
+def _yielding(junction: Junction, stage: list[Movement]) -> tuple[int, ...]:
+    green = {m.name for m in stage}
+    names = {lane for m in stage if green.intersection(m.gives_way_to) for lane in m.lanes}
+    return tuple(i for i, lane in enumerate(junction.lanes) if lane.name in names)
 
 
 def _weights(junction: Junction, stage: list[Movement]) -> tuple[float, ...]:
