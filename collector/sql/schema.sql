@@ -2181,10 +2181,13 @@ BEGIN
         PERFORM FROM edge_devices WHERE id IN (SELECT device_id FROM after_rows) ORDER BY id FOR NO KEY UPDATE;
     END IF;
     INSERT INTO junction_heard AS h (junction_id, received_at, last_at, device_id, others_at)
-    SELECT d.junction_id, max(a.last_received_at), max(a.last_at), (array_agg(a.device_id))[1],
+    SELECT d.junction_id, max(a.received_at), max(a.last_at), (array_agg(a.device_id))[1],
            -- A transaction stores all at one time.
-           CASE WHEN count(*) > 1 THEN max(a.last_received_at) END
-    FROM after_rows a
+           CASE WHEN count(*) > 1 THEN max(a.received_at) END
+    FROM (
+        SELECT device_id, max(last_received_at) AS received_at, max(last_at) AS last_at
+        FROM after_rows GROUP BY device_id
+    ) a
     CROSS JOIN LATERAL (SELECT junction_id FROM edge_devices WHERE id = a.device_id OFFSET 0) d
     WHERE d.junction_id IS NOT NULL
     GROUP BY d.junction_id

@@ -339,6 +339,18 @@ def test_the_device_that_was_heard_last_is_known_whoever_ends_first(plain_dsn: s
     ):
         interleave(held, meanwhile)
         assert last() == expected
+    with psycopg.connect(plain_dsn) as connection:
+        # Two streams of one device at once.
+        connection.execute(
+            "INSERT INTO ingest_streams (device_id, stream, epoch) VALUES (%s, 'other', gen_random_uuid())",
+            (first.device,),
+        )
+        connection.execute(
+            "UPDATE ingest_streams SET last_received_at = %s WHERE device_id = %s",
+            (now + timedelta(seconds=21), first.device),
+        )
+    _check(plain_dsn)
+    assert last() == (first, 12)
 
 
 def _moved(facts: Facts, junction: str) -> tuple[bytes, tuple[Any, ...]]:
