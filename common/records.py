@@ -212,6 +212,11 @@ class Log(_Record, frozen=True, array_like=True, tag="log"):
     context: dict[str, Scalar] = {}
 
 
+SOURCES_ACTION = "camera_sources"
+"""The action of the `log` by which an agent tells what a camera counts at from then on: `sensor`, and `lines`,
+`zones` and `turns` as JSON lists of names. What is not among them is not measured from then on."""
+
+
 class CommandResult(_Record, frozen=True, array_like=True, tag="command_result"):
     """What became of a command from the collector."""
 

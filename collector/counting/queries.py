@@ -13,7 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from psycopg.rows import class_row
+from psycopg.types.multirange import Multirange
 
+from collector.counting.in_force import overlap_s
 from collector.db import Connection, Pool, load_queries, reading
 from collector.errors import ApiProblem
 
@@ -70,6 +72,8 @@ class Source:
     junction_id: UUID | None
     junction_name: str | None
     timezone: str
+    in_force: Multirange[datetime] | None
+    """When its camera counted at it; None: nobody told, as from the beginning."""
 
 
 @dataclass(frozen=True)
@@ -282,6 +286,7 @@ def _parameters(
 
 
 def _cells(source: Source, edges: Sequence[datetime], found: _Found) -> Iterable[Cell]:
+    spans = None if source.in_force is None else [(span.lower, span.upper) for span in source.in_force]
     for start, end in pairwise(edges):
         start_s = int(start.timestamp())
         counts = _add_up(found.counts.get((source.no, start_s), ()))
@@ -289,6 +294,8 @@ def _cells(source: Source, edges: Sequence[datetime], found: _Found) -> Iterable
         measured_s = None
         if source.camera_no is not None:
             measured_s = found.measured_ms.get((source.camera_no, start_s), 0) / 1000
+            if measured_s and spans is not None:
+                measured_s = min(measured_s, overlap_s(spans, start, end))
         state = _state(measured_s, (end - start).total_seconds(), n)
         known = n > 0 or state in (State.MEASURED, State.PARTLY)
         yield Cell(start, end, state, measured_s, n if known else None, counts)

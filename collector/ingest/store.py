@@ -114,6 +114,8 @@ class Store:
             # counts, which lock their devices: who edits a junction locks it first, and then its devices.
             for junction in sorted(news):
                 await self._tell(connection, junction, news[junction])
+            # Before their counts: those that have none yet are new.
+            await self._tell_sources(connection, batches)
             await self.copy(connection, batches)
             marks = set(chain.from_iterable(rows.marks for rows in batches))
             if marks:
@@ -135,6 +137,14 @@ class Store:
         for item in settled:
             await connection.execute(self._history["settle_history"], {"command": item.id})
         return settled
+
+    async def _tell_sources(self, connection: Connection, batches: Sequence[Rows]) -> None:
+        """Keep what cameras count at. In a fixed order, as two writers may have streams of one device."""
+        told = [(rows.stream_no, one) for rows in batches for one in rows.counted_at]
+        for stream_no, one in sorted(told, key=lambda each: (each[0], each[1].at_ms)):
+            names = [name for name, _ in one.sources]
+            parameters = {"stream": stream_no, "at": _timestamp(one.at_ms), "sensor": one.sensor, "names": names}
+            await connection.execute(self._queries["tell_sources"], parameters)
 
     async def _tell(self, connection: Connection, junction: UUID, news: News) -> None:
         """Keep what is said of a junction."""

@@ -14,6 +14,7 @@ from msgspec.structs import astuple
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from collector.counting.in_force import CountedAt, counted_at_in
 from collector.ingest.decode import Item, Refused, raw_text
 from collector.ingest.names import DeviceNames, Unknown
 from collector.junctions.description import Described, described_in
@@ -194,6 +195,8 @@ class Rows:
     """What the device's junction is said to be, if it is."""
     told: list[Told] = field(default_factory=list)
     """What is said about who controls the junction's lights."""
+    counted_at: list[CountedAt] = field(default_factory=list)
+    """What cameras count at, as their agent says."""
     results: list[CommandResult] = field(default_factory=list)
     """What came of commands."""
     unknown: Unknown = field(default_factory=Unknown)
@@ -328,8 +331,19 @@ def _log(rows: Rows, r: Log) -> None:
     rows.add(SYSTEM_LOGS, (*_head(rows, r), r.level, r.action, r.message, _json(r.context)))
     rows.described = described_in(r) or rows.described
     rows.told += told_in(r)
+    counted_at = counted_at_in(r)
+    if counted_at is not None:
+        _counted_at(rows, counted_at)
     if is_live_log(r):
         rows.lights.append(r)
+
+
+def _counted_at(rows: Rows, told: CountedAt) -> None:
+    """What was never crossed is there too: nobody came, and that was measured."""
+    for (name, via), kind in told.sources.items():
+        if (told.sensor, name, via) not in rows.names.sources:
+            rows.unknown.sources[told.sensor, name, via] = kind
+    rows.counted_at.append(told)
 
 
 def _command_result(rows: Rows, r: CommandResult) -> None:

@@ -10,7 +10,7 @@ SELECT now();
 -- name: sources
 -- The sources that fit all filters that are given; a name or an id each.
 SELECT z.no, z.id, z.name, z.via, z.kind, z.sensor, c.id AS camera_id, c.no AS camera_no, c.name AS camera_name,
-       d.id AS device_id, d.name AS device_name,
+       z.in_force, d.id AS device_id, d.name AS device_name,
        j.id AS junction_id, j.name AS junction_name, coalesce(j.timezone, 'UTC') AS timezone
 FROM counting_zones z
 JOIN edge_devices d ON d.id = z.device_id

@@ -67,14 +67,36 @@ ORDER BY device_id, name
 ON CONFLICT (device_id, name) DO NOTHING
 
 -- name: create_sources
-INSERT INTO counting_zones (device_id, sensor, name, via, kind, camera_id)
-SELECT new.device_id, new.sensor, new.name, new.via, new.kind, c.id
+INSERT INTO counting_zones (device_id, sensor, name, via, kind, camera_id, in_force)
+SELECT new.device_id, new.sensor, new.name, new.via, new.kind, c.id,
+       -- What a simulator knows of a line, and what is left over of its turns, is known for as long as the line is.
+       (SELECT z.in_force FROM counting_zones z
+        WHERE z.device_id = new.device_id AND z.sensor = new.sensor AND z.name = new.name
+          AND z.in_force IS NOT NULL LIMIT 1)
 FROM unnest(
     %(devices)s::uuid[], %(sensors)s::text[], %(names)s::text[], %(vias)s::text[], %(kinds)s::text[]
 ) AS new (device_id, sensor, name, via, kind)
 LEFT JOIN cameras c ON c.device_id = new.device_id AND c.name = new.sensor
 ORDER BY new.device_id, new.sensor, new.name, new.via
 ON CONFLICT (device_id, sensor, name, via) DO NOTHING
+
+-- A camera counts at these from now on, and at nothing else. What has counted before anybody told so is taken to have
+-- been there always.
+-- name: tell_sources
+WITH told AS (
+    SELECT z.no, z.name = ANY (%(names)s::text[]) AS is_named, tstzmultirange(tstzrange(%(at)s, NULL)) AS from_now,
+           CASE WHEN z.in_force IS NOT NULL THEN z.in_force
+                WHEN EXISTS (SELECT FROM count_rollups WHERE source_no = z.no AND step_s = 86400)
+                  OR EXISTS (SELECT FROM rollup_marks WHERE kind = 'count' AND ref_no = z.no)
+                THEN '{(,)}'::tstzmultirange ELSE '{}'::tstzmultirange END AS before
+    FROM counting_zones z
+    JOIN ingest_streams s ON s.device_id = z.device_id
+    WHERE s.no = %(stream)s AND z.sensor = %(sensor)s AND z.via <> 'rfid'
+), becomes AS (
+    SELECT no, CASE WHEN is_named THEN before + from_now ELSE before - from_now END AS in_force FROM told
+)
+UPDATE counting_zones z SET in_force = b.in_force
+FROM becomes b WHERE z.no = b.no AND z.in_force IS DISTINCT FROM b.in_force
 
 -- name: count_rejects
 SELECT count(*) FROM ingest_rejects

@@ -2320,3 +2320,11 @@ BEGIN
         ORDER BY l.at DESC, coalesce(l.stream_no, 0) DESC, l.seq DESC'
     USING since, until, before_at, before_stream, before_seq, levels, lines, streams, seen, sees_all(), app_user();
 END $$;
+
+-- When sources are in force -------------------------------------------------------------------------------------------
+
+-- When a camera counted at a line, zone or turn: one that was drawn later, or taken away, was not measured at all times
+-- at which its camera was.
+
+-- NULL: nobody told, and it is taken to be always.
+ALTER TABLE counting_zones ADD COLUMN in_force tstzmultirange;

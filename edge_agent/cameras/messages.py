@@ -81,6 +81,10 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """How good it is, in words, where there is one."""
     unknown_classes: tuple[str, ...] = ()
     """Classes that are to be counted and that the model does not know."""
+    lines: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    turns: tuple[str, ...] = ()
+    """What is counted at."""
 
 
 class Probed(msgspec.Struct, frozen=True, tag="probed"):

@@ -221,7 +221,8 @@ def _work(
     fresh = source.read(FIRST_PICTURE_S)
     fresh_ns = boottime_ns()
     unknown = unknown_classes(job.classes, detector.class_names)
-    send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1), calibration, unknown))
+    counted_at = _names(lines), _names(zones), tuple(rule[0] for rule in job.turns)
+    send(Ready(fresh_ns, width_px, height_px, round(warm_up_ms, 1), calibration, unknown, *counted_at))
     if job.probe or job.snapshot:
         for told in _probe(source, detector, with_picture=job.snapshot):
             send(told)
@@ -238,6 +239,10 @@ def _work(
         # A camera that breaks off takes nothing away from what was measured before.
         worker.finish()
     send(Finished())
+
+
+def _names(shapes: Sequence[Line] | Sequence[Zone]) -> tuple[str, ...]:
+    return tuple(shape.name for shape in shapes)
 
 
 def _probe(source: FrameSource, detector: Detector, *, with_picture: bool) -> list[Message]:

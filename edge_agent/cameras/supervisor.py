@@ -7,6 +7,7 @@ last measured moment on. What stood in the pipe when it died is taken first.
 
 import asyncio
 import contextlib
+import json
 import logging
 import random
 import signal
@@ -19,7 +20,7 @@ import msgspec
 
 from common.clock import Stamp
 from common.codes import GapReason
-from common.records import Count, Frames, Gap, Record, StreamQuality
+from common.records import SOURCES_ACTION, Count, Frames, Gap, Log, Record, StreamQuality
 from edge_agent.cameras.child import CameraChild, ChildGarbled
 from edge_agent.cameras.hours import Hours, local_now_in
 from edge_agent.cameras.messages import (
@@ -136,6 +137,7 @@ class CameraSupervisor:
         self._reason: GapReason | None = GapReason.AGENT_DOWN
         """Why nothing has been measured since; None: it was measured till then."""
         self._open_block: Fact | None = None
+        self._told_sources: dict[str, tuple[str, ...]] = {}
         self._quality_ns = self._accounted_ns
         self._failures = 0
         self._complaint = ""
@@ -338,7 +340,23 @@ class CameraSupervisor:
                 *(self._job.camera, ", ".join(ready.unknown_classes)),
                 extra={"action": "unknown_classes", "camera": self._job.camera},
             )
+        await self._tell_sources(ready)
         await self._tell_state("ok", "", ready.boottime_ns)
+
+    async def _tell_sources(self, ready: Ready) -> None:
+        """What is counted at, once for as long as it stays the same. What is drawn later, or taken away, was not
+        measured whenever the camera was."""
+        told = {"lines": ready.lines, "zones": ready.zones, "turns": ready.turns}
+        if told == self._told_sources:
+            return
+        self._told_sources = told
+        camera = self._job.camera
+        what = ", ".join(f"{len(names)} {kind}" for kind, names in told.items())
+        context = {kind: json.dumps(names) for kind, names in told.items()}
+        log = Log(
+            1, 0, 0, "info", SOURCES_ACTION, f"camera {camera} counts at {what}", {"sensor": camera, **context}
+        )
+        await self._put(log, ready.boottime_ns)
 
     async def _fail(self, reason: GapReason, complaint: str) -> None:
         """The process cannot go on. Says so once, not again at every attempt."""

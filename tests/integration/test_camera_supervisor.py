@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.codes import Via
-from common.records import Count, Frames, Gap, StreamQuality
+from common.records import SOURCES_ACTION, Count, Frames, Gap, Log, StreamQuality
 from edge_agent.cameras.supervisor import SupervisorParams, retry_delay_s
 from tests.integration.camera_helpers import job, kinds, watching
 
@@ -43,6 +43,8 @@ async def test_a_camera_is_counted_and_ends_in_good_order() -> None:
     counts = camera.of(Count)
     assert {count.via for count in counts} == {Via.CAMERA, Via.TRUTH}
     assert {count.source for count in counts} == {"street"}
+    (told,) = [log for log in camera.of(Log) if log.action == SOURCES_ACTION]
+    assert told.context == {"sensor": "north", "lines": '["street"]', "zones": "[]", "turns": "[]"}
     block = camera.of(Frames)[0]
     # 10 a second for 10 s; a busy machine takes every second, or third.
     assert 25 <= block.n <= 110
@@ -64,6 +66,7 @@ async def test_a_process_that_dies_is_started_again(how: signal.Signals) -> None
     assert sum(lost) < 20
     failures = [record for record in camera.of(StreamQuality) if record.state == "unreachable"]
     assert how.name in (failures[0].detail or "")
+    assert len([log for log in camera.of(Log) if log.action == SOURCES_ACTION]) == 1, "it is as it was"
 
 
 async def test_a_process_that_hangs_is_killed() -> None:

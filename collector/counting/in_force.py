@@ -1,0 +1,60 @@
+"""When a camera counted at a line, zone or turn: since it was drawn, and until it was taken away.
+
+Its agent tells it with a `log` record. What is not told by anybody counts as always: older agents say nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+
+import msgspec
+
+from common.codes import Via
+from common.records import SOURCES_ACTION, Log, Name
+
+Span = tuple[datetime | None, datetime | None]
+"""From until before. None: without a beginning, or an end."""
+
+
+_KINDS = {"lines": ("line", Via.CAMERA), "zones": ("zone", Via.CAMERA), "turns": ("turn", Via.TURN)}
+_NAMES = msgspec.json.Decoder(list[Name])
+
+
+@dataclass(frozen=True, slots=True)
+class CountedAt:
+    """What a camera counts at from `at_ms` on, in ms since 1970.
+
+    Attributes:
+        sources: the kind of each, by name and how it counts.
+    """
+
+    sensor: str
+    at_ms: int
+    sources: Mapping[tuple[str, Via], str]
+
+
+def counted_at_in(log: Log) -> CountedAt | None:
+    """What a log tells; None where it tells nothing of it, or nothing that can be read here."""
+    if log.action != SOURCES_ACTION:
+        return None
+    try:
+        sensor = msgspec.convert(log.context.get("sensor"), Name)
+        told = {kind: _NAMES.decode(str(log.context.get(kind))) for kind in _KINDS}
+        "".join((sensor, *chain.from_iterable(told.values()))).encode()
+    except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+        return None
+    if any("\0" in name for name in (sensor, *chain.from_iterable(told.values()))):
+        return None
+    sources = {(name, via): of for kind, (of, via) in _KINDS.items() for name in told[kind]}
+    return CountedAt(sensor, log.at, sources)
+
+
+def overlap_s(spans: Sequence[Span], start: datetime, end: datetime) -> float:
+    """For how long of `start` to `end` one of the spans holds."""
+    found_s = 0.0
+    for low, high in spans:
+        first = start if low is None else max(start, low)
+        last = end if high is None else min(end, high)
+        found_s += max(0.0, (last - first).total_seconds())
+    return found_s
