@@ -69,4 +69,5 @@ def share_of_smaller(box_px: Floats, other_px: Floats) -> float:
     ax1, ay1, ax2, ay2 = box_px.tolist()
     bx1, by1, bx2, by2 = other_px.tolist()
     shared = max(min(ax2, bx2) - max(ax1, bx1), 0.0) * max(min(ay2, by2) - max(ay1, by1), 0.0)
-    return float(shared / min((ax2 - ax1) * (ay2 - ay1), (bx2 - bx1) * (by2 - by1)))
+    smaller = min((ax2 - ax1) * (ay2 - ay1), (bx2 - bx1) * (by2 - by1))
+    return float(shared / smaller) if smaller > 0.0 else 0.0

@@ -226,10 +226,7 @@ def test_an_agent_from_its_first_day_to_an_update_that_fails(machine: Machine) -
     assert machine.programs() == works
     assert 'name = "pi-7"' in settings.read_text(), "old programs may not take new settings"
     assert unit.read_bytes() == (ROOT / "systemd/stopline-agent.service").read_bytes()
-    assert machine.told_systemd() == [
-        *("daemon-reload", "restart stopline-agent"),
-        *("daemon-reload", "restart stopline-agent"),
-    ]
+    assert machine.told_systemd() == ["daemon-reload", "restart stopline-agent"] * 2
     assert machine.group("stopline-signals")[3] == "stopline-agent", "it may tell the lights what it counts"
     assert not older.exists(), "one release back is kept"
     assert before.exists(), "and what runs still"
