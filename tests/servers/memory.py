@@ -49,7 +49,17 @@ def _has_room() -> bool:
         os.access(_MEMORY, os.W_OK)
         and shutil.disk_usage(_MEMORY).free > _ROOM_BYTES
         and psutil.virtual_memory().available > _ROOM_BYTES
+        and _left_by_limit_bytes() > _ROOM_BYTES
     )
+
+
+def _left_by_limit_bytes() -> float:
+    """What a container that has a limit may still take: files in memory count as its memory."""
+    limit, taken = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    try:
+        return float(limit.read_text().strip().replace("max", "inf")) - float(taken.read_text())
+    except OSError:
+        return float("inf")
 
 
 def _programs_run_in(folder: Path) -> bool:
