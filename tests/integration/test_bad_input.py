@@ -45,7 +45,7 @@ def pictures(folder: Path, change: Callable[[int, np.ndarray], np.ndarray], n: i
 
 
 def counted(source: Path | str, size: tuple[int, int] = SIZE) -> Outcome:
-    line = Line("middle", ((0.0, size[1] / 2), (float(size[0]), size[1] / 2)))
+    line = Line("middle", ((-0.5, size[1] / 2), (size[0] + 0.5, size[1] / 2)))
     return count(Plan(str(source), "motion", (line,), (), None, RATE, None, 1, None))
 
 

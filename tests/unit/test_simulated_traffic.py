@@ -1,6 +1,8 @@
 """Simulated traffic before lights: what its sensors tell, to whom, and what drivers take the lights for."""
 
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
@@ -148,8 +150,14 @@ def test_lights_that_nobody_hears_of_are_dark_to_drivers(age_s: float) -> None:
     assert min(b - a for a, b in pairwise(crossed)) > 1e9
 
 
-def test_the_demos_junction_may_be_driven_and_its_files_are_read_back(tmp_path: Path) -> None:
-    folder = tmp_path
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
+
+
+def test_the_demos_junction_may_be_driven_and_its_files_are_read_back(folder: Path) -> None:
     assert faults(JUNCTION) == []
     files = LightsFiles(folder)
     files.write(JUNCTION)
