@@ -1,11 +1,13 @@
 """How traffic is spread over a junction's lanes."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from collector.analytics.answers_lights import Basis, LaneItem, LanesAnswer
 from collector.analytics.hours import Part, read_hours
 from collector.analytics.lane_hours import all_lanes
-from collector.analytics.period import Asked, is_live, read_counters
+from collector.analytics.period import Asked, Source, is_live, read_counters
+from collector.counting.in_force import overlap_s
 from collector.db import Connection, load_queries
 from common.junction import Junction
 
@@ -52,10 +54,15 @@ async def _of_counts(connection: Connection, asked: Asked) -> LanesAnswer:
         load_queries("analytics_counts")["by_source"], parameters, prepare=False, binary=True
     )
     told = {no: (n, measured_s) for no, n, measured_s in await cursor.fetchall()}
-    found = [(source, *told[source.no]) for source in counters.sources]
+    until = min(asked.end, asked.place.as_of)
+    found = [
+        (source, n, _clipped(source, measured_s, asked.start, until))
+        for source in counters.sources
+        for n, measured_s in (told[source.no],)
+    ]
     can_tell = all(measured_s is not None for _, _, measured_s in found)
     rates = [_rate(n, measured_s) if can_tell else float(n) for _, n, measured_s in found]
-    period_s = (min(asked.end, asked.place.as_of) - asked.start).total_seconds()
+    period_s = (until - asked.start).total_seconds()
     items = [
         LaneItem(
             lane=source.name,
@@ -71,6 +78,11 @@ async def _of_counts(connection: Connection, asked: Asked) -> LanesAnswer:
         for (source, n, measured_s), share in zip(found, _shares(rates), strict=True)
     ]
     return LanesAnswer(**asked.head, basis=Basis.COUNTS, exact=live, lanes=items)
+
+
+def _clipped(source: Source, measured_s: float | None, start: datetime, end: datetime) -> float | None:
+    """What the camera measured while it counted at this source."""
+    return None if measured_s is None else min(measured_s, overlap_s(source.in_force, start, end))
 
 
 def _rate(vehicles: int | None, measured_s: float | None) -> float | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from litestar.exceptions import NotFoundException
 from psycopg.rows import class_row, dict_row
+from psycopg.types.multirange import Multirange
 
 from collector.analytics.answers import JunctionRef
 from collector.counting.queries import Bucket
@@ -37,6 +38,8 @@ class Source:
     via: str
     kind: str
     camera_no: int | None
+    in_force: Multirange[datetime] | None = None
+    """When its camera counted at it; None: nobody told, as from the beginning."""
 
 
 @dataclass(frozen=True)

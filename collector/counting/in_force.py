@@ -3,19 +3,16 @@
 Its agent tells it with a `log` record. What is not told by anybody counts as always: older agents say nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 
 import msgspec
+from psycopg.types.multirange import Multirange
 
 from common.codes import Via
 from common.records import SOURCES_ACTION, Log, Name
-
-Span = tuple[datetime | None, datetime | None]
-"""From until before. None: without a beginning, or an end."""
-
 
 _KINDS = {"lines": ("line", Via.CAMERA), "zones": ("zone", Via.CAMERA), "turns": ("turn", Via.TURN)}
 _NAMES = msgspec.json.Decoder(list[Name])
@@ -50,11 +47,13 @@ def counted_at_in(log: Log) -> CountedAt | None:
     return CountedAt(sensor, log.at, sources)
 
 
-def overlap_s(spans: Sequence[Span], start: datetime, end: datetime) -> float:
-    """For how long of `start` to `end` one of the spans holds."""
+def overlap_s(in_force: Multirange[datetime] | None, start: datetime, end: datetime) -> float:
+    """For how long of `start` to `end` it was there. None: always."""
+    if in_force is None:
+        return (end - start).total_seconds()
     found_s = 0.0
-    for low, high in spans:
-        first = start if low is None else max(start, low)
-        last = end if high is None else min(end, high)
+    for span in in_force:
+        first = start if span.lower is None else max(start, span.lower)
+        last = end if span.upper is None else min(end, span.upper)
         found_s += max(0.0, (last - first).total_seconds())
     return found_s

@@ -286,7 +286,6 @@ def _parameters(
 
 
 def _cells(source: Source, edges: Sequence[datetime], found: _Found) -> Iterable[Cell]:
-    spans = None if source.in_force is None else [(span.lower, span.upper) for span in source.in_force]
     for start, end in pairwise(edges):
         start_s = int(start.timestamp())
         counts = _add_up(found.counts.get((source.no, start_s), ()))
@@ -294,8 +293,8 @@ def _cells(source: Source, edges: Sequence[datetime], found: _Found) -> Iterable
         measured_s = None
         if source.camera_no is not None:
             measured_s = found.measured_ms.get((source.camera_no, start_s), 0) / 1000
-            if measured_s and spans is not None:
-                measured_s = min(measured_s, overlap_s(spans, start, end))
+            if measured_s and source.in_force is not None:
+                measured_s = min(measured_s, overlap_s(source.in_force, start, end))
         state = _state(measured_s, (end - start).total_seconds(), n)
         known = n > 0 or state in (State.MEASURED, State.PARTLY)
         yield Cell(start, end, state, measured_s, n if known else None, counts)

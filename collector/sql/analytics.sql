@@ -33,7 +33,7 @@ FROM bounds
 
 -- Whatever counts at a junction.
 -- name: sources
-SELECT z.no, z.name, z.sensor, z.via, z.kind, c.no AS camera_no
+SELECT z.no, z.name, z.sensor, z.via, z.kind, c.no AS camera_no, z.in_force
 FROM counting_zones z
 JOIN edge_devices d ON d.id = z.device_id
 LEFT JOIN cameras c ON c.id = z.camera_id

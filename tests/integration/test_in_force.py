@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from common.records import SOURCES_ACTION
@@ -28,7 +29,11 @@ class Pi:
 
     def __init__(self, dsn: str, collector: RunningCollector) -> None:
         self.device, self.collector, self.seq = FakeDevice(), collector, 0
-        self.device.enrol(dsn)
+        with psycopg.connect(dsn) as connection:
+            made = connection.execute("INSERT INTO junctions (name) VALUES ('j') RETURNING id").fetchone()
+        assert made is not None
+        self.junction = made[0]
+        self.device.enrol(dsn, self.junction)
 
     def tell(self, *records: list[Any]) -> list[int]:
         """Send them; the numbers of those that are put aside."""
@@ -53,6 +58,13 @@ class Pi:
         assert answer.status_code == 200, answer.text
         (found,) = answer.json()["sources"]
         return [bucket["n"] for bucket in found["buckets"]]
+
+    def lanes(self) -> dict[str, float | None]:
+        """For how long each was measured, by the statistics."""
+        path = f"/api/analytics/junction/{self.junction}/lanes"
+        answer = httpx.get(self.collector.url + path, params={"from": iso(0), "to": iso(20)})
+        assert answer.status_code == 200, answer.text
+        return {one["lane"]: one["measured_s"] for one in answer.json()["lanes"]}
 
 
 def iso(minute: int) -> str:
@@ -101,6 +113,9 @@ def test_what_counted_before_anybody_told_was_always_there(dsn: str, collector: 
     assert pi.counted("old") == [0, 1, *[0] * 8]
     assert pi.counted("gone") == [0, 0, 1, 0, 0, *[None] * 5]
     assert pi.counted("new") == [*[None] * 5, *[0] * 5]
+    pi.tell(counts_at(9, lines=["old"]))
+    assert pi.counted("new") == [*[None] * 5, *[0] * 4, None]
+    assert pi.lanes() == {"old": 600.0, "gone": pytest.approx(600.0), "new": 240.0}
     pi.tell(count(0, ZERO_MS + 7 * MINUTE_MS, source="new", via="truth"))
     (truth,) = rows(
         dsn,
