@@ -34,7 +34,7 @@ class PatientLoop(asyncio.SelectorEventLoop):
             found: Any
             try:
                 found = socket.getaddrinfo(host, port, family, type, proto, flags)
-            except (OSError, ValueError, OverflowError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, who asked is told
                 found = error
             # The loop may have ended meanwhile.
             with contextlib.suppress(RuntimeError):
