@@ -81,7 +81,7 @@ ORDER BY new.device_id, new.sensor, new.name, new.via
 ON CONFLICT (device_id, sensor, name, via) DO NOTHING
 
 -- A camera counts at these from now on, and at nothing else. What has counted before anybody told so is taken to have
--- been there always.
+-- been there always. What is left over of turns has names of its own, which nobody tells.
 -- name: tell_sources
 WITH told AS (
     SELECT z.no, z.name = ANY (%(names)s::text[]) AS is_named, tstzmultirange(tstzrange(%(at)s, NULL)) AS from_now,
@@ -91,7 +91,7 @@ WITH told AS (
                 THEN '{(,)}'::tstzmultirange ELSE '{}'::tstzmultirange END AS before
     FROM counting_zones z
     JOIN ingest_streams s ON s.device_id = z.device_id
-    WHERE s.no = %(stream)s AND z.sensor = %(sensor)s AND z.via <> 'rfid'
+    WHERE s.no = %(stream)s AND z.sensor = %(sensor)s AND z.via NOT IN ('rfid', 'unpaired')
 ), becomes AS (
     SELECT no, CASE WHEN is_named THEN before + from_now ELSE before - from_now END AS in_force FROM told
 )

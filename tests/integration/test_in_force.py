@@ -108,7 +108,8 @@ def test_what_is_drawn_later_and_what_is_taken_away_is_no_zero(dsn: str, collect
 
 def test_what_counted_before_anybody_told_was_always_there(dsn: str, collector: RunningCollector) -> None:
     pi = Pi(dsn, collector)
-    pi.tell(crossed("old", 1), crossed("gone", 2), *measured(10))
+    lonely = count(0, ZERO_MS, source="old, not seen leaving", via="unpaired", direction="none")
+    pi.tell(lonely, crossed("old", 1), crossed("gone", 2), *measured(10))
     pi.tell(counts_at(5, lines=["old", "new"]))
     assert pi.counted("old") == [0, 1, *[0] * 8]
     assert pi.counted("gone") == [0, 0, 1, 0, 0, *[None] * 5]
@@ -123,6 +124,7 @@ def test_what_counted_before_anybody_told_was_always_there(dsn: str, collector: 
         " via = 'camera') AS same FROM counting_zones WHERE via = 'truth'",
     )
     assert truth["same"] is True
+    assert rows(dsn, "SELECT in_force FROM counting_zones WHERE via = 'unpaired'") == [{"in_force": None}]
 
 
 @pytest.mark.parametrize(
