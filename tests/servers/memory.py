@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 _MEMORY = Path("/dev/shm")
-_PREFIX = "stopline-tests-"
+_PREFIX = "slt-"
+"""Short: a socket's path has 107 bytes, and theirs lie deep below."""
 _ROOM_BYTES = 6 * 2**30
 """A server takes 70 MB, and each process has two; the tests' own files come to some hundred."""
 _FOLDER = pytest.StashKey[Path]()

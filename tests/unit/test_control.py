@@ -1,5 +1,7 @@
 """Whoever takes orders on an agent's machine, where its disk refuses."""
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,11 +18,18 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def test_a_disk_that_refuses_at_the_end_makes_no_failure_of_it(tmp_path: Path) -> None:
-    path = socket_path(tmp_path)
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """With a path that is short enough for a socket."""
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
+
+
+async def test_a_disk_that_refuses_at_the_end_makes_no_failure_of_it(folder: Path) -> None:
+    path = socket_path(folder)
     async with (
-        OutboxWriter(tmp_path / "outbox.db", Clock()) as writer,
-        Control({}, writer, Clock()).serving(tmp_path),
+        OutboxWriter(folder / "outbox.db", Clock()) as writer,
+        Control({}, writer, Clock()).serving(folder),
     ):
         # What root may not take away either.
         path.unlink()
