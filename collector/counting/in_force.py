@@ -38,10 +38,10 @@ def counted_at_in(log: Log) -> CountedAt | None:
     try:
         sensor = msgspec.convert(log.context.get("sensor"), Name)
         told = {kind: _NAMES.decode(str(log.context.get(kind))) for kind in _KINDS}
-        "".join((sensor, *chain.from_iterable(told.values()))).encode()
+        names = "".join((sensor, *chain.from_iterable(told.values()))).encode()
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
         return None
-    if any("\0" in name for name in (sensor, *chain.from_iterable(told.values()))):
+    if b"\0" in names:
         return None
     sources = {(name, via): of for kind, (of, via) in _KINDS.items() for name in told[kind]}
     return CountedAt(sensor, log.at, sources)

@@ -139,12 +139,13 @@ class Store:
         return settled
 
     async def _tell_sources(self, connection: Connection, batches: Sequence[Rows]) -> None:
-        """Keep what cameras count at. In a fixed order, as two writers may have streams of one device."""
-        told = [(rows.stream_no, one) for rows in batches for one in rows.counted_at]
-        for stream_no, one in sorted(told, key=lambda each: (each[0], each[1].at_ms)):
-            names = [name for name, _ in one.sources]
-            parameters = {"stream": stream_no, "at": _timestamp(one.at_ms), "sensor": one.sensor, "names": names}
-            await connection.execute(self._queries["tell_sources"], parameters)
+        """Keep what cameras count at: of each stream in the order of its records, whatever its clock did."""
+        for rows in sorted(batches, key=lambda one: one.stream_no):
+            for one in rows.counted_at:
+                names = [name for name, _ in one.sources]
+                moment = {"stream": rows.stream_no, "at": _timestamp(one.at_ms)}
+                parameters = moment | {"sensor": one.sensor, "names": names}
+                await connection.execute(self._queries["tell_sources"], parameters)
 
     async def _tell(self, connection: Connection, junction: UUID, news: News) -> None:
         """Keep what is said of a junction."""

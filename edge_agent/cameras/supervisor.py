@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import Protocol
 
 import msgspec
@@ -351,11 +352,10 @@ class CameraSupervisor:
             return
         self._told_sources = told
         camera = self._job.camera
-        what = ", ".join(f"{len(names)} {kind}" for kind, names in told.items())
+        what = ", ".join(chain.from_iterable(told.values())) or "nothing"
+        text = f"camera {camera} counts at {what}"[:8000]
         context = {kind: json.dumps(names) for kind, names in told.items()}
-        log = Log(
-            1, 0, 0, "info", SOURCES_ACTION, f"camera {camera} counts at {what}", {"sensor": camera, **context}
-        )
+        log = Log(1, 0, 0, "info", SOURCES_ACTION, text, {"sensor": camera, **context})
         await self._put(log, ready.boottime_ns)
 
     async def _fail(self, reason: GapReason, complaint: str) -> None:

@@ -161,6 +161,7 @@ class Daemon:
         )
         self._for_lanes = Aside("what the lanes are told")
         self._for_contacts = Aside("the contacts")
+        self._for_journal = Aside("the journal")
         self._is_settled = False
         self._clock: Clock | None = None
         self._spool: Spool | None = None
@@ -341,9 +342,7 @@ class Daemon:
 
     def _tell(self, driven: Driven, lanes: Sequence[Lane] | None) -> None:
         now_s = driven.now_s
-        for change in self._changes.step(driven):
-            level = logging.getLevelNamesMapping()[change.level.upper()]
-            logger.log(level, "%s", change.text, extra={"action": change.action})
+        self._for_journal.do(now_s, None, self._log_changes, driven)
         if isinstance(self._heads, ManyPis):
             self._for_lanes.do(now_s, None, self._heads.tell, driven)
         if self._recording is not None:
@@ -353,6 +352,11 @@ class Daemon:
         if self._link is not None:
             self._for_link.do(now_s, None, self._link.show, driven, self._note(driven))
             self._for_link.do(now_s, None, self._link.hand_over)
+
+    def _log_changes(self, driven: Driven) -> None:
+        for change in self._changes.step(driven):
+            level = logging.getLevelNamesMapping()[change.level.upper()]
+            logger.log(level, "%s", change.text, extra={"action": change.action})
 
     def _told_of_sensors(self) -> tuple[list[Told], list[TagPassage]]:
         return self._senses.told() if self._senses is not None else ([], [])

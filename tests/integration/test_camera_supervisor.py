@@ -44,6 +44,7 @@ async def test_a_camera_is_counted_and_ends_in_good_order() -> None:
     assert {count.via for count in counts} == {Via.CAMERA, Via.TRUTH}
     assert {count.source for count in counts} == {"street"}
     (told,) = [log for log in camera.of(Log) if log.action == SOURCES_ACTION]
+    assert told.message == "camera north counts at street"
     assert told.context == {"sensor": "north", "lines": '["street"]', "zones": "[]", "turns": "[]"}
     block = camera.of(Frames)[0]
     # 10 a second for 10 s; a busy machine takes every second, or third.
