@@ -7,7 +7,8 @@ watermarks, one commit. Each writer has a connection of its own.
 What can go wrong, and why nothing is lost or stored twice:
 
 * A row is refused by the database: the transaction is rolled back, and the group is stored in halves, and these in
-  halves. In the batch that is found so, the bad records are found likewise, and put aside as `not_storable`.
+  halves. In the batch that is found so, the bad records are found likewise, and put aside as `not_storable`. A
+  record that can be stored, but says something of a junction that cannot be kept, is stored without that.
 * The connection breaks, also during the commit: the group is done again on a new connection. If the first commit
   did succeed, the watermarks tell so, and nothing is stored again. If that fails too, all are answered 503.
   Either way live listeners are told to read the store.
@@ -33,7 +34,7 @@ from collector.ingest.group import GroupStore, make_ack
 from collector.ingest.link import Connect, Link, SharedLink
 from collector.ingest.queue import BatchQueue, Limits, Request, stream_key
 from collector.ingest.settling import check_device
-from collector.ingest.store import RecordRefused, StreamMoved
+from collector.ingest.store import RecordRefused, StreamMoved, is_fault_of_data
 from collector.ops.clock import unix_ms
 from collector.ops.metrics import Metrics
 from collector.realtime.hub import Publisher
@@ -163,7 +164,10 @@ class IngestWriter:
                 _log.info("Storing a group again: %s", moved, extra={"action": "ingest_moved"})
             except (psycopg.Error, RecordRefused) as error:
                 _log.warning("A group was not stored: %s", error, extra={"action": "ingest_store_failed"})
-                if not await self._disconnect(link):
+                was_connected = await self._disconnect(link)
+                if isinstance(error, RecordRefused) or is_fault_of_data(error):
+                    return await self._serve_singly(link, waiting)
+                if not was_connected:
                     return False
             except TimeoutError:
                 _log.warning("A group was not stored in time", extra={"action": "ingest_store_timeout"})
