@@ -46,6 +46,10 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 _RETRY_AFTER_S = 5.0
 _ASK_AGAIN_S = 0.5
+_REFUSED_S = 60.0
+"""So long after the last refusal it counts, if nothing was stored since. Agents try again far more often."""
+_TAKES_NOTHING = ("25", "53", "58")
+"""SQLSTATE classes of a database that answers, and stores nothing: it only reads, its disk is full or broken."""
 
 
 class IngestWriter:
@@ -75,6 +79,7 @@ class IngestWriter:
         self._group_timeout_s = group_timeout_s
         self._now_ms = now_ms
         self._closed = False
+        self._refused_at_s = float("-inf")
 
     @property
     def n_queued(self) -> int:
@@ -84,6 +89,11 @@ class IngestWriter:
     def oldest_wait_s(self) -> float:
         """For how long the batch that waits longest has been waiting. A sound writer keeps this short."""
         return self._queue.oldest_wait_s(time.monotonic())
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the database answers, and does not store what it is given, whatever that is."""
+        return time.monotonic() - self._refused_at_s < _REFUSED_S
 
     async def submit(self, device: Device, batch: Batch, size_bytes: int) -> Ack:
         """Store a batch; returns when it is committed. `size_bytes` is its decompressed size.
@@ -159,11 +169,14 @@ class IngestWriter:
             try:
                 async with asyncio.timeout(self._group_timeout_s):
                     await self._groups.store(await link.get(), waiting, self._queue.load)
+                self._refused_at_s = float("-inf")
                 return True
             except StreamMoved as moved:
                 _log.info("Storing a group again: %s", moved, extra={"action": "ingest_moved"})
             except (psycopg.Error, RecordRefused) as error:
                 _log.warning("A group was not stored: %s", error, extra={"action": "ingest_store_failed"})
+                if isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in _TAKES_NOTHING:
+                    self._refused_at_s = time.monotonic()
                 was_connected = await self._disconnect(link)
                 if isinstance(error, RecordRefused) or is_fault_of_data(error):
                     return await self._serve_singly(link, waiting)

@@ -202,6 +202,9 @@ def test_doctor_and_maintain(plain_dsn: str) -> None:
     with psycopg.connect(plain_dsn, autocommit=True) as connection:
         for statement in mend.split(";"):
             connection.execute(statement.encode())
+    full = run("doctor", "--dsn", f"{plain_dsn} options='-c default_transaction_read_only=on'")
+    assert full.returncode == 1
+    assert "FAIL writing        the database stores nothing: cannot execute" in full.stdout
     ill = run("doctor", "--dsn", "host=127.0.0.1 port=1")
     assert ill.returncode == 1
     assert "FAIL database" in ill.stdout

@@ -296,6 +296,28 @@ def test_bad_bodies_are_told_and_nothing_stored(collector: RunningCollector, dsn
     assert account(dsn, device) == (0, 0, 0, 0)
 
 
+def test_a_database_that_stores_nothing_is_no_good_health(collector: RunningCollector, dsn: str) -> None:
+    device = FakeDevice()
+    device.enrol(dsn)
+
+    def health() -> tuple[int, str]:
+        answer = httpx.get(collector.url + "/health")
+        return answer.status_code, answer.json()["store"]
+
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$;"
+            " CREATE TRIGGER full_disk BEFORE INSERT ON count_events EXECUTE FUNCTION full_disk()"
+        )
+    assert_problem(send(collector, device, counts(1, 2)), 503, "store_unavailable")
+    assert health() == (503, "refuses")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DROP TRIGGER full_disk ON count_events")
+    assert send(collector, device, counts(1, 2)).status_code == 200
+    assert health() == (200, "ok")
+
+
 def test_a_full_queue_asks_to_wait(dsn: str, device: FakeDevice) -> None:
     with running_collector(dsn, limits=Limits(queue_bytes=300)) as collector:
         response = send(collector, device, counts(1, 20))
