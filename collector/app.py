@@ -215,6 +215,7 @@ class Collector:
         return Signs(
             queued_batches=lambda: self.writer.n_queued,
             oldest_batch_wait_s=self.writer.oldest_wait_s,
+            is_refused=lambda: self.writer.is_refused,
             rollup_lag_s=self._rollup_lag_s,
             listeners=lambda: self.hub.n_subscribers,
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 
 from collector import migrate
@@ -111,6 +112,7 @@ async def _look_around(connection: AsyncConnection[Any]) -> AsyncIterator[Check]
     yield Check("edition", True, f"{edition.value} on PostgreSQL {versions.postgresql}{timescaledb}{unused}")
     yield await _check_reader(connection, store["reader"])
     yield await _check_text_index(connection, store["text_index"])
+    yield await _check_writing(connection, store["probe"])
     marks = await _number(connection, load_queries("rollups")["pending_marks"], {"bound": _MANY_MARKS})
     yield Check("rollups", marks < _MANY_MARKS, f"{marks} minutes wait" if marks else "up to date")
     rejects = await _number(connection, load_queries("ingest")["count_rejects"], {})
@@ -140,6 +142,16 @@ async def _check_text_index(connection: AsyncConnection[Any], statement: bytes) 
         " CREATE INDEX system_logs_message ON system_logs USING gin (message gin_trgm_ops)"
     )
     return Check("text of logs", True, f"looked through line by line; for an index, {needed}run: {statements}")
+
+
+async def _check_writing(connection: AsyncConnection[Any], statement: bytes) -> Check:
+    """A database whose disk is full, or that is a copy, answers as ever."""
+    try:
+        async with connection.transaction(force_rollback=True):
+            await connection.execute(statement)
+    except psycopg.Error as error:
+        return Check("writing", False, f"the database stores nothing: {error}".replace("\n", "; "))
+    return Check("writing", True, "the database stores what it is given")
 
 
 async def _number(connection: AsyncConnection[Any], statement: bytes, parameters: dict[str, Any]) -> int:

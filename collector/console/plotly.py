@@ -31,7 +31,7 @@ def plotly_release() -> str | None:
 def load_plotly(release: str) -> Asset:
     """The library, ready to be sent; packing it takes a moment, once. `release` is the one that is installed."""
     path = Path(str(distribution("plotly").locate_file(_FILE)))
-    return make_asset(path.read_bytes(), "text/javascript; charset=utf-8")
+    return make_asset(path.read_bytes(), "text/javascript")
 
 
 def plotly_routes() -> list[HTTPRouteHandler]:

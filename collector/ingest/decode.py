@@ -124,7 +124,14 @@ def decode_batch(body: bytes) -> Batch:
         raise _unknown_version(batch.v)
     if len(batch.records) > MAX_BATCH_RECORDS:
         raise _too_large(f"it has {len(batch.records)} records, at most {MAX_BATCH_RECORDS} are taken")
+    if not _is_storable(batch.stream):
+        raise _malformed("the name of its stream holds what is no character")
     return batch
+
+
+def _is_storable(name: str) -> bool:
+    """Whether PostgreSQL takes a text; half a surrogate pair gets through `_decode_leniently`."""
+    return "\x00" not in name and not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _decode_envelope(body: bytes) -> Batch:

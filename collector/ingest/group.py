@@ -116,7 +116,7 @@ class GroupStore:
                 await self.store(connection, group[middle:], load)
                 return
             await self._put_bad_aside(connection, plan.works[0])
-            plan.commands = await self._commit(connection, plan.works)
+            plan.commands = await self._commit(connection, plan.works, is_lenient=True)
         self._finish(plan, load)
 
     async def _plan(self, connection: Connection, group: list[Request]) -> _Plan:
@@ -204,7 +204,9 @@ class GroupStore:
         work.settled.account()
         work.rows = self._build(work, slice(None))
 
-    async def _commit(self, connection: Connection, works: list[_Work]) -> list[CommandItem]:
+    async def _commit(
+        self, connection: Connection, works: list[_Work], *, is_lenient: bool = False
+    ) -> list[CommandItem]:
         by_stream: dict[int, Advance] = {}
         for work in works:
             step = work.settled.advance(work.stream_no)
@@ -217,7 +219,8 @@ class GroupStore:
         results = first_results((work.request.device.id, result) for work in works for result in work.rows.results)
         rows = [work.rows for work in works]
         try:
-            return await self._store.commit(connection, rows, list(by_stream.values()), news, results)
+            advances = list(by_stream.values())
+            return await self._store.commit(connection, rows, advances, news, results, is_lenient=is_lenient)
         except (RecordRefused, StreamMoved):
             raise  # It was rolled back.
         except BaseException:

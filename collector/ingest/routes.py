@@ -18,6 +18,7 @@ from collector.ingest.decode import Decompressor, decode_batch, read_body
 from collector.ingest.description import BatchOperation
 from collector.ingest.writer import IngestWriter
 from collector.ops.metrics import Metrics
+from collector.ops.parameters import check_text
 from collector.ops.problems import PROBLEM_TYPE
 from common.batch import BATCHES_PATH, STREAMS_PATH, Ack, Problem
 from common.codes import ProblemCode
@@ -114,6 +115,7 @@ def ingest_routes(ingest: Ingest) -> list[HTTPRouteHandler]:
         epoch: Annotated[UUID, QueryParameter(description="The outbox's epoch.")],
     ) -> Response[bytes]:
         """Asked once when an agent starts: it learns the time, and from where to send."""
+        check_text("stream", stream)
         ack = await ingest.watermark(request.headers.get("authorization"), stream, epoch)
         return Response(_ENCODE.encode(ack), media_type=MediaType.JSON)
 

@@ -3,9 +3,10 @@
 RecordRefused tells that a row, not the database, is at fault; anything else that goes wrong is a psycopg error.
 """
 
+import logging
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -25,9 +26,14 @@ from collector.junctions.lights_log import Told
 from collector.remote.commands import CommandItem, command_item
 from collector.remote.results import Result
 
+_log = logging.getLogger(__name__)
+
 
 class RecordRefused(CollectorError):
-    """The database does not take one of the rows it was given. Nothing of the transaction was stored."""
+    """The database does not take one of the rows it was given, or what a record says beside its row.
+
+    Nothing of the transaction was stored.
+    """
 
 
 class StreamMoved(CollectorError):
@@ -38,19 +44,37 @@ _ROW_FAULTS = ("22", "23", "54", "0A", "P0")
 """SQLSTATE classes of errors that the data causes: wrong values, broken constraints, limits, triggers."""
 
 
+def is_fault_of_data(error: Exception) -> bool:
+    """Whether what was to be stored is at fault, not the database. What psycopg cannot send has no SQLSTATE."""
+    if isinstance(error, psycopg.DatabaseError):
+        return isinstance(error, psycopg.DataError) or (error.sqlstate or "")[:2] in _ROW_FAULTS
+    return isinstance(error, UnicodeError | OverflowError | struct.error)
+
+
 @contextmanager
-def _faults_of(table: Table) -> Iterator[None]:
-    """Tell a row's fault from the database's. What psycopg cannot even send has no SQLSTATE."""
+def _faults_of(what: str) -> Iterator[None]:
+    """Tell a row's fault from the database's."""
     try:
         yield
-    except psycopg.DataError as error:
-        raise RecordRefused(f"{table.name}: {error}") from error
-    except psycopg.DatabaseError as error:
-        if error.sqlstate is None or error.sqlstate[:2] not in _ROW_FAULTS:
+    except (psycopg.DatabaseError, UnicodeError, OverflowError, struct.error) as error:
+        if not is_fault_of_data(error):
             raise
-        raise RecordRefused(f"{table.name}: {error}") from error
-    except (UnicodeError, OverflowError, struct.error) as error:
-        raise RecordRefused(f"{table.name}: {error}") from error
+        raise RecordRefused(f"{what}: {error}") from error
+
+
+@asynccontextmanager
+async def _beside(connection: Connection, what: str, *, is_lenient: bool) -> AsyncIterator[None]:
+    """Around what is kept of a record beside its row. `is_lenient`: what is refused is left out, and logged."""
+    if not is_lenient:
+        with _faults_of(what):
+            yield
+        return
+    try:
+        async with connection.transaction():
+            with _faults_of(what):
+                yield
+    except RecordRefused as refused:
+        _log.error("A record was stored, but not what it says: %s", refused, extra={"action": "ingest_left_out"})
 
 
 @dataclass(slots=True)
@@ -99,12 +123,15 @@ class Store:
         advances: Sequence[Advance],
         news: Mapping[UUID, News],
         results: Sequence[Result] = (),
+        *,
+        is_lenient: bool = False,
     ) -> list[CommandItem]:
         """Store all rows and move all watermarks, in one transaction; gives the commands that this settled.
 
         Args:
             news: what is said of junctions.
             results: what came of commands.
+            is_lenient: what the database refuses of `news`, `results` and what cameras count at is left out.
 
         Raises:
             RecordRefused, StreamMoved: nothing was stored.
@@ -113,14 +140,17 @@ class Store:
             # In a fixed order, so that two writers with news of the same junctions cannot deadlock; and before
             # counts, which lock their devices: who edits a junction locks it first, and then its devices.
             for junction in sorted(news):
-                await self._tell(connection, junction, news[junction])
+                await self._tell(connection, junction, news[junction], is_lenient)
             # Before their counts: those that have none yet are new.
-            await self._tell_sources(connection, batches)
+            await self._tell_sources(connection, batches, is_lenient)
             await self.copy(connection, batches)
             marks = set(chain.from_iterable(rows.marks for rows in batches))
             if marks:
                 await self._copy(connection, ROLLUP_MARKS, sorted(marks))
-            settled = await self._settle_commands(connection, results) if results else []
+            settled: list[CommandItem] = []
+            if results:
+                async with _beside(connection, "what came of orders", is_lenient=is_lenient):
+                    settled = await self._settle_commands(connection, results)
             await self._advance(connection, advances)
         return settled
 
@@ -138,28 +168,31 @@ class Store:
             await connection.execute(self._history["settle_history"], {"command": item.id})
         return settled
 
-    async def _tell_sources(self, connection: Connection, batches: Sequence[Rows]) -> None:
+    async def _tell_sources(self, connection: Connection, batches: Sequence[Rows], is_lenient: bool) -> None:
         """Keep what cameras count at: of each stream in the order of its records, whatever its clock did."""
         for rows in sorted(batches, key=lambda one: one.stream_no):
             for one in rows.counted_at:
                 names = [name for name, _ in one.sources]
                 moment = {"stream": rows.stream_no, "at": _timestamp(one.at_ms)}
                 parameters = moment | {"sensor": one.sensor, "names": names}
-                await connection.execute(self._queries["tell_sources"], parameters)
+                async with _beside(connection, "what a camera counts at", is_lenient=is_lenient):
+                    await connection.execute(self._queries["tell_sources"], parameters)
 
-    async def _tell(self, connection: Connection, junction: UUID, news: News) -> None:
+    async def _tell(self, connection: Connection, junction: UUID, news: News, is_lenient: bool) -> None:
         """Keep what is said of a junction."""
         if news.told:
             # Several devices may tell of one, each of other things first.
             await connection.execute(self._history["hold_junction"], {"junction": junction})
         if news.described is not None:
             parameters = {"junction": junction, "device": news.device} | news.described.as_parameters()
-            cursor = await connection.execute(self._queries["describe_junction"], parameters)
-            if cursor.rowcount:
-                await connection.execute(self._queries["keep_lanes"], {"junction": junction})
+            async with _beside(connection, f"the description of junction {junction}", is_lenient=is_lenient):
+                cursor = await connection.execute(self._queries["describe_junction"], parameters)
+                if cursor.rowcount:
+                    await connection.execute(self._queries["keep_lanes"], {"junction": junction})
         for told in sorted(news.told, key=lambda one: one.at_ms):
             parameters = {"junction": junction, "at": _timestamp(told.at_ms), **told.parameters}
-            await connection.execute(self._history[told.statement], parameters)
+            async with _beside(connection, f"{told.statement} of junction {junction}", is_lenient=is_lenient):
+                await connection.execute(self._history[told.statement], parameters)
 
     async def copy(self, connection: Connection, batches: Sequence[Rows]) -> None:
         """Add the rows of all batches to their tables, in the transaction that is open.
@@ -170,7 +203,7 @@ class Store:
         tables = dict.fromkeys(chain.from_iterable(rows.by_table for rows in batches))
         for table in tables:
             rows = chain.from_iterable(batch.by_table.get(table, ()) for batch in batches)
-            with _faults_of(table):
+            with _faults_of(table.name):
                 await self._copy(connection, table, rows)
 
     async def _copy(self, connection: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:

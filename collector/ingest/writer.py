@@ -7,7 +7,8 @@ watermarks, one commit. Each writer has a connection of its own.
 What can go wrong, and why nothing is lost or stored twice:
 
 * A row is refused by the database: the transaction is rolled back, and the group is stored in halves, and these in
-  halves. In the batch that is found so, the bad records are found likewise, and put aside as `not_storable`.
+  halves. In the batch that is found so, the bad records are found likewise, and put aside as `not_storable`. A
+  record that can be stored, but says something of a junction that cannot be kept, is stored without that.
 * The connection breaks, also during the commit: the group is done again on a new connection. If the first commit
   did succeed, the watermarks tell so, and nothing is stored again. If that fails too, all are answered 503.
   Either way live listeners are told to read the store.
@@ -33,7 +34,7 @@ from collector.ingest.group import GroupStore, make_ack
 from collector.ingest.link import Connect, Link, SharedLink
 from collector.ingest.queue import BatchQueue, Limits, Request, stream_key
 from collector.ingest.settling import check_device
-from collector.ingest.store import RecordRefused, StreamMoved
+from collector.ingest.store import RecordRefused, StreamMoved, is_fault_of_data
 from collector.ops.clock import unix_ms
 from collector.ops.metrics import Metrics
 from collector.realtime.hub import Publisher
@@ -45,6 +46,10 @@ _log = logging.getLogger(__name__)
 _ATTEMPTS = 3
 _RETRY_AFTER_S = 5.0
 _ASK_AGAIN_S = 0.5
+_REFUSED_S = 60.0
+"""So long after the last refusal it counts, if nothing was stored since. Agents try again far more often."""
+_TAKES_NOTHING = ("25", "53", "58")
+"""SQLSTATE classes of a database that answers, and stores nothing: it only reads, its disk is full or broken."""
 
 
 class IngestWriter:
@@ -74,6 +79,7 @@ class IngestWriter:
         self._group_timeout_s = group_timeout_s
         self._now_ms = now_ms
         self._closed = False
+        self._refused_at_s = float("-inf")
 
     @property
     def n_queued(self) -> int:
@@ -83,6 +89,11 @@ class IngestWriter:
     def oldest_wait_s(self) -> float:
         """For how long the batch that waits longest has been waiting. A sound writer keeps this short."""
         return self._queue.oldest_wait_s(time.monotonic())
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the database answers, and does not store what it is given, whatever that is."""
+        return time.monotonic() - self._refused_at_s < _REFUSED_S
 
     async def submit(self, device: Device, batch: Batch, size_bytes: int) -> Ack:
         """Store a batch; returns when it is committed. `size_bytes` is its decompressed size.
@@ -158,12 +169,18 @@ class IngestWriter:
             try:
                 async with asyncio.timeout(self._group_timeout_s):
                     await self._groups.store(await link.get(), waiting, self._queue.load)
+                self._refused_at_s = float("-inf")
                 return True
             except StreamMoved as moved:
                 _log.info("Storing a group again: %s", moved, extra={"action": "ingest_moved"})
             except (psycopg.Error, RecordRefused) as error:
                 _log.warning("A group was not stored: %s", error, extra={"action": "ingest_store_failed"})
-                if not await self._disconnect(link):
+                if isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in _TAKES_NOTHING:
+                    self._refused_at_s = time.monotonic()
+                was_connected = await self._disconnect(link)
+                if isinstance(error, RecordRefused) or is_fault_of_data(error):
+                    return await self._serve_singly(link, waiting)
+                if not was_connected:
                     return False
             except TimeoutError:
                 _log.warning("A group was not stored in time", extra={"action": "ingest_store_timeout"})

@@ -26,7 +26,8 @@ class Health(msgspec.Struct, frozen=True):
 
     status: Literal["ok", "failing"]
     version: str
-    store: Literal["ok", "unreachable"]
+    store: Literal["ok", "unreachable", "refuses"]
+    """The database; `refuses`: it answers, but stores nothing, as when its disk is full. The log has why."""
     queued_batches: int
     oldest_batch_wait_s: float
     rollup_lag_s: float | None
@@ -40,6 +41,7 @@ class Signs:
 
     queued_batches: Callable[[], int]
     oldest_batch_wait_s: Callable[[], float]
+    is_refused: Callable[[], bool]
     rollup_lag_s: Callable[[], Awaitable[float | None]]
     listeners: Callable[[], int]
 
@@ -47,7 +49,7 @@ class Signs:
 async def take_health(pool: Pool, signs: Signs) -> Health:
     """Asks the database, and waits a few seconds at most."""
     rollup_lag_s: float | None = None
-    store: Literal["ok", "unreachable"] = "ok"
+    store: Literal["ok", "unreachable", "refuses"] = "refuses" if signs.is_refused() else "ok"
     try:
         async with asyncio.timeout(_STORE_TIMEOUT_S):
             async with pool.connection() as connection:
@@ -82,7 +84,10 @@ def health_route(pool: Pool, signs: Signs) -> HTTPRouteHandler:
         },
     )
     async def health() -> Response[bytes]:
-        """For load balancers, systemd and people. 503 while the database cannot be used, or the writers hang."""
+        """For load balancers, systemd and people.
+
+        503 while the database cannot be used or stores nothing, or the writers hang.
+        """
         found = await take_health(pool, signs)
         status = 200 if found.status == "ok" else 503
         return Response(msgspec.json.encode(found), status_code=status, media_type=MediaType.JSON)

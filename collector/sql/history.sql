@@ -126,7 +126,10 @@ SELECT FROM junctions WHERE id = %(junction)s FOR NO KEY UPDATE
 -- name: begin_fault
 WITH same AS (
     UPDATE fault_history
-    SET why = CASE WHEN why = '' THEN %(why)s ELSE why END, began_at = least(began_at, %(at)s)
+    SET why = CASE WHEN why = '' THEN %(why)s ELSE why END,
+        -- Where another one began just then, as of a clock that was set back, this one stays where it is.
+        began_at = CASE WHEN EXISTS (SELECT FROM fault_history WHERE junction_id = %(junction)s AND began_at = %(at)s)
+                        THEN began_at ELSE least(began_at, %(at)s) END
     WHERE id = (
             SELECT id FROM fault_history
             WHERE junction_id = %(junction)s

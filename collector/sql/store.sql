@@ -79,3 +79,7 @@ RETURNING name;
 
 -- name: postpone_duty
 UPDATE duties SET due_at = now() + make_interval(secs => %(pause_s)s) WHERE name = %(name)s;
+
+-- Two megabytes, to be rolled back: whether what is written finds room.
+-- name: probe
+CREATE TABLE stopline_probe AS SELECT repeat('x', 1000) AS text FROM generate_series(1, 2000)

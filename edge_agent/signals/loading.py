@@ -11,7 +11,6 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -180,10 +179,6 @@ def _junction(source: _Source) -> tuple[Junction | None, _Source, list[Fault]]:
 def _junction_flaws(junction: Junction) -> Iterator[Flaw]:
     for fault in junction_faults(junction):
         yield _loc(fault.path), fault.message
-    try:
-        ZoneInfo(junction.timezone)
-    except (OSError, ValueError, KeyError):
-        yield ("timezone",), "is no time zone that this machine knows; give one as Europe/Berlin or Asia/Kolkata"
 
 
 def _loc(path: str) -> Loc:

@@ -170,7 +170,8 @@ def test_on_an_address_of_others_readers_sign_in_unless_it_is_opened(plain_dsn: 
         assert send(url, device, counts(1, 1)).status_code == 200
     with serving("--dsn", plain_dsn, "--host", "0.0.0.0", "--open-reading") as (url, _):
         assert httpx.get(url + "/api/junctions").status_code == 200
-        assert httpx.get(url + "/metrics").status_code == 200
+        assert httpx.get(url + "/metrics").headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert httpx.get(url + "/").headers["content-type"] == "text/html; charset=utf-8"
 
 
 def test_systemd_is_told_of_every_step(plain_dsn: str, tmp_path: Path) -> None:
@@ -202,6 +203,9 @@ def test_doctor_and_maintain(plain_dsn: str) -> None:
     with psycopg.connect(plain_dsn, autocommit=True) as connection:
         for statement in mend.split(";"):
             connection.execute(statement.encode())
+    full = run("doctor", "--dsn", f"{plain_dsn} options='-c default_transaction_read_only=on'")
+    assert full.returncode == 1
+    assert "FAIL writing        the database stores nothing: cannot execute" in full.stdout
     ill = run("doctor", "--dsn", "host=127.0.0.1 port=1")
     assert ill.returncode == 1
     assert "FAIL database" in ill.stdout

@@ -191,6 +191,37 @@ def test_what_only_the_database_refuses_costs_the_others_nothing(dsn: str) -> No
     assert "tram" in reject["raw"]
 
 
+def test_what_a_record_says_and_cannot_be_kept_costs_no_record(dsn: str) -> None:
+    """Neither the batch's own, nor those of others in the same group commit."""
+    devices = [FakeDevice() for _ in range(12)]
+    with psycopg.connect(dsn) as connection:
+        connection.execute("ALTER TABLE fault_history ADD CONSTRAINT no_dragons CHECK (why <> 'a dragon')")
+        for device in devices:
+            made = connection.execute(
+                "INSERT INTO junctions (name) VALUES (%s) RETURNING id", (str(device.id),)
+            ).fetchone()
+            assert made is not None
+            connection.commit()
+            device.enrol(dsn, made[0])
+
+    def deliver(to: RunningCollector, place: int) -> httpx.Response:
+        at_ms = now_ms() - 60_000
+        said = ["a dragon" if place == 5 else "a squirrel", "a lamp"]
+        faults = [
+            ["log", 3 + i, at_ms + i * 30_000, 0, "error", "lights_fault", why] for i, why in enumerate(said)
+        ]
+        return send(to, devices[place], [*counts(1, 2), *faults])
+
+    with running_collector(dsn) as running, ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda place: deliver(running, place), range(12)))
+    for device, answer in zip(devices, answers, strict=True):
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["rejected"] == []
+        assert account(dsn, device) == (4, 4, 0, 0)
+    kept = rows(dsn, "SELECT why, count(*) AS n FROM fault_history GROUP BY why ORDER BY why")
+    assert [(row["why"], row["n"]) for row in kept] == [("a lamp", 12), ("a squirrel", 11)]
+
+
 def test_a_batch_of_nothing_but_refused_records(collector: RunningCollector, dsn: str, device: FakeDevice) -> None:
     refuse_trams(dsn)
     assert len(send(collector, device, counts(1, 9, cls="tram")).json()["rejected"]) == 9
@@ -258,7 +289,33 @@ def test_bad_bodies_are_told_and_nothing_stored(collector: RunningCollector, dsn
     assert_problem(post(collector, bytes(9 * 1024 * 1024), token), 413, "batch_too_large")
     assert_problem(send(collector, device, [1] * 5001), 413, "batch_too_large")
     assert_problem(send(collector, device, counts(1, 1), v=2), 400, "version_unknown")
+    assert_problem(send(collector, device, counts(1, 1), stream="a\0b"), 400, "batch_malformed")
+    halved = device.batch(counts(1, 1), first_seq=1).replace(b'"agent"', b'"\\ud800"')
+    assert_problem(post(collector, halved, token), 400, "batch_malformed")
+    assert_problem(ask(collector, device, "a%00b"), 400, "parameter_invalid")
     assert account(dsn, device) == (0, 0, 0, 0)
+
+
+def test_a_database_that_stores_nothing_is_no_good_health(collector: RunningCollector, dsn: str) -> None:
+    device = FakeDevice()
+    device.enrol(dsn)
+
+    def health() -> tuple[int, str]:
+        answer = httpx.get(collector.url + "/health")
+        return answer.status_code, answer.json()["store"]
+
+    with psycopg.connect(dsn) as connection:
+        connection.execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql"
+            " AS $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$;"
+            " CREATE TRIGGER full_disk BEFORE INSERT ON count_events EXECUTE FUNCTION full_disk()"
+        )
+    assert_problem(send(collector, device, counts(1, 2)), 503, "store_unavailable")
+    assert health() == (503, "refuses")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("DROP TRIGGER full_disk ON count_events")
+    assert send(collector, device, counts(1, 2)).status_code == 200
+    assert health() == (200, "ok")
 
 
 def test_a_full_queue_asks_to_wait(dsn: str, device: FakeDevice) -> None:

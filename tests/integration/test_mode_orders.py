@@ -353,6 +353,10 @@ def test_flash_by_a_fault_is_history_whatever_tells_of_it(lights: Lights) -> Non
         ("told late: q", 70.0, 10.0, "restart"),
         ("", 85.0, 5.0, "cleared"),
     ]
+    # A clock that was set back tells of two that begin at one moment. That holds up nothing.
+    lights.send(log(100, "lights_fault", "boo"), log(100.2, "lights_fault_cleared"), flash(100.5, UnitFlash.FAULT))
+    lights.send(log(100, "lights_fault", "bah"))
+    assert told()[-2:] == [("boo", 100.0, 0.2, "cleared"), ("bah", 100.5, None, None)]
 
 
 def test_who_edits_a_junction_and_who_stores_of_it_lock_in_one_order(control: Control, lights: Lights) -> None:

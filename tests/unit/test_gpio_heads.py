@@ -1,5 +1,8 @@
 """What is particular about lamps on pins: nothing blinks, greens come last, `show` alone feeds the dead-man."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -164,6 +167,21 @@ def test_a_machine_that_is_no_pi_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def faults(wiring: Wiring, *, accept: bool = False) -> list[str]:
     return [f"{'.'.join(place)}: {text}" for place, text in wiring_faults(wiring, accept_active_low_greens=accept)]
+
+
+def test_the_library_can_be_loaded_where_nothing_can_be_written() -> None:
+    """As in somebody's home, or with a card that became read-only; not even root can write to /proc itself."""
+    pytest.importorskip("lgpio", reason="rpi-lgpio is not installed")
+    program = (
+        "import os; from edge_agent.drivers.heads.gpio import room_for_pipe\n"
+        "with room_for_pipe(): import lgpio\n"
+        "print(os.getcwd())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd="/proc", env=environment, check=False, capture_output=True, text=True
+    )
+    assert told.stdout == "/proc\n", told.stderr
 
 
 def test_sound_wiring_has_no_faults() -> None:

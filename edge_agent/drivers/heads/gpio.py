@@ -6,9 +6,11 @@ toggled in every `show` and by nothing else, and a relay that it keeps up feeds 
 which a fresh process can do as well (`stopline-signals safe-state`).
 """
 
+import contextlib
 import importlib
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from common.codes import Aspect
@@ -19,6 +21,7 @@ from edge_agent.drivers.heads.wiring import Lamp, Wiring
 logger = logging.getLogger(__name__)
 
 MODULE = "RPi.GPIO"
+_PARENTS = ("/dev/shm", "/tmp")
 _BEFORE, _AFTER = (Aspect.RED, Aspect.YELLOW), (Aspect.GREEN, Aspect.YELLOW, Aspect.RED)
 
 
@@ -46,7 +49,8 @@ def load_gpio() -> Gpio:
         HeadsError: there is none, or this is no Pi; says what to do.
     """
     try:
-        module: Any = importlib.import_module(MODULE)
+        with room_for_pipe():
+            module: Any = importlib.import_module(MODULE)
     except ImportError as error:
         raise HeadsError(
             f"the module {MODULE} is missing ({error}); install Stopline with its extra `pi`: pip install '.[pi]'"
@@ -55,6 +59,40 @@ def load_gpio() -> Gpio:
         raise HeadsError(f"the module {MODULE} does not work here: {_told(error)}") from error
     gpio: Gpio = module
     return gpio
+
+
+@contextlib.contextmanager
+def room_for_pipe() -> Iterator[None]:
+    """A working folder, in memory where that can be, in which the module can be loaded; then the one before again.
+
+    rpi-lgpio makes a pipe in it, and cannot be loaded where it may not: in somebody's home, or on a card that
+    became read-only, when it is needed most.
+    """
+    before = os.open(".", os.O_PATH)
+    made = _enter_new_folder()
+    try:
+        yield
+    finally:
+        # Where this user may not enter the one before, nothing in it could be reached anyhow.
+        with contextlib.suppress(OSError):
+            os.fchdir(before)
+        os.close(before)
+        if made is not None:
+            with contextlib.suppress(OSError):
+                for name in os.listdir(made):
+                    os.unlink(f"{made}/{name}")
+                os.rmdir(made)
+
+
+def _enter_new_folder() -> str | None:
+    """Where it is; None: there is none, and all is as it was. Not by `tempfile`, which takes 0.7 MB of memory."""
+    for parent in _PARENTS:
+        path = f"{parent}/stopline-{os.urandom(8).hex()}"
+        with contextlib.suppress(OSError):
+            os.mkdir(path, 0o700)
+            os.chdir(path)
+            return path
+    return None
 
 
 class GpioHeads:

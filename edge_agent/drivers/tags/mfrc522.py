@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_agent.drivers.base import TagError, TagRead
+from edge_agent.drivers.heads.gpio import room_for_pipe
 from edge_agent.drivers.tags import iso14443
 from edge_agent.drivers.tags.iso14443 import Garbled
 
@@ -84,7 +85,8 @@ class Mfrc522Reader:
             return
         try:
             # Only now: it loads RPi.GPIO, which refuses to be loaded elsewhere than on a Pi.
-            from mfrc522 import MFRC522
+            with room_for_pipe():
+                from mfrc522 import MFRC522
 
             self._spi = MFRC522(
                 bus=self._bus, device=self._chip, spd=self._spi_hz, pin_mode=_BROADCOM, pin_rst=self._reset_pin
