@@ -87,6 +87,8 @@ class CameraWorker:
         self._last = first
         self._last_ns = first_ns
         self._occupancy_due_s = first.t_s + _OCCUPANCY_S
+        self._open_block: Fact | None = None
+        """What is measured by the frame whose facts are being told, and not told itself."""
         self._dropped = 0
         self._n_frames = 0
         self._latency_s: float | None = None
@@ -115,9 +117,10 @@ class CameraWorker:
     def finish(self) -> None:
         """Tell what is still held back: crossings that wait to be confirmed, the block in the making."""
         t_s = self._last.t_s
-        self._tell(self._pipeline.finish(t_s))
+        result, told = self._pipeline.finish(t_s), self._log.finish(t_s)
+        self._tell(result, told)
         self._tell_zones(t_s)
-        self._account(self._log.finish(t_s))
+        self._account(told)
 
     def _waits_for_turn(self) -> bool:
         """Sleep until the next picture that is wanted is near; True: it is still far."""
@@ -135,19 +138,22 @@ class CameraWorker:
         self._clock.observe(frame.t_s, boottime_ns() / 1e9)
         skipped = max(0, frame.index - self._last.index - 1)
         verdict = self._watch.update(frame.image, frame.t_s)
+        result: FrameResult | None = None
         by_class: dict[str, int] = {}
         latency_s = 0.0
         if verdict.reason is None:
             result = self._pipeline.process(frame)
             latency_s = result.latency_s
-            self._tell(result)
+            by_class = result.seen_by_class
+            self._latency_s = latency_s if self._latency_s is None else 0.9 * self._latency_s + 0.1 * latency_s
+        told = self._log.frame(Looked(frame.t_s, by_class, latency_s, skipped), verdict)
+        if result is not None:
+            self._tell(result, told)
             if self._job.live:
                 self._tell_zones_live(frame.t_s)
             if self._snapshot_wanted():
                 self._send(Snapshot(snapshot_jpeg(frame.image, result.detections)))
-            by_class = result.seen_by_class
-            self._latency_s = latency_s if self._latency_s is None else 0.9 * self._latency_s + 0.1 * latency_s
-        self._account(self._log.frame(Looked(frame.t_s, by_class, latency_s, skipped), verdict))
+        self._account(told)
         if self._truth is not None:
             for crossing in self._truth.truth(self._last.t_s, frame.t_s):
                 self._count(crossing, Via.TRUTH)
@@ -165,7 +171,11 @@ class CameraWorker:
         if now_ns - self._last_ns > self._job.silence_s * 1e9:
             raise SourceUnusable(str(error))
 
-    def _tell(self, result: FrameResult | Finish) -> None:
+    def _tell(self, result: FrameResult | Finish, told: list[Block | Hole]) -> None:
+        """What was found out, each with what is measured by now: the block that ends here, or is in the making."""
+        if result.crossings or result.visits_ended or result.turns.turned or result.turns.unpaired:
+            block = next((part for part in told if isinstance(part, Block)), None) or self._log.so_far()
+            self._open_block = None if block is None else self._part(block)
         for crossing in result.crossings:
             self._count(crossing, Via.CAMERA)
         for visit in result.visits_ended:
@@ -174,6 +184,7 @@ class CameraWorker:
             self._fact(_turn(self._job.camera, turned), turned.left_s)
         for lonely in result.turns.unpaired:
             self._fact(_unpaired(self._job.camera, lonely), lonely.t_s)
+        self._open_block = None
 
     def _count(self, crossing: Crossing, via: Via) -> None:
         record = Count(
@@ -228,7 +239,7 @@ class CameraWorker:
         return Fact(self._ns(part.to_s), _frames(self._job.camera, part, self._size_px))
 
     def _fact(self, record: Record, t_s: float) -> None:
-        self._send(Fact(self._ns(t_s), record))
+        self._send(Fact(self._ns(t_s), record, self._open_block))
 
     def _ns(self, t_s: float) -> int:
         return int(self._clock.boottime_s(t_s) * 1e9)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from common.codes import Direction, Via
-from common.records import Count, Occupancy
+from common.records import Count, Frames, Occupancy
 from edge_agent.cameras.jobs import camera_job
 from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message, ZonesSeen, decode_job, encode_job
 from edge_agent.cameras.process import (
@@ -83,6 +83,21 @@ def told() -> list[Message]:
 def counts(told: list[Message], via: Via) -> list[Count]:
     records = [message.record for message in told if isinstance(message, Fact)]
     return [record for record in records if isinstance(record, Count) and record.via is via]
+
+
+def test_each_count_comes_with_the_measured_time_that_it_lies_in(told: list[Message]) -> None:
+    """Else it would be kept, where the agent is killed, and the time of its block would not."""
+    found = [message for message in told if isinstance(message, Fact) and isinstance(message.record, Count)]
+    assert len(found) > 20
+    for fact in found:
+        block = fact.open_block
+        if isinstance(fact.record, Count) and fact.record.via is Via.TRUTH:
+            continue
+        assert block is not None
+        assert isinstance(block.record, Frames)
+        assert block.boottime_ns >= fact.boottime_ns
+    told_ns = [message.boottime_ns for message in told if isinstance(message, Fact)]
+    assert len(told_ns) > len(found)
 
 
 def test_turns_are_counted_beside_the_crossings_that_they_are_made_of(told: list[Message]) -> None:
