@@ -43,6 +43,8 @@ class GapReason(StrEnum):
     """One record alone was larger than the collector takes in. The agent keeps it in its quarantine."""
     READER_DOWN = "reader_down"
     """A tag reader did not answer."""
+    TOO_SLOW = "too_slow"
+    """Fewer pictures were looked at than it takes to follow anybody."""
 
 
 class DropClass(StrEnum):

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from common.clock import UNKNOWN_ERROR_MS, Resolved, Stamp
 from common.codes import GapReason
-from common.records import Gap, Record
+from common.records import Gap
+from edge_agent.outbox.accounts import Downtime
 
 logger = logging.getLogger(__name__)
 
@@ -16,13 +17,13 @@ _PATIENCE_S = 600.0
 
 
 class Chronicler(Protocol):
-    """Who knows of the run before; `edge_agent.outbox.writer.OutboxWriter` is one."""
+    """Who knows of the runs before; `edge_agent.outbox.writer.OutboxWriter` is one."""
 
-    async def put(self, record: Record, stamp: Stamp) -> None:
-        """Take in a record."""
+    async def downtimes(self, start: Stamp) -> tuple[Downtime, ...]:
+        """When the agent did not run before `start`, as far as it is not told yet, the latest at the end."""
 
-    async def previous_end(self) -> Stamp | None:
-        """The latest that is known of the run before this one."""
+    async def tell_downtime(self, downtime: Downtime, gap: Gap) -> None:
+        """Take in the gap that it is."""
 
     async def in_memory(self) -> bool:
         """Whether the disk, which knows of it, cannot be read yet."""
@@ -46,20 +47,17 @@ async def tell_downtime(
     outbox: Chronicler, start: Stamp, *, look_s: float = _LOOK_S, patience_s: float = _PATIENCE_S
 ) -> None:
     """Write the gap, as soon as its length can be told: over a reboot that takes a clock that is right, and where
-    the disk could not be used, a disk that can. An agent that is stopped before tells that nobody knows."""
-    while (end := await outbox.previous_end()) is None:
+    the disk could not be used, a disk that can. What cannot be told before the agent ends is left to its next
+    run."""
+    while not (untold := await outbox.downtimes(start)):
         if not await outbox.in_memory():
             return
         await asyncio.sleep(look_s)
-    try:
-        gap = await _measure(outbox, end, start, look_s, patience_s)
-    except asyncio.CancelledError:
-        logger.warning("for how long the agent was down cannot be told", extra={"action": "downtime_unknown"})
-        detail = "for how long is not known: the clock was not set before the agent stopped"
-        await outbox.put(Gap(1, 0, 0, GapReason.AGENT_DOWN, 0, detail=detail), start)
-        raise
-    logger.info("the agent was down for %.1f s", gap.duration_ms / 1000, extra={"action": "downtime"})
-    await outbox.put(gap, start)
+    # The latest first: it is known first, and with it the others.
+    for downtime in reversed(untold):
+        gap = await _measure(outbox, downtime.end, downtime.start, look_s, patience_s)
+        logger.info("the agent was down for %.1f s", gap.duration_ms / 1000, extra={"action": "downtime"})
+        await outbox.tell_downtime(downtime, gap)
 
 
 async def _measure(outbox: Chronicler, end: Stamp, start: Stamp, look_s: float, patience_s: float) -> Gap:

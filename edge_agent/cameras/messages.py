@@ -99,6 +99,9 @@ class Fact(msgspec.Struct, frozen=True, tag="fact"):
 
     boottime_ns: int
     record: Record
+    open_block: "Fact | None" = None
+    """What was measured by when this was found out, and is not told yet: kept together with it, so that no count
+    lies outside of what was measured."""
 
 
 class InZone(msgspec.Struct, frozen=True):

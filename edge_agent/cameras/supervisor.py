@@ -55,7 +55,12 @@ class RecordSink(Protocol):
     """Where records go; `edge_agent.outbox.writer.OutboxWriter` is one."""
 
     async def put(self, record: Record, stamp: Stamp) -> None:
-        """Take in a record."""
+        """Take in a record. `count` and `gap` are taken at once, so that what was held before stays with them."""
+
+    def hold(self, sensor: str, block: Frames | None, stamp: Stamp) -> None:
+        """Keep, with the next record, what a sensor has measured until `stamp` and not told yet, None: nothing.
+        Where this run ends before it is told, the next one tells it, and that of the time after nothing is known.
+        """
 
 
 class LiveSink(Protocol):
@@ -147,6 +152,7 @@ class CameraSupervisor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the camera running until `stop` is set; then end it in good order."""
+        self._sink.hold(self._job.camera, None, self._stamp(self._accounted_ns))
         while not stop.is_set():
             if not self._hours.open():
                 await self._rest(stop)
@@ -307,6 +313,8 @@ class CameraSupervisor:
 
     async def _take_fact(self, fact: Fact) -> None:
         record = fact.record
+        if fact.open_block is not None:
+            self._hold(fact.open_block)
         if isinstance(record, Count):
             self._view.add(record, self._today())
             if self._live is not None:
@@ -320,7 +328,8 @@ class CameraSupervisor:
         view = self._view
         view.fps, view.dropped, view.latency_ms = beat.fps, beat.dropped, beat.latency_ms
         view.zones = beat.zones
-        self._open_block = beat.open_block
+        if beat.open_block is not None:
+            self._hold(beat.open_block)
         self._complaint = ""
         await self._tell_state(beat.state, beat.detail, beat.boottime_ns)
 
@@ -377,10 +386,16 @@ class CameraSupervisor:
 
     # The account
 
+    def _hold(self, block: Fact) -> None:
+        """What is measured and not told yet: it stands if the process dies, or the agent."""
+        if isinstance(block.record, Frames) and block.boottime_ns > self._accounted_ns:
+            self._open_block = block
+            self._sink.hold(self._job.camera, block.record, self._stamp(block.boottime_ns))
+
     async def _settle(self) -> None:
         """The process is gone: what it had measured since its last block is told in its name."""
         block, self._open_block = self._open_block, None
-        if block is not None and block.boottime_ns > self._accounted_ns:
+        if block is not None:
             await self._take_fact(block)
 
     async def _gap_until(self, until_ns: int, reason: GapReason) -> None:
@@ -434,9 +449,12 @@ class CameraSupervisor:
         await self._put(record, now_ns)
 
     async def _put(self, record: Record, boottime_ns: int) -> None:
+        await self._sink.put(record, self._stamp(boottime_ns))
+
+    def _stamp(self, boottime_ns: int) -> Stamp:
         now = self._clock.stamp()
         wall_ms = now.wall_ms - (now.boottime_ns - boottime_ns) // 1_000_000
-        await self._sink.put(record, Stamp(now.boot_id, boottime_ns, wall_ms, now.synced))
+        return Stamp(now.boot_id, boottime_ns, wall_ms, now.synced)
 
 
 def _cause(status: int) -> str:

@@ -13,7 +13,7 @@ from edge_agent.cameras.snapshot import snapshot_jpeg
 from edge_agent.counting import Finish, FrameResult, Pipeline
 from edge_agent.domain.crossing import Crossing
 from edge_agent.domain.frames import Frame
-from edge_agent.domain.measuring import Block, Hole, Looked, MeasureLog
+from edge_agent.domain.measuring import LEAST_FPS, Block, Hole, Looked, MeasureLog, RateWatch, Verdict
 from edge_agent.domain.occupancy import Visit, ZoneSummary
 from edge_agent.domain.pacing import Pacer
 from edge_agent.domain.picture import PictureWatch
@@ -35,6 +35,7 @@ _STATES = {
     GapReason.CAMERA_DOWN: "unreachable",
     GapReason.CAMERA_BLACK: "black",
     GapReason.CAMERA_FROZEN: "frozen",
+    GapReason.TOO_SLOW: "slow",
 }
 
 
@@ -79,14 +80,22 @@ class CameraWorker:
         self._watch = PictureWatch(
             black_after_s=job.black_after_s, frozen_after_s=job.frozen_after_s, masks=job.options.masks
         )
+        self._rate = RateWatch()
+        self._busy_s = 0.0
+        """What the work for the picture before took."""
+        self._too_slow = ""
+        """Why too few pictures are looked at, for people; told anew each time that it begins."""
         self._log = MeasureLog()
         self._clock = SourceClock()
         self._size_px = first.image.shape[1], first.image.shape[0]
         self._clock.observe(first.t_s, first_ns / 1e9)
+        self._rate.update(first.t_s, 0.0)
         self._log.start(first.t_s)
         self._last = first
         self._last_ns = first_ns
         self._occupancy_due_s = first.t_s + _OCCUPANCY_S
+        self._open_block: Fact | None = None
+        """What is measured by the frame whose facts are being told, and not told itself."""
         self._dropped = 0
         self._n_frames = 0
         self._latency_s: float | None = None
@@ -115,9 +124,12 @@ class CameraWorker:
     def finish(self) -> None:
         """Tell what is still held back: crossings that wait to be confirmed, the block in the making."""
         t_s = self._last.t_s
-        self._tell(self._pipeline.finish(t_s))
+        slow = self._log.reason is GapReason.TOO_SLOW
+        result, told = self._pipeline.finish(t_s), self._log.finish(t_s)
+        if not slow:
+            self._tell(result, told)
         self._tell_zones(t_s)
-        self._account(self._log.finish(t_s))
+        self._account(told)
 
     def _waits_for_turn(self) -> bool:
         """Sleep until the next picture that is wanted is near; True: it is still far."""
@@ -134,20 +146,23 @@ class CameraWorker:
         began_s = time.perf_counter()
         self._clock.observe(frame.t_s, boottime_ns() / 1e9)
         skipped = max(0, frame.index - self._last.index - 1)
-        verdict = self._watch.update(frame.image, frame.t_s)
+        verdict = self._judge(frame)
+        result: FrameResult | None = None
         by_class: dict[str, int] = {}
         latency_s = 0.0
-        if verdict.reason is None:
+        if verdict.reason in (None, GapReason.TOO_SLOW):
             result = self._pipeline.process(frame)
             latency_s = result.latency_s
-            self._tell(result)
-            if self._job.live:
-                self._tell_zones_live(frame.t_s)
-            if self._snapshot_wanted():
-                self._send(Snapshot(snapshot_jpeg(frame.image, result.detections)))
             by_class = result.seen_by_class
             self._latency_s = latency_s if self._latency_s is None else 0.9 * self._latency_s + 0.1 * latency_s
-        self._account(self._log.frame(Looked(frame.t_s, by_class, latency_s, skipped), verdict))
+        told = self._log.frame(Looked(frame.t_s, by_class, latency_s, skipped), verdict)
+        if result is not None and verdict.reason is None:
+            self._tell(result, told)
+            if self._job.live:
+                self._tell_zones_live(frame.t_s)
+        if result is not None and self._snapshot_wanted():
+            self._send(Snapshot(snapshot_jpeg(frame.image, result.detections)))
+        self._account(told)
         if self._truth is not None:
             for crossing in self._truth.truth(self._last.t_s, frame.t_s):
                 self._count(crossing, Via.TRUTH)
@@ -157,7 +172,21 @@ class CameraWorker:
         self._dropped += skipped
         self._n_frames += 1
         self._last, self._last_ns = frame, boottime_ns()
-        self._pacer.frame(frame.t_s, frame.index, time.perf_counter() - began_s)
+        self._busy_s = time.perf_counter() - began_s
+        self._pacer.frame(frame.t_s, frame.index, self._busy_s)
+
+    def _judge(self, frame: Frame) -> Verdict:
+        """What is known of the picture, and of whether there are enough of them to follow anybody."""
+        picture, rate = self._watch.update(frame.image, frame.t_s), self._rate.update(frame.t_s, self._busy_s)
+        if picture.reason is None and rate.reason is not None and not self._too_slow:
+            self._too_slow = _too_slow(self._rate.fps, self._busy_s)
+        elif rate.reason is None:
+            self._too_slow = ""
+        if picture.reason is not None or rate.since_s is None:
+            return picture
+        if rate.reason is not None or picture.since_s is None:
+            return rate
+        return Verdict(None, min(picture.since_s, rate.since_s))
 
     def _idle(self, error: SourceStalled) -> None:
         now_ns = boottime_ns()
@@ -165,7 +194,11 @@ class CameraWorker:
         if now_ns - self._last_ns > self._job.silence_s * 1e9:
             raise SourceUnusable(str(error))
 
-    def _tell(self, result: FrameResult | Finish) -> None:
+    def _tell(self, result: FrameResult | Finish, told: list[Block | Hole]) -> None:
+        """What was found out, each with what is measured by now: the block that ends here, or is in the making."""
+        if result.crossings or result.visits_ended or result.turns.turned or result.turns.unpaired:
+            block = next((part for part in told if isinstance(part, Block)), None) or self._log.so_far()
+            self._open_block = None if block is None else self._part(block)
         for crossing in result.crossings:
             self._count(crossing, Via.CAMERA)
         for visit in result.visits_ended:
@@ -174,6 +207,7 @@ class CameraWorker:
             self._fact(_turn(self._job.camera, turned), turned.left_s)
         for lonely in result.turns.unpaired:
             self._fact(_unpaired(self._job.camera, lonely), lonely.t_s)
+        self._open_block = None
 
     def _count(self, crossing: Crossing, via: Via) -> None:
         record = Count(
@@ -228,10 +262,15 @@ class CameraWorker:
         return Fact(self._ns(part.to_s), _frames(self._job.camera, part, self._size_px))
 
     def _fact(self, record: Record, t_s: float) -> None:
-        self._send(Fact(self._ns(t_s), record))
+        self._send(Fact(self._ns(t_s), record, self._open_block))
 
     def _ns(self, t_s: float) -> int:
         return int(self._clock.boottime_s(t_s) * 1e9)
+
+    def _detail(self) -> str:
+        if self._log.reason is None:
+            return self._pacer.detail
+        return self._too_slow if self._log.reason is GapReason.TOO_SLOW else ""
 
     def _beat_when_due(self) -> None:
         now_ns = boottime_ns()
@@ -251,9 +290,20 @@ class CameraWorker:
             latency_ms=None if self._latency_s is None else round(self._latency_s * 1000, 2),
             open_block=self._part(so_far) if so_far is not None else None,
             zones=self._in_zones(self._last.t_s),
-            detail=self._pacer.detail if self._log.reason is None else "",
+            detail=self._detail(),
         )
         self._send(beat)
+
+
+def _too_slow(fps: float, busy_s: float) -> str:
+    """In words, what is wrong with `fps` pictures a second where the work for one takes `busy_s`."""
+    told = f"{fps:.2g} pictures a second are looked at, and by less than {LEAST_FPS:g} nobody can be followed"
+    if busy_s * fps < 0.5:
+        return f"{told}; the camera gives no more: set it to 5 or more"
+    return (
+        f"{told}; the work for one takes {busy_s:.2g} s: take a smaller model, or a smaller input for it "
+        "(stopline-agent models resize), or fewer cameras on this machine"
+    )
 
 
 def _ms(span_s: float) -> int:

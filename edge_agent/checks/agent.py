@@ -17,6 +17,7 @@ from edge_agent.checks.reader import check_reader
 from edge_agent.clock_source import Clock
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.settings import AgentConfig
+from edge_agent.domain.measuring import LEAST_FPS, TOO_SLOW_FPS
 from edge_agent.link.asking import Asking, LightsUnreachable
 from edge_agent.outbox import OutboxBusy, OutboxError
 from edge_agent.outbox.reader import Flaw, OutboxAbsent, reading
@@ -175,9 +176,17 @@ async def check_camera(camera: CameraSettings, n_cameras: int) -> Finding:
     probed = [message for message in messages if isinstance(message, Probed)]
     if not ready or not probed:
         return Finding(Verdict.FAIL, what, f"its process died{f': {words}' if words else ''}")
-    doubts = [*_unknown(ready[0]), *_too_few(camera, probed[0])]
-    text = "; ".join([_speed(camera, ready[0], probed[0]), *doubts])
-    return Finding(Verdict.NOTE if doubts else Verdict.OK, what, text)
+    return judge_camera(camera, ready[0], probed[0])
+
+
+def judge_camera(camera: CameraSettings, ready: Ready, probed: Probed) -> Finding:
+    """What is to be said of a camera that gives pictures, and of a model that runs."""
+    doubts = [*_unknown(ready), *_too_few(camera, probed)]
+    text = "; ".join([_speed(camera, ready, probed), *doubts])
+    verdict = Verdict.NOTE if doubts else Verdict.OK
+    if min(probed.fps, _model_fps(probed)) < TOO_SLOW_FPS:
+        verdict = Verdict.FAIL
+    return Finding(verdict, f"camera {camera.name}", text)
 
 
 async def _all_messages(child: CameraChild) -> list[Message]:
@@ -214,11 +223,17 @@ def _too_few(camera: CameraSettings, probed: Probed) -> list[str]:
     rates = {"fps": camera.fps or math.inf, "source": probed.fps, "model": _model_fps(probed)}
     least = min(rates, key=lambda name: rates[name])
     # What a camera gives varies a little about its rate.
-    if not camera.lines or rates[least] >= 0.95 * _ENOUGH_FPS:
+    far_too_few = rates[least] < TOO_SLOW_FPS
+    if not far_too_few and (not camera.lines or rates[least] >= 0.95 * _ENOUGH_FPS):
         return []
     mend = {
         "fps": "raise fps",
         "source": "set the camera itself to more",
         "model": "take a smaller model, or a smaller input for it (stopline-agent models resize)",
     }[least]
+    if far_too_few:
+        text = (
+            f"by less than {LEAST_FPS:g} picture a second nobody can be followed, and none of it would be measured"
+        )
+        return [f"{text}: {mend}"]
     return [f"lines count well from {_ENOUGH_FPS:g} pictures a second on, and badly below 3: {mend}"]

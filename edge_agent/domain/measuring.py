@@ -10,6 +10,7 @@ an argument, in seconds of the source's clock.
 
 import math
 import statistics
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,11 @@ STALL_S = 2.0
 """Two frames further apart than this leave a hole: a vehicle can pass between them and be lost to the tracker."""
 LEAST_FPS = 1.0
 """By fewer pictures a second nobody can be followed: all would be measured, and nothing counted."""
+TOO_SLOW_FPS = 0.8
+"""Below this a camera that is to give `LEAST_FPS` counts as too slow: no camera keeps its rate exactly."""
+_FAST_AGAIN_FPS = 0.95
+_RATE_SPAN_S = 10.0
+"""The rate is that of so long: one picture that took its time is no slow machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,45 @@ class Verdict:
 
 
 GOOD = Verdict()
+
+
+class RateWatch:
+    """Judges whether enough pictures are looked at to follow anybody."""
+
+    def __init__(self) -> None:
+        self._times_s: deque[float] = deque()
+        """Of the pictures that the rate is taken from."""
+        self._apart_since_s: float | None = None
+        """Since when each picture came too long after the one before."""
+        self._slow = False
+
+    @property
+    def fps(self) -> float:
+        """How many pictures a second were looked at of late."""
+        span_s = self._times_s[-1] - self._times_s[0] if self._times_s else 0.0
+        return (len(self._times_s) - 1) / span_s if span_s > 0 else math.inf
+
+    def update(self, t_s: float, busy_s: float) -> Verdict:
+        """A picture of `t_s` is looked at, and the work for the one before took `busy_s`. What is known by it."""
+        times_s = self._times_s
+        apart_s = t_s - times_s[-1] if times_s else 0.0
+        if apart_s > STALL_S + busy_s:
+            # The source was silent, and nobody slow.
+            times_s.clear()
+            self._apart_since_s = None
+        elif apart_s <= 1 / TOO_SLOW_FPS:
+            self._apart_since_s = None
+        elif self._apart_since_s is None:
+            self._apart_since_s = times_s[-1]
+        times_s.append(t_s)
+        while t_s - times_s[1 if len(times_s) > 1 else 0] >= _RATE_SPAN_S:
+            times_s.popleft()
+        if t_s - times_s[0] >= _RATE_SPAN_S:
+            self._slow = self.fps < (_FAST_AGAIN_FPS if self._slow else TOO_SLOW_FPS)
+        since_s = times_s[0] if self._apart_since_s is None else self._apart_since_s
+        if self._slow:
+            return Verdict(GapReason.TOO_SLOW, since_s)
+        return GOOD if self._apart_since_s is None else Verdict(None, since_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import msgspec
 
 from common.clock import Stamp
 from common.codes import GapReason
-from edge_agent.outbox import salvage
+from edge_agent.outbox import accounts, salvage
 from edge_agent.outbox.errors import OutboxBusy
 from edge_agent.outbox.file import OutboxFile, is_busy, is_corrupt
 from edge_agent.outbox.model import Limits
@@ -90,11 +90,19 @@ def _open_sound(path: Path, limits: Limits, now: Stamp, host: str | None) -> Out
                     file.add_generation(stream, uuid4(), 0, 0, 0)
             if host is not None and host != known_host:
                 file.set_note("host", host)
-            file.set_note("opened_wall_ms", str(now.wall_ms))
+            _hand_over(file, str(now.wall_ms))
     except BaseException:
         file.close()
         raise
     return file
+
+
+def _hand_over(file: OutboxFile, run: str) -> None:
+    """The accounts of the run before are this run's to tell, unless a release that keeps none ran in between."""
+    ledger = accounts.decode(file.note(accounts.NOTE))
+    believed = ledger if ledger.run == file.note("opened_wall_ms") else accounts.Ledger()
+    file.set_note(accounts.NOTE, accounts.encode(msgspec.structs.replace(believed, run=run)))
+    file.set_note("opened_wall_ms", run)
 
 
 def _open_salvaged(

@@ -7,6 +7,8 @@ What it promises:
   until the collector's watermark has passed it. Where a number could be given out twice (the file was put back to
   an older state, was copied to another machine, or was salvaged), a new epoch begins.
 * **Never silent.** What has to be dropped leaves a tombstone in its place, which is delivered like a record.
+* **A run that is killed leaves no time untold.** What its sensors had measured and not told yet, and since when
+  nothing is known of them, is told when the file is opened the next time.
 * **It always works.** A damaged file is moved aside and salvaged; where the disk cannot be used the outbox lives
   in memory. The one error at opening is `OutboxBusy`.
 
@@ -17,17 +19,20 @@ collector's watermark is then ahead of the file, which is handled as a file that
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
+import msgspec
+
 from common.batch import Rejection
 from common.clock import Anchor, Resolved, Stamp
 from common.codes import GapReason
 from common.records import Gap, Record
-from edge_agent.outbox import marks
+from edge_agent.outbox import accounts, marks
+from edge_agent.outbox.accounts import Account, Downtime, Ledger
 from edge_agent.outbox.chronicle import Chronicle
 from edge_agent.outbox.codec import (
     Damaged,
@@ -73,11 +78,13 @@ class Outbox:
         self._trouble: str | None = None
         self._dropped = 0
         self._marks: marks.Marks = ()
+        self._ledger = self._ledger_saved = Ledger()
+        self._previous_end: Stamp | None = None
+        """The latest that is known of the run before: a record, or the collector's word; None: there was none, or
+        it is on a disk that cannot be read yet, or it is in the ledger."""
         self._now = now
         self._adopt(open_file(path, limits, now, host))
-        self.previous_end = self._chronicle.last_sign()
-        """The latest that is known of the run before: a record, or the collector's word; None: there was none, or
-        it is on a disk that cannot be read yet."""
+        self._take_over()
 
     @classmethod
     def open(cls, path: Path, now: Stamp, limits: Limits | None = None, host: str | None = None) -> "Outbox":
@@ -104,8 +111,19 @@ class Outbox:
         self._dropped_saved = self._dropped
         self._marks_saved = marks.decode(opened.file.note(marks.NOTE))
         self._marks = marks.merged(self._marks_saved, self._marks)
+        self._ledger_saved = accounts.decode(opened.file.note(accounts.NOTE))
+        self._ledger = msgspec.structs.replace(self._ledger, run=self._ledger_saved.run)
         if opened.gap is not None:
             self.append(Gap(1, 0, 0, opened.gap, 0, detail=opened.detail), self._now)
+
+    def _take_over(self) -> None:
+        """The run before had the file that was just opened: what it did not come to tell is told now."""
+        before = self._ledger_saved
+        self._previous_end = accounts.last_of(before, self._chronicle.last_sign())
+        self._ledger = msgspec.structs.replace(self._ledger, downtimes=before.downtimes)
+        if self._previous_end is not None:
+            for record, stamp in accounts.rest(before, self._previous_end):
+                self.append(record, stamp)
 
     # Records come in
 
@@ -127,6 +145,29 @@ class Outbox:
                 self._dropped += item.covers
         if self._pending_bytes > self._limits.memory_bytes:
             self._squeeze_pending()
+
+    def account(self, sensors: Mapping[str, Account]) -> None:
+        """How far the time of sensors is told, with the records that were appended so far: kept with the next
+        commit of records."""
+        self._ledger = msgspec.structs.replace(self._ledger, sensors={**self._ledger.sensors, **sensors})
+
+    def downtimes(self, start: Stamp) -> tuple[Downtime, ...]:
+        """When the agent did not run, as far as it is not told yet, the latest at the end.
+
+        Args:
+            start: when this run began.
+        """
+        end, self._previous_end = self._previous_end, None
+        if end is not None:
+            self._ledger = accounts.with_downtime(self._ledger, end, start)
+        return self._ledger.downtimes
+
+    def tell_downtime(self, downtime: Downtime, gap: Gap, now: Stamp) -> None:
+        """Take in the gap that one of `downtimes` is. `now`: the present moment."""
+        self._chronicle.see_earlier(downtime.start, now)
+        self.append(gap, downtime.start)
+        left = tuple(other for other in self._ledger.downtimes if other != downtime)
+        self._ledger = msgspec.structs.replace(self._ledger, downtimes=left)
 
     def known_sources(self) -> dict[str, int]:
         """All sources and what is durable here of each."""
@@ -209,6 +250,7 @@ class Outbox:
             or self._chronicle.anchors_changed
             or self._dropped != self._dropped_saved
             or self._marks != self._marks_saved
+            or self._ledger.downtimes != self._ledger_saved.downtimes
             or any(g.acked != g.stored_acked for g in self._generations)
         )
 
@@ -248,7 +290,13 @@ class Outbox:
         whole = all(taken.get(stream, 0) == len(items) for stream, items in self._pending.items())
         if whole and self._marks != self._marks_saved:
             file.set_note(marks.NOTE, marks.encode(self._marks))
-        return _Written(after, taken, self._marks if whole else self._marks_saved)
+        # Nor must an account be behind: it would be told again.
+        ledger = self._ledger if whole else msgspec.structs.replace(self._ledger, sensors={})
+        if ledger != self._ledger_saved and (taken or ledger.downtimes != self._ledger_saved.downtimes):
+            file.set_note(accounts.NOTE, accounts.encode(ledger))
+        else:
+            ledger = self._ledger_saved
+        return _Written(after, taken, self._marks if whole else self._marks_saved, ledger)
 
     def _written(self, written: "_Written") -> None:
         """A transaction of `_write` is on the disk."""
@@ -261,6 +309,7 @@ class Outbox:
         self._chronicle.anchors_changed = False
         self._dropped_saved = self._dropped
         self._marks_saved = written.marks
+        self._ledger_saved = written.ledger
         if self._trouble and self._file.path is not None:
             logger.warning("the outbox can be written again", extra={"action": "outbox_writable"})
             self._trouble = None
@@ -427,7 +476,7 @@ class Outbox:
         memory, old_chronicle, moved = self._file, self._chronicle, self._generations
         self._now = now
         self._adopt(opened)
-        self.previous_end = self._chronicle.last_sign()
+        self._take_over()
         for _, anchor in old_chronicle.anchors():
             self._chronicle.add_anchor(anchor)
         for generation in moved:
@@ -617,6 +666,7 @@ class _Written(NamedTuple):
     taken: dict[str, int]
     """How many items at the front of each stream's pending ones."""
     marks: marks.Marks
+    ledger: Ledger
 
 
 def _n_fitting(items: Sequence[Item], room_bytes: int) -> int:

@@ -11,7 +11,7 @@ tombstones tell how many.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ import msgspec
 from common.batch import Rejection
 from common.clock import Anchor, Resolved, Stamp
 from common.codes import DropClass, GapReason
-from common.records import Log, Record
+from common.records import Frames, Gap, Log, Record
 from edge_agent.outbox import (
     STREAM,
     Contact,
@@ -34,6 +34,7 @@ from edge_agent.outbox import (
     QuarantinedRecord,
     RecordRefused,
 )
+from edge_agent.outbox.accounts import Account, Downtime, told
 from edge_agent.outbox.entries import DROP_CLASSES, Item, Row, covered, squeeze, to_row, total_bytes
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class OutboxWriter:
         self._buffer: dict[str, list[Item]] = {}
         self._buffer_bytes = 0
         self._buffer_records = 0
+        self._accounts: dict[str, Account] = {}
         self._outbox: Outbox | None = None
         self._thread: ThreadPoolExecutor | None = None
         self._was_durable = True
@@ -102,6 +104,8 @@ class OutboxWriter:
         except BaseException:
             self._thread.shutdown()
             raise
+        # What the run before did not come to tell waits already.
+        self._something.set()
         return self
 
     async def __aexit__(
@@ -121,6 +125,7 @@ class OutboxWriter:
         while not self._room.is_set() and DROP_CLASSES[row.kind] not in _NEVER_WAITS:
             await self._room.wait()
         self._take(row, stream)
+        self._accounts |= told(record, stamp)
 
     def put_nowait(self, record: Record, stamp: Stamp, stream: str = STREAM) -> None:
         """Take in a record without waiting. When memory is full, something is dropped and told.
@@ -129,6 +134,15 @@ class OutboxWriter:
             RecordRefused: it could never be delivered.
         """
         self._take(to_row(record, stamp), stream)
+        self._accounts |= told(record, stamp)
+
+    def hold(self, sensor: str, block: Frames | None, stamp: Stamp) -> None:
+        """Keep what a sensor has measured since its last block and until `stamp`, None: nothing. If this run is
+        killed the next one tells it, and that nothing is known of what came after.
+
+        It becomes durable together with the records that are put next; the disk is not written for it alone.
+        """
+        self._accounts[sensor] = Account(stamp, block)
 
     def _take(self, row: Item, stream: str) -> None:
         buffer = self._buffer.setdefault(stream, [])
@@ -192,11 +206,12 @@ class OutboxWriter:
             False where the disk refuses or there is none: the records are in memory, and `stats` tells why.
         """
         buffer, self._buffer = self._buffer, {}
+        sensors, self._accounts = self._accounts, {}
         n = sum(covered(items) for items in buffer.values())
         self._buffer_bytes = self._buffer_records = 0
         self._something.clear()
         self._enough.clear()
-        durable = await self._call(self._commit, buffer, self._clock.anchor())
+        durable = await self._call(self._commit, buffer, sensors, self._clock.anchor())
         if self._buffer_bytes <= self._settings.buffer_bytes // 2:
             self._room.set()
         recovered, self._was_durable = durable and not self._was_durable, durable
@@ -214,7 +229,9 @@ class OutboxWriter:
         async with self._committed:
             await self._committed.wait_for(lambda: self.n_commits > seen)
 
-    def _commit(self, buffer: dict[str, list[Item]], anchor: Anchor | None) -> bool:
+    def _commit(
+        self, buffer: dict[str, list[Item]], sensors: Mapping[str, Account], anchor: Anchor | None
+    ) -> bool:
         outbox = self._open()
         if outbox.in_memory:
             now = self._clock.stamp()
@@ -223,6 +240,7 @@ class OutboxWriter:
                 outbox.return_to_disk(now)
         for stream, items in buffer.items():
             outbox.append_items(stream, items)
+        outbox.account(sensors)
         if anchor is not None:
             outbox.add_anchor(anchor)
         return outbox.commit()
@@ -271,9 +289,14 @@ class OutboxWriter:
         await self._call(self._open().give_up_on, epoch, seq, reason, detail)
         self._something.set()
 
-    async def previous_end(self) -> Stamp | None:
-        """See `Outbox.previous_end`."""
-        return await self._call(lambda: self._open().previous_end)
+    async def downtimes(self, start: Stamp) -> tuple[Downtime, ...]:
+        """See `Outbox.downtimes`."""
+        return await self._call(self._open().downtimes, start)
+
+    async def tell_downtime(self, downtime: Downtime, gap: Gap) -> None:
+        """See `Outbox.tell_downtime`."""
+        await self._call(self._open().tell_downtime, downtime, gap, self._clock.stamp())
+        self._something.set()
 
     async def in_memory(self) -> bool:
         """See `Outbox.in_memory`."""

@@ -91,6 +91,7 @@ class ReaderSupervisor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the reader running until `stop` is set; then end it in good order."""
+        self._sink.hold(self._plan.name, None, self._stamp(self._accounted_ns))
         while not stop.is_set():
             began_ns = self._clock.stamp().boottime_ns
             await self._run_once(stop)
@@ -204,6 +205,9 @@ class ReaderSupervisor:
         self._proved_ns = max(self._proved_ns, look.well_ns)
         self._n_reads += len(look.seen)
         self._complaint = ""
+        if (block := self._open_block()) is not None:
+            # Kept with the passages: none lies outside of what was measured.
+            self._sink.hold(self._plan.name, block, self._stamp(self._proved_ns))
         for passage in self._counter.update(look.seen, self._heard_ns / _NS):
             await self._tell(passage)
         if span_ns > 0:
@@ -252,15 +256,21 @@ class ReaderSupervisor:
 
     async def _close_block(self) -> None:
         """What was measured since the last block is told."""
-        span_ms = (self._proved_ns - self._accounted_ns) // 1_000_000
-        if self._reason is not None or span_ms <= 0:
+        block = self._open_block()
+        if block is None:
             return
-        block = Frames(
-            *(1, 0, 0), sensor=self._plan.name, span_ms=span_ms, measured_ms=span_ms, n=self._n_reads, dropped=0
-        )
         self._n_reads = 0
         self._accounted_ns = self._proved_ns
         await self._put(block, self._proved_ns)
+
+    def _open_block(self) -> Frames | None:
+        """What was measured since the last block; None: nothing."""
+        span_ms = (self._proved_ns - self._accounted_ns) // 1_000_000
+        if self._reason is not None or span_ms <= 0:
+            return None
+        return Frames(
+            *(1, 0, 0), sensor=self._plan.name, span_ms=span_ms, measured_ms=span_ms, n=self._n_reads, dropped=0
+        )
 
     async def _gap_until(self, until_ns: int) -> None:
         """Nothing was measured since what is accounted for."""

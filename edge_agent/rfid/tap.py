@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 from common.clock import Stamp
-from common.records import Count, Record
+from common.records import Count, Frames, Record
 from edge_agent.cameras.supervisor import RecordSink
 
 logger = logging.getLogger(__name__)
@@ -30,3 +30,7 @@ class CountTap:
                 except Exception:
                     logger.exception("a listener to counts failed", extra={"action": "tap_failed"})
         await self._sink.put(record, stamp)
+
+    def hold(self, sensor: str, block: Frames | None, stamp: Stamp) -> None:
+        """See `RecordSink.hold`."""
+        self._sink.hold(sensor, block, stamp)

@@ -278,7 +278,8 @@ def test_a_camera_that_gives_nothing_and_another_one(browser: Any, tmp_path: Pat
         running_preview(config, "--camera", "south") as preview,
         opened(browser, f"{preview.url}#code={preview.code}", color_scheme="dark") as page,
     ):
-        expect(page.locator("#trouble-text")).to_contain_text("there is no camera at /dev/video77")
+        trouble = page.locator("#trouble-text")
+        expect(trouble).to_contain_text("there is no camera at /dev/video77", timeout=PATIENCE_MS)
         expect(page.locator("#trouble-mend")).to_contain_text("systemctl stop stopline-agent")
         page.locator("#camera").select_option("north")
         wait_live(page)

@@ -15,14 +15,20 @@ from uuid import uuid4
 
 from common.clock import FLOOR_MS, Stamp
 from common.codes import Direction, Via
-from common.records import Count
+from common.records import ClassRange, Count, Frames
 from edge_agent.outbox import Outbox
+from edge_agent.outbox.accounts import Account
 from tests.bench import report
 
 BOOT = str(uuid4())
 START_MS = FLOOR_MS + 10**9
 DAY_RECORDS = 2 * 86_400
 BATCH_RECORDS = 500
+BLOCK = Frames(
+    *(1, 0, 0, "junction", 5_000, 5_000, 50, 100, {"car": ClassRange(0, 2.117, 5), "bus": ClassRange(0, 0.13, 1)}),
+    *(81.2, 97.4, 640, 360),
+)
+"""What is measured and not told yet, kept with the counts beside it."""
 SPAN_S = 120
 
 
@@ -70,6 +76,7 @@ def life_bytes(per_commit: int, commits_per_batch: int, n_commits: int) -> float
             for _ in range(per_commit):
                 serial += 1
                 outbox.append(count(serial), stamp(serial))
+            outbox.account({"junction": Account(stamp(serial), BLOCK)})
             outbox.commit()
             if index % commits_per_batch == 0:
                 deliver(outbox, serial)

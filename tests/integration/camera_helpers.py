@@ -45,6 +45,9 @@ class Watched:
         self.records.append((stamp.boottime_ns, record))
         self.news.set()
 
+    def hold(self, sensor: str, block: Frames | None, stamp: Stamp) -> None:
+        """This run is not killed."""
+
     def _alive(self) -> None:
         self.n_alive += 1
         self.news.set()

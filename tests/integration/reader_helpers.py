@@ -31,6 +31,9 @@ class WatchedReader:
         self.records.append((stamp.boottime_ns, record))
         self.news.set()
 
+    def hold(self, sensor: str, block: Frames | None, stamp: Stamp) -> None:
+        """This run is not killed."""
+
     def of(self, kind: type[R]) -> list[R]:
         return [record for _, record in self.records if isinstance(record, kind)]
 

@@ -6,6 +6,7 @@ import socket
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -63,8 +64,31 @@ def test_a_kill_loses_at_most_the_commit_window(tmp_path: Path) -> None:
         running.kill()
     psutil.wait_procs([child], timeout=10)
     assert not child.is_running(), "a camera process does not outlive the agent"
-    counts = [record for record in exported(config) if record[0] == "count" and record[6] == "camera"]
+    before = exported(config)
+    counts = [record for record in before if record[0] == "count" and record[6] == "camera"]
     assert len(counts) >= shown
+    with RunningAgent(config) as running:
+        running.until_said("camera_ready")
+        running.until_said("downtime")
+        assert running.stop() == 0
+    _check_that_all_time_is_told(exported(config))
+
+
+def _check_that_all_time_is_told(records: list[list[Any]]) -> None:
+    """Every moment of the camera over a kill is measured or a gap, and nothing was counted outside of the former.
+
+    The first picture of a process is told a little after it was taken, on a busy machine more than that.
+    """
+    spans = sorted(
+        (record[2] - record[5], record[2], record[0] == "frames")
+        for record in records
+        if record[0] == "frames" or (record[0] == "gap" and record[6] in ("north", None))
+    )
+    assert {measured for *_, measured in spans} == {True, False}
+    for (_, end_ms, _), (start_ms, _, _) in pairwise(spans):
+        assert abs(start_ms - end_ms) < 200, spans
+    for at_ms in (record[2] for record in records if record[0] == "count" and record[6] == "camera"):
+        assert any(start_ms - 200 <= at_ms <= end_ms for start_ms, end_ms, measured in spans if measured), at_ms
 
 
 def test_two_agents_on_one_outbox(tmp_path: Path) -> None:

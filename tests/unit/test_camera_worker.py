@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.codes import Direction, Via
-from common.records import Count, Occupancy
+from common.codes import Direction, GapReason, Via
+from common.records import Count, Frames, Gap, Occupancy
 from edge_agent.cameras.jobs import camera_job
 from edge_agent.cameras.messages import Beat, CameraJob, Fact, Message, ZonesSeen, decode_job, encode_job
 from edge_agent.cameras.process import (
@@ -80,9 +80,51 @@ def told() -> list[Message]:
     return sent
 
 
+def test_less_than_a_picture_a_second_measures_nothing() -> None:
+    job = the_job()
+    source = SceneSource("road", realtime=False, frames=(1, 30 * 90), every=40)
+    lines, zones = make_shapes(job, source)
+    pipeline = make_pipeline(job, make_detector(job), lines, zones)
+    source.open()
+    sent: list[Message] = []
+    worker = CameraWorker(job, source, pipeline, source.read(1.0), boottime_ns(), sent.append)
+    with contextlib.suppress(SourceEnded):
+        worker.run(lambda: False)
+    worker._beat(boottime_ns())
+    worker.finish()
+    records = [message.record for message in sent if isinstance(message, Fact)]
+    gaps = [record for record in records if isinstance(record, Gap)]
+    assert {gap.reason for gap in gaps} == {GapReason.TOO_SLOW}
+    assert sum(gap.duration_ms for gap in gaps) == pytest.approx(89_000, abs=2_000)
+    assert not [record for record in records if isinstance(record, Frames)]
+    begun_ns = min(message.boottime_ns for message in sent if isinstance(message, Fact))
+    known_ns = begun_ns + 12 * 10**9
+    late = [message for message in sent if isinstance(message, Fact) and message.boottime_ns > known_ns]
+    assert not [one for one in late if isinstance(one.record, Count) and one.record.via is Via.CAMERA]
+    (beat,) = [message for message in sent if isinstance(message, Beat)][-1:]
+    assert (beat.state, beat.open_block) == ("slow", None)
+    assert "0.75 pictures a second are looked at, and by less than 1 nobody can be followed" in beat.detail
+    assert "the camera gives no more" in beat.detail
+
+
 def counts(told: list[Message], via: Via) -> list[Count]:
     records = [message.record for message in told if isinstance(message, Fact)]
     return [record for record in records if isinstance(record, Count) and record.via is via]
+
+
+def test_each_count_comes_with_the_measured_time_that_it_lies_in(told: list[Message]) -> None:
+    """Else it would be kept, where the agent is killed, and the time of its block would not."""
+    found = [message for message in told if isinstance(message, Fact) and isinstance(message.record, Count)]
+    assert len(found) > 20
+    for fact in found:
+        block = fact.open_block
+        if isinstance(fact.record, Count) and fact.record.via is Via.TRUTH:
+            continue
+        assert block is not None
+        assert isinstance(block.record, Frames)
+        assert block.boottime_ns >= fact.boottime_ns
+    told_ns = [message.boottime_ns for message in told if isinstance(message, Fact)]
+    assert len(told_ns) > len(found)
 
 
 def test_turns_are_counted_beside_the_crossings_that_they_are_made_of(told: list[Message]) -> None:

@@ -5,8 +5,9 @@ import pytest
 
 from common.clock import UNKNOWN_ERROR_MS, Resolved, Stamp
 from common.codes import GapReason
-from common.records import Gap, Record
+from common.records import Gap
 from edge_agent.downtime import make_downtime, tell_downtime
+from edge_agent.outbox.accounts import Downtime
 
 pytestmark = pytest.mark.anyio
 NOW_MS = 1_800_000_000_000
@@ -28,13 +29,16 @@ class Outbox:
         self.end = end
         self.in_memory_for = 0
         self.start_errors_ms = start_errors_ms
-        self.told: list[tuple[Record, Stamp]] = []
+        self.older: tuple[Downtime, ...] = ()
+        self.told: list[tuple[Gap, Stamp]] = []
 
-    async def put(self, record: Record, stamp: Stamp) -> None:
-        self.told.append((record, stamp))
+    async def downtimes(self, start: Stamp) -> tuple[Downtime, ...]:
+        if self.in_memory_for or self.end is None:
+            return ()
+        return (*self.older, Downtime(self.end, start))
 
-    async def previous_end(self) -> Stamp | None:
-        return None if self.in_memory_for else self.end
+    async def tell_downtime(self, downtime: Downtime, gap: Gap) -> None:
+        self.told.append((gap, downtime.start))
 
     async def in_memory(self) -> bool:
         self.in_memory_for = max(0, self.in_memory_for - 1)
@@ -74,7 +78,6 @@ async def test_what_a_disk_knows_that_cannot_be_read_yet_is_waited_for() -> None
     outbox.in_memory_for = 3
     await tell_downtime(outbox, stamp("a", 105.0), look_s=0.0)
     ((gap, at),) = outbox.told
-    assert isinstance(gap, Gap)
     assert (gap.reason, gap.duration_ms, at) == (GapReason.AGENT_DOWN, 5_000, stamp("a", 105.0))
 
 
@@ -82,7 +85,6 @@ async def test_after_a_reboot_the_right_time_is_waited_for() -> None:
     outbox = Outbox(stamp("a", 100.0), [UNKNOWN_ERROR_MS, 90_000, 3])
     await tell_downtime(outbox, stamp("b", 5.0), look_s=0.0)
     ((gap, at),) = outbox.told
-    assert isinstance(gap, Gap)
     assert (gap.duration_ms, gap.detail) == (600_000, None)
     assert at == stamp("b", 5.0), "it ended when the agent started, not when that was known"
 
@@ -91,17 +93,21 @@ async def test_but_not_for_ever() -> None:
     outbox = Outbox(stamp("a", 100.0), [90_000])
     await tell_downtime(outbox, stamp("b", 5.0), look_s=0.0, patience_s=0.05)
     ((gap, _),) = outbox.told
-    assert isinstance(gap, Gap)
     assert (gap.duration_ms, gap.detail) == (600_000, "give or take 90 s")
 
 
-async def test_while_nothing_is_known_that_is_told_at_the_stop(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_while_nothing_is_known_it_is_left_to_the_next_run() -> None:
     outbox = Outbox(stamp("a", 100.0), [UNKNOWN_ERROR_MS])
     with anyio.move_on_after(0.05):
         await tell_downtime(outbox, stamp("b", 5.0), look_s=0.0, patience_s=0.0)
-    ((gap, _),) = outbox.told
-    assert isinstance(gap, Gap)
-    assert (gap.duration_ms, "not known" in str(gap.detail)) == (0, True)
-    assert "cannot be told" in caplog.text
+    assert outbox.told == []
+
+
+async def test_what_runs_before_left_is_told_after_the_present_one() -> None:
+    outbox = Outbox(stamp("b", 100.0), [3])
+    outbox.older = (Downtime(stamp("a", 50.0), stamp("a", 57.0)),)
+    await tell_downtime(outbox, stamp("c", 5.0), look_s=0.0)
+    assert [(gap.duration_ms, at) for gap, at in outbox.told] == [
+        (600_000, stamp("c", 5.0)),
+        (7_000, stamp("a", 57.0)),
+    ]

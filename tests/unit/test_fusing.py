@@ -32,6 +32,9 @@ class World:
     async def put(self, record: Record, stamp: Stamp) -> None:
         self.kept.append(record)
 
+    def hold(self, sensor: str, block: Frames | None, stamp: Stamp) -> None:
+        """This run is not killed."""
+
     def stamp(self) -> Stamp:
         return Stamp("boot", int(self.now_s * 1e9), 0, False)
 

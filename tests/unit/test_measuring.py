@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.codes import GapReason
-from edge_agent.domain.measuring import Block, Hole, Looked, MeasureLog, Verdict
+from edge_agent.domain.measuring import Block, Hole, Looked, MeasureLog, RateWatch, Verdict
 
 
 def looked(t_s: float, **by_class: int) -> Looked:
@@ -106,6 +106,53 @@ class TestDoubt:
             (GapReason.CAMERA_BLACK, 7.0),
             (GapReason.CAMERA_DOWN, 15.0),
         ]
+
+
+def judged(steps_s: list[float], busy_s: float = 0.0) -> list[str]:
+    """What is known at each of pictures so far apart."""
+    watch, t_s = RateWatch(), 0.0
+    watch.update(t_s, 0.0)
+    found = []
+    for step_s in steps_s:
+        t_s += step_s
+        verdict = watch.update(t_s, busy_s)
+        found.append("slow" if verdict.reason is GapReason.TOO_SLOW else "doubt" if verdict.doubtful else "good")
+    return found
+
+
+class TestTooSlow:
+    @pytest.mark.parametrize("apart_s", [1.5, 1.9, 2.5, 4.0, 30.0])
+    def test_nobody_can_be_followed_by_so_few(self, log: MeasureLog, apart_s: float) -> None:
+        assert judged([apart_s] * 9, busy_s=apart_s)[-3:] == ["slow"] * 3
+        watch = RateWatch()
+        watch.update(0.0, 0.0)
+        times_s = [apart_s * n for n in range(1, 9)]
+        parts = [part for t_s in times_s for part in log.frame(looked(t_s), watch.update(t_s, apart_s))]
+        parts += log.finish(times_s[-1])
+        assert not any(isinstance(part, Block) for part in parts), "not a second of it was measured"
+        assert {part.reason for part in parts if isinstance(part, Hole)} >= {GapReason.TOO_SLOW}
+
+    def test_one_a_second_is_enough_though_no_camera_keeps_its_rate(self) -> None:
+        assert set(judged([1.0, 1.1, 0.9, 1.02, 2.0, 1.0, 0.98, 1.2, 1.1] * 3)) <= {"good", "doubt"}
+
+    def test_one_picture_that_took_its_time_is_no_slow_machine(self) -> None:
+        assert judged([0.1] * 60 + [1.9] + [0.1] * 10)[60:] == ["doubt"] + ["good"] * 10
+
+    def test_a_camera_that_was_silent_is_not_slow(self) -> None:
+        assert judged([0.1] * 60 + [30.0] + [0.1] * 5)[60:] == ["good"] * 6
+
+    def test_it_is_over_when_that_is_sure(self) -> None:
+        found = judged([1.6] * 8 + [1.15] * 20 + [0.5] * 20, busy_s=1.0)
+        assert found[7:28] == ["slow"] * 21, "a little better is not well"
+        assert found[-1] == "good"
+
+    def test_what_was_in_doubt_before_is_not_measured_either(self, log: MeasureLog) -> None:
+        watch = RateWatch()
+        times_s = [0.5 * n for n in range(1, 9)] + [4.0 + 1.6 * n for n in range(1, 8)]
+        parts = [part for t_s in times_s for part in log.frame(looked(t_s), watch.update(t_s, 1.5))]
+        (block,) = parts
+        assert (block.from_s, block.to_s) == (0.0, 4.0)
+        assert log.reason is GapReason.TOO_SLOW
 
 
 STEPS = st.lists(

@@ -210,12 +210,11 @@ def test_from_memory_it_returns_to_the_disk_with_everything_as_soon_as_there_is_
     assert not outbox.return_to_disk(stamp_at(61, OTHER_BOOT))
     folder.unlink()
     aside.rename(folder)
-    ends = [outbox.previous_end]
+    start, last = stamp_at(20, OTHER_BOOT), stamp_at(10)
+    assert outbox.downtimes(start) == ()
     assert outbox.return_to_disk(stamp_at(62, OTHER_BOOT))
-    ends.append(outbox.previous_end)
-    told = [end and (end.boot_id, end.boottime_ns) for end in ends]
-    last = stamp_at(10)
-    assert told == [None, (last.boot_id, last.boottime_ns)], "known late, and not when the disk came back"
+    ((end, *_),) = [(d.end, d.start) for d in outbox.downtimes(start)]
+    assert (end.boot_id, end.boottime_ns) == (last.boot_id, last.boottime_ns), "and not when the disk came back"
     assert outbox.commit()
     assert outbox.stats().durable
     outbox.close()

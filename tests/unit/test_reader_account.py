@@ -35,6 +35,9 @@ class Desk:
     async def put(self, record: Record, stamp: Stamp) -> None:
         self.written.append((stamp.boottime_ns // S, record))
 
+    def hold(self, sensor: str, block: Frames | None, stamp: Stamp) -> None:
+        """This run is not killed."""
+
     def tell(self, *messages: Message) -> None:
         for message in messages:
             asyncio.run(self.supervisor._take(message))

@@ -21,6 +21,10 @@ const SENSORS = {
   frozen: ["shows the same picture for ever", "Restart the camera. What passes meanwhile is not counted."],
   black: ["shows nothing but black", "Look whether its lens is covered, or its light is gone."],
   failed: ["cannot be read: its model fails", "The Pi's log tells why: journalctl -u stopline-agent."],
+  slow: [
+    "is looked at less than once a second, and nobody can be followed",
+    "Give it a smaller model or a smaller input for it, or the Pi fewer cameras. It is not counted as measured.",
+  ],
   paused: ["is paused", "It counts again when it is resumed on the Pi."],
   starting: ["is starting", "Give it a minute."],
 };
@@ -38,6 +42,7 @@ const REASONS = {
   collector_lost: "The collector's database was put back to an older state",
   too_large: "A record was too large to be taken in",
   reader_down: "The tag reader did not answer",
+  too_slow: "Too few pictures were looked at to follow anybody",
 };
 
 export const REJECTS = {
