@@ -4,7 +4,7 @@ RecordRefused tells that a row, not the database, is at fault; anything else tha
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,17 +99,21 @@ class Store:
         advances: Sequence[Advance],
         news: Mapping[UUID, News],
         results: Sequence[Result] = (),
+        turns: Set[int] = frozenset(),
     ) -> list[CommandItem]:
         """Store all rows and move all watermarks, in one transaction; gives the commands that this settled.
 
         Args:
             news: what is said of junctions.
             results: what came of commands.
+            turns: of bridges to MQTT; it must be still theirs.
 
         Raises:
             RecordRefused, StreamMoved: nothing was stored.
         """
         async with connection.transaction():
+            if turns and await self.held_turns(connection, turns) != turns:
+                raise StreamMoved("another bridge took over meanwhile")
             # In a fixed order, so that two writers with news of the same junctions cannot deadlock; and before
             # counts, which lock their devices: who edits a junction locks it first, and then its devices.
             for junction in sorted(news):
@@ -123,6 +127,11 @@ class Store:
             settled = await self._settle_commands(connection, results) if results else []
             await self._advance(connection, advances)
         return settled
+
+    async def held_turns(self, connection: Connection, turns: Set[int]) -> Set[int]:
+        """Those of some turns of the bridge to MQTT that it is, until the end of the transaction."""
+        cursor = await connection.execute(self._queries["hold_turns"], {"turns": list(turns)})
+        return {turn for (turn,) in await cursor.fetchall()}
 
     async def _settle_commands(self, connection: Connection, results: Sequence[Result]) -> list[CommandItem]:
         parameters = {
