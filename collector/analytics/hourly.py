@@ -34,7 +34,7 @@ class HourlyWorker(Keeper):
     there is nothing else to do: the latest first, and resting for as long as it works."""
 
     what = "Hours"
-    lock_key = 0x53544F54
+    lock_key = 0x53544F53
     sql = "hourly"
     marks_per_pass = 200
 

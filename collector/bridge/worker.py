@@ -41,7 +41,7 @@ if TYPE_CHECKING:  # paho is loaded only where a broker is configured
 
 _log = logging.getLogger(__name__)
 
-LOCK_KEY = 0x53544F53
+LOCK_KEY = 0x53544F54
 _LOOK_EVERY_S = 3.0
 """How often devices that were made meanwhile are looked for."""
 _MOST_MESSAGES = 500

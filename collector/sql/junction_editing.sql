@@ -27,7 +27,7 @@ SELECT EXISTS (
 
 -- Until the end of the transaction nobody rolls up, makes days or hours, or drops what they are made from.
 -- name: hold_days
-SELECT pg_advisory_xact_lock(1398034257), pg_advisory_xact_lock(1398034258), pg_advisory_xact_lock(1398034260),
+SELECT pg_advisory_xact_lock(1398034257), pg_advisory_xact_lock(1398034258), pg_advisory_xact_lock(1398034259),
        ARRAY(SELECT table_name FROM timeseries ORDER BY table_name FOR SHARE)
 
 -- Whether days or hours were kept that another zone does not have, and that cannot be made anew: what they were made
