@@ -28,6 +28,26 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     as_of: datetime
 
 
+class LineItem(msgspec.Struct, frozen=True):
+    """What counts a part of the junction's traffic: a lane's stop line where the lights' description names those,
+    else each line, zone or reader by its own name, as `sensor/name` where several have the same.
+
+    Attributes:
+        measured_share: how much of the period, as far as it is over, a camera counted there; of one that was taken
+            away meanwhile, of the time before. Null: it cannot be told, as tag readers do not tell. What passed
+            there at other times is in no sum.
+    """
+
+    name: str
+    sensor: str
+    source: str
+    measured_share: float | None
+
+
+EXAMPLE_LINES = [
+    {"name": "north", "sensor": "cam-north", "source": "stop", "measured_share": 0.998},
+    {"name": "east", "sensor": "cam-east", "source": "stop", "measured_share": 0.143},
+]
 EXAMPLE_PERIOD = {
     "junction": {
         "id": "8f3f9a70-1f9d-4a7c-8a50-3f1f0c1e2d3a",

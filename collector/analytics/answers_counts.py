@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 import msgspec
 
-from collector.analytics.answers import EXAMPLE_PERIOD, Period
+from collector.analytics.answers import EXAMPLE_LINES, EXAMPLE_PERIOD, LineItem, Period
 
 
 class DayItem(msgspec.Struct, frozen=True):
@@ -13,8 +13,9 @@ class DayItem(msgspec.Struct, frozen=True):
     Attributes:
         hours: how long the day is: 24, or 23 or 25 where the clocks change.
         vehicles: all but people, at the stop lines where the lights' description names them.
-        measured_share: how much of the day, as far as it is over, the cameras watched; null: it cannot be told,
-            as tag readers do not tell.
+        measured_share: how much of the day, as far as it is over, was measured, on average over the lines; null:
+            it cannot be told, as tag readers do not tell.
+        unmeasured: names of the lines that were measured at no time of the day: what passed there is in no figure.
         cycles: that ended on this day; null: dropped by retention before they were added up.
         saturation: vehicles over what the greens could have sent, mean over `saturation_cycles` cycles of a lane,
             weighted by their green.
@@ -29,6 +30,7 @@ class DayItem(msgspec.Struct, frozen=True):
     people: int | None
     by_class: dict[str, int]
     measured_share: float | None
+    unmeasured: list[str]
     cycles: int | None
     mean_cycle_s: float | None
     saturation: float | None
@@ -40,13 +42,15 @@ class DailyAnswer(Period, frozen=True, kw_only=True):
     """Day by day. `exact` false: so much waits to be rolled up that it was left out; ask again in a minute."""
 
     exact: bool
+    lines: list[LineItem]
     days: list[DayItem]
 
 
 class HourOfWeek(msgspec.Struct, frozen=True):
     """An hour of the day on one weekday: of the `n_hours` such hours that passed, `n_measured` were measured.
 
-    `mean` and `p85` are vehicles per hour over the measured ones; null: none was.
+    An hour was measured if it was so at all lines that should have counted then. `mean` and `p85` are vehicles per
+    hour over the measured ones; null: none was.
     """
 
     weekday: int
@@ -87,6 +91,7 @@ class PeakHoursAnswer(Period, frozen=True, kw_only=True):
 
     exact: bool
     proven: bool
+    lines: list[LineItem]
     peak: PeakHour | None
     """The busiest of all days."""
     peak_of_days: list[PeakHour]
@@ -138,6 +143,7 @@ class ThroughputAnswer(Period, frozen=True, kw_only=True):
     """Before and after a change. `changes` are what the cycles tell of new plans, the latest first."""
 
     exact: bool
+    lines: list[LineItem]
     change: datetime
     found: bool
     """It was found in the cycles, not given."""
@@ -149,6 +155,7 @@ class ThroughputAnswer(Period, frozen=True, kw_only=True):
 
 EXAMPLE_DAILY = EXAMPLE_PERIOD | {
     "exact": True,
+    "lines": EXAMPLE_LINES,
     "days": [
         {
             "date": "2026-05-04",
@@ -159,6 +166,7 @@ EXAMPLE_DAILY = EXAMPLE_PERIOD | {
             "people": 913,
             "by_class": {"bus": 210, "car": 17_902, "person": 913, "truck": 300},
             "measured_share": 0.998,
+            "unmeasured": [],
             "cycles": 1_380,
             "mean_cycle_s": 62.4,
             "saturation": 0.71,
@@ -174,6 +182,7 @@ EXAMPLE_DAILY = EXAMPLE_PERIOD | {
             "people": None,
             "by_class": {},
             "measured_share": 0.0,
+            "unmeasured": ["north", "east"],
             "cycles": 0,
             "mean_cycle_s": None,
             "saturation": None,
@@ -193,6 +202,7 @@ _EXAMPLE_PEAK = {
 EXAMPLE_PEAK_HOURS = EXAMPLE_PERIOD | {
     "exact": True,
     "proven": True,
+    "lines": EXAMPLE_LINES,
     "peak": _EXAMPLE_PEAK,
     "peak_of_days": [_EXAMPLE_PEAK],
     "hours_of_day": [{"hour": 7, "n_hours": 7, "n_measured": 6, "mean": 1_310.5, "p85": 1_602.0}],
@@ -200,6 +210,7 @@ EXAMPLE_PEAK_HOURS = EXAMPLE_PERIOD | {
 }
 EXAMPLE_THROUGHPUT = EXAMPLE_PERIOD | {
     "exact": True,
+    "lines": EXAMPLE_LINES,
     "change": "2026-05-07T01:00:12Z",
     "found": True,
     "changes": [{"at": "2026-05-07T01:00:12Z", "plan_before": "day", "plan": "day 2"}],

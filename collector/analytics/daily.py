@@ -7,9 +7,11 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from collector.analytics.counters import Counters, read_counters
 from collector.analytics.days import Edges, parameters_of, read_edges
 from collector.analytics.keeping import Keeper
-from collector.analytics.period import Asked, Place, read_counters, read_place
+from collector.analytics.period import Asked, Place, read_place
+from collector.counting.queries import Bucket
 from collector.db import Pool, load_queries
 
 _DAYS_PER_STATEMENT = 31
@@ -46,8 +48,35 @@ class DailyWorker(Keeper):
             counters = await read_counters(connection, asked)
             # What waits to be rolled up marks its day when it is.
             parameters = parameters_of(some, asked.parameters | counters.parameters, live=False)
-            await connection.execute(keep, parameters, prepare=False)
+            measured = {"measured_ms": await _measured_ms(connection, counters, some)}
+            await connection.execute(keep, parameters | measured, prepare=False)
         return len(edges)
+
+
+async def _measured_ms(connection: AsyncConnection[Any], counters: Counters, days: Sequence[Edges]) -> list[int]:
+    """For how long the cameras watched on each day: each at that of its lines where it did longest."""
+    found = []
+    for run in _runs(days):
+        starts = [run[0].start, *(one.until for one in run)]
+        measured = await counters.read_measured(connection, starts, Bucket.DAY.step_s, live=False)
+        for one in run:
+            of_camera: dict[int | None, float] = {}
+            for source in counters.sources:
+                its_own = measured.of(source, one.start, one.until) or 0.0
+                of_camera[source.camera_no] = max(of_camera.get(source.camera_no, 0.0), its_own)
+            found.append(round(sum(of_camera.values())))
+    return found
+
+
+def _runs(days: Sequence[Edges]) -> list[list[Edges]]:
+    """Days that follow each other, together; they are in order."""
+    found: list[list[Edges]] = []
+    for one in days:
+        if found and found[-1][-1].until == one.start:
+            found[-1].append(one)
+        else:
+            found.append([one])
+    return found
 
 
 async def _edges_of(connection: AsyncConnection[Any], place: Place, starts: Sequence[datetime]) -> list[Edges]:

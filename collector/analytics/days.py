@@ -8,7 +8,10 @@ from typing import Any
 from psycopg.rows import class_row
 
 from collector.analytics.answers_counts import DailyAnswer, DayItem
-from collector.analytics.period import Asked, Counters, is_live, read_counters
+from collector.analytics.counters import Counters, is_live, read_counters
+from collector.analytics.period import Asked
+from collector.counting.measured import Measured
+from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
 
 PERSON = "person"
@@ -22,7 +25,6 @@ class Day:
     starts_at: datetime
     ends_at: datetime
     by_class: dict[str, int]
-    measured_ms: int
     cycles: int | None
     mean_cycle_s: float | None
     saturation: float | None
@@ -62,8 +64,10 @@ async def read_days(connection: Connection, asked: Asked) -> DailyAnswer:
             # Planned for these days: a plan for any would look into the partitions of all.
             await cursor.execute(queries["computed"], computed, prepare=False)
             found |= {day.day: day for day in await cursor.fetchall()}
-    items = [_item(found[one.day], counters, asked.place.as_of) for one in edges]
-    return DailyAnswer(**asked.head, exact=live, days=items)
+    starts = [*(one.start for one in edges), edges[-1].until]
+    measured = await counters.read_measured(connection, starts, Bucket.DAY.step_s, live=live)
+    items = [_item(found[one.day], counters, measured) for one in edges]
+    return DailyAnswer(**asked.head, exact=live, lines=counters.told(measured, starts), days=items)
 
 
 async def read_edges(connection: Connection, parameters: dict[str, Any]) -> list[Edges]:
@@ -85,8 +89,12 @@ def parameters_of(days: Sequence[Edges], parameters: dict[str, Any], *, live: bo
     }
 
 
-def _item(day: Day, counters: Counters, as_of: datetime) -> DayItem:
-    is_told = bool(day.by_class) or day.measured_ms > 0
+def _item(day: Day, counters: Counters, measured: Measured) -> DayItem:
+    by_line = {
+        line.name: 0.0 if line.source is None else measured.of(line.source, day.starts_at, day.ends_at)
+        for line in counters.lines
+    }
+    is_told = bool(day.by_class) or any(by_line.values())
     by_class = dict(sorted(day.by_class.items()))
     return DayItem(
         date=day.day,
@@ -96,7 +104,8 @@ def _item(day: Day, counters: Counters, as_of: datetime) -> DayItem:
         vehicles=sum(n for cls, n in by_class.items() if cls != PERSON) if is_told else None,
         people=by_class.get(PERSON, 0) if is_told else None,
         by_class=by_class,
-        measured_share=_share(day, len(counters.expected), as_of),
+        measured_share=_share(day, counters, measured),
+        unmeasured=[name for name, measured_ms in by_line.items() if measured_ms == 0.0],
         cycles=day.cycles,
         mean_cycle_s=day.mean_cycle_s,
         saturation=day.saturation,
@@ -105,8 +114,12 @@ def _item(day: Day, counters: Counters, as_of: datetime) -> DayItem:
     )
 
 
-def _share(day: Day, n_cameras: int, as_of: datetime) -> float | None:
-    over_s = (min(day.ends_at, as_of) - day.starts_at).total_seconds()
-    if not n_cameras or over_s <= 0.0:
+def _share(day: Day, counters: Counters, measured: Measured) -> float | None:
+    if not counters.expected or day.starts_at >= counters.asked.place.as_of:
         return None
-    return min(1.0, day.measured_ms / 1000 / (n_cameras * over_s))
+    due_s = measured_s = 0.0
+    for line in counters.lines:
+        if line.source is not None and line.due:
+            due_s += counters.due_s(line.due, day.starts_at, day.ends_at)
+            measured_s += (measured.of(line.source, day.starts_at, day.ends_at) or 0.0) / 1000
+    return min(1.0, measured_s / due_s) if due_s > 0.0 else 0.0

@@ -1,13 +1,13 @@
 """How traffic is spread over a junction's lanes."""
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from collector.analytics.answers_lights import Basis, LaneItem, LanesAnswer
-from collector.analytics.hours import Part, read_hours
+from collector.analytics.counters import is_live, read_counters
+from collector.analytics.hours import Part, hour_edges, read_hours
 from collector.analytics.lane_hours import all_lanes
-from collector.analytics.period import Asked, Source, is_live, read_counters
-from collector.counting.in_force import overlap_s
+from collector.analytics.period import Asked
+from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
 from common.junction import Junction
 
@@ -48,25 +48,25 @@ async def _of_cycles(connection: Connection, asked: Asked) -> list[LaneItem]:
 async def _of_counts(connection: Connection, asked: Asked) -> LanesAnswer:
     counters = await read_counters(connection, asked)
     live = await is_live(connection, asked, counters)
-    parameters = asked.parameters | counters.parameters
-    parameters |= {"live": live, "camera_of": [source.camera_no for source in counters.sources]}
+    parameters = asked.parameters | counters.parameters | {"live": live}
     cursor = await connection.execute(
         load_queries("analytics_counts")["by_source"], parameters, prepare=False, binary=True
     )
-    told = {no: (n, measured_s) for no, n, measured_s in await cursor.fetchall()}
-    until = min(asked.end, asked.place.as_of)
+    counted: dict[int, int] = dict(await cursor.fetchall())
+    edges = await hour_edges(connection, asked.place.ref.timezone, asked.start, asked.end)
+    measured = await counters.read_measured(connection, edges, Bucket.HOUR.step_s, live=live)
     found = [
-        (source, n, _clipped(source, measured_s, asked.start, until))
-        for source in counters.sources
-        for n, measured_s in (told[source.no],)
+        (line, counted.get(line.source.no, 0) if line.source else 0, line.measured_s(measured, edges))
+        for line in counters.lines
     ]
     can_tell = all(measured_s is not None for _, _, measured_s in found)
     rates = [_rate(n, measured_s) if can_tell else float(n) for _, n, measured_s in found]
-    period_s = (until - asked.start).total_seconds()
+    period_s = (min(asked.end, asked.place.as_of) - asked.start).total_seconds()
+    known = approaches(asked.place.described)
     items = [
         LaneItem(
-            lane=source.name,
-            approach=None,
+            lane=line.name,
+            approach=known.get(line.name),
             vehicles=n if n or measured_s else None,
             measured_s=measured_s,
             measured_share=None if measured_s is None else _over(min(measured_s, period_s), period_s),
@@ -75,14 +75,9 @@ async def _of_counts(connection: Connection, asked: Asked) -> LanesAnswer:
             green_s=None,
             vehicles_per_green_s=None,
         )
-        for (source, n, measured_s), share in zip(found, _shares(rates), strict=True)
+        for (line, n, measured_s), share in zip(found, _shares(rates), strict=True)
     ]
     return LanesAnswer(**asked.head, basis=Basis.COUNTS, exact=live, lanes=items)
-
-
-def _clipped(source: Source, measured_s: float | None, start: datetime, end: datetime) -> float | None:
-    """What the camera measured while it counted at this source."""
-    return None if measured_s is None else min(measured_s, overlap_s(source.in_force, start, end))
 
 
 def _rate(vehicles: int | None, measured_s: float | None) -> float | None:

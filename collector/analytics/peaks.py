@@ -4,7 +4,8 @@ from datetime import UTC
 from typing import Any
 
 from collector.analytics.answers_counts import HourOfDay, HourOfWeek, PeakHour, PeakHoursAnswer
-from collector.analytics.period import Asked, Counters, is_live, read_counters
+from collector.analytics.counters import Counters, is_live, read_counters, read_lines
+from collector.analytics.period import Asked
 from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
 
@@ -21,6 +22,7 @@ async def read_peak_hours(connection: Connection, asked: Asked) -> PeakHoursAnsw
         **asked.head,
         exact=live,
         proven=bool(counters.expected),
+        lines=await read_lines(connection, counters, live=live),
         peak=max(peaks, key=lambda peak: peak.vehicles, default=None),
         peak_of_days=peaks,
         hours_of_day=[HourOfDay(*row[1:]) for row in hours if row[0] is None],

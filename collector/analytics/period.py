@@ -1,45 +1,26 @@
-"""What is asked: which junction, from when to when, and by which sources its traffic is counted."""
+"""What is asked: which junction, and from when to when."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from litestar.exceptions import NotFoundException
-from psycopg.rows import class_row, dict_row
-from psycopg.types.multirange import Multirange
+from psycopg.rows import dict_row
 
 from collector.analytics.answers import JunctionRef
 from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
 from collector.errors import ApiProblem
 from collector.junctions.description import read_description
-from common.codes import Via
-from common.junction import DetectorKind, Junction
+from common.junction import Junction
 
 LONGEST = timedelta(days=400)
 LONGEST_LOG = timedelta(days=31)
 """What is made of the event log: it has some 100,000 entries a day."""
 _SLACK = timedelta(days=2)
 """Whole buckets are longer than what was asked."""
-_MAX_PENDING = 20_000
-"""Minutes that are read from raw rows in one answer, at most."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A line, zone or reader of the junction."""
-
-    no: int
-    name: str
-    sensor: str
-    via: str
-    kind: str
-    camera_no: int | None
-    in_force: Multirange[datetime] | None = None
-    """When its camera counted at it; None: nobody told, as from the beginning."""
 
 
 @dataclass(frozen=True)
@@ -79,29 +60,6 @@ class Asked:
         """Raises ApiProblem where it is too long for what is made of the event log."""
         if self.is_long_for_log:
             raise unusable("from", f"the event log is told of at most {LONGEST_LOG.days} days at a time")
-
-
-@dataclass(frozen=True)
-class Counters:
-    """What counts the junction's traffic, once each.
-
-    Attributes:
-        cameras: of these sources.
-        expected: those of them that should have measured in the period: all that did, or did shortly before.
-    """
-
-    sources: Sequence[Source]
-    cameras: Sequence[int]
-    expected: Sequence[int]
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """For statements."""
-        return {
-            "sources": [source.no for source in self.sources],
-            "cameras": list(self.cameras),
-            "expected": list(self.expected),
-        }
 
 
 async def read_place(connection: Connection, junction: UUID) -> Place:
@@ -175,52 +133,3 @@ def unusable(parameter: str, detail: str) -> ApiProblem:
     return ApiProblem(
         400, "parameter_invalid", "A parameter cannot be used", f"{parameter}: {detail}", parameter=parameter
     )
-
-
-async def read_counters(connection: Connection, asked: Asked) -> Counters:
-    """What counts the junction's traffic."""
-    queries = load_queries("analytics")
-    async with connection.cursor(row_factory=class_row(Source)) as cursor:
-        await cursor.execute(queries["sources"], asked.parameters)
-        chosen = choose_sources(await cursor.fetchall(), asked.place.described)
-    cameras = sorted({source.camera_no for source in chosen if source.camera_no is not None})
-    found = await connection.execute(queries["expected_cameras"], asked.parameters | {"cameras": cameras})
-    return Counters(chosen, cameras, [no for (no,) in await found.fetchall()] or cameras)
-
-
-def choose_sources(sources: Sequence[Source], described: Junction | None) -> list[Source]:
-    """Those that count every vehicle once.
-
-    Where the lights' description names stop lines it is one of each lane, a camera's rather than a reader's. Else
-    it is all camera lines, else all zones, else all readers.
-    """
-    chosen = list(stop_lines(sources, described).values())
-    if chosen:
-        return chosen
-    for via, kind in ((Via.CAMERA, "line"), (Via.CAMERA, "zone"), (Via.RFID, "reader")):
-        chosen = [source for source in sources if (source.via, source.kind) == (via, kind)]
-        if chosen:
-            return chosen
-    return []
-
-
-def stop_lines(sources: Sequence[Source], described: Junction | None) -> Mapping[str, Source]:
-    """One source of each lane whose stop line is described and has counted, by lane."""
-    known = {(source.sensor, source.name): source for source in sources if source.kind != "zone"}
-    found: dict[str, Source] = {}
-    for one in described.detectors if described else ():
-        source = known.get((one.sensor, one.source))
-        if one.kind is not DetectorKind.STOP_LINE or source is None:
-            continue
-        before = found.get(one.lane)
-        if before is None or (before.via == Via.RFID and source.via == Via.CAMERA):
-            found[one.lane] = source
-    return found
-
-
-async def is_live(connection: Connection, asked: Asked, counters: Counters) -> bool:
-    """Whether minutes that wait to be rolled up are few enough to be read from their raw rows."""
-    parameters = asked.parameters | counters.parameters | {"bound": _MAX_PENDING}
-    cursor = await connection.execute(load_queries("counts")["pending"], parameters)
-    row = await cursor.fetchone()
-    return row is not None and int(row[0]) < _MAX_PENDING

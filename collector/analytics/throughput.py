@@ -8,8 +8,9 @@ from typing import Any
 from psycopg.rows import dict_row
 
 from collector.analytics.answers_counts import Difference, PlanChange, Side, ThroughputAnswer
+from collector.analytics.counters import is_live, read_counters, read_lines
 from collector.analytics.peaks import read_cells
-from collector.analytics.period import Asked, is_live, moment_or_date, read_counters, unusable
+from collector.analytics.period import Asked, moment_or_date, unusable
 from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
 from collector.errors import ApiProblem
@@ -32,6 +33,7 @@ async def read_throughput(connection: Connection, asked: Asked, change: str | No
     return ThroughputAnswer(
         **asked.head,
         exact=live,
+        lines=await read_lines(connection, counters, live=live),
         change=at,
         found=change is None,
         changes=changes,

@@ -8,10 +8,11 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from collector.analytics.answers_lights import Wait, WaitMethod, WaitsAnswer
+from collector.analytics.counters import Source
 from collector.analytics.hour_parts import Lane
 from collector.analytics.hours import Hour, Part, read_hours
 from collector.analytics.lane_hours import by_lane
-from collector.analytics.period import Asked, Source
+from collector.analytics.period import Asked
 from collector.db import Connection, load_queries
 from common.junction import DetectorKind
 

@@ -6,7 +6,8 @@ from itertools import chain
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from collector.bridge.records import Position, Who
-from collector.db import Pool, load_queries, reading, writing
+from collector.db import Connection, Pool, load_queries, reading, writing
+from collector.errors import StoreError
 from collector.identity.device_tokens import Device
 
 STREAM = "mqtt"
@@ -52,11 +53,32 @@ async def read_devices(pool: Pool) -> dict[str, Bridged]:
     return {name: Bridged(Device(device, bytes(key)), junction) for device, key, junction, name in rows}
 
 
-async def read_positions(pool: Pool, bridged: Bridged, watermark: int) -> None:
-    """Read how far everything came that is stored up to `watermark`."""
+async def take_turn(pool: Pool) -> int:
+    """From now on whoever has an earlier turn writes nothing more."""
+    async with writing(pool) as connection:
+        cursor = await connection.execute(load_queries("bridge")["take_turn"])
+        row = await cursor.fetchone()
+    assert row is not None
+    turn: int = row[0]
+    return turn
+
+
+async def _hold_turn(connection: Connection, turn: int) -> None:
+    cursor = await connection.execute(load_queries("bridge")["hold_turn"], {"turn": turn})
+    if await cursor.fetchone() is None:
+        raise StoreError(f"turn {turn} of the bridge to MQTT is over: another one writes")
+
+
+async def read_positions(pool: Pool, bridged: Bridged, watermark: int, turn: int) -> None:
+    """Read how far everything came that is stored up to `watermark`.
+
+    Raises:
+        StoreError: it is not its turn any more.
+    """
     bridged.next_seq = watermark + 1
     queries, device = load_queries("bridge"), bridged.device.id
     async with writing(pool) as connection:
+        await _hold_turn(connection, turn)
         await connection.execute(queries["forget_positions"], {"device": device})
         await connection.execute(queries["take_back_positions"], {"device": device, "watermark": watermark})
         cursor = await connection.execute(queries["positions"], {"device": device})
@@ -66,10 +88,17 @@ async def read_positions(pool: Pool, bridged: Bridged, watermark: int) -> None:
                 bridged.lane(Who(channel, lane, sender, boot_id)).put(boot_id, position)
 
 
-async def save_positions(pool: Pool, bridged: Bridged, changed: Mapping[Who, Position], stream_seq: int) -> None:
-    """Write down how far things will have come when the stream has reached `stream_seq`."""
+async def save_positions(
+    pool: Pool, bridged: Bridged, changed: Mapping[Who, Position], stream_seq: int, turn: int
+) -> None:
+    """Write down how far things will have come when the stream has reached `stream_seq`.
+
+    Raises:
+        StoreError: it is not its turn any more.
+    """
     rows = list(_rows(bridged, changed, stream_seq))
     async with writing(pool) as connection, connection.cursor() as cursor:
+        await _hold_turn(connection, turn)
         await cursor.executemany(load_queries("bridge")["save_position"], rows)
 
 

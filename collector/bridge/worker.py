@@ -14,7 +14,15 @@ import msgspec
 import psycopg
 from msgspec import structs
 
-from collector.bridge.positions import STREAM, Bridged, epoch_of, read_devices, read_positions, save_positions
+from collector.bridge.positions import (
+    STREAM,
+    Bridged,
+    epoch_of,
+    read_devices,
+    read_positions,
+    save_positions,
+    take_turn,
+)
 from collector.bridge.records import Position, Unbelievable, Who, take_in, who_says
 from collector.config import Mqtt
 from collector.db import Pool, load_queries, writing
@@ -33,7 +41,7 @@ if TYPE_CHECKING:  # paho is loaded only where a broker is configured
 
 _log = logging.getLogger(__name__)
 
-LOCK_KEY = 0x53544F53
+LOCK_KEY = 0x53544F54
 _LOOK_EVERY_S = 3.0
 """How often devices that were made meanwhile are looked for."""
 _MOST_MESSAGES = 500
@@ -87,6 +95,7 @@ class Bridge:
         self._queries = load_queries("bridge")
         self._devices: dict[str, Bridged] = {}
         self._looked_s = 0.0
+        self._turn = 0
         self._strangers: set[str] = set()
 
     async def run(self) -> None:
@@ -112,6 +121,7 @@ class Bridge:
         from collector.bridge.client import Listener
 
         self._devices = {}
+        self._turn = await take_turn(self._pool)
         await self._look()
         listener = Listener(self._broker, self._settings.client_id, topics_of(self._settings))
         listener.open()
@@ -134,7 +144,7 @@ class Bridge:
                 found[name] = known
                 continue
             ack = await self._writer.watermark(bridged.device, STREAM, epoch_of(bridged.device.id))
-            await read_positions(self._pool, bridged, ack.watermark)
+            await read_positions(self._pool, bridged, ack.watermark, self._turn)
         self._devices = found
         self._strangers -= found.keys()
         self._looked_s = time.monotonic()
@@ -200,7 +210,7 @@ class Bridge:
     async def _deliver(self, bridged: Bridged, group: _Group, lock: Connection) -> None:
         """First how far it goes, then the records. Between the two, the watermark tells which of them holds."""
         last_seq = bridged.next_seq + len(group.records) - 1
-        await save_positions(self._pool, bridged, group.changed, last_seq)
+        await save_positions(self._pool, bridged, group.changed, last_seq, self._turn)
         if group.records:
             await self._submit(bridged, group.records, lock)
         bridged.next_seq = last_seq + 1
@@ -219,7 +229,7 @@ class Bridge:
             # Whoever lost the lock while it waited must not write under numbers that are another's by now.
             await lock.execute(self._queries["still_there"])
             try:
-                ack = await self._writer.submit(bridged.device, batch, size_bytes)
+                ack = await self._writer.submit(bridged.device, batch, size_bytes, turn=self._turn)
             except ApiProblem as problem:
                 if problem.status not in _PATIENT:
                     raise

@@ -17,6 +17,9 @@ from common.records import SOURCES_ACTION, Log, Name
 _KINDS = {"lines": ("line", Via.CAMERA), "zones": ("zone", Via.CAMERA), "turns": ("turn", Via.TURN)}
 _NAMES = msgspec.json.Decoder(list[Name])
 
+Span = tuple[datetime, datetime]
+"""From when until when."""
+
 
 @dataclass(frozen=True, slots=True)
 class CountedAt:
@@ -47,13 +50,21 @@ def counted_at_in(log: Log) -> CountedAt | None:
     return CountedAt(sensor, log.at, sources)
 
 
+def spans_within(in_force: Multirange[datetime] | None, start: datetime, end: datetime) -> list[Span]:
+    """When it was there from `start` to `end`, in order. None: always."""
+    if in_force is None:
+        return [(start, end)] if start < end else []
+    spans = (
+        (
+            start if span.lower is None else max(start, span.lower),
+            end if span.upper is None else min(end, span.upper),
+        )
+        for span in in_force
+        if not span.isempty
+    )
+    return sorted((first, last) for first, last in spans if first < last)
+
+
 def overlap_s(in_force: Multirange[datetime] | None, start: datetime, end: datetime) -> float:
     """For how long of `start` to `end` it was there. None: always."""
-    if in_force is None:
-        return (end - start).total_seconds()
-    found_s = 0.0
-    for span in in_force:
-        first = start if span.lower is None else max(start, span.lower)
-        last = end if span.upper is None else min(end, span.upper)
-        found_s += max(0.0, (last - first).total_seconds())
-    return found_s
+    return sum((last - first).total_seconds() for first, last in spans_within(in_force, start, end))

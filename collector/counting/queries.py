@@ -15,7 +15,7 @@ from uuid import UUID
 from psycopg.rows import class_row
 from psycopg.types.multirange import Multirange
 
-from collector.counting.in_force import overlap_s
+from collector.counting.measured import Measured, read_measured
 from collector.db import Connection, Pool, load_queries, reading
 from collector.errors import ApiProblem
 
@@ -137,7 +137,7 @@ class Answer:
 
 
 Key = tuple[int, int]
-"""Source or camera number, start of the bucket in Unix seconds."""
+"""Source number, start of the bucket in Unix seconds."""
 Tally = tuple[str, str, int, int]
 """Class, direction, n, n_inferred. A bucket may have several of a class: they are added up."""
 
@@ -145,7 +145,7 @@ Tally = tuple[str, str, int, int]
 @dataclass
 class _Found:
     counts: dict[Key, list[Tally]] = field(default_factory=lambda: defaultdict(list))
-    measured_ms: dict[Key, int] = field(default_factory=lambda: defaultdict(int))
+    measured: Measured = field(default_factory=Measured)
 
 
 class CountQueries:
@@ -199,7 +199,10 @@ class CountQueries:
         pending = 0
         if sources:
             pending = await self._pending(connection, parameters)
-            await self._collect(connection, parameters, found, live=0 < pending < _MAX_PENDING)
+            live = 0 < pending < _MAX_PENDING
+            await self._count(connection, parameters, found, live=live)
+            watched = [(source, source.timezone) for source in sources]
+            found.measured = await read_measured(connection, watched, edges, asked.bucket.step_s, live=live)
         heard = await self._freshness(connection, sources)
         return Answer(
             as_of=row[0].astimezone(UTC),
@@ -246,17 +249,13 @@ class CountQueries:
         row = await cursor.fetchone()
         return int(row[0]) if row is not None else 0
 
-    async def _collect(
+    async def _count(
         self, connection: Connection, parameters: Mapping[str, Any], found: _Found, *, live: bool
     ) -> None:
         for name in ("rolled_counts", "live_counts") if live else ("rolled_counts",):
             cursor = await connection.execute(self._queries[name], parameters, prepare=False, binary=True)
             for source_no, bucket_s, *tally in await cursor.fetchall():
                 found.counts[source_no, bucket_s].append(tuple(tally))
-        for name in ("rolled_coverage", "live_coverage") if live else ("rolled_coverage",):
-            cursor = await connection.execute(self._queries[name], parameters, prepare=False, binary=True)
-            for camera_no, bucket_s, measured_ms in await cursor.fetchall():
-                found.measured_ms[camera_no, bucket_s] += measured_ms
 
     async def _freshness(
         self, connection: Connection, sources: Iterable[Source]
@@ -271,12 +270,10 @@ class CountQueries:
 def _parameters(
     asked: Asked, sources: Sequence[Source], edges: Mapping[str, Sequence[datetime]]
 ) -> dict[str, Any]:
-    watched = {source.camera_no: source.timezone for source in sources if source.camera_no is not None}
     return {
         "sources": [source.no for source in sources],
         "zones": [source.timezone for source in sources],
-        "cameras": list(watched),
-        "camera_zones": list(watched.values()),
+        "cameras": list({source.camera_no for source in sources if source.camera_no is not None}),
         "step_s": asked.bucket.step_s,
         "low": min((starts[0] for starts in edges.values()), default=asked.start),
         "high": max((starts[-1] for starts in edges.values()), default=asked.end),
@@ -290,11 +287,8 @@ def _cells(source: Source, edges: Sequence[datetime], found: _Found) -> Iterable
         start_s = int(start.timestamp())
         counts = _add_up(found.counts.get((source.no, start_s), ()))
         n = sum(count.n for count in counts)
-        measured_s = None
-        if source.camera_no is not None:
-            measured_s = found.measured_ms.get((source.camera_no, start_s), 0) / 1000
-            if measured_s and source.in_force is not None:
-                measured_s = min(measured_s, overlap_s(source.in_force, start, end))
+        measured_ms = found.measured.of(source, start, end)
+        measured_s = None if measured_ms is None else round(measured_ms) / 1000
         state = _state(measured_s, (end - start).total_seconds(), n)
         known = n > 0 or state in (State.MEASURED, State.PARTLY)
         yield Cell(start, end, state, measured_s, n if known else None, counts)

@@ -191,8 +191,7 @@ class Reader:
         measured: dict[int, int] = dict(await cursor.fetchall())
         if measure is Measure.CAMERAS:
             # Minutes that wait to be rolled up.
-            waiting = {"camera_zones": ["UTC"] * len(scope.cameras), "step_s": 60}
-            cursor = await connection.execute(load_queries("counts")["live_coverage"], span | waiting)
+            cursor = await connection.execute(load_queries("counts")["live_coverage"], span)
             for camera_no, _, measured_ms in await cursor.fetchall():
                 measured[camera_no] = measured.get(camera_no, 0) + measured_ms
         return replace(scope, measured_ms=measured)

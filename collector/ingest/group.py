@@ -121,8 +121,9 @@ class GroupStore:
 
     async def _plan(self, connection: Connection, group: list[Request]) -> _Plan:
         """Sort the batches by what is to be done. A stream's later batches go on from its earlier ones."""
-        states = await self._read_streams(connection, group)
         plan = _Plan()
+        group = await self._in_turn(connection, group, plan)
+        states = await self._read_streams(connection, group)
         watermarks = {stream: state.watermark for stream, state in states.items()}
         n_records = 0
         for request in group:
@@ -138,6 +139,20 @@ class GroupStore:
                 await asyncio.sleep(0)
         await self._learn_names(connection, plan.works)
         return plan
+
+    async def _in_turn(self, connection: Connection, group: list[Request], plan: _Plan) -> list[Request]:
+        """Without what comes of a bridge that another one took over from."""
+        turns = {request.turn for request in group if request.turn is not None}
+        if not turns:
+            return group
+        lost = turns - await self._store.held_turns(connection, turns)
+        for request in group:
+            if request.turn in lost:
+                problem = ApiProblem(
+                    409, "turn_lost", "Another bridge writes", f"turn {request.turn} of the bridge to MQTT is over"
+                )
+                plan.problems.append((request, problem))
+        return [request for request in group if request.turn not in lost]
 
     def _settle(self, plan: _Plan, request: Request, state: StreamState, watermark: int) -> int:
         """Put one batch into the plan; the stream's watermark after it."""
@@ -218,9 +233,12 @@ class GroupStore:
                 news[work.junction].add(work.request.device.id, work.rows)
         results = first_results((work.request.device.id, result) for work in works for result in work.rows.results)
         rows = [work.rows for work in works]
+        turns = {work.request.turn for work in works if work.request.turn is not None}
         try:
             advances = list(by_stream.values())
-            return await self._store.commit(connection, rows, advances, news, results, is_lenient=is_lenient)
+            return await self._store.commit(
+                connection, rows, advances, news, results, turns, is_lenient=is_lenient
+            )
         except (RecordRefused, StreamMoved):
             raise  # It was rolled back.
         except BaseException:

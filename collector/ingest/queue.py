@@ -33,6 +33,8 @@ class Request:
     queued_at_s: float
     """Monotonic."""
     answer: asyncio.Future[Ack | ApiProblem]
+    turn: int | None = None
+    """Of the bridge to MQTT: it is stored only as long as it is its turn. None: of no bridge."""
     stream: StreamKey = field(init=False)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ RecordRefused tells that a row, not the database, is at fault; anything else tha
 
 import logging
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -123,6 +123,7 @@ class Store:
         advances: Sequence[Advance],
         news: Mapping[UUID, News],
         results: Sequence[Result] = (),
+        turns: Set[int] = frozenset(),
         *,
         is_lenient: bool = False,
     ) -> list[CommandItem]:
@@ -131,12 +132,15 @@ class Store:
         Args:
             news: what is said of junctions.
             results: what came of commands.
+            turns: of bridges to MQTT; it must be still theirs.
             is_lenient: what the database refuses of `news`, `results` and what cameras count at is left out.
 
         Raises:
             RecordRefused, StreamMoved: nothing was stored.
         """
         async with connection.transaction():
+            if turns and await self.held_turns(connection, turns) != turns:
+                raise StreamMoved("another bridge took over meanwhile")
             # In a fixed order, so that two writers with news of the same junctions cannot deadlock; and before
             # counts, which lock their devices: who edits a junction locks it first, and then its devices.
             for junction in sorted(news):
@@ -153,6 +157,11 @@ class Store:
                     settled = await self._settle_commands(connection, results)
             await self._advance(connection, advances)
         return settled
+
+    async def held_turns(self, connection: Connection, turns: Set[int]) -> Set[int]:
+        """Those of some turns of the bridge to MQTT that it is, until the end of the transaction."""
+        cursor = await connection.execute(self._queries["hold_turns"], {"turns": list(turns)})
+        return {turn for (turn,) in await cursor.fetchall()}
 
     async def _settle_commands(self, connection: Connection, results: Sequence[Result]) -> list[CommandItem]:
         parameters = {

@@ -95,15 +95,15 @@ class IngestWriter:
         """Whether the database answers, and does not store what it is given, whatever that is."""
         return time.monotonic() - self._refused_at_s < _REFUSED_S
 
-    async def submit(self, device: Device, batch: Batch, size_bytes: int) -> Ack:
+    async def submit(self, device: Device, batch: Batch, size_bytes: int, *, turn: int | None = None) -> Ack:
         """Store a batch; returns when it is committed. `size_bytes` is its decompressed size.
 
-        Raises ApiProblem: all that `common.batch` lists from 403 on.
+        Raises ApiProblem: all that `common.batch` lists from 403 on; or, of a bridge, that it is not its `turn`.
         """
         if self._closed:
             raise _unavailable("the collector is stopping")
         answer: asyncio.Future[Ack | ApiProblem] = asyncio.get_running_loop().create_future()
-        if not self._queue.put(Request(device, batch, size_bytes, time.monotonic(), answer)):
+        if not self._queue.put(Request(device, batch, size_bytes, time.monotonic(), answer, turn)):
             detail = f"{self.n_queued} batches are waiting already"
             raise device_problem(ProblemCode.OVERLOADED, detail, retry_after_s=_retry_after_s())
         settled = await answer

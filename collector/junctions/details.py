@@ -14,6 +14,7 @@ from collector.identity.users import Level
 from collector.junctions.description import read_description
 from collector.junctions.differences import differences
 from collector.junctions.queries import Freshness, freshness, level_for
+from collector.junctions.unmatched import SourceNow, Unmatched, unmatched
 from common.junction import Junction
 
 
@@ -68,6 +69,8 @@ class JunctionDetails(msgspec.Struct, frozen=True):
     """What was imported."""
     differs: list[Differing]
     """In what the two differ; empty also where one of them is not known."""
+    unmatched: list[Unmatched]
+    """Where the description and what its cameras and readers count at do not go together."""
     lanes: list[LaneDetails]
     devices: list[DeviceItem]
     awaited_devices: list[str]
@@ -107,6 +110,7 @@ def _details(row: Mapping[str, Any], user: CurrentUser | None) -> JunctionDetail
         description=runs or wanted,
         wanted=wanted,
         differs=[Differing(one.path, one.before, one.after) for one in found],
+        unmatched=unmatched(runs or wanted, msgspec.convert(row["sources"], list[SourceNow])),
         lanes=[LaneDetails(**each) for each in row["lanes"]],
         devices=devices,
         awaited_devices=[name for name in row["wanted_devices"] if name not in here],

@@ -35,6 +35,24 @@ DETAILS_EXAMPLE = {
     "description": None,
     "wanted": None,
     "differs": [],
+    "unmatched": [
+        {
+            "why": "gone",
+            "lane": "north",
+            "detector": "stop_line",
+            "sensor": "cam-north",
+            "source": "stop",
+            "instead": ["stop line"],
+        },
+        {
+            "why": "unused",
+            "lane": None,
+            "detector": None,
+            "sensor": "cam-north",
+            "source": "stop line",
+            "instead": [],
+        },
+    ],
     "lanes": [{"name": "north", "approach": "north", "saturation_flow_vph": 1800.0, "metadata": {}}],
     "devices": [
         {

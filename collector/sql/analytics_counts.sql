@@ -3,7 +3,8 @@
 
 -- name: counted
 -- Vehicles and measured time by bucket, as exact as `counts.sql` has them: rollups, and for minutes that wait the
--- difference to their raw rows. `live` false: without those.
+-- difference to their raw rows. `live` false: without those. `duty_...`: when cameras should have measured, and whether
+-- they then counted at all lines where they should.
 WITH marked AS (
     SELECT DISTINCT m.kind, m.ref_no, m.minute,
            m.minute < (SELECT dropped_before FROM timeseries WHERE table_name
@@ -30,12 +31,12 @@ WITH marked AS (
     ) AS parts
     GROUP BY bucket
 ), watched AS (
-    SELECT bucket, sum(measured_ms)::bigint AS measured_ms FROM (
-        SELECT bucket, measured_ms FROM coverage_rollups
+    SELECT camera_no, bucket, sum(measured_ms)::bigint AS measured_ms FROM (
+        SELECT camera_no, bucket, measured_ms FROM coverage_rollups
         WHERE camera_no = ANY (%(expected)s::integer[]) AND step_s = %(step_s)s
           AND bucket >= %(low)s AND bucket < %(high)s
         UNION ALL
-        SELECT bucket_start(m.minute, %(step_s)s, %(zone)s), f.measured_ms - coalesce(k.measured_ms, 0)
+        SELECT m.ref_no, bucket_start(m.minute, %(step_s)s, %(zone)s), f.measured_ms - coalesce(k.measured_ms, 0)
         FROM marked m
         CROSS JOIN LATERAL (
             SELECT least(60000, round(coalesce(sum(
@@ -48,23 +49,37 @@ WITH marked AS (
                                     AND k.bucket >= %(low)s AND k.bucket < %(high)s
         WHERE m.kind = 'coverage' AND NOT m.late
     ) AS parts
-    GROUP BY bucket
+    GROUP BY camera_no, bucket
 ), starts AS (
     SELECT DISTINCT bucket_start(at, %(step_s)s, %(zone)s) AS bucket
     FROM generate_series(%(low)s::timestamptz, %(high)s::timestamptz - interval '1 minute', interval '15 minutes') AS at
 ), spans AS (
     SELECT bucket, lead(bucket, 1, %(high)s) OVER (ORDER BY bucket) AS until FROM starts
+), due AS (
+    SELECT s.bucket, d.camera_no, sum(o.ms) AS due_ms,
+           extract(epoch FROM s.until - s.bucket)::double precision * 1000
+               - coalesce(sum(o.ms) FILTER (WHERE d.counts), 0) AS away_ms
+    FROM unnest(%(duty_cameras)s::integer[], %(duty_starts)s::timestamptz[], %(duty_ends)s::timestamptz[],
+                %(duty_counts)s::boolean[]) AS d (camera_no, start, until, counts)
+    JOIN spans s ON s.until > d.start AND s.bucket < d.until
+    CROSS JOIN LATERAL (
+        SELECT extract(epoch FROM least(s.until, d.until) - greatest(s.bucket, d.start))::double precision * 1000 AS ms
+    ) o
+    GROUP BY s.bucket, s.until, d.camera_no
+), proven AS (
+    -- While it counted elsewhere, it may have watched just then.
+    SELECT d.bucket, bool_and(coalesce(w.measured_ms, 0) - d.away_ms >= 0.99 * d.due_ms) AS is_measured
+    FROM due d LEFT JOIN watched w USING (camera_no, bucket)
+    GROUP BY d.bucket
 ), cells AS (
     -- All buckets that are over. Where no camera tells when it measured, those with a count are taken for measured.
     SELECT s.bucket, s.until, coalesce(c.n, 0) AS n,
-           CASE WHEN cardinality(%(expected)s::integer[]) > 0
-                THEN coalesce(w.measured_ms, 0) >= 0.99 * 1000 * cardinality(%(expected)s::integer[])
-                                                   * extract(epoch FROM s.until - s.bucket)
+           CASE WHEN cardinality(%(expected)s::integer[]) > 0 THEN coalesce(p.is_measured, false)
                 ELSE coalesce(c.n, 0) > 0 END AS is_measured,
            s.bucket AT TIME ZONE %(zone)s AS there
     FROM spans s
     LEFT JOIN counted c USING (bucket)
-    LEFT JOIN watched w USING (bucket)
+    LEFT JOIN proven p USING (bucket)
     WHERE s.until <= now()
 )
 
@@ -143,55 +158,27 @@ ORDER BY start DESC LIMIT 100
 SELECT bucket_start((%(date)s::date + time '12:00') AT TIME ZONE %(zone)s, 86400, %(zone)s)
 
 -- name: by_source
--- What each source counted, and for how long its camera watched.
+-- What each source counted.
 WITH marked AS (
-    SELECT DISTINCT m.kind, m.ref_no, m.minute,
-           m.minute < (SELECT dropped_before FROM timeseries WHERE table_name
-                       = CASE m.kind WHEN 'count' THEN 'count_events' ELSE 'frame_metadata' END) AS late
+    SELECT DISTINCT m.ref_no, m.minute,
+           m.minute < (SELECT dropped_before FROM timeseries WHERE table_name = 'count_events') AS late
     FROM rollup_marks m
     WHERE %(live)s AND m.minute >= %(low)s AND m.minute < %(high)s
-      AND (m.kind = 'count' AND m.ref_no = ANY (%(sources)s::integer[])
-           OR m.kind = 'coverage' AND m.ref_no = ANY (%(cameras)s::integer[]))
-), counted AS (
-    SELECT source_no, sum(n)::bigint AS n FROM (
-        SELECT source_no, n FROM count_rollups
-        WHERE source_no = ANY (%(sources)s::integer[]) AND step_s = 3600 AND cls <> 'person'
-          AND bucket >= %(low)s AND bucket < %(high)s
-        UNION ALL
-        SELECT m.ref_no, 1
-        FROM marked m
-        JOIN count_events e ON e.source_no = m.ref_no AND e.at >= m.minute AND e.at < m.minute + interval '1 minute'
-        WHERE m.kind = 'count' AND e.cls <> 'person' AND e.at >= %(low)s AND e.at < %(high)s
-        UNION ALL
-        SELECT m.ref_no, -r.n
-        FROM marked m
-        JOIN count_rollups r ON r.source_no = m.ref_no AND r.step_s = 60 AND r.bucket = m.minute
-        WHERE m.kind = 'count' AND NOT m.late AND r.cls <> 'person' AND r.bucket >= %(low)s AND r.bucket < %(high)s
-    ) AS parts
-    GROUP BY source_no
-), watched AS (
-    SELECT camera_no, sum(measured_ms)::bigint AS measured_ms FROM (
-        SELECT camera_no, measured_ms FROM coverage_rollups
-        WHERE camera_no = ANY (%(cameras)s::integer[]) AND step_s = 3600
-          AND bucket >= %(low)s AND bucket < %(high)s
-        UNION ALL
-        SELECT m.ref_no, f.measured_ms - coalesce(k.measured_ms, 0)
-        FROM marked m
-        CROSS JOIN LATERAL (
-            SELECT least(60000, round(coalesce(sum(
-                measured_share_ms(at, span_ms, measured_ms, m.minute)), 0)))::bigint AS measured_ms
-            FROM frame_metadata
-            WHERE camera_no = m.ref_no AND at > m.minute AND at < m.minute + interval '61 minutes'
-              AND at > %(low)s AND at < %(high)s::timestamptz + interval '61 minutes'
-        ) f
-        LEFT JOIN coverage_rollups k ON k.camera_no = m.ref_no AND k.step_s = 60 AND k.bucket = m.minute
-                                    AND k.bucket >= %(low)s AND k.bucket < %(high)s
-        WHERE m.kind = 'coverage' AND NOT m.late
-    ) AS parts
-    GROUP BY camera_no
+      AND m.kind = 'count' AND m.ref_no = ANY (%(sources)s::integer[])
 )
-SELECT s.no, coalesce(c.n, 0) AS n,
-       CASE WHEN s.camera_no IS NOT NULL THEN coalesce(w.measured_ms, 0) / 1000.0::double precision END AS measured_s
-FROM unnest(%(sources)s::integer[], %(camera_of)s::integer[]) AS s (no, camera_no)
-LEFT JOIN counted c ON c.source_no = s.no
-LEFT JOIN watched w ON w.camera_no = s.camera_no
+SELECT source_no, sum(n)::bigint AS n FROM (
+    SELECT source_no, n FROM count_rollups
+    WHERE source_no = ANY (%(sources)s::integer[]) AND step_s = 3600 AND cls <> 'person'
+      AND bucket >= %(low)s AND bucket < %(high)s
+    UNION ALL
+    SELECT m.ref_no, 1
+    FROM marked m
+    JOIN count_events e ON e.source_no = m.ref_no AND e.at >= m.minute AND e.at < m.minute + interval '1 minute'
+    WHERE e.cls <> 'person' AND e.at >= %(low)s AND e.at < %(high)s
+    UNION ALL
+    SELECT m.ref_no, -r.n
+    FROM marked m
+    JOIN count_rollups r ON r.source_no = m.ref_no AND r.step_s = 60 AND r.bucket = m.minute
+    WHERE NOT m.late AND r.cls <> 'person' AND r.bucket >= %(low)s AND r.bucket < %(high)s
+) AS parts
+GROUP BY source_no

@@ -7,6 +7,14 @@ SELECT pg_try_advisory_xact_lock(%(key)s);
 -- name: still_there
 SELECT 1;
 
+-- name: take_turn
+-- Waits for who is just writing in an earlier one.
+INSERT INTO mqtt_turn AS t (turn) VALUES (1) ON CONFLICT (one) DO UPDATE SET turn = t.turn + 1 RETURNING turn;
+
+-- name: hold_turn
+-- No row: it is another's. Until the end of the transaction nobody takes the next one.
+SELECT FROM mqtt_turn WHERE turn = %(turn)s FOR SHARE;
+
 -- name: devices
 -- The devices that were made for it, one per junction.
 SELECT DISTINCT ON (j.id) d.id, d.public_key, j.id, j.name

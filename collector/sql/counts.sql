@@ -96,32 +96,38 @@ FROM coverage_rollups
 WHERE camera_no = ANY (%(cameras)s::integer[]) AND step_s = %(step_s)s
   AND bucket >= %(low)s AND bucket < %(high)s;
 
+-- name: coverage_minutes
+-- The minutes of some buckets of cameras, from the rollups alone.
+SELECT a.camera_no, extract(epoch FROM r.bucket)::bigint AS minute_s, r.measured_ms
+FROM unnest(%(cameras)s::integer[], %(starts)s::timestamptz[], %(ends)s::timestamptz[]) AS a (camera_no, start, until)
+CROSS JOIN LATERAL (
+    SELECT bucket, measured_ms FROM coverage_rollups
+    WHERE camera_no = a.camera_no AND step_s = 60 AND bucket >= a.start AND bucket < a.until
+      AND bucket >= %(low)s AND bucket < %(high)s
+    OFFSET 0
+) r;
+
 -- name: live_coverage
--- What is to be added to `rolled_coverage` for minutes that wait.
-WITH zones AS (
-    SELECT DISTINCT * FROM unnest(%(cameras)s::integer[], %(camera_zones)s::text[]) AS z (camera_no, zone)
-), marked AS (
+-- What is to be added for minutes that wait to what was rolled up of them.
+WITH marked AS (
     SELECT DISTINCT m.ref_no AS camera_no, m.minute
     FROM rollup_marks m
     WHERE m.kind = 'coverage' AND m.ref_no = ANY (%(cameras)s::integer[])
       AND m.minute >= %(low)s AND m.minute < %(high)s
       AND m.minute >= (SELECT dropped_before FROM timeseries WHERE table_name = 'frame_metadata')
-), change AS (
-    SELECT m.camera_no, m.minute, f.measured_ms - coalesce(k.measured_ms, 0) AS measured_ms
-    FROM marked m
-    CROSS JOIN LATERAL (
-        SELECT least(60000, round(coalesce(sum(measured_share_ms(at, span_ms, measured_ms, m.minute)), 0)))::bigint
-               AS measured_ms
-        FROM frame_metadata
-        WHERE camera_no = m.camera_no AND at > m.minute AND at < m.minute + interval '61 minutes'
-          AND at > %(low)s AND at < %(high)s::timestamptz + interval '61 minutes'
-    ) f
-    LEFT JOIN coverage_rollups k ON k.camera_no = m.camera_no AND k.step_s = 60 AND k.bucket = m.minute
-                                AND k.bucket >= %(low)s AND k.bucket < %(high)s
 )
-SELECT camera_no, extract(epoch FROM bucket_start(minute, %(step_s)s, zone))::bigint AS bucket_s, sum(measured_ms)::bigint AS measured_ms
-FROM change JOIN zones USING (camera_no)
-GROUP BY 1, 2;
+SELECT m.camera_no, extract(epoch FROM m.minute)::bigint AS minute_s, f.measured_ms - coalesce(k.measured_ms, 0)
+FROM marked m
+CROSS JOIN LATERAL (
+    SELECT least(60000, round(coalesce(sum(measured_share_ms(at, span_ms, measured_ms, m.minute)), 0)))::bigint
+           AS measured_ms
+    FROM frame_metadata
+    WHERE camera_no = m.camera_no AND at > m.minute AND at < m.minute + interval '61 minutes'
+      AND at > %(low)s AND at < %(high)s::timestamptz + interval '61 minutes'
+) f
+LEFT JOIN coverage_rollups k ON k.camera_no = m.camera_no AND k.step_s = 60 AND k.bucket = m.minute
+                            AND k.bucket >= %(low)s AND k.bucket < %(high)s
+WHERE f.measured_ms <> coalesce(k.measured_ms, 0);
 
 -- name: freshness
 -- When each device was last heard, and the time of its latest record.

@@ -34,7 +34,7 @@ WITH waiting AS (
     SELECT DISTINCT bucket_start(at, 86400, %(zone)s)
     FROM junction_day_marks WHERE junction_id = %(junction)s AND at >= %(low)s AND at < %(high)s
 )
-SELECT day, starts_at, ends_at, by_class, measured_ms, cycles, mean_cycle_s, saturation, saturation_cycles, overrides
+SELECT day, starts_at, ends_at, by_class, cycles, mean_cycle_s, saturation, saturation_cycles, overrides
 FROM junction_daily_stats
 WHERE junction_id = %(junction)s AND starts_at >= %(low)s AND starts_at < %(high)s
   AND starts_at NOT IN (SELECT start FROM waiting)
@@ -48,14 +48,12 @@ WITH asked AS (
 ), streams AS (
     SELECT s.no FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id WHERE d.junction_id = %(junction)s
 ), marked AS (
-    SELECT DISTINCT m.kind, m.ref_no, m.minute, a.start,
-           m.minute < (SELECT dropped_before FROM timeseries WHERE table_name
-                       = CASE m.kind WHEN 'count' THEN 'count_events' ELSE 'frame_metadata' END) AS late
+    SELECT DISTINCT m.ref_no, m.minute, a.start,
+           m.minute < (SELECT dropped_before FROM timeseries WHERE table_name = 'count_events') AS late
     FROM rollup_marks m
     JOIN asked a ON m.minute >= a.start AND m.minute < a.until
     WHERE %(live)s AND m.minute >= %(low)s AND m.minute < %(high)s
-      AND (m.kind = 'count' AND m.ref_no = ANY (%(sources)s::integer[])
-           OR m.kind = 'coverage' AND m.ref_no = ANY (%(cameras)s::integer[]))
+      AND m.kind = 'count' AND m.ref_no = ANY (%(sources)s::integer[])
 ), counted AS (
     SELECT start, cls, sum(n)::bigint AS n FROM (
         SELECT r.bucket AS start, r.cls, r.n
@@ -66,37 +64,16 @@ WITH asked AS (
         SELECT m.start, e.cls, 1
         FROM marked m
         JOIN count_events e ON e.source_no = m.ref_no AND e.at >= m.minute AND e.at < m.minute + interval '1 minute'
-        WHERE m.kind = 'count' AND e.at >= %(low)s AND e.at < %(high)s
+        WHERE e.at >= %(low)s AND e.at < %(high)s
         UNION ALL
         SELECT m.start, r.cls, -r.n
         FROM marked m
         JOIN count_rollups r ON r.source_no = m.ref_no AND r.step_s = 60 AND r.bucket = m.minute
-        WHERE m.kind = 'count' AND NOT m.late AND r.bucket >= %(low)s AND r.bucket < %(high)s
+        WHERE NOT m.late AND r.bucket >= %(low)s AND r.bucket < %(high)s
     ) AS parts
     GROUP BY start, cls HAVING sum(n) <> 0
 ), classes AS (
     SELECT start, jsonb_object_agg(cls, n) AS by_class FROM counted GROUP BY start
-), watched AS (
-    SELECT start, sum(measured_ms)::bigint AS measured_ms FROM (
-        SELECT r.bucket AS start, r.measured_ms
-        FROM coverage_rollups r
-        WHERE r.camera_no = ANY (%(cameras)s::integer[]) AND r.step_s = 86400
-          AND r.bucket >= %(low)s AND r.bucket < %(high)s
-        UNION ALL
-        SELECT m.start, f.measured_ms - coalesce(k.measured_ms, 0)
-        FROM marked m
-        CROSS JOIN LATERAL (
-            SELECT least(60000, round(coalesce(sum(
-                measured_share_ms(at, span_ms, measured_ms, m.minute)), 0)))::bigint AS measured_ms
-            FROM frame_metadata
-            WHERE camera_no = m.ref_no AND at > m.minute AND at < m.minute + interval '61 minutes'
-              AND at > %(low)s AND at < %(high)s::timestamptz + interval '61 minutes'
-        ) f
-        LEFT JOIN coverage_rollups k ON k.camera_no = m.ref_no AND k.step_s = 60 AND k.bucket = m.minute
-                                    AND k.bucket >= %(low)s AND k.bucket < %(high)s
-        WHERE m.kind = 'coverage' AND NOT m.late
-    ) AS parts
-    GROUP BY start
 ), cycled AS (
     SELECT a.start, c.n, c.mean_s
     FROM asked a
@@ -122,7 +99,6 @@ WITH asked AS (
     GROUP BY a.start
 )
 SELECT a.day, a.start AS starts_at, a.until AS ends_at, coalesce(x.by_class, '{}') AS by_class,
-       coalesce(w.measured_ms, 0) AS measured_ms,
        CASE WHEN d.dropped THEN k.cycles ELSE c.n END AS cycles,
        CASE WHEN d.dropped THEN k.mean_cycle_s ELSE c.mean_s END AS mean_cycle_s,
        CASE WHEN d.dropped THEN k.saturation ELSE l.mean END AS saturation,
@@ -130,7 +106,6 @@ SELECT a.day, a.start AS starts_at, a.until AS ends_at, coalesce(x.by_class, '{}
        o.n AS overrides
 FROM asked a
 LEFT JOIN classes x USING (start)
-LEFT JOIN watched w USING (start)
 JOIN cycled c USING (start)
 JOIN lanes l USING (start)
 JOIN ordered o USING (start)
@@ -143,14 +118,18 @@ CROSS JOIN LATERAL (
 ORDER BY a.start
 
 -- name: keep
--- Followed by `computed`, in brackets.
+-- Followed by `computed`, in brackets; with how long the cameras of these days watched.
 INSERT INTO junction_daily_stats AS k (junction_id, day, starts_at, ends_at, by_class, vehicles, people, measured_ms,
     cycles, mean_cycle_s, saturation, saturation_cycles, overrides)
 SELECT %(junction)s, day, starts_at, ends_at, by_class,
        CASE WHEN told THEN coalesce((SELECT sum(value::bigint) FROM jsonb_each_text(by_class) WHERE key <> 'person'), 0) END,
        CASE WHEN told THEN coalesce((by_class ->> 'person')::bigint, 0) END,
        measured_ms, cycles, mean_cycle_s, saturation, saturation_cycles, overrides
-FROM (SELECT *, by_class <> '{}' OR measured_ms > 0 AS told FROM ({computed}) AS c) AS fresh
+FROM (
+    SELECT *, by_class <> '{}' OR measured_ms > 0 AS told
+    FROM ({computed}) AS c
+    JOIN unnest(%(days)s::date[], %(measured_ms)s::bigint[]) AS w (day, measured_ms) USING (day)
+) AS fresh
 ON CONFLICT (junction_id, day) DO UPDATE
 SET starts_at = excluded.starts_at, ends_at = excluded.ends_at, by_class = excluded.by_class,
     vehicles = excluded.vehicles, people = excluded.people, measured_ms = excluded.measured_ms,

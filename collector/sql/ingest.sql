@@ -13,6 +13,10 @@ LEFT JOIN edge_devices d ON d.id = asked.device_id
 LEFT JOIN ingest_streams s ON (s.device_id, s.stream, s.epoch) = (asked.device_id, asked.stream, asked.epoch)
 ORDER BY asked.place
 
+-- Which of some turns of the bridge to MQTT it is. Until the end of the transaction nobody takes the next one.
+-- name: hold_turns
+SELECT turn FROM mqtt_turn WHERE turn = ANY (%(turns)s::bigint[]) FOR SHARE
+
 -- In a fixed order, so that two collectors that meet the same new streams cannot deadlock.
 -- name: create_streams
 INSERT INTO ingest_streams (device_id, stream, epoch)

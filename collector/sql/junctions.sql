@@ -252,7 +252,13 @@ SELECT j.id, j.name, j.timezone, j.metadata - 'lights' AS metadata, j.metadata #
                'id', d.id, 'name', d.name, 'status', d.status, 'received_at', x.received_at,
                'drives_lights', d.id = j.lights_device_id, 'sensors', x.sensors) ORDER BY d.name, d.id)
            FROM edge_devices d {told} WHERE d.junction_id = j.id
-       ), '[]') AS devices
+       ), '[]') AS devices,
+       coalesce((
+           SELECT jsonb_agg(jsonb_build_object('sensor', z.sensor, 'name', z.name, 'kind', z.kind,
+                                               'counts', z.in_force @> now()) ORDER BY z.no)
+           FROM edge_devices d JOIN counting_zones z ON z.device_id = d.id
+           WHERE d.junction_id = j.id AND z.via IN ('camera', 'rfid')
+       ), '[]') AS sources
 FROM junctions j
 LEFT JOIN locations l ON l.id = j.location_id
 LEFT JOIN user_junction_access a ON a.junction_id = j.id AND a.user_id = %(user)s

@@ -2328,3 +2328,12 @@ END $$;
 
 -- NULL: nobody told, and it is taken to be always.
 ALTER TABLE counting_zones ADD COLUMN in_force tstzmultirange;
+
+-- Turns of bridges to MQTT ---------------------------------------------------------------------------------------------
+
+-- Whose turn it is to write what comes by MQTT. Each bridge that begins takes the next; whoever has an earlier one, and
+-- was only held up, writes nothing more.
+CREATE TABLE mqtt_turn (
+    one  boolean PRIMARY KEY DEFAULT true CHECK (one),
+    turn bigint NOT NULL
+);

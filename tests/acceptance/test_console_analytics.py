@@ -97,7 +97,7 @@ def saved(page: Any, described: Any) -> list[dict[str, str]]:
 def test_charts_are_drawn_and_their_tables_and_files_are_what_the_api_tells(browser: Any, week: Week) -> None:
     with signed_in(browser, week.url, week.page) as page:
         days = panel(page, "Vehicles by day")
-        expect(days.get_by_role("status")).to_contain_text("not measured")
+        expect(days.get_by_role("status")).to_contain_text("not measured. Not counted all the time: north line (")
         told = answered(page, week, "daily")["days"]
         measured = [day for day in told if day["vehicles"] is not None]
         assert 0 < len(measured) < len(told) == len(COUNTS)

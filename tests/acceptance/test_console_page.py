@@ -1,5 +1,6 @@
 """The page of a junction in a real browser, against a real collector and a real database."""
 
+import json
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -8,11 +9,15 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from common.codes import Direction, Via
-from common.records import Count, Frames
+from common.junction import Detector, DetectorKind
+from common.records import SOURCES_ACTION, Count, Frames, Log
+from tests.junctions import crossroads
 from tests.servers.browser import LEAST_CONTRAST, PATIENCE_MS, browser, expect_fit, opened, playwright
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.databases import cloned_database
@@ -41,6 +46,10 @@ class Street:
         assert row is not None
         self.junction: UUID = row[0]
         self._enrol(dsn, name)
+
+    @property
+    def next_seq(self) -> int:
+        return self._seq
 
     @property
     def page(self) -> str:
@@ -274,3 +283,43 @@ def test_a_number_settles_on_what_the_store_says(browser: Any, collector: Runnin
             }"""
         )
     assert result == [10, 12, 12, 12, 14, 15, 16, 15, 3]
+
+
+def test_a_line_that_was_renamed_on_the_pi_alone_is_told_with_what_to_do(
+    browser: Any, store: str, collector: RunningCollector
+) -> None:
+    street = Street(store, collector.url, "pi-renamed", "Renamed")
+    stop_lines = [(1, "north", "main"), (2, "south", "side"), (3, "east", "never")]
+    lines = tuple(
+        Detector(channel=no, lane=lane, kind=DetectorKind.STOP_LINE, sensor="camera", source=source)
+        for no, lane, source in stop_lines
+    )
+    described = json.dumps({"description": msgspec.json.encode(replace(crossroads(), detectors=lines)).decode()})
+
+    def counts_at(*names: str) -> None:
+        told: dict[str, Any] = {"sensor": "camera", "lines": json.dumps(names), "zones": "[]", "turns": "[]"}
+        street.send([Log(street.next_seq, now_ms(), 0, "info", SOURCES_ACTION, "it counts", told)])
+
+    counts_at("main", "side", "test")
+    with psycopg.connect(store) as connection:
+        statement = "UPDATE junctions SET metadata = jsonb_build_object('lights', %s::jsonb) WHERE id = %s"
+        connection.execute(statement, (described, street.junction))
+    with opened(browser, street.page) as page:
+        told = page.get_by_role("region", name="Lines and lanes").get_by_role("listitem")
+        never = "Lane east counts at camera/never, of which no device here has told;"
+        expect(told).to_have_count(1)
+        expect(told).to_have_text(f"{never} camera has test: rename it in the junction\u2019s description.")
+        counts_at("main2", "side", "test")
+        page.reload()
+        main = "Lane north counts at camera/main, which camera does not have any more;"
+        mend = "camera has main2, test: rename it in the junction\u2019s description."
+        expect(told).to_have_text([f"{main} {mend}", f"{never} {mend}"])
+        with psycopg.connect(store) as connection:
+            mended = described.replace('\\"main\\"', '\\"main2\\"').replace('\\"never\\"', '\\"side\\"')
+            connection.execute(statement, (mended, street.junction))
+        page.reload()
+        expect(told).to_have_text(["No lane is counted at camera/test."])
+        counts_at("main2", "side")
+        page.reload()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Renamed")
+        expect(page.get_by_role("region", name="Lines and lanes")).to_be_hidden()

@@ -16,15 +16,19 @@ import psycopg
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from collector.bridge.positions import read_devices, read_positions, save_positions
+from collector.analytics.daily import DailyWorker
+from collector.analytics.hourly import HourlyWorker
+from collector.bridge.positions import read_devices, read_positions, save_positions, take_turn
 from collector.bridge.records import Position, Who
-from collector.bridge.worker import Bridge, _Group
+from collector.bridge.worker import LOCK_KEY, Bridge, _Group
 from collector.config import Mqtt
-from collector.db import Settings, make_pool
+from collector.counting import rollups
+from collector.db import Settings, load_queries, make_pool
 from collector.errors import ApiProblem, StoreError
 from collector.fleet.devices import Devices
 from collector.identity.device_tokens import Device
 from collector.ingest.group import make_ack
+from collector.ingest.store import Store, StreamMoved
 from collector.ingest.writer import IngestWriter
 from collector.ops.metrics import Metrics
 from common.batch import Ack, Batch
@@ -258,14 +262,15 @@ def test_what_was_written_down_and_never_stored_does_not_hold_later(plain_dsn: s
     async def live() -> list[Position]:
         found = []
         async with make_pool(Settings(plain_dsn, min_size=1, max_size=1)) as pool:
+            turn = await take_turn(pool)
             bridged = (await read_devices(pool))[JUNCTION]
-            await save_positions(pool, bridged, {who: Position(1, 10)}, 10)
+            await save_positions(pool, bridged, {who: Position(1, 10)}, 10, turn)
             bridged.lane(who).put(who.boot_id, Position(1, 10))
-            await save_positions(pool, bridged, {who: Position(2, 15)}, 15)
+            await save_positions(pool, bridged, {who: Position(2, 15)}, 15, turn)
             # It died before the records were stored. Later others took their numbers.
             for watermark in (10, 20):
                 again = (await read_devices(pool))[JUNCTION]
-                await read_positions(pool, again, watermark)
+                await read_positions(pool, again, watermark, turn)
                 found.append(again.lane(who).boots[who.boot_id])
         return found
 
@@ -278,7 +283,7 @@ class BusyWriter(IngestWriter):
     def __init__(self, meanwhile: Callable[[], object], watermark: int) -> None:
         self.meanwhile, self.answered, self.n_asked = meanwhile, watermark, 0
 
-    async def submit(self, device: Device, batch: Batch, size_bytes: int) -> Ack:
+    async def submit(self, device: Device, batch: Batch, size_bytes: int, *, turn: int | None = None) -> Ack:
         self.n_asked += 1
         if self.n_asked == 1:
             self.meanwhile()
@@ -297,6 +302,7 @@ def test_whoever_may_not_be_alone_any_more_writes_nothing_more(plain_dsn: str, l
             end = f"SELECT pg_terminate_backend({lock.info.backend_pid})"
             writer = BusyWriter(lambda: rows(plain_dsn, end if lost_lock else "SELECT 1"), watermark=7)
             bridge = Bridge(Mqtt(host="127.0.0.1", tls=False), pool, _connect_never, writer, Metrics())
+            bridge._turn = await take_turn(pool)
             bridged = (await read_devices(pool))[JUNCTION]
             record = Log(1, now_ms(), 0, "info", "x", "x")
             group = _Group([record], {Who("CarCounts", "north", uuid4(), uuid4()): Position(1, 1)})
@@ -306,6 +312,80 @@ def test_whoever_may_not_be_alone_any_more_writes_nothing_more(plain_dsn: str, l
             return writer.n_asked
 
     assert asyncio.run(live()) == (1 if lost_lock else 2)
+
+
+def test_a_bridge_that_was_held_up_writes_nothing_once_another_took_over(plain_dsn: str) -> None:
+    """Whether it stood still before it wrote down how far it came, or after. The other one's stand stays."""
+    make_device(plain_dsn, JUNCTION)
+    who = Who("CarCounts", "north", uuid4(), uuid4())
+
+    async def live(collector: RunningCollector) -> None:
+        async with (
+            make_pool(Settings(plain_dsn, min_size=1, max_size=2)) as pool,
+            await psycopg.AsyncConnection.connect(plain_dsn, autocommit=True) as there,
+        ):
+            bridges = []
+            for _ in ("held up", "goes on"):
+                bridge = Bridge(
+                    Mqtt(host="127.0.0.1", tls=False), pool, _connect_never, collector.parts.writer, Metrics()
+                )
+                bridge._turn = await take_turn(pool)
+                await bridge._look()
+                bridges.append((bridge, bridge._devices[JUNCTION]))
+            (late, late_device), (good, good_device) = bridges
+
+            def said(text: str, seq: int, total: int) -> _Group:
+                return _Group([Log(1, now_ms(), 0, "info", "x", text)], {who: Position(seq, total)})
+
+            await good._deliver(good_device, said("first", 1, 10), there)
+            for text in ("late", "later"):
+                with pytest.raises(StoreError):
+                    await late._deliver(late_device, said(text, 1, 3), there)
+                with pytest.raises(ApiProblem, match="turn"):
+                    await late._submit(late_device, said(text, 1, 3).records, there)
+            with pytest.raises(StoreError):
+                await read_positions(pool, late_device, 0, late._turn)
+            await good._deliver(good_device, said("second", 2, 12), there)
+
+    with running_collector(plain_dsn) as collector:
+        asyncio.run_coroutine_threadsafe(live(collector), collector.loop).result(60)
+    logs = rows(plain_dsn, "SELECT message FROM system_logs WHERE action = 'x' ORDER BY seq")
+    assert [row["message"] for row in logs] == ["first", "second"]
+    assert rows(plain_dsn, "SELECT seq, total FROM mqtt_positions") == [{"seq": 2, "total": 12}]
+
+
+def test_who_takes_over_waits_for_who_just_writes(plain_dsn: str) -> None:
+    async def live() -> None:
+        store = Store(load_queries("ingest"))
+        async with (
+            make_pool(Settings(plain_dsn, min_size=1, max_size=2)) as pool,
+            await psycopg.AsyncConnection.connect(plain_dsn, autocommit=True) as writer,
+        ):
+            turn = await take_turn(pool)
+            async with writer.transaction():
+                assert await store.held_turns(writer, {turn}) == {turn}
+                taking = asyncio.create_task(take_turn(pool))
+                while not rows(plain_dsn, "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'"):
+                    assert not taking.done()
+                    await asyncio.sleep(0.01)
+            assert await taking == turn + 1
+            with pytest.raises(StreamMoved):
+                await store.commit(writer, [], [], {}, turns={turn})
+
+    asyncio.run(live())
+
+
+def test_a_bridge_at_work_holds_up_no_other_worker(plain_dsn: str) -> None:
+    """Whoever works alone does so by a lock, which must be no other's."""
+    with psycopg.connect(plain_dsn) as bridge:
+        bridge.execute(load_queries("bridge")["lock"], {"key": LOCK_KEY})
+        hold_days = load_queries("junction_editing")["hold_days"]
+        with psycopg.connect(plain_dsn, options="-c lock_timeout=5s") as editing:
+            editing.execute(hold_days)
+            for key in (DailyWorker.lock_key, HourlyWorker.lock_key, rollups.LOCK_KEY):
+                with psycopg.connect(plain_dsn) as other:
+                    held = other.execute(load_queries("rollups")["try_lock"], {"key": key}).fetchone()
+                    assert held == (False,), "whoever edits a junction holds them all"
 
 
 async def _connect_never() -> psycopg.AsyncConnection[Any]:

@@ -29,7 +29,7 @@ OPEN = {"timeseries"}
 HIDDEN = {
     *("users", "refresh_tokens", "api_tokens", "invitations", "invitation_access", "failed_sign_ins", "secrets"),
     "familiar_networks",
-    *("audit_log", "v_user_permissions", "schema_migrations", "duties", "mqtt_positions"),
+    *("audit_log", "v_user_permissions", "schema_migrations", "duties", "mqtt_positions", "mqtt_turn"),
 }
 """Tables and views that are never read in a user's name."""
 DEFINERS = {

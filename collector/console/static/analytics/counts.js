@@ -2,10 +2,8 @@
 
 import { clockIn } from "./range.js";
 import { colour, shade, titled } from "./plotly.js";
-import { hour, number, percent, rounded, several, shortDate, signed, WEEKDAYS } from "./words.js";
+import { hour, number, partly, percent, rounded, several, shortDate, signed, WEEKDAYS, WHOLE } from "./words.js";
 
-/** A day below this share measured is shown as measured in part. */
-const WHOLE = 0.98;
 const HOURS = 24;
 const DAY_MS = 86_400_000;
 
@@ -14,19 +12,20 @@ export const DAYS = {
   title: "Vehicles by day",
   path: "daily",
   about: "What passed the stop lines. A day that was not measured has no bar; one that was measured in part is hatched.",
-  summary({ days }) {
+  summary({ days, lines }) {
     const measured = days.filter((day) => day.vehicles !== null);
     if (measured.length === 0) return "No day was measured.";
     const sum = measured.reduce((total, day) => total + day.vehicles, 0);
     const missing = days.length - measured.length;
     const mean = `${number(sum / measured.length)} a day on average`;
-    return `${several(sum, "vehicle")} on ${several(measured.length, "day")}, ${mean}${missing ? `; ${missing} not measured` : ""}.`;
+    return `${several(sum, "vehicle")} on ${several(measured.length, "day")}, ${mean}${missing ? `; ${missing} not measured` : ""}.${partly(lines)}`;
   },
   columns: [
     { label: "Day", value: (day) => day.date, words: (day) => shortDate(day.date) },
     { label: "Vehicles", number: true, value: (day) => day.vehicles, words: (day) => number(day.vehicles) },
     { label: "People", number: true, value: (day) => day.people, words: (day) => number(day.people) },
     { label: "Share measured", number: true, value: (day) => rounded(day.measured_share), words: (day) => measuredInWords(day) },
+    { label: "Not measured", value: (day) => day.unmeasured.join("; ") || null },
     { label: "Cycles", number: true, value: (day) => day.cycles, words: (day) => number(day.cycles) },
     { label: "Mean cycle (s)", number: true, value: (day) => rounded(day.mean_cycle_s, 1), words: (day) => number(day.mean_cycle_s, 1) },
     { label: "Saturation", number: true, value: (day) => rounded(day.saturation), words: (day) => percent(day.saturation) },
@@ -56,7 +55,7 @@ function dayBars(days, marker) {
     y: days.map((day) => day.vehicles),
     width: 0.75 * DAY_MS,
     marker,
-    text: days.map((day) => `${number(day.vehicles)} vehicles, measured: ${measuredInWords(day)}`),
+    text: days.map((day) => `${number(day.vehicles)} vehicles, measured: ${measuredInWords(day)}${day.unmeasured.length ? `<br>not measured at all: ${several(day.unmeasured.length, "line")}` : ""}`),
     textposition: "none",
     hovertemplate: "%{text}<extra></extra>",
   };
@@ -84,13 +83,13 @@ export const WEEK = {
   id: "week",
   title: "The week by hours",
   path: "peak-hours",
-  about: "Vehicles per hour, mean over the hours that were measured. Hatched hours were not.",
-  summary({ peak, junction, hours_of_week: hours }) {
+  about: "Vehicles per hour, mean over the hours that were measured at all lines. Hatched hours were not.",
+  summary({ peak, junction, hours_of_week: hours, lines }) {
     const most = Math.max(...hours.map((each) => each.mean ?? 0));
     const highest = most > 0 ? ` An hour has ${number(most)} on average at most.` : "";
-    if (peak === null) return highest.trim() || "No hour was measured.";
+    if (peak === null) return `${highest.trim() || "No hour was measured at all lines."}${partly(lines)}`;
     const [from, to] = [peak.from, peak.to].map((iso) => clockIn(junction.timezone, iso).slice(11));
-    return `Busiest: ${shortDate(peak.date)}, ${from} to ${to}, ${number(peak.vehicles)} vehicles; peak-hour factor ${peak.factor.toFixed(2)}.${highest}`;
+    return `Busiest: ${shortDate(peak.date)}, ${from} to ${to}, ${number(peak.vehicles)} vehicles; peak-hour factor ${peak.factor.toFixed(2)}.${highest}${partly(lines)}`;
   },
   columns: [
     { label: "Weekday", value: (each) => WEEKDAYS[each.weekday - 1] },
@@ -146,14 +145,14 @@ export const CHANGE = {
   about: "The same hours of the week on both sides. What a junction carries follows what comes: a difference is no proof that the change made it.",
   asks: { name: "change", label: "Changed on" },
   excuse: (problem) => (problem.code === "change_unknown" ? "No new plan ran in these days. If something else was changed, say on which day." : null),
-  summary({ difference, change, junction, found }) {
+  summary({ difference, change, junction, found, lines }) {
     const [day, clock] = clockIn(junction.timezone, change).split(" ");
     const at = `${shortDate(day)}, ${clock}`;
     const head = found ? `A new plan ran from ${at}: ` : `Split at ${at}: `;
-    if (difference.vehicles_per_h === null) return `${head}too little was measured on both sides to compare.`;
+    if (difference.vehicles_per_h === null) return `${head}too little was measured on both sides to compare.${partly(lines)}`;
     const between = difference.low === null ? "" : ` (95 %: ${signed(difference.low)} to ${signed(difference.high)})`;
     const share = difference.share === null ? "" : `, ${signed(100 * difference.share)}\u202f%`;
-    return `${head}${signed(difference.vehicles_per_h)} vehicles per hour${between}${share}, over ${number(difference.n_pairs)} pairs of hours.`;
+    return `${head}${signed(difference.vehicles_per_h)} vehicles per hour${between}${share}, over ${number(difference.n_pairs)} pairs of hours.${partly(lines)}`;
   },
   columns: [
     { label: "Side", value: (side) => side.name },

@@ -3,6 +3,9 @@
 import * as format from "../shell/format.js";
 
 export const NOT_MEASURED = "not measured";
+/** What is measured for a share below this is told to be measured in part. */
+export const WHOLE = 0.98;
+const MOST_NAMED = 8;
 export const WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 export function number(value, digits = 0) {
@@ -17,6 +20,15 @@ export function several(n, one, more = `${one}s`) {
 
 export function percent(share, digits = 0) {
   return share === null || share === undefined ? NOT_MEASURED : `${(100 * share).toFixed(digits)}\u202f%`;
+}
+
+/** What is in no sum: which lines were not counted all the time, and how much of it they were. Each line has a `name`. */
+export function partly(lines) {
+  const some = lines.filter(({ measured_share: share }) => share !== null && share < WHOLE);
+  if (some.length === 0) return "";
+  const told = some.slice(0, MOST_NAMED).map(({ name, measured_share: share }) => `${name} (${percent(share)})`);
+  const more = some.length > MOST_NAMED ? ` and ${some.length - MOST_NAMED} more` : "";
+  return ` Not counted all the time: ${told.join(", ")}${more}.`;
 }
 
 export function seconds(value, digits = 0) {

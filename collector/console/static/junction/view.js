@@ -8,6 +8,7 @@ import { Cycles } from "./cycles.js";
 import { LightsCard } from "./lights_card.js";
 import { History, inForce, Log, OrderProgress, Running } from "./orders.js";
 import { OverrideForm } from "./override.js";
+import { Unmatched } from "./unmatched.js";
 
 const STATES = { live: "live", late: "late", silent: "silent", never: "never heard" };
 
@@ -22,6 +23,7 @@ export class View {
     this.progress = new OrderProgress();
     this.running = new Running(means);
     this.override = new OverrideForm(means);
+    this.unmatched = new Unmatched();
     this.lights = new LightsCard();
     this.cycles = new Cycles();
     this.cards = new Map();
@@ -38,7 +40,7 @@ export class View {
     const head = h("div", { class: "page-head" }, title, h("div", { class: "actions" }, this.more, this.override.open));
     const orders = h("div", { class: "orders" }, this.running.root, this.progress.root, this.override.root);
     this.counts = h("div", { class: "counts" }, h("div", {}, h("h2", { class: "section-head" }, "Today"), this.waiting, this.lines), this.crossings.root);
-    return [head, this.old, orders, this.lights.root, this.counts, this.cycles.root, this.history.root, this.log.root];
+    return [head, this.old, orders, this.unmatched.root, this.lights.root, this.counts, this.cycles.root, this.history.root, this.log.root];
   }
 
   /** `stopped`: since when nothing comes from the collector, in ms; null: it does. */
@@ -48,6 +50,7 @@ export class View {
     const known = stopped === null && !lights.isSilent(nowMs);
     this.#head(summary, junction, nowMs);
     this.#old(lights, stopped, nowMs, junction.timezone);
+    this.unmatched.update(summary.unmatched ?? []);
     this.lights.root.hidden = !lights.any;
     if (lights.any) this.lights.update(model, { ...junction, ...summary }, nowMs, known);
     this.#orders(lights, { ...junction, ...summary }, overrides, nowMs);
