@@ -1,7 +1,7 @@
 """The devices as people look after them: how each is, and what became of its records."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -210,11 +210,11 @@ async def _among(
     if VIEWER.get() is not None:
         return None
     least, counted = 0, ""
-    if wanted.states:
-        name = "of_some_states"
-    elif wanted == Wanted() and order is Order.RECEIVED_DOWN and parameters["first"] <= _FIRST:
+    if _are_heard_last(wanted) and order is Order.RECEIVED_DOWN and parameters["first"] <= _FIRST:
         # Those at junctions are few; others may be many.
         name, counted = "heard_last", "at_none"
+    elif wanted.states:
+        name = "of_some_states"
     elif wanted == Wanted() and order is Order.RECEIVED:
         name, least = "heard_first", parameters["first"]
     else:
@@ -229,6 +229,12 @@ async def _among(
     if is_by_name and min(max(_SOME, 5 * parameters["first"]), _FEW) < n <= _MANY:
         return _Among(name, is_few=False)
     return _Among(name) if least <= n <= _FEW else None
+
+
+def _are_heard_last(wanted: Wanted) -> bool:
+    """Whether all others come after these where those that were heard last come first."""
+    states = {*wanted.states}
+    return replace(wanted, states=()) == Wanted() and states == {*list(DeviceState)[: len(states)]}
 
 
 async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
