@@ -20,7 +20,7 @@ _FEW = 2000
 """So many devices are looked up one by one sooner than their states are found by walking along all names."""
 _SOME = 500
 """More than these, of which a page is a fifth at most, are met sooner along the names than they are looked up."""
-_MANY = 6000
+_MANY = 3000
 """More than these are met along the names without being noted first."""
 _FIRST = 200
 """So many that were heard last are found by their junctions, of which each has some devices more."""
