@@ -1,7 +1,7 @@
 """The devices as people look after them: how each is, and what became of its records."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -20,7 +20,7 @@ _FEW = 2000
 """So many devices are looked up one by one sooner than their states are found by walking along all names."""
 _SOME = 500
 """More than these, of which a page is a fifth at most, are met sooner along the names than they are looked up."""
-_MANY = 6000
+_MANY = 3000
 """More than these are met along the names without being noted first."""
 _FIRST = 200
 """So many that were heard last are found by their junctions, of which each has some devices more."""
@@ -210,11 +210,11 @@ async def _among(
     if VIEWER.get() is not None:
         return None
     least, counted = 0, ""
-    if wanted.states:
-        name = "of_some_states"
-    elif wanted == Wanted() and order is Order.RECEIVED_DOWN and parameters["first"] <= _FIRST:
+    if _are_heard_last(wanted) and order is Order.RECEIVED_DOWN and parameters["first"] <= _FIRST:
         # Those at junctions are few; others may be many.
         name, counted = "heard_last", "at_none"
+    elif wanted.states:
+        name = "of_some_states"
     elif wanted == Wanted() and order is Order.RECEIVED:
         name, least = "heard_first", parameters["first"]
     else:
@@ -229,6 +229,12 @@ async def _among(
     if is_by_name and min(max(_SOME, 5 * parameters["first"]), _FEW) < n <= _MANY:
         return _Among(name, is_few=False)
     return _Among(name) if least <= n <= _FEW else None
+
+
+def _are_heard_last(wanted: Wanted) -> bool:
+    """Whether all others come after these where those that were heard last come first."""
+    states = {*wanted.states}
+    return replace(wanted, states=()) == Wanted() and states == {*list(DeviceState)[: len(states)]}
 
 
 async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:

@@ -24,6 +24,8 @@ _LINES_MEASURED = 4_000
 """So many tell how dense the log is."""
 _LINES_SAMPLED, _RARE = 500, 5
 """What at most so few of so many of the newest lines have is rare."""
+_LINES_WALKED = 4_000
+"""So many of the newest lines are looked through if they are believed to have a page of a text."""
 _INDEXED = 3
 """Characters of a word that an index finds."""
 
@@ -116,14 +118,23 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
         }
         # Actions have an index of their own.
         is_of_few = VIEWER.get() is not None and parameters["streams"] is None and not asked.actions
-        is_rare = await _look_for_what_is_rare(connection, asked, parameters, is_of_few=is_of_few)
-        if is_of_few and not asked.text and asked.context is None:
-            page = queries["page_of_few"]
-        else:
-            page = _page(queries, is_of_few=is_of_few, is_rare=is_rare, is_by_word=parameters["word"] is not None)
-        for since in await _beginnings(connection, asked, is_of_few=is_of_few):
-            if asked.context is not None and since == asked.since:
-                # Its index is used however rare it is believed to be: along the time, all would be looked through.
+        sample = await _look_at_newest(connection, asked, parameters, is_of_few=is_of_few)
+        is_alone = VIEWER.get() is None and parameters["streams"] is None and not asked.actions
+        walked = _lines_walked(asked, sample) if is_alone else None
+        # However rare or common it is believed to be: along the time, all would be looked through.
+        is_by_index = asked.context is not None or (is_alone and sample.n_text is not None)
+        beginnings = await _beginnings(connection, asked, _lines_first(asked, sample, walked, is_of_few=is_of_few))
+        for since in beginnings:
+            is_last = since == asked.since and (walked is None or len(beginnings) > 1)
+            if is_of_few and not asked.text and asked.context is None:
+                page = queries["page_of_few"]
+            else:
+                is_by_whole = parameters["word"] is None and (walked is None or is_last)
+                page = _page(queries, is_of_few=is_of_few, is_rare=sample.is_rare, is_by_whole=is_by_whole)
+            is_sought = is_by_index and is_last
+            # No index has the lines in this order.
+            page = page.replace(b"{at}", b"(l.at + interval '0')" if is_sought else b"l.at")
+            if is_sought:
                 await connection.execute("SELECT set_config('enable_indexscan', 'off', true)")
             async with connection.cursor(row_factory=class_row(LogRow)) as cursor:
                 # Planned for these values: a plan for any would not use what is selective.
@@ -134,50 +145,75 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
         return found
 
 
-def _page(queries: Queries, *, is_of_few: bool, is_rare: bool, is_by_word: bool) -> bytes:
-    """The statement of a page. `is_rare`: what is asked for is. `is_by_word`: found by a word of its text."""
+def _page(queries: Queries, *, is_of_few: bool, is_rare: bool, is_by_whole: bool) -> bytes:
+    """The statement of a page. `is_rare`: what is asked for. `is_by_whole`: an index may find the whole text."""
     is_by_places = is_of_few and is_rare
     page = queries["page"].replace(b"{lines}", queries["at_places"] if is_by_places else b"system_logs l")
     page = page.replace(b"{seen}", queries["seen"] if is_of_few and not is_by_places else b"")
-    # The index is not asked for the whole text as well.
-    return page.replace(b"{message}", b"(l.message || '')" if is_by_word else b"l.message")
+    return page.replace(b"{message}", b"l.message" if is_by_whole else b"(l.message || '')")
 
 
-async def _look_for_what_is_rare(
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """What the newest lines have of what is asked for."""
+
+    is_rare: bool = False
+    """A word of the text, or the context."""
+    n_text: int | None = None
+    """How many of `_LINES_SAMPLED` have the whole text. None: no index could find it."""
+
+
+async def _look_at_newest(
     connection: Connection, asked: Asked, parameters: dict[str, Any], *, is_of_few: bool
-) -> bool:
-    """Whether a word of the text, or the context, is rare; sets `word` in `parameters`.
+) -> _Sample:
+    """Looks whether a word of the text, or the context, is rare; sets `word` in `parameters`.
 
     A text is found sooner by its rarest word than by all of its pieces, most of which may be in every line.
     """
     words = [word for word in (asked.text or "").split() if len(word) >= _INDEXED]
-    if len(words) <= 1 and not (is_of_few and (words or asked.context is not None)):
-        return False
+    if not words and not (is_of_few and asked.context is not None):
+        return _Sample()
     patterns = [_pattern(word) for word in words]
     until = min(asked.until, asked.before.at)
-    values = {"until": until, "lines": _LINES_SAMPLED, "words": patterns, "context": parameters["context"]}
+    wanted = [*patterns, parameters["text"]] if words else []
+    values = {"until": until, "lines": _LINES_SAMPLED, "words": wanted, "context": parameters["context"]}
     cursor = await connection.execute(load_queries("logs")["matches"], values)
     row = await cursor.fetchone()
     assert row is not None
     *counts, n_context = row[0]
-    if patterns:
+    n_text = counts.pop() if words else None
+    if len(words) > 1 or (is_of_few and words):
         n, word = min(zip(counts, patterns, strict=True), key=lambda one: (one[0], -len(one[1])))
         if n <= _RARE:
             parameters["word"] = word
-            return True
-    return asked.context is not None and n_context <= _RARE
+            return _Sample(True, n_text)
+    return _Sample(asked.context is not None and n_context <= _RARE, n_text)
 
 
-async def _beginnings(connection: Connection, asked: Asked, *, is_of_few: bool) -> list[datetime]:
-    """Since when to look for a page, one after the other until it is full: the newest lines are found soonest.
+def _lines_walked(asked: Asked, sample: _Sample) -> int | None:
+    """How many of the newest lines are believed to have a page of the text. None: many, or nobody knows."""
+    lines = asked.limit * _LINES_SAMPLED // sample.n_text if sample.n_text else None
+    return lines if lines is not None and lines <= _LINES_WALKED and asked.context is None else None
+
+
+def _lines_first(asked: Asked, sample: _Sample, walked: int | None, *, is_of_few: bool) -> int:
+    """Among how many of the newest lines to look first. 0: among all."""
+    wider = _WIDER if asked.level else 1
+    if walked is not None:
+        # They may be a little rarer further back.
+        return 2 * walked * wider
+    if is_of_few:
+        if asked.text:
+            wider *= _LINES_SAMPLED // sample.n_text if sample.n_text and not sample.is_rare else 0
+        return 0 if asked.context is not None else _LINES_OF_FEW * wider
+    return _LINES_SEARCHED if asked.context is not None else 0
+
+
+async def _beginnings(connection: Connection, asked: Asked, lines: int) -> list[datetime]:
+    """Since when to look for a page, one after the other until it is full: the newest `lines` are found soonest.
 
     The last one is as far back as is asked for.
     """
-    if is_of_few:
-        is_rare = bool(asked.text or asked.context)
-        lines = 0 if is_rare else _LINES_OF_FEW * (_WIDER if asked.level else 1)
-    else:
-        lines = _LINES_SEARCHED if asked.context is not None else 0
     if not lines:
         return [asked.since]
     until = min(asked.until, asked.before.at)

@@ -97,7 +97,8 @@ SELECT count(*) FROM ({candidates} LIMIT %(most)s) AS found;
 -- name: of_some_states
 -- All of some states and few others, by the steps in which it is noted when they were heard.
 SELECT device_id FROM ingest_streams
-WHERE heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '100 years'
+WHERE heard_in IS DISTINCT FROM retired_in
+  AND heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '100 years'
                               WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '16 minutes'
                               WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '6 minutes' END
   AND heard_in <= now() - CASE WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '-100 years'
@@ -111,8 +112,9 @@ SELECT id FROM edge_devices WHERE NOT has_sent AND 'never' = ANY (%(states)s::te
 -- where those are of devices with newer ones, fewer are found than are asked for.
 (
     SELECT s.device_id FROM ingest_streams s
-    WHERE s.heard_in < coalesce(
-              (SELECT heard_in FROM ingest_streams ORDER BY heard_in OFFSET %(few)s LIMIT 1), 'infinity')
+    WHERE s.heard_in IS DISTINCT FROM s.retired_in AND s.heard_in < coalesce((
+              SELECT heard_in FROM ingest_streams WHERE heard_in IS DISTINCT FROM retired_in
+              ORDER BY heard_in OFFSET %(few)s LIMIT 1), 'infinity')
       AND NOT EXISTS (
           SELECT FROM ingest_streams o
           WHERE o.device_id = s.device_id AND (o.last_received_at, o.no) > (s.last_received_at, s.no))

@@ -15,7 +15,7 @@ WITH page AS MATERIALIZED (
       AND (%(word)s::text IS NULL OR l.message ILIKE %(word)s::text)
       AND (%(text)s::text IS NULL OR {message} ILIKE %(text)s::text)
       AND (%(context)s::jsonb IS NULL OR l.context @> %(context)s::jsonb)
-    ORDER BY l.at DESC, coalesce(l.stream_no, 0) DESC, l.seq DESC
+    ORDER BY {at} DESC, coalesce(l.stream_no, 0) DESC, l.seq DESC
     LIMIT %(limit)s
 )
 SELECT l.at, l.at_error_ms, coalesce(l.stream_no, 0) AS stream_no, l.seq, l.level, l.action, l.message, l.context,

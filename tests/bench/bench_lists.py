@@ -69,6 +69,8 @@ def _devices(pool: Pool) -> dict[str, Ask]:
         "devices, critical": page(Wanted(states=[DeviceState.CRITICAL])),
         "devices, never heard (none)": page(Wanted(states=[DeviceState.NEVER])),
         "devices, critical or warning": page(Wanted(states=[DeviceState.CRITICAL, DeviceState.WARNING])),
+        "devices, critical, silent for longest first": page(Wanted(states=[DeviceState.CRITICAL]), Order.RECEIVED),
+        "devices, healthy, heard last first": page(Wanted(states=[DeviceState.HEALTHY]), Order.RECEIVED_DOWN),
         "devices, silent for longest first": page(Wanted(), Order.RECEIVED),
         "devices, heard last first": page(Wanted(), Order.RECEIVED_DOWN),
     }
@@ -97,6 +99,9 @@ def _logs(pool: Pool) -> dict[str, Ask]:
         "logs of a level": partial(read_logs, pool, replace(week, level="error")),
         "logs of a rare action": partial(read_logs, pool, replace(week, actions=["disk_full"])),
         "logs by a part of a text": partial(read_logs, pool, replace(week, text="camera 777")),
+        "logs by three figures": partial(read_logs, pool, replace(week, text="777")),
+        "logs by a text that all have": partial(read_logs, pool, replace(week, text="came back")),
+        "logs by a text that many have": partial(read_logs, pool, replace(week, text="after 6")),
         "logs by their context": partial(read_logs, pool, replace(week, context={"of": 777})),
     }
 

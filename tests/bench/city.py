@@ -1,13 +1,17 @@
 """A collector's database of a large city, and how long its statements take."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import psycopg
 
+from collector.config import Retention
 from collector.db import Pool
+from collector.store.maintenance import maintain
 from tests.bench.database_time import time_all
 from tests.servers.databases import TEMPLATE, running_server
 
@@ -108,6 +112,15 @@ _REST = (
     " junction_id) SELECT now() - n * interval '1 minute', (SELECT id FROM users WHERE name = 'otto'), 'otto',"
     " '::1', CASE WHEN (n * j.no) % 1000 = 7 THEN 'user_changed' ELSE 'mode_ordered' END, 'junction', id, name, id"
     " FROM junctions j, generate_series(1, 20) n",
+    # Every second device once began a new outbox; one of each junction drives lights, which a tenth do no more.
+    "INSERT INTO ingest_streams (device_id, stream, epoch, last_received_at)"
+    " SELECT id, 'agent', gen_random_uuid(), now() - random() * interval '90 days' - interval '10 days'"
+    " FROM edge_devices WHERE no % 2 = 0",
+    "INSERT INTO ingest_streams (device_id, stream, epoch, last_received_at)"
+    " SELECT s.device_id, 'signals', gen_random_uuid(),"
+    " s.last_received_at - CASE WHEN d.no % 80 < 8 THEN interval '9 days' ELSE interval '20 seconds' END"
+    " FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id"
+    " WHERE d.name LIKE '% pi 1' AND s.last_seq > 0",
 )
 
 
@@ -152,6 +165,7 @@ def load(dsn: str, *, whole: bool) -> City:
         )
         for statement in (*(_REST if whole else ()), *_HEARD_NOW):
             connection.execute(statement.encode())
+        asyncio.run(maintain(dsn, datetime.now(UTC), Retention()))
         connection.execute("VACUUM ANALYZE")
         row = connection.execute("SELECT id FROM junctions WHERE name = 'Junction 04707'").fetchone()
     assert row is not None

@@ -1,6 +1,7 @@
 """The devices as people look after them: how each is, what was put aside, and what admins change."""
 
 import asyncio
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,11 +12,13 @@ import httpx
 import psycopg
 import pytest
 
+from collector.config import Retention
 from collector.db import Settings, make_pool
 from collector.fleet import overview
 from collector.fleet.overview import DeviceState, Order, Wanted, read_page, read_story
 from collector.fleet.rejects import WantedRejects, read_rejects
 from collector.identity.users import Role
+from collector.store.maintenance import maintain
 from tests.integration.facts import Facts
 from tests.integration.test_users import bearer, code, execute, make_user
 from tests.servers.collector import RunningCollector, running_collector
@@ -216,6 +219,88 @@ async def _orders(dsn: str, n: int = 10, each: int = 2) -> list[list[str]]:
             ]
             for order in (Order.RECEIVED, Order.RECEIVED_DOWN)
         ]
+
+
+def test_a_stream_that_another_one_followed_hides_and_shows_nobody(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = {
+        "new outbox": (50, 0.05),
+        "lights ended": (0.02, 3),
+        "silent": (50,),
+        "silent twice": (50, 60),
+        "silent at once": (20, 20.5),
+        "now": (0, 0),
+        "warning": (0.15, 30),
+        "busy": (40, 0.01),
+    }
+    streams = {name: _streams(dsn, name, ages_h) for name, ages_h in hours.items()}
+    add_device(dsn, "never")
+    expected = asyncio.run(_every_list(dsn, monkeypatch, looks_through_all=True))
+    assert asyncio.run(_every_list(dsn, monkeypatch)) == expected
+    assert expected["critical", "received_at"] == ["silent", "silent twice", "silent at once"]
+    assert expected["critical", "-received_at"] == ["silent at once", "silent twice", "silent"]
+    with psycopg.connect(dsn) as storing:
+        storing.execute("SELECT FROM ingest_streams WHERE no = %s FOR NO KEY UPDATE", (streams["busy"][0],))
+        assert _retire(dsn) == 4
+    assert (_retire(dsn), _retire(dsn)) == (1, 0)
+    assert asyncio.run(_every_list(dsn, monkeypatch)) == expected
+    # What is asked of silent streams is asked of those only that no other has followed.
+    silent = _one(
+        dsn,
+        "SELECT count(*)::int FROM ingest_streams WHERE heard_in IS DISTINCT FROM retired_in"
+        " AND heard_in < now() - interval '15 minutes'",
+    )
+    assert silent == 4
+    # An outbox that was thought lost is heard again, and after that the new one goes with all that it told.
+    old, new = streams["new outbox"]
+    execute(dsn, "UPDATE ingest_streams SET last_received_at = now() - interval '1 day' WHERE no = %s", new)
+    execute(dsn, "UPDATE ingest_streams SET last_received_at = now() WHERE no = %s", old)
+    for change in ("SELECT", f"DELETE FROM ingest_streams WHERE no = {streams['lights ended'][0]}"):
+        execute(dsn, change)
+        found = asyncio.run(_every_list(dsn, monkeypatch))
+        assert found == asyncio.run(_every_list(dsn, monkeypatch, looks_through_all=True))
+        assert "new outbox" in found["healthy", "name"]
+        assert ("lights ended" in found["critical", "name"]) == (change != "SELECT")
+
+
+def _streams(dsn: str, name: str, ages_h: tuple[float, ...]) -> list[int]:
+    """A device at a junction of its own, whose streams were last heard so long ago."""
+    junction = UUID(_one(dsn, f"INSERT INTO junctions (name) VALUES ('{name}') RETURNING id::text"))
+    device = add_device(dsn, name, junction)
+    with psycopg.connect(dsn) as connection:
+        return [
+            no
+            for age_h in ages_h
+            for (no,) in connection.execute(
+                "INSERT INTO ingest_streams (device_id, stream, epoch, last_received_at)"
+                " VALUES (%s, 'main', gen_random_uuid(), now() - %s) RETURNING no",
+                (device, timedelta(hours=age_h)),
+            )
+        ]
+
+
+def _retire(dsn: str) -> int:
+    return asyncio.run(maintain(dsn, datetime.now(UTC), Retention())).streams_retired
+
+
+async def _every_list(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, *, looks_through_all: bool = False
+) -> dict[tuple[str, str], list[str]]:
+    """Names of the first devices by their states and order."""
+    with monkeypatch.context() as patched:
+        if looks_through_all:
+            for bound in ("_FEW", "_MANY", "_FIRST"):
+                patched.setattr(overview, bound, 0)
+        async with make_pool(Settings(dsn, min_size=1)) as pool:
+            return {
+                (" ".join(states), order): [
+                    device.name for device in await read_page(pool, Wanted(states=states), order=order, limit=3)
+                ]
+                for r in range(3)
+                for states in itertools.combinations(DeviceState, r)
+                for order in Order
+            }
 
 
 def test_devices_are_found_by_part_of_a_name_and_by_junction(fleet: Fleet) -> None:

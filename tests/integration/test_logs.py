@@ -163,9 +163,13 @@ def test_pages_hold_all_and_none_twice(
         *(f"said {i}" for i in (3, 2, 1, 0)),
     ]
     told = asyncio.run(_found(dsn, "otto"))
-    assert [len(found) for found in told] == [9, 3, 9, 1, 5, 9, 3]
-    # However few lines are looked at first.
-    for name in ("_LINES_SEARCHED", "_LINES_OF_FEW", "_LINES_MEASURED"):
+    assert [len(found) for found in told] == [9, 3, 9, 1, 2, 5, 0, 5, 9, 3]
+    # However few lines are looked at first, and whatever a text is believed to be found by.
+    for walked in (0, 10**6):
+        monkeypatch.setattr(queries, "_LINES_WALKED", walked)
+        assert asyncio.run(_found(dsn, "otto")) == told
+        assert asyncio.run(_found(dsn, None)) == told
+    for name in ("_LINES_SEARCHED", "_LINES_OF_FEW", "_LINES_MEASURED", "_LINES_SAMPLED"):
         monkeypatch.setattr(queries, name, 2)
     assert asyncio.run(_found(dsn, "otto")) == told
     assert asyncio.run(_found(dsn, None)) == told
@@ -185,6 +189,9 @@ async def _found(dsn: str, name: str | None) -> list[list[str]]:
             {"limit": 3},
             {"level": "info"},
             {"text": "TOLD 3"},
+            {"text": "told", "limit": 2},
+            {"text": "OLD", "level": "info"},
+            {"text": "said told"},
             {"actions": ["x"]},
             {"context": {}},
         ]
