@@ -90,7 +90,7 @@ def motion() -> None:
 
 
 def scenes() -> None:
-    for name in ("road", "overhead", "night"):
+    for name in ("road", "overhead", "night", "path"):
         street = SceneSource(name, realtime=False)
         street.picture(100.0)
         times = [took_ms(partial(street.picture, 100 + t / 7)) for t in range(N)]
