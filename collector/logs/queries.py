@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
@@ -117,40 +118,55 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
             "limit": asked.limit,
         }
         # Actions have an index of their own.
-        is_of_few = VIEWER.get() is not None and parameters["streams"] is None and not asked.actions
+        is_open = parameters["streams"] is None and not asked.actions
+        is_of_few, is_of_all = is_open and VIEWER.get() is not None, is_open and VIEWER.get() is None
         sample = await _look_at_newest(connection, asked, parameters, is_of_few=is_of_few)
-        is_alone = VIEWER.get() is None and parameters["streams"] is None and not asked.actions
-        walked = _lines_walked(asked, sample) if is_alone else None
-        # However rare or common it is believed to be: along the time, all would be looked through.
-        is_by_index = asked.context is not None or (is_alone and sample.n_text is not None)
-        beginnings = await _beginnings(connection, asked, _lines_first(asked, sample, walked, is_of_few=is_of_few))
-        for since in beginnings:
-            is_last = since == asked.since and (walked is None or len(beginnings) > 1)
+        found: list[LogRow] = []
+        for look in await _looks(connection, asked, sample, is_of_few=is_of_few, is_of_all=is_of_all):
             if is_of_few and not asked.text and asked.context is None:
                 page = queries["page_of_few"]
             else:
-                is_by_whole = parameters["word"] is None and (walked is None or is_last)
-                page = _page(queries, is_of_few=is_of_few, is_rare=sample.is_rare, is_by_whole=is_by_whole)
-            is_sought = is_by_index and is_last
-            # No index has the lines in this order.
-            page = page.replace(b"{at}", b"(l.at + interval '0')" if is_sought else b"l.at")
-            if is_sought:
+                has_word = parameters["word"] is not None
+                page = _page(queries, look.by, is_of_few=is_of_few, is_rare=sample.is_rare, has_word=has_word)
+            if look.by is _By.INDEX:
                 await connection.execute("SELECT set_config('enable_indexscan', 'off', true)")
             async with connection.cursor(row_factory=class_row(LogRow)) as cursor:
                 # Planned for these values: a plan for any would not use what is selective.
-                await cursor.execute(page, parameters | {"since": since}, prepare=False)
+                await cursor.execute(page, parameters | {"since": look.since}, prepare=False)
                 found = await cursor.fetchall()
             if len(found) == asked.limit:
                 break
         return found
 
 
-def _page(queries: Queries, *, is_of_few: bool, is_rare: bool, is_by_whole: bool) -> bytes:
-    """The statement of a page. `is_rare`: what is asked for. `is_by_whole`: an index may find the whole text."""
+class _By(Enum):
+    """How lines are found."""
+
+    PLANNER = auto()
+    """As the planner likes."""
+    TIME = auto()
+    """Along the time, one by one: soonest where a page is met before long."""
+    INDEX = auto()
+    """By the index of what is asked for, however common it is believed to be: along the time, all would be looked
+    through."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look for a page, back to `since`."""
+
+    since: datetime
+    by: _By
+
+
+def _page(queries: Queries, by: _By, *, is_of_few: bool, is_rare: bool, has_word: bool) -> bytes:
+    """The statement of a page. `is_rare`: what is asked for. `has_word`: a word of the text is sought first."""
     is_by_places = is_of_few and is_rare
     page = queries["page"].replace(b"{lines}", queries["at_places"] if is_by_places else b"system_logs l")
     page = page.replace(b"{seen}", queries["seen"] if is_of_few and not is_by_places else b"")
-    return page.replace(b"{message}", b"l.message" if is_by_whole else b"(l.message || '')")
+    # No index has lines in such an order, nor such texts.
+    page = page.replace(b"{at}", b"(l.at + interval '0')" if by is _By.INDEX else b"l.at")
+    return page.replace(b"{message}", b"(l.message || '')" if has_word or by is _By.TIME else b"l.message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +206,27 @@ async def _look_at_newest(
     return _Sample(asked.context is not None and n_context <= _RARE, n_text)
 
 
+async def _looks(
+    connection: Connection, asked: Asked, sample: _Sample, *, is_of_few: bool, is_of_all: bool
+) -> list[_Look]:
+    """Where to look for a page, one after the other until it is full: the newest lines are found soonest. The last
+    one is as far back as is asked for.
+
+    Args:
+        is_of_few: of some junctions, since who asks may see no others.
+        is_of_all: of all devices.
+    """
+    walked = _lines_walked(asked, sample) if is_of_all else None
+    first = _By.PLANNER if walked is None else _By.TIME
+    lines = _lines_first(asked, sample, walked, is_of_few=is_of_few)
+    since = await _since(connection, asked, lines) if lines else None
+    has_index = asked.context is not None or (is_of_all and sample.n_text is not None)
+    whole = _Look(asked.since, _By.INDEX if has_index else _By.PLANNER)
+    if since is not None and since > asked.since:
+        return [_Look(since, first), whole]
+    return [whole if walked is None else _Look(asked.since, first)]
+
+
 def _lines_walked(asked: Asked, sample: _Sample) -> int | None:
     """How many of the newest lines are believed to have a page of the text. None: many, or nobody knows."""
     lines = asked.limit * _LINES_SAMPLED // sample.n_text if sample.n_text else None
@@ -202,28 +239,26 @@ def _lines_first(asked: Asked, sample: _Sample, walked: int | None, *, is_of_few
     if walked is not None:
         # They may be a little rarer further back.
         return 2 * walked * wider
-    if is_of_few:
-        if asked.text:
-            wider *= _LINES_SAMPLED // sample.n_text if sample.n_text and not sample.is_rare else 0
-        return 0 if asked.context is not None else _LINES_OF_FEW * wider
-    return _LINES_SEARCHED if asked.context is not None else 0
+    if not is_of_few:
+        return _LINES_SEARCHED if asked.context is not None else 0
+    if asked.context is not None:
+        return 0
+    if not asked.text:
+        return _LINES_OF_FEW * wider
+    return _LINES_OF_FEW * wider * (_LINES_SAMPLED // sample.n_text) if sample.n_text and not sample.is_rare else 0
 
 
-async def _beginnings(connection: Connection, asked: Asked, lines: int) -> list[datetime]:
-    """Since when to look for a page, one after the other until it is full: the newest `lines` are found soonest.
-
-    The last one is as far back as is asked for.
-    """
-    if not lines:
-        return [asked.since]
+async def _since(connection: Connection, asked: Asked, lines: int) -> datetime | None:
+    """Since when there are so many lines, about; not before it is asked for. None: there are none."""
     until = min(asked.until, asked.before.at)
     measured = min(lines, _LINES_MEASURED)
     cursor = await connection.execute(load_queries("logs")["newest"], {"until": until, "lines": measured})
     row = await cursor.fetchone()
     if row is None or row[0] is None:
-        return [asked.since]
-    since = until - (until - row[0]) * (lines / measured)
-    return [since, asked.since] if since > asked.since else [asked.since]
+        return None
+    # Of a log with few lines it would be before all time.
+    back_s = (until - row[0]).total_seconds() * lines / measured
+    return until - timedelta(seconds=min(back_s, (until - asked.since).total_seconds()))
 
 
 async def junctions_named(pool: Pool, names: Sequence[str]) -> dict[str, UUID]:

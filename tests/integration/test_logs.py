@@ -173,6 +173,16 @@ def test_pages_hold_all_and_none_twice(
         monkeypatch.setattr(queries, name, 2)
     assert asyncio.run(_found(dsn, "otto")) == told
     assert asyncio.run(_found(dsn, None)) == told
+    # What is older than all that is looked at first.
+    long_ago = datetime.fromtimestamp(at / 1000, UTC) - timedelta(hours=2)
+    otto.post([line("told long ago", at=long_ago.isoformat(), junction=str(pi.junction))])
+    for who in ("otto", None):
+        found = asyncio.run(_found(dsn, who))
+        assert [found[0][-1], found[8][-1]] == ["told long ago"] * 2
+    told = asyncio.run(_found(dsn, "otto"))
+    # Also where so many lines would go back to before all time.
+    monkeypatch.setattr(queries, "_LINES_OF_FEW", 10**15)
+    assert asyncio.run(_found(dsn, "otto")) == told
     # However rare what is looked for is believed to be.
     monkeypatch.setattr(queries, "_RARE", 500)
     assert asyncio.run(_found(dsn, "otto")) == told

@@ -62,11 +62,9 @@ def the_job() -> CameraJob:
     return decode_job(encode_job(camera_job(settings, 1, live=True)))
 
 
-@pytest.fixture(scope="module")
-def told() -> list[Message]:
-    """All that is told of 20 s of a street, 10 pictures a second."""
+def all_told_of(source: SceneSource) -> list[Message]:
+    """All that is told of a source from its beginning to its end."""
     job = the_job()
-    source = SceneSource("road", realtime=False, frames=(1, 600), every=3)
     lines, zones = make_shapes(job, source)
     detector = make_detector(job)
     pipeline = make_pipeline(job, detector, lines, zones)
@@ -80,18 +78,14 @@ def told() -> list[Message]:
     return sent
 
 
+@pytest.fixture(scope="module")
+def told() -> list[Message]:
+    """Of 20 s of a street, 10 pictures a second."""
+    return all_told_of(SceneSource("road", realtime=False, frames=(1, 600), every=3))
+
+
 def test_less_than_a_picture_a_second_measures_nothing() -> None:
-    job = the_job()
-    source = SceneSource("road", realtime=False, frames=(1, 30 * 90), every=40)
-    lines, zones = make_shapes(job, source)
-    pipeline = make_pipeline(job, make_detector(job), lines, zones)
-    source.open()
-    sent: list[Message] = []
-    worker = CameraWorker(job, source, pipeline, source.read(1.0), boottime_ns(), sent.append)
-    with contextlib.suppress(SourceEnded):
-        worker.run(lambda: False)
-    worker._beat(boottime_ns())
-    worker.finish()
+    sent = all_told_of(SceneSource("road", realtime=False, frames=(1, 30 * 90), every=40))
     records = [message.record for message in sent if isinstance(message, Fact)]
     gaps = [record for record in records if isinstance(record, Gap)]
     assert {gap.reason for gap in gaps} == {GapReason.TOO_SLOW}
