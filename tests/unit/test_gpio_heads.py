@@ -184,6 +184,23 @@ def test_the_library_can_be_loaded_where_nothing_can_be_written() -> None:
     assert told.stdout == "/proc\n", told.stderr
 
 
+def test_it_can_be_loaded_where_this_user_may_not_be(tmp_path: Path) -> None:
+    """As with `sudo -u` in a home that is closed to others."""
+    program = (
+        "import os; from edge_agent.drivers.heads.gpio import room_for_pipe\n"
+        "os.chmod('.', 0)\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "with room_for_pipe(): open('pipe', 'w').close()\n"
+        "print(os.getcwd())"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
+    )
+    tmp_path.chmod(0o700)
+    assert told.stdout == "/\n", told.stderr
+
+
 def test_sound_wiring_has_no_faults() -> None:
     assert faults(WIRING) == []
 

@@ -68,20 +68,33 @@ def room_for_pipe() -> Iterator[None]:
     rpi-lgpio makes a pipe in it, and cannot be loaded where it may not: in somebody's home, or on a card that
     became read-only, when it is needed most.
     """
-    before = os.open(".", os.O_PATH)
+    before: int | None = None
+    with contextlib.suppress(OSError):
+        before = os.open(".", os.O_PATH)
     made = _enter_new_folder()
     try:
         yield
     finally:
-        # Where this user may not enter the one before, nothing in it could be reached anyhow.
-        with contextlib.suppress(OSError):
-            os.fchdir(before)
-        os.close(before)
+        _go_back(before)
         if made is not None:
             with contextlib.suppress(OSError):
                 for name in os.listdir(made):
                     os.unlink(f"{made}/{name}")
                 os.rmdir(made)
+
+
+def _go_back(folder: int | None) -> None:
+    """To a folder that was opened, or, where this user may not enter it and could reach nothing in it, to `/`."""
+    try:
+        if folder is None:
+            os.chdir("/")
+        else:
+            os.fchdir(folder)
+    except OSError:
+        os.chdir("/")
+    finally:
+        if folder is not None:
+            os.close(folder)
 
 
 def _enter_new_folder() -> str | None:
