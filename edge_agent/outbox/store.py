@@ -43,7 +43,7 @@ from edge_agent.outbox.codec import (
     to_item_or_tombstone,
     tombstone,
 )
-from edge_agent.outbox.entries import Item, Lost, Row, covered, lose, squeeze, to_row, total_bytes
+from edge_agent.outbox.entries import Item, Lost, Row, covered, to_row
 from edge_agent.outbox.errors import OutboxBusy, OutboxUnavailable
 from edge_agent.outbox.file import EntryRow, is_corrupt, key_of, position_of
 from edge_agent.outbox.model import (
@@ -58,6 +58,7 @@ from edge_agent.outbox.model import (
 from edge_agent.outbox.opening import Opened, open_file, open_on_disk
 from edge_agent.outbox.salvage import Known
 from edge_agent.outbox.shrinking import shrink
+from edge_agent.outbox.waiting import Waiting, n_fitting
 
 logger = logging.getLogger(__name__)
 
@@ -72,8 +73,7 @@ class Outbox:
         self._limits = limits
         self._path = path
         self._host = host
-        self._pending: dict[str, list[Item]] = {}
-        self._pending_bytes = 0
+        self._waiting = Waiting()
         self._aside: list[tuple[str, int, str, str, str]] = []
         self._trouble: str | None = None
         self._dropped = 0
@@ -137,14 +137,12 @@ class Outbox:
 
     def append_items(self, stream: str, items: Iterable[Item]) -> None:
         """Take in items, oldest first."""
-        pending = self._pending.setdefault(stream, [])
         for item in items:
-            pending.append(item)
-            self._pending_bytes += item.size_bytes
+            self._waiting.add(stream, item)
             if isinstance(item, Lost):
                 self._dropped += item.covers
-        if self._pending_bytes > self._limits.memory_bytes:
-            self._squeeze_pending()
+        if self._waiting.size_bytes > self._limits.memory_bytes:
+            self._squeeze_waiting(self._limits.memory_bytes * 7 // 8)
 
     def account(self, sensors: Mapping[str, Account]) -> None:
         """How far the time of sensors is told, with the records that were appended so far: kept with the next
@@ -186,7 +184,7 @@ class Outbox:
         reached = marks.mark_of(self._marks_saved, source)
         left = [(no, row) for no, row in numbered if reached is None or no > reached]
         while left:
-            n = _n_fitting([row for _, row in left], self._file.main_cap_bytes // 32)
+            n = n_fitting([row for _, row in left], self._file.main_cap_bytes // 32)
             if not self._take_in_at_once(source, left[:n], now, stream):
                 return False
             del left[:n]
@@ -204,9 +202,7 @@ class Outbox:
         if self.commit():
             return True
         # The source goes on keeping them, so they must not be sent from memory.
-        mine = {id(row) for row in rows}
-        self._pending[stream] = [item for item in self._pending[stream] if id(item) not in mine]
-        self._pending_bytes = sum(total_bytes(items) for items in self._pending.values())
+        self._waiting.withdraw(stream, rows)
         self._marks = self._marks_saved
         return False
 
@@ -245,7 +241,7 @@ class Outbox:
 
     def _is_dirty(self) -> bool:
         return bool(
-            any(self._pending.values())
+            self._waiting
             or self._aside
             or self._chronicle.anchors_changed
             or self._dropped != self._dropped_saved
@@ -268,12 +264,11 @@ class Outbox:
                 generation.stored_acked = generation.acked
         taken: dict[str, int] = {}
         room_bytes = file.main_cap_bytes // 32
-        for stream, items in self._pending.items():
-            if items:
-                taken[stream] = n = _n_fitting(items, room_bytes)
-                newest = _newest(after, stream) or self._begin(stream, after)
-                file.insert(self._numbered(newest, items[:n]))
-                newest.last += covered(items[:n])
+        for stream, items in self._waiting.streams():
+            taken[stream] = n = n_fitting(items, room_bytes)
+            newest = _newest(after, stream) or self._begin(stream, after)
+            file.insert(self._numbered(newest, items[:n]))
+            newest.last += covered(items[:n])
         for done in [g for g in after if g.acked == g.last and g is not _newest(after, g.stream)]:
             file.delete_generation(done.no)
             after.remove(done)
@@ -287,7 +282,7 @@ class Outbox:
         if self._dropped != self._dropped_saved:
             file.set_note("dropped", str(self._dropped))
         # A mark must not be ahead of what it stands for.
-        whole = all(taken.get(stream, 0) == len(items) for stream, items in self._pending.items())
+        whole = all(taken[stream] == len(items) for stream, items in self._waiting.streams())
         if whole and self._marks != self._marks_saved:
             file.set_note(marks.NOTE, marks.encode(self._marks))
         # Nor must an account be behind: it would be told again.
@@ -302,8 +297,7 @@ class Outbox:
         """A transaction of `_write` is on the disk."""
         self._generations = written.generations
         for stream, n in written.taken.items():
-            self._pending_bytes -= total_bytes(self._pending[stream][:n])
-            del self._pending[stream][:n]
+            self._waiting.take(stream, n)
         self._aside.clear()
         self._boots_saved = len(self._chronicle.boots())
         self._chronicle.anchors_changed = False
@@ -417,11 +411,10 @@ class Outbox:
         position = generation.base + seq
         self._put_aside(generation, position, reason.value, detail)
         index = position - generation.last - 1
-        pending = self._pending.get(generation.stream, [])
         if index >= 0:
             # From memory only the front can have been sent, and a batch of one record is its first.
-            if index == 0 and pending and isinstance(pending[0], Row):
-                pending[0] = lose(pending[0], reason)
+            if index == 0:
+                self._waiting.lose_first(generation.stream, reason)
             return
         key = key_of(generation.no, position)
         try:
@@ -434,7 +427,7 @@ class Outbox:
 
     def stats(self) -> OutboxStats:
         """How it stands."""
-        uncommitted = sum(covered(items) for items in self._pending.values())
+        uncommitted = self._waiting.covers
         return OutboxStats(
             durable=self._file.path is not None and self._trouble is None,
             trouble=self._trouble,
@@ -452,7 +445,7 @@ class Outbox:
         """Commit what can be committed, and close. May be called twice."""
         if self._file.closed:
             return
-        if not self.commit() and any(self._pending.values()):
+        if not self.commit() and self._waiting:
             logger.error("closed with records that the disk refused", extra={"action": "outbox_close"})
         self._file.close()
 
@@ -512,7 +505,7 @@ class Outbox:
         items = [self._checked(generation, row) for row in self._file.read(*keys, max_records)]
         if self._trouble and generation is _newest(self._generations, generation.stream):
             position = generation.last
-            for item in self._pending.get(generation.stream, ())[: max_records - len(items)]:
+            for item in self._waiting.of(generation.stream)[: max_records - len(items)]:
                 position += item.covers
                 items.append((position, item))
         return items
@@ -543,11 +536,11 @@ class Outbox:
         key = key_of(generation.no, position)
         rows = self._file.read(key, key, 1)
         index = position - generation.last - 1
-        pending = self._pending.get(generation.stream, [])
+        waiting = self._waiting.of(generation.stream)
         if rows:
             text = text_of(rows[0])
-        elif 0 <= index < len(pending) and isinstance(pending[index], Row):
-            text = text_of(to_entry(key, pending[index], self._chronicle))
+        elif 0 <= index < len(waiting) and isinstance(waiting[index], Row):
+            text = text_of(to_entry(key, waiting[index], self._chronicle))
         else:
             text = ""
         seq = position - generation.base
@@ -560,11 +553,7 @@ class Outbox:
 
     def _advance(self, generation: Generation, reached: int) -> None:
         """Everything up to a position is delivered. What was sent from memory leaves it."""
-        n = reached - generation.last
-        pending = self._pending.get(generation.stream, [])
-        while pending and n > 0:
-            n -= pending[0].covers
-            self._pending_bytes -= pending.pop(0).size_bytes
+        self._waiting.take_covered(generation.stream, reached - generation.last)
         generation.last = max(generation.last, reached)
         generation.acked = max(generation.acked, reached)
         generation.sent = max(generation.sent, generation.acked)
@@ -615,17 +604,12 @@ class Outbox:
 
     # Bounds and failures
 
-    def _squeeze_pending(self) -> None:
+    def _squeeze_waiting(self, to_bytes: int) -> None:
         """Drop from memory, which happens only while the disk refuses. What is under way stays."""
-        over_bytes = self._pending_bytes - self._limits.memory_bytes * 7 // 8
         reason = GapReason.DISK_ERROR if self._trouble else GapReason.OUTBOX_FULL
-        for stream, items in self._pending.items():
-            newest = _newest(self._generations, stream)
-            under_way = max(0, newest.sent - newest.last) if newest is not None else 0
-            before = sum(isinstance(item, Row) for item in items)
-            items[:] = squeeze(items, over_bytes, reason, keep_first=_n_items(items, under_way))
-            self._dropped += before - sum(isinstance(item, Row) for item in items)
-        self._pending_bytes = sum(item.size_bytes for items in self._pending.values() for item in items)
+        # The newest generation of a stream is its last.
+        under_way = {g.stream: g.sent - g.last for g in self._generations}
+        self._dropped += self._waiting.squeeze(to_bytes, reason, under_way)
 
     def _shrink(self) -> None:
         """Drop from the disk, class by class and oldest first, until the file is well below its cap."""
@@ -664,29 +648,11 @@ class _Written(NamedTuple):
 
     generations: list[Generation]
     taken: dict[str, int]
-    """How many items at the front of each stream's pending ones."""
+    """How many items at the front of each stream's waiting ones."""
     marks: marks.Marks
     ledger: Ledger
-
-
-def _n_fitting(items: Sequence[Item], room_bytes: int) -> int:
-    """How many items at the front take up no more than `room_bytes`; one at least."""
-    for n, item in enumerate(items):
-        room_bytes -= item.size_bytes
-        if room_bytes < 0:
-            return max(n, 1)
-    return len(items)
 
 
 def _newest(generations: Sequence[Generation], stream: str) -> Generation | None:
     """The generation of `stream` that new records go to."""
     return next((g for g in reversed(generations) if g.stream == stream), None)
-
-
-def _n_items(items: Sequence[Item], n_covered: int) -> int:
-    """How many items at the front cover the first `n_covered` numbers."""
-    n = 0
-    while n_covered > 0 and n < len(items):
-        n_covered -= items[n].covers
-        n += 1
-    return n

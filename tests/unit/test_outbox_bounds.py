@@ -11,6 +11,7 @@ from common.codes import DropClass, GapReason
 from common.records import KINDS, Cycle, Log, Record
 from edge_agent.outbox import Limits, Outbox
 from edge_agent.outbox.entries import DROP_CLASSES, Item, Lost, Row, covered, lose, squeeze, to_row, total_bytes
+from edge_agent.outbox.waiting import Waiting
 from tests.outbox_model import (
     START_MS,
     ModelCollector,
@@ -146,3 +147,26 @@ def test_limits_that_make_no_sense_are_refused(key: str) -> None:
 def test_every_kind_of_record_has_a_drop_class() -> None:
     assert set(DROP_CLASSES) == set(KINDS)
     assert set(DROP_CLASSES.values()) == set(DropClass)
+
+
+def test_in_memory_no_count_of_one_stream_is_dropped_while_another_has_frames() -> None:
+    waiting = Waiting()
+    for serial in range(1, 101):
+        waiting.add("first", to_row(count(serial), stamp_at(serial)))
+        waiting.add("second", to_row(frames(serial, padding=80), stamp_at(serial)))
+    whole_bytes = waiting.size_bytes
+    under_way = {"second": 10}
+    assert waiting.squeeze(whole_bytes * 3 // 4, GapReason.DISK_ERROR, under_way) < 90
+    assert all(isinstance(item, Row) for item in [*waiting.of("first"), *waiting.of("second")[:10]])
+    assert waiting.size_bytes <= whole_bytes * 3 // 4
+    waiting.squeeze(0, GapReason.DISK_ERROR, under_way)
+    assert [len(waiting.of(stream)) for stream in ("first", "second")] == [1, 11]
+    assert waiting.covers == 200
+
+
+def test_a_record_in_memory_that_was_given_up_weighs_no_more() -> None:
+    waiting = Waiting()
+    waiting.add("main", to_row(frames(1, padding=5000), stamp_at(1)))
+    waiting.lose_first("main", GapReason.TOO_LARGE)
+    waiting.take("main", 1)
+    assert waiting.size_bytes == 0

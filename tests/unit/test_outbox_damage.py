@@ -272,7 +272,7 @@ def test_when_memory_is_full_too_the_least_valuable_is_dropped_and_told(path: Pa
     outbox.commit()
     for serial in range(3, 2000):
         outbox.append(frames(serial, 80) if serial % 10 else count(serial), stamp_at(serial))
-        assert outbox._pending_bytes <= 64 * 1024
+        assert outbox._waiting.size_bytes <= 64 * 1024
     outbox._file._db.execute("PRAGMA query_only=0")
     outbox.commit()
     drain(outbox, collector)

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from common.clock import Stamp
 from common.records import Record
 from edge_agent.outbox import Contact, Limits, Outbox
+from edge_agent.outbox.entries import total_bytes
 from edge_agent.outbox.file import OutboxFile
 from tests.outbox_model import ModelCollector, count, detections, frames, stamp_at
 
@@ -110,8 +111,7 @@ class OutboxAgainstCollector(RuleBasedStateMachine):
             self.serial += 1
             self.outbox.append(frames(self.serial, padding=90), self.now())
             self.uncommitted.append(f"n{self.serial}")
-        self.outbox._pending_bytes += 10**9
-        self.outbox._squeeze_pending()
+        self.outbox._squeeze_waiting(0)
 
     # The collector
 
@@ -188,6 +188,11 @@ class OutboxAgainstCollector(RuleBasedStateMachine):
     @invariant()
     def nothing_twice(self) -> None:
         self.collector.check()
+
+    @invariant()
+    def what_waits_is_weighed(self) -> None:
+        waiting = self.outbox._waiting
+        assert waiting.size_bytes == sum(total_bytes(items) for _, items in waiting.streams())
 
     def check_books(self) -> None:
         self.collector.check()
