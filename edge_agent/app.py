@@ -10,10 +10,12 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from common import __version__
 from common.clock import Stamp
 from common.notify import feed_watchdog, notify
+from common.records import Log
 from edge_agent.cameras.hours import Hours, local_now_in
 from edge_agent.cameras.jobs import camera_job, threads_per_camera
 from edge_agent.cameras.supervisor import CameraSupervisor, RecordSink
@@ -26,7 +28,7 @@ from edge_agent.enrol import Identity, load_or_create
 from edge_agent.health import HealthReporter
 from edge_agent.link.client import LightsLink, LightsView
 from edge_agent.link.sensors import CameraReports, TagReports
-from edge_agent.machine import Machine, machine_id
+from edge_agent.machine import Machine, kept_in_memory, machine_id
 from edge_agent.orders.fetcher import OrderFetcher
 from edge_agent.outbox import Limits
 from edge_agent.outbox.writer import OutboxWriter, WriterSettings
@@ -102,6 +104,7 @@ async def run_agent(
                     *(__version__, config.name, len(config.cameras), len(config.readers)),
                     extra={"action": "started", "device": str(identity.device)},
                 )
+                await tell_of_memory(config.state_dir, writer, clock)
                 async with asyncio.TaskGroup() as supervision:
                     for supervisor in cameras:
                         supervision.create_task(supervisor.run(stop))
@@ -114,6 +117,16 @@ async def run_agent(
                     notify("STOPPING=1")
                 await deliver_the_last(parts)
     logger.info("stopped", extra={"action": "stopped"})
+
+
+async def tell_of_memory(state_dir: Path, writer: OutboxWriter, clock: Clock) -> None:
+    """Where a power cut takes the outbox away, journal and collector hear of it."""
+    memory = kept_in_memory(state_dir)
+    if memory is not None:
+        action = "state_in_memory"
+        text = f"{state_dir} is in memory ({memory}): a power cut takes away what the collector does not have yet"
+        logger.warning("%s", text, extra={"action": action})
+        await writer.put(Log(1, 0, 0, "warning", action, text), clock.stamp())
 
 
 def make_writer(config: AgentConfig, clock: Clock) -> OutboxWriter:

@@ -1,6 +1,7 @@
 """What a machine tells about itself. Everything that it cannot tell is None, never 0."""
 
 import logging
+import re
 import shutil
 import subprocess
 import time
@@ -29,6 +30,9 @@ _THROTTLED = {
 }
 """Bits of the Raspberry Pi firmware's `get_throttled`. The second half tells what happened at some time."""
 _THROTTLED_NOW = 1 << 2
+_IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+_OVERLAID = ("boot=overlay", "overlayroot=tmpfs")
+"""Boot options by which Raspberry Pi OS and Debian leave their card alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,35 @@ def machine_id(root: Path = Path("/")) -> str | None:
         if text:
             return text
     return None
+
+
+def kept_in_memory(folder: Path, proc: Path = Path("/proc")) -> str | None:
+    """The file system of `folder`, if what is written there does not outlive a power cut.
+
+    That is a `tmpfs`, or an `overlay` that puts one over a card which is only read. None: it is on a disk, or that
+    cannot be told.
+
+    Args:
+        proc: where the kernel tells of itself; another folder in tests.
+    """
+    try:
+        mounts = [line.split(" ") for line in (proc / "self/mounts").read_text("utf-8", "replace").splitlines()]
+        boot_options = (proc / "cmdline").read_text("utf-8", "replace").split()
+    except OSError:
+        return None
+    kinds = {Path(_unescaped(where)): kind for _, where, kind, *_ in mounts}
+    place = folder.resolve()
+    kind = next((kinds[above] for above in (place, *place.parents) if above in kinds), None)
+    if kind in _IN_MEMORY:
+        return kind
+    # What a container writes is an overlay on a disk.
+    has_overlay = any(option.startswith(_OVERLAID) for option in boot_options)
+    return kind if kind == "overlay" and has_overlay else None
+
+
+def _unescaped(path: str) -> str:
+    """A path as the kernel's tables write it: blanks and the like in octal."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)
 
 
 def read_temperature_c(sysfs: Path) -> float | None:

@@ -1,10 +1,8 @@
 """Tries everything that a configuration names, and says what to mend. One finding for each thing."""
 
 import asyncio
-import errno
 import math
 import os
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,6 +12,7 @@ from edge_agent.cameras.jobs import camera_job, threads_per_camera
 from edge_agent.cameras.messages import Failed, Message, Probed, Ready
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.checks.reader import check_reader
+from edge_agent.checks.state_folder import check_state_folder
 from edge_agent.clock_source import Clock
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.settings import AgentConfig
@@ -24,7 +23,6 @@ from edge_agent.outbox.reader import Flaw, OutboxAbsent, reading
 from edge_agent.redact import redact
 
 PROBE_S = 60.0
-_LOW_DISK_MB = 200
 _ENOUGH_FPS = 5.0
 _READ_THROUGH_MB = 64
 """A larger outbox is not copied just to look through it; `outbox verify` does."""
@@ -38,7 +36,12 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
     the service asks this before each start, and counts with little room on the disk and beside lights in fault.
     """
     clock = Clock()
-    yield check_state_dir(config, Verdict.NOTE if offline else Verdict.FAIL)
+    yield check_state_folder(
+        config.state_dir,
+        costs="what the collector does not have yet",
+        no_room=Verdict.NOTE if offline else Verdict.FAIL,
+        may_need_mb=config.outbox.max_mb,
+    )
     yield check_clock(clock)
     yield check_outbox(config, clock, read_through=not offline)
     for camera in config.cameras:
@@ -67,28 +70,6 @@ async def check_all(config: AgentConfig, *, offline: bool) -> AsyncIterator[Find
         from edge_agent.checks.collector import check_collector
 
         yield await check_collector(config, config.collector, clock)
-
-
-def check_state_dir(config: AgentConfig, no_room: Verdict = Verdict.FAIL) -> Finding:
-    """Whether the agent can write there, and how much room there is; `no_room`: how bad too little of it is."""
-    folder = config.state_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f".trial-{os.getpid()}"
-        trial.write_bytes(b"x" * 4096)
-        trial.unlink()
-        free_mb = shutil.disk_usage(folder).free // _MIB
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            return Finding(no_room, "state folder", f"{folder}: the disk is full; make room")
-        return Finding(Verdict.FAIL, "state folder", f"{folder}: {error.strerror}; make it writable for this user")
-    text = f"{folder}: {free_mb} MB free"
-    if free_mb < _LOW_DISK_MB:
-        text += f"; make room, the outbox may need {config.outbox.max_mb} MB"
-        return Finding(no_room, "state folder", text)
-    if free_mb < config.outbox.max_mb:
-        return Finding(Verdict.NOTE, "state folder", f"{text}, less than the outbox may become (max_mb)")
-    return Finding(Verdict.OK, "state folder", text)
 
 
 def check_clock(clock: Clock) -> Finding:

@@ -1,7 +1,6 @@
 """Tries what the lights' configuration names, without touching a lamp."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from common.codes import Aspect
 from common.junction import CONTACTS, Junction, Recall, walks
 from common.junction_times import cycle_s, late_plans, most_left_s
 from edge_agent.checks.findings import Finding, Verdict
+from edge_agent.checks.state_folder import check_state_folder
 from edge_agent.clock_source import Clock
 from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.gpio import load_gpio
@@ -17,8 +17,6 @@ from edge_agent.signals.config import MqttSettings, SignalsConfig, wiring_of
 from edge_agent.signals.memory import DaemonRuns, HeadsLock, Memory
 from edge_agent.signals.priority import why_no_real_time
 
-_MIB = 1024 * 1024
-_LOW_DISK_MB = 100
 _DEVICES = ("gpiomem", "gpiomem0", "gpiochip0", "gpiochip4")
 _PERSISTS = "module/{}/parameters/persist_gpio_outputs"
 _CHIP_MODULES = ("pinctrl_bcm2835", "pinctrl_rp1")
@@ -26,7 +24,11 @@ _CHIP_MODULES = ("pinctrl_bcm2835", "pinctrl_rp1")
 
 def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path("/sys")) -> Iterator[Finding]:
     """All checks, one after the other."""
-    yield _state_dir(Path(config.state_dir))
+    yield check_state_folder(
+        Path(config.state_dir),
+        costs="a latched fault, flash or off that was ordered, and records on their way",
+        no_room=Verdict.NOTE,
+    )
     yield _memory(Path(config.state_dir))
     yield _socket(Path(config.socket))
     yield _clock()
@@ -128,19 +130,6 @@ def _broker(mqtt: MqttSettings) -> Finding:
     if wrong:
         return Finding(Verdict.FAIL, "broker", f"{where}: {wrong}; look after mosquitto, the network and the keys")
     return Finding(Verdict.OK, "broker", f"{where} takes us{'' if mqtt.tls else ', in the clear'}")
-
-
-def _state_dir(folder: Path) -> Finding:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f".trial-{os.getpid()}"
-        trial.write_bytes(b"x" * 4096)
-        trial.unlink()
-        free_mb = shutil.disk_usage(folder).free // _MIB
-    except OSError as error:
-        return Finding(Verdict.FAIL, "state folder", f"{folder}: {error.strerror}; make it writable for this user")
-    verdict = Verdict.NOTE if free_mb < _LOW_DISK_MB else Verdict.OK
-    return Finding(verdict, "state folder", f"{folder}: {free_mb} MB free")
 
 
 def _memory(folder: Path) -> Finding:

@@ -9,6 +9,7 @@ import pytest
 from edge_agent.machine import (
     Machine,
     ask_vcgencmd,
+    kept_in_memory,
     machine_id,
     read_temperature_c,
     read_throttled_flags,
@@ -87,3 +88,36 @@ def test_vitals_of_this_machine(tmp_path: Path) -> None:
     free_mb = os.statvfs(tmp_path).f_bavail * os.statvfs(tmp_path).f_frsize / 2**20
     assert first.disk_free_mb == pytest.approx(free_mb, rel=0.1)
     assert Machine(tmp_path / "gone", sysfs=tmp_path, vcgencmd="").vitals().disk_free_mb is None
+
+
+@pytest.mark.parametrize(
+    ("root", "at_folder", "boot_options", "told"),
+    [
+        ("ext4", "ext4", "", None),
+        ("ext4", "tmpfs", "", "tmpfs"),
+        ("overlay", None, "console=tty1 boot=overlay", "overlay"),
+        ("overlay", None, "overlayroot=tmpfs:recurse=0 quiet", "overlay"),
+        ("overlay", "ext4", "overlayroot=tmpfs:recurse=0", None),
+        # A container's.
+        ("overlay", None, "quiet", None),
+    ],
+)
+def test_what_a_power_cut_takes_away_is_told(
+    tmp_path: Path, root: str, at_folder: str | None, boot_options: str, told: str | None
+) -> None:
+    folder = tmp_path / "var lib" / "agent"
+    proc = tmp_path / "proc"
+    assert kept_in_memory(folder, proc) is None
+    mounts = [f"none / {root} rw 0 0", "none /var ext4 rw 0 0"]
+    if at_folder is not None:
+        # What was mounted last lies above.
+        where = str(folder.parent).replace(" ", "\\040")
+        mounts += [f"none {where} squashfs ro 0 0", f"none {where} {at_folder} rw 0 0"]
+    write(proc / "self/mounts", "\n".join(mounts) + "\n")
+    write(proc / "cmdline", boot_options + "\n")
+    assert kept_in_memory(folder, proc) == told
+
+
+def test_memory_is_told_from_a_disk_on_this_machine() -> None:
+    assert kept_in_memory(Path("/dev/shm/stopline")) == "tmpfs"
+    assert kept_in_memory(Path("/usr/lib")) is None
