@@ -80,6 +80,8 @@ class Wanted:
         if is_bounded:
             is_heard = bool(self.states) and not {DeviceState.CRITICAL, DeviceState.NEVER} & {*self.states}
             found.append("seen_and_heard" if is_heard else "seen")
+            if {*self.states} == {DeviceState.NEVER}:
+                found.append("unheard")
         if self.status:
             found.append("of_status")
         if self.q:

@@ -91,8 +91,9 @@ async def read_details(pool: Pool, junction: UUID, user: CurrentUser | None) -> 
     parameters = {"junction": junction, "user": user.id if user else None}
     async with reading(pool) as connection, connection.cursor(row_factory=dict_row) as cursor:
         queries = load_queries("junctions")
-        told = queries["told" if VIEWER.get() is None else "told_to_viewer"]
-        await cursor.execute(queries["junction"].replace(b"{told}", told), parameters)
+        whom = "" if VIEWER.get() is None else "_to_viewer"
+        statement = queries["junction"].replace(b"{told}", queries[f"told{whom}"])
+        await cursor.execute(statement.replace(b"{sources}", queries[f"sources{whom}"]), parameters)
         row = await cursor.fetchone()
     return None if row is None else _details(row, user)
 

@@ -78,6 +78,9 @@ d.junction_id = ANY (ARRAY(
     WHERE junction_id = ANY (ARRAY(SELECT seen_junctions())) AND received_at > now() - interval '15 minutes'
 ))
 
+-- name: unheard
+NOT d.has_sent
+
 -- name: of_states
 (
     SELECT CASE WHEN x.at IS NULL THEN 'never'

@@ -253,12 +253,7 @@ SELECT j.id, j.name, j.timezone, j.metadata - 'lights' AS metadata, j.metadata #
                'drives_lights', d.id = j.lights_device_id, 'sensors', x.sensors) ORDER BY d.name, d.id)
            FROM edge_devices d {told} WHERE d.junction_id = j.id
        ), '[]') AS devices,
-       coalesce((
-           SELECT jsonb_agg(jsonb_build_object('sensor', z.sensor, 'name', z.name, 'kind', z.kind,
-                                               'counts', z.in_force @> now()) ORDER BY z.no)
-           FROM edge_devices d JOIN counting_zones z ON z.device_id = d.id
-           WHERE d.junction_id = j.id AND z.via IN ('camera', 'rfid')
-       ), '[]') AS sources
+       {sources} AS sources
 FROM junctions j
 LEFT JOIN locations l ON l.id = j.location_id
 LEFT JOIN user_junction_access a ON a.junction_id = j.id AND a.user_id = %(user)s
@@ -275,3 +270,14 @@ CROSS JOIN LATERAL (
 
 -- name: told_to_viewer
 JOIN devices_told(j.id) x ON x.device_id = d.id
+
+-- name: sources
+coalesce((
+    SELECT jsonb_agg(jsonb_build_object('sensor', z.sensor, 'name', z.name, 'kind', z.kind,
+                                        'counts', z.in_force @> now()) ORDER BY z.no)
+    FROM edge_devices d JOIN counting_zones z ON z.device_id = d.id
+    WHERE d.junction_id = j.id AND z.via IN ('camera', 'rfid')
+), '[]')
+
+-- name: sources_to_viewer
+sources_told(j.id)

@@ -2369,3 +2369,35 @@ CREATE TABLE mqtt_turn (
     one  boolean PRIMARY KEY DEFAULT true CHECK (one),
     turn bigint NOT NULL
 );
+
+-- Lists of what is seen -------------------------------------------------------------------------------------------------
+
+CREATE INDEX ingest_rejects_code ON ingest_rejects (code, received_at);
+
+-- Each device is looked up by its id, and then asked where it stands: by both at once, all that stand there may be
+-- looked through for each.
+CREATE OR REPLACE FUNCTION seen_device_facts(devices uuid[]) RETURNS SETOF device_told
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT sees_all() THEN
+        devices := ARRAY(
+            SELECT d.id FROM (SELECT id, junction_id FROM edge_devices WHERE id = ANY (devices) OFFSET 0) d
+            WHERE d.junction_id IN (SELECT seen_junctions()));
+    END IF;
+    RETURN QUERY SELECT * FROM device_facts(devices);
+END $$;
+
+-- What cameras and readers count at a junction, for who may see some only: as `devices_told`.
+CREATE FUNCTION sources_told(junction uuid) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    IF NOT sees_all() AND junction NOT IN (SELECT seen_junctions()) THEN
+        RETURN '[]';
+    END IF;
+    RETURN (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('sensor', z.sensor, 'name', z.name, 'kind', z.kind,
+                                                     'counts', z.in_force @> now()) ORDER BY z.no), '[]')
+        FROM edge_devices d JOIN counting_zones z ON z.device_id = d.id
+        WHERE d.junction_id = junction AND z.via IN ('camera', 'rfid')
+    );
+END $$;

@@ -32,7 +32,7 @@ from collector.junctions.queries import Listing, read_junctions
 from collector.migrate import migrate
 from tests.bench.city import ZONE
 from tests.bench.city_load import DAYS, load_city
-from tests.bench.database_time import time_all
+from tests.bench.database_time import beside_yardstick, time_all
 from tests.servers.databases import EDITIONS
 from tests.servers.postgres import PgServer, ServerUnavailable
 
@@ -112,7 +112,8 @@ def measure(edition: str, dsn: str, end: datetime) -> None:
 
 
 async def _measure(title: str, dsn: str, end: datetime, samples: Sequence[Sample]) -> None:
-    async with make_pool(Settings(dsn, min_size=1, max_size=1, statement_timeout_s=600.0)) as pool:
+    settings = Settings(dsn, min_size=1, max_size=1, statement_timeout_s=600.0)
+    async with make_pool(settings) as pool, beside_yardstick(pool, title):
         counts, week, month = CountQueries(pool), timedelta(days=7), timedelta(days=DAYS)
 
         async def ask(statement: str, one: Sample) -> None:

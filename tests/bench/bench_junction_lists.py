@@ -14,6 +14,7 @@ from collector.db import VIEWER, Pool, Settings, make_pool
 from collector.junctions.details import read_details
 from collector.junctions.queries import Freshness, Listing, Sort, read_junctions
 from tests.bench.city import ALL_WAIT, City, execute, running_city, time_of
+from tests.bench.database_time import beside_yardstick
 from tests.servers.postgres import ServerUnavailable
 
 LOOKUP_MS, LIST_MS = 2.0, 10.0
@@ -48,7 +49,7 @@ def main() -> None:
 
 async def measure(edition: str, city: City) -> None:
     """Prints all figures of an edition."""
-    async with make_pool(Settings(city.dsn, min_size=1, max_size=1)) as pool:
+    async with make_pool(Settings(city.dsn, min_size=1, max_size=1)) as pool, beside_yardstick(pool, edition):
         for viewer, user in (("", None), (", of 100", city.user)):
             VIEWER.set(user)
             await time_of(

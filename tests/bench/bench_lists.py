@@ -23,6 +23,7 @@ from collector.identity.users import Filter, Users
 from collector.junctions.ordering import Ordering
 from collector.logs.queries import Asked, Place, read_logs
 from tests.bench.city import City, running_city, time_of
+from tests.bench.database_time import beside_yardstick
 from tests.servers.postgres import ServerUnavailable
 
 LIMIT_MS = 10.0
@@ -41,7 +42,7 @@ def main() -> None:
 
 async def measure(edition: str, city: City) -> None:
     """Prints all figures of an edition."""
-    async with make_pool(Settings(city.dsn, min_size=1, max_size=1)) as pool:
+    async with make_pool(Settings(city.dsn, min_size=1, max_size=1)) as pool, beside_yardstick(pool, edition):
         whole = _devices(pool) | _rejects(pool) | _logs(pool) | _orders(pool, city) | _people(pool, city)
         [device] = await read_page(pool, Wanted(), limit=1)
         whole["a device and its day"] = lambda: read_story(pool, device.id)

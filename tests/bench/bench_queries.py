@@ -36,7 +36,7 @@ from collector.errors import ApiProblem
 from collector.junctions.queries import Listing, read_junctions
 from tests.bench import report
 from tests.bench.analytics_load import load_lights
-from tests.bench.database_time import time_all
+from tests.bench.database_time import beside_yardstick, time_all
 from tests.servers.databases import TEMPLATE, running_server
 from tests.servers.postgres import ServerUnavailable
 
@@ -194,7 +194,7 @@ async def _measure_counts(edition: str, dsn: str) -> None:
 async def _measure_analytics(edition: str, dsn: str) -> None:
     """What is asked about one junction, as the API asks it."""
     month, week = (f"{END - timedelta(days=days):%Y-%m-%d}" for days in (29, 6))
-    async with make_pool(Settings(dsn, min_size=1, max_size=1)) as pool:
+    async with make_pool(Settings(dsn, min_size=1, max_size=1)) as pool, beside_yardstick(pool, edition):
         [junction] = await read_junctions(pool, Listing(["junction 7"]))
 
         async def ask(read: Callable[..., Awaitable[object]], since: str, bucket: Bucket = Bucket.HOUR) -> None:

@@ -426,6 +426,13 @@ def test_viewers_see_their_junctions_devices_and_change_nothing(fleet: Fleet) ->
     )
     vic = Fleet(fleet.dsn, fleet.client, bearer(fleet.client, "vic"))
     assert len(vic.devices()) == 1
+    execute(
+        fleet.dsn,
+        "INSERT INTO edge_devices (id, name, public_key, junction_id)"
+        " SELECT gen_random_uuid(), 'never at ' || name, decode(repeat('00', 32), 'hex'), id FROM junctions",
+    )
+    assert vic.devices(state="never") == [f"never at {mine.junction}"]
+    assert len(vic.devices(state=["healthy", "never"])) == 2
     assert vic.device(mine.device)["device"]["rejects_open"] == ASIDE
     for seq, (detail, raw) in enumerate(TELLING + TAGLESS, start=50):
         execute(

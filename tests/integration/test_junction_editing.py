@@ -243,6 +243,15 @@ def test_what_runs_and_what_is_wanted_are_told_apart(city: City) -> None:
     assert [(one["id"], one["drives_lights"], one["state"]) for one in details["devices"]] == [
         (str(pi.device.id), True, "live")
     ]
+    city.execute(
+        "INSERT INTO counting_zones (device_id, sensor, name, via, kind) VALUES (%s, %s, 'new', 'camera', 'line')",
+        pi.device.id,
+        runs.detectors[0].sensor,
+    )
+    told = city.get(f"/{pi.junction}")
+    assert told["unmatched"][-1] | {"why": "unused", "source": "new"} == told["unmatched"][-1]
+    city.grant("vic", pi.junction, "read")
+    assert city.get(f"/{pi.junction}", "vic") == told | {"access": "read"}
     pi.describe(msgspec.structs.replace(runs, lanes=(*runs.lanes[:2], runs.lanes[0])))
     assert [lane["name"] for lane in city.get(f"/{pi.junction}")["lanes"]] == ["west", "south"]
 

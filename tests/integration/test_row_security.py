@@ -35,7 +35,7 @@ HIDDEN = {
 DEFINERS = {
     *("sees_all", "seen_junctions", "seen_devices", "seen_locations", "seen_streams"),
     *("stream_ranges", "source_ranges", "camera_ranges", "log_time_before", "log_matches", "log_places"),
-    *("devices_told", "seen_device_facts", "seen_log_page"),
+    *("devices_told", "sources_told", "seen_device_facts", "seen_log_page"),
 }
 """Functions that see more than who calls them: they tell of the caller's own junctions alone, how dense the log of
 all is, and where lines are that were posted."""
@@ -251,6 +251,10 @@ def _check_functions(world: World, name: str, junctions: tuple[int, ...]) -> Non
             "SELECT device_id FROM unnest(%s::uuid[]) AS j, devices_told(j)", (of,)
         ).fetchall()
         assert {device for (device,) in told} == {device for junction, device in places if junction in seen}, name
+        sources = connection.execute(
+            "SELECT j FROM unnest(%s::uuid[]) AS j WHERE sources_told(j) <> '[]'", (of,)
+        ).fetchall()
+        assert {junction for (junction,) in sources} == seen, name
         facts = connection.execute(
             "SELECT device_id FROM seen_device_facts(%s::uuid[])", ([device for _, device in places],)
         ).fetchall()
