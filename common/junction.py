@@ -25,6 +25,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 Phase = Annotated[int, Meta(ge=1, le=16)]
 Channel = Annotated[int, Meta(ge=1, le=255)]
+LEAST_SEEN = 0.25
+"""Where less than this share of the vehicles is seen, no sensor tells what a lane needs."""
 
 
 class Algorithm(StrEnum):
@@ -209,6 +211,9 @@ class Junction(_Part, frozen=True):
     schedule: tuple[PlanTime, ...] = ()
     """Empty: the first plan, always."""
     preemptions: tuple[Preemption, ...] = ()
+    seen_share: Annotated[float, Meta(ge=LEAST_SEEN, le=1.0)] | None = None
+    """The share of the vehicles that its detectors see, where that is known, as 0.4 where four in ten have a tag.
+    Taken to be so until queues in a camera's zone tell otherwise. None: all."""
 
 
 def walks(junction: Junction) -> tuple[str, ...]:
