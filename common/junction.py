@@ -216,6 +216,24 @@ class Junction(_Part, frozen=True):
     Taken to be so until queues in a camera's zone tell otherwise. None: all."""
 
 
+def conflict_pairs(junction: Junction) -> tuple[tuple[str, str], ...]:
+    """Those that must not go together: as described, and whatever no stage lets go together.
+
+    So a conflict that was forgotten lets nobody begin while the other ends. Who comes from one lane cannot meet,
+    and who gives way is in no conflict.
+    """
+    may = {frozenset((a, b)) for stage in junction.stages for a in stage.movements for b in stage.movements}
+    may |= {frozenset((one.name, other)) for one in junction.movements for other in one.gives_way_to}
+    may |= {frozenset(pair) for pair in junction.conflicts}
+    forgotten = (
+        (a.name, b.name)
+        for i, a in enumerate(junction.movements)
+        for b in junction.movements[i + 1 :]
+        if frozenset((a.name, b.name)) not in may and not set(a.lanes) & set(b.lanes)
+    )
+    return (*junction.conflicts, *forgotten)
+
+
 def walks(junction: Junction) -> tuple[str, ...]:
     """Movements of people that a button calls, in the junction's order. Whoever looks at lanes has them as such,
     after the junction's own."""

@@ -263,6 +263,12 @@ def test_after_the_end_nothing_holds_safe_state_up(tmp_path: Path) -> None:
         chip.drive(PINS["north"]["green"], 1)
         assert signals("safe-state", "--config", config, env=env | {"SERVICE_RESULT": "watchdog"}).returncode == 0
         assert set(lamps(chip).values()) == {"red"}
+    # The unit ended since it found another one at work: that one has the heads.
+    env["STOPLINE_LIGHTS__STATE_DIR"] = str(tmp_path / "state")
+    chip.drive(PINS["north"]["green"], 1)
+    busy = {"SERVICE_RESULT": "exit-code", "EXIT_STATUS": str(EXIT_BUSY)}
+    assert signals("safe-state", "--config", config, env=env | busy).returncode == EXIT_BUSY
+    assert "green" in lamps(chip)["north"]
     lock.release()
 
 

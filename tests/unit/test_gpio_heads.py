@@ -127,6 +127,7 @@ def test_another_program_on_a_pin_is_overruled(
     heads = heads_on(library)
     heads.show(NORTH, 1.0)
     chip.drive(11, 1)
+    assert heads.read_back()["east"] == {RED, GREEN}, "it is seen, too: two that write for long are a fault"
     heads.show(NORTH, 1.1)
     assert lit(chip) == {("north", GREEN), ("east", RED)}
 

@@ -148,11 +148,9 @@ class GpioHeads:
             raise HeadsError("; ".join(wrong))
         self._feed_dead_man()
 
-    def read_back(self) -> Mapping[str, frozenset[Aspect]] | None:
-        """What is lit, by the read-back pins; of heads that have none, what their pins were set to. None where no
-        head has any."""
-        if not self._wiring.reads_back:
-            return None
+    def read_back(self) -> Mapping[str, frozenset[Aspect]]:
+        """What is lit, by the read-back pins; of lamps that have none, by the levels of their own pins: another
+        program may have set them since."""
         try:
             return {
                 name: frozenset(colour for colour, lamp in head.items() if self._reads_lit(lamp))
@@ -236,7 +234,7 @@ class GpioHeads:
 
     def _reads_lit(self, lamp: Lamp) -> bool:
         if lamp.read_back is None:
-            return self._written.get(lamp.pin) == _level(lamp, True)
+            return self._gpio.input(lamp.pin) == _level(lamp, True)
         return bool(self._gpio.input(lamp.read_back)) == lamp.read_back_active_high
 
     def _try(self, pin: int | None, level: int) -> None:
