@@ -97,18 +97,22 @@ def add_check(parser: "argparse.ArgumentParser") -> None:
 
 def add_lamp_test(parser: "argparse.ArgumentParser") -> None:
     """The options of `lamp-test`."""
+    from edge_agent.commands.options import seconds
+
     _add(parser, lamp_test, lamp_test.__doc__)
     parser.add_argument("--yes", action="store_true", help="do not ask; the road is closed")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, metavar="S", help="how long each lamp is lit (default: 1)"
+        "--seconds", type=seconds, default=1.0, metavar="S", help="how long each lamp is lit (default: 1)"
     )
 
 
 def add_contact_test(parser: "argparse.ArgumentParser") -> None:
     """The options of `contact-test`."""
+    from edge_agent.commands.options import seconds
+
     _add(parser, contact_test, contact_test.__doc__)
     parser.add_argument(
-        "--seconds", type=float, default=600.0, metavar="S", help="for how long (default: 600); Ctrl-C ends it"
+        "--seconds", type=seconds, default=600.0, metavar="S", help="for how long (default: 600); Ctrl-C ends it"
     )
 
 
