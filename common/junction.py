@@ -25,6 +25,8 @@ Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, Meta(ge=0.0, le=86_400.0)]
 Phase = Annotated[int, Meta(ge=1, le=16)]
 Channel = Annotated[int, Meta(ge=1, le=255)]
+LEAST_SEEN = 0.25
+"""Where less than this share of the vehicles is seen, no sensor tells what a lane needs."""
 
 
 class Algorithm(StrEnum):
@@ -209,6 +211,27 @@ class Junction(_Part, frozen=True):
     schedule: tuple[PlanTime, ...] = ()
     """Empty: the first plan, always."""
     preemptions: tuple[Preemption, ...] = ()
+    seen_share: Annotated[float, Meta(ge=LEAST_SEEN, le=1.0)] | None = None
+    """The share of the vehicles that its detectors see, where that is known, as 0.4 where four in ten have a tag.
+    Taken to be so until queues in a camera's zone tell otherwise. None: all."""
+
+
+def conflict_pairs(junction: Junction) -> tuple[tuple[str, str], ...]:
+    """Those that must not go together: as described, and whatever no stage lets go together.
+
+    So a conflict that was forgotten lets nobody begin while the other ends. Who comes from one lane cannot meet,
+    and who gives way is in no conflict.
+    """
+    may = {frozenset((a, b)) for stage in junction.stages for a in stage.movements for b in stage.movements}
+    may |= {frozenset((one.name, other)) for one in junction.movements for other in one.gives_way_to}
+    may |= {frozenset(pair) for pair in junction.conflicts}
+    forgotten = (
+        (a.name, b.name)
+        for i, a in enumerate(junction.movements)
+        for b in junction.movements[i + 1 :]
+        if frozenset((a.name, b.name)) not in may and not set(a.lanes) & set(b.lanes)
+    )
+    return (*junction.conflicts, *forgotten)
 
 
 def walks(junction: Junction) -> tuple[str, ...]:

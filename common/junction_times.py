@@ -6,7 +6,7 @@ All in seconds. The junction's names are taken to be right; `junction_checks` te
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from common.junction import Junction, Movement, Plan, PlanStage
+from common.junction import Junction, Movement, Plan, PlanStage, conflict_pairs
 
 ROUNDING_S = 1.0
 """A step of control may be so coarse, and each stage of a round last longer by it."""
@@ -18,10 +18,15 @@ _LEAST_LATE_S = 1e-6
 def rivals(junction: Junction) -> dict[str, frozenset[str]]:
     """Of each movement those that conflict with it."""
     found: dict[str, set[str]] = {movement.name: set() for movement in junction.movements}
-    for a, b in junction.conflicts:
+    for a, b in conflict_pairs(junction):
         found[a].add(b)
         found[b].add(a)
     return {name: frozenset(others) for name, others in found.items()}
+
+
+def start_red_s(junction: Junction) -> float:
+    """How long all is red before the first green: a green that was cut off before may need its yellow, too."""
+    return max(junction.startup.all_red_s, *(clearance_s(movement) for movement in junction.movements))
 
 
 def movements_of(junction: Junction, stage: str) -> tuple[Movement, ...]:

@@ -7,6 +7,7 @@ what they have in common cannot be wrong in all three.
 import math
 import random
 from collections.abc import Collection, Mapping
+from itertools import combinations
 
 from hypothesis import strategies as st
 from msgspec import structs
@@ -54,12 +55,10 @@ def random_junction(n_movements: int, n_stages: int, n_plans: int, seed: int) ->
         for stage in rng.sample(members, rng.choice([1, 1, 1, min(2, n_stages)])):
             stage.add(name)
     together = {(a, b) for stage in members for a in stage for b in stage}
-    conflicts = tuple(
-        (a, b)
-        for i, a in enumerate(names)
-        for b in names[:i]
-        if (a, b) not in together and (rng.random() < 0.8 or "walk" in a + b)
-    )
+    apart = [(a, b) for i, a in enumerate(names) for b in names[:i] if (a, b) not in together]
+    # Of the others, some are forgotten, and some may go together by a stage of no plan.
+    conflicts = tuple((a, b) for a, b in apart if rng.random() < 0.8 or "walk" in a + b)
+    free = [pair for pair in apart if pair not in conflicts and rng.random() < 0.5]
     junction = Junction(
         name="random",
         lanes=tuple(Lane(name=lane, approach="all") for one in movements for lane in one.lanes)
@@ -86,6 +85,8 @@ def random_junction(n_movements: int, n_stages: int, n_plans: int, seed: int) ->
             for i in range(rng.randrange(3))
         ),
     )
+    spare = tuple(Stage(name=f"spare-{i}", movements=pair) for i, pair in enumerate(free))
+    junction = structs.replace(junction, stages=(*junction.stages, *spare))
     finished = _with_plans(junction, n_plans, rng)
     assert faults(finished) == []
     return finished
@@ -117,10 +118,10 @@ def _movement(i: int, rng: random.Random) -> Movement:
 
 
 def _with_plans(junction: Junction, n_plans: int, rng: random.Random) -> Junction:
-    """Plans that hold all stages in random order, and bounds of red that can just be kept, or more."""
+    """Plans of all stages but spare ones in random order, and bounds of red that can just be kept, or more."""
     plans = []
     for i in range(n_plans):
-        order = [stage.name for stage in junction.stages]
+        order = [stage.name for stage in junction.stages if not stage.name.startswith("spare")]
         rng.shuffle(order)
         if len(order) > 2 and rng.random() < 0.3:
             order.insert(rng.randrange(len(order)), rng.choice(order))
@@ -152,6 +153,17 @@ def _red_s(junction: Junction, plan: Plan, movement: str) -> float:
     return max(own_s, least_reach_s(junction, plan)[movement]) + ROUNDING_S * len(names)
 
 
+def _apart(junction: Junction) -> set[tuple[str, str]]:
+    """Who must not go together: in conflict, or in no stage together, from no common lane, and none gives way."""
+    found = set(junction.conflicts)
+    for a, b in combinations(junction.movements, 2):
+        meets = any({a.name, b.name} <= set(stage.movements) for stage in junction.stages)
+        gives_way = a.name in b.gives_way_to or b.name in a.gives_way_to
+        if not (meets or gives_way or set(a.lanes) & set(b.lanes)):
+            found.add((a.name, b.name))
+    return found
+
+
 class Judge:
     """Looks at what is shown, step by step, and asserts every rule.
 
@@ -161,8 +173,9 @@ class Judge:
 
     def __init__(self, junction: Junction, grain_s: float) -> None:
         self._movements = {movement.name: movement for movement in junction.movements}
-        self._conflicts = junction.conflicts
-        self._all_red_s = junction.startup.all_red_s
+        self._conflicts = _apart(junction)
+        longest_s = max(one.yellow_s + one.red_clearance_s for one in junction.movements)
+        self._all_red_s = max(junction.startup.all_red_s, longest_s)
         self._cut_s = min((one.entry_min_green_s for one in junction.preemptions), default=math.inf)
         self._grain_s = grain_s
         # A round lasts longer than described where steps are coarse: yellow, clearance and green of each stage.

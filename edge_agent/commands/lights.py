@@ -25,7 +25,7 @@ from common.commands import (
     Order,
     Preempt,
 )
-from edge_agent.commands.options import DEFAULT_CONFIG, Subparsers, add_command
+from edge_agent.commands.options import DEFAULT_CONFIG, Subparsers, add_command, seconds
 from edge_agent.exit_codes import EXIT_CONFIG, EXIT_FAILED, EXIT_OK, EXIT_USAGE
 from edge_agent.link import DEFAULT_SOCKET
 from edge_agent.link.asking import Asking, LightsUnreachable
@@ -51,17 +51,17 @@ def add(subparsers: Subparsers) -> None:
     _action(actions, "watch", "the same, at every change, until Ctrl-C")
     _order(actions, "automatic", "back to the schedule and its algorithm")
     override = _order(actions, "override", "a fixed cycle with a green for each lane")
-    override.add_argument("--cycle", type=float, required=True, metavar="S", help="length of the cycle")
+    override.add_argument("--cycle", type=seconds, required=True, metavar="S", help="length of the cycle")
     override.add_argument(
         "--lane", type=_lane, action="append", default=[], metavar="NAME=S",
         help="green of a lane; for all lanes but those of the last stage, whose is computed",
     )  # fmt: skip
     override.add_argument(
-        "--expires", type=float, default=3600.0, metavar="S", help="then automatic again (default: 3600)"
+        "--expires", type=seconds, default=3600.0, metavar="S", help="then automatic again (default: 3600)"
     )
     fixed = _order(actions, "fixed", "a plan with its own times, without sensors")
     fixed.add_argument("plan", metavar="PLAN", help="its name in the junction's description")
-    fixed.add_argument("--expires", type=float, metavar="S", help="then automatic again (default: never)")
+    fixed.add_argument("--expires", type=seconds, metavar="S", help="then automatic again (default: never)")
     _order(actions, "flash", "flashing red everywhere, until another order")
     _order(actions, "off", "dark, as for work on the heads")
     preempt = _order(actions, "preempt", "an emergency vehicle comes, or has passed")

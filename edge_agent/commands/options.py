@@ -1,6 +1,7 @@
 """What the commands' parsers share."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -28,3 +29,18 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_CONFIG,
         help=f"the configuration (default: {DEFAULT_CONFIG})",
     )
+
+
+def seconds(text: str) -> float:
+    """The value of an option that is a time in seconds.
+
+    Raises:
+        ArgumentTypeError: it is none, or not more than 0.
+    """
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0.0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds, more than 0; write it as 90")
+    return found

@@ -26,7 +26,7 @@ import msgspec
 from common.clock import FLOOR_MS
 from common.codes import Aspect
 from common.commands import Automatic, ClearFault, Flash, Off, Order, OrderResult, Preempt
-from common.junction_times import late_plans
+from common.junction_times import late_plans, start_red_s
 from common.schedule import Local
 from edge_agent.clock_source import Clock
 from edge_agent.domain.signals.cycles import TagPassage
@@ -213,11 +213,16 @@ class Daemon:
         self._recall(driving, now_s)
         return driving
 
-    def _new_lights(self, now_s: float) -> Lights:
+    def _new_lights(self, now_s: float, least_red_s: float = 0.0) -> Lights:
+        """From start-up on, with at least so long a red: who went before clears by another description."""
         limits = Limits(late_step_s=STEP_S + self._config.loop.late_s)
         self._senses = self._for_senses.do(now_s, None, Senses, self._junction, now_s)
         choose = self._for_senses.do(now_s, None, ladder, self._junction)
-        return Lights(self._junction, now_s, choose=choose, limits=limits)
+        junction = self._junction
+        if start_red_s(junction) < least_red_s:
+            startup = msgspec.structs.replace(junction.startup, all_red_s=least_red_s)
+            junction = msgspec.structs.replace(junction, startup=startup)
+        return Lights(junction, now_s, choose=choose, limits=limits)
 
     def _recall(self, driving: Driving, now_s: float) -> None:
         if self._kept.order is not None:
@@ -417,10 +422,11 @@ class Daemon:
             driving.make_way(now_s, on=True)
         if self._pending is not None and driving.is_red and not driving.lights.is_preempted:
             self._keep_fault(driving)
+            before_s = start_red_s(self._junction)
             self._config, self._pending = self._pending, None
             self._junction = self._config.described
             self._zone = ZoneInfo(self._junction.timezone)
-            kept = driving.replace(self._new_lights(now_s), now_s, self._local())
+            kept = driving.replace(self._new_lights(now_s, before_s), now_s, self._local())
             self._recall(driving, now_s)
             if self._contacts is not None:
                 self._contacts.forget(now_s)

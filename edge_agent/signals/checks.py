@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from common.codes import Aspect
-from common.junction import CONTACTS, Junction, Recall, walks
+from common.junction import CONTACTS, Junction, Recall, conflict_pairs, walks
 from common.junction_times import cycle_s, late_plans, most_left_s
 from edge_agent.checks.findings import Finding, Verdict
 from edge_agent.checks.state_folder import check_state_folder
@@ -54,18 +54,16 @@ def check_all(config: SignalsConfig, dev: Path = Path("/dev"), sys: Path = Path(
 
 
 def _conflicts(junction: Junction) -> Finding:
-    """Pairs that no stage lets go together and that are no conflict: between those no clearance is kept."""
-    together = {frozenset((a, b)) for stage in junction.stages for a in stage.movements for b in stage.movements}
-    known = together | {frozenset(pair) for pair in junction.conflicts}
-    names = [movement.name for movement in junction.movements]
-    pairs = [f"{a} and {b}" for i, a in enumerate(names) for b in names[i + 1 :] if frozenset((a, b)) not in known]
-    if not pairs:
-        return Finding(Verdict.OK, "conflicts", f"{len(junction.conflicts)}; all others may go together")
+    """Pairs that no stage lets go together and that are no conflict by the description."""
+    pairs = conflict_pairs(junction)
+    forgotten = [f"{a} and {b}" for a, b in pairs[len(junction.conflicts) :]]
+    if not forgotten:
+        return Finding(Verdict.OK, "conflicts", f"{len(pairs)}; all others may go together")
     return Finding(
         Verdict.NOTE,
         "conflicts",
-        f"{', '.join(pairs)}: never in one stage, and no conflict, so one may begin while the other ends; "
-        "look at the road, and add what conflicts",
+        f"{', '.join(forgotten)}: never in one stage, and so kept apart as if they conflicted; add them to "
+        "conflicts, or, if nobody can meet there, a stage that has both",
     )
 
 

@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 PROGRAM = "stopline-signals"
 DEFAULT_CONFIG = Path("/etc/stopline/signals.toml")
 _AFTER_THE_END = "SERVICE_RESULT"
-"""systemd sets it for `ExecStopPost`."""
+_ENDED_WITH = "EXIT_STATUS"
+"""systemd sets both for `ExecStopPost`."""
 _EPILOG = f"""commands:
   run          drive the lights until stopped; the default
   check        try everything that the configuration names, and say what to mend
@@ -96,18 +97,22 @@ def add_check(parser: "argparse.ArgumentParser") -> None:
 
 def add_lamp_test(parser: "argparse.ArgumentParser") -> None:
     """The options of `lamp-test`."""
+    from edge_agent.commands.options import seconds
+
     _add(parser, lamp_test, lamp_test.__doc__)
     parser.add_argument("--yes", action="store_true", help="do not ask; the road is closed")
     parser.add_argument(
-        "--seconds", type=float, default=1.0, metavar="S", help="how long each lamp is lit (default: 1)"
+        "--seconds", type=seconds, default=1.0, metavar="S", help="how long each lamp is lit (default: 1)"
     )
 
 
 def add_contact_test(parser: "argparse.ArgumentParser") -> None:
     """The options of `contact-test`."""
+    from edge_agent.commands.options import seconds
+
     _add(parser, contact_test, contact_test.__doc__)
     parser.add_argument(
-        "--seconds", type=float, default=600.0, metavar="S", help="for how long (default: 600); Ctrl-C ends it"
+        "--seconds", type=seconds, default=600.0, metavar="S", help="for how long (default: 600); Ctrl-C ends it"
     )
 
 
@@ -265,8 +270,9 @@ def safe_state(options: "argparse.Namespace") -> int:
         if kept is None:
             return EXIT_CONFIG
         config = kept
-    if _AFTER_THE_END in os.environ:
-        # systemd says that the daemon has ended: whatever the disk and a lock on it say, lamps come first.
+    if _AFTER_THE_END in os.environ and os.environ.get(_ENDED_WITH) != str(EXIT_BUSY):
+        # systemd says that the daemon has ended: whatever the disk and a lock on it say, lamps come first. But
+        # where it found another one at work, it touched nothing, and the lock counts.
         return _make_all_safe(config, kept)
     return _with_heads(config, lambda: _make_all_safe(config, kept), needs_lock=False)
 

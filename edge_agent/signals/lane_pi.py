@@ -14,6 +14,7 @@ from common import topics
 from common.codes import Aspect
 from common.commands import OrderResult
 from common.junction import DetectorKind, Junction, Movement, Plan, PlanStage, Recall, Stage, StartUp
+from common.junction_times import start_red_s
 from common.topics import LANE_STATE, CarCounts, LaneState, Lease
 from edge_agent.domain.signals.interlock import LIMITS, Interlock, Limits
 from edge_agent.domain.signals.lease_head import Head
@@ -77,11 +78,10 @@ class LanePi:
     ) -> None:
         self._name, self._movement = head, movement
         own = next(one for one in junction.movements if one.name == movement)
-        first_s = junction.startup.all_red_s
-        self._head = Head(
-            head, str(speaker.boot), times, HeadTimes(own.yellow_s, own.min_green_s, first_s), now_s, obeys
-        )
-        self._gate = Interlock(alone(junction, own), now_s, limits)
+        single = alone(junction, own)
+        own_times = HeadTimes(own.yellow_s, own.min_green_s, start_red_s(single))
+        self._head = Head(head, str(speaker.boot), times, own_times, now_s, obeys)
+        self._gate = Interlock(single, now_s, limits)
         self._heads, self._speaker, self._save = heads, speaker, save
         self._saved = obeys
         self._saving: Obeyed | None = obeys
@@ -211,7 +211,8 @@ def will_of(speaker: Speaker, head: str) -> Will:
 
 
 def alone(junction: Junction, movement: Movement) -> Junction:
-    """The junction as this head's own interlock sees it: one movement, whose greens come when they come."""
+    """The junction as this head's own interlock sees it: one movement, whose greens come when they come. For whom
+    it has to clear is the coordinator's matter."""
     name = movement.name
     own = Movement(
         name=name,
@@ -221,7 +222,7 @@ def alone(junction: Junction, movement: Movement) -> Junction:
         min_green_s=0.0,
         max_green_s=movement.max_green_s,
         yellow_s=movement.yellow_s,
-        red_clearance_s=movement.red_clearance_s,
+        red_clearance_s=0.0,
         recall=Recall.NONE,
     )
     return Junction(

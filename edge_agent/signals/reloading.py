@@ -7,7 +7,7 @@ from threading import Thread
 
 import msgspec
 
-from common.junction import Junction
+from common.junction import Junction, conflict_pairs
 from edge_agent.config.faults import ConfigError
 from edge_agent.signals.config import SignalsConfig
 
@@ -62,7 +62,7 @@ def needs_restart(new: SignalsConfig, old: SignalsConfig) -> bool:
     leases are held by times and conflicts: there only plans may."""
     if new.heads.driver == "lanes" and (
         new.described.movements != old.described.movements
-        or new.described.conflicts != old.described.conflicts
+        or conflict_pairs(new.described) != conflict_pairs(old.described)
         or new.described.startup != old.described.startup
     ):
         return True

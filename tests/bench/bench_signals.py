@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -65,12 +65,18 @@ QUICK = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A site under a condition. `bars`: delay in s that ours must not exceed, by controller."""
+    """A site under a condition.
+
+    Attributes:
+        seen_share: as the junction's description has it.
+        bars: delay in s that ours must not exceed, by controller.
+    """
 
     site: str
     condition: str = ""
     timing: Timing = PLAIN
     sensing: Sensing = ALL_SEEN
+    seen_share: float | None = None
     bars: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -92,6 +98,12 @@ def cases() -> list[Case]:
             Case(name, "80 % seen", sensing=Sensing(seen=0.8)),
             Case(name, "50 % seen", sensing=Sensing(seen=0.5)),
             Case(name, "all-red 2 s", ALL_RED),
+        ]
+    half = Sensing(seen=0.5)
+    for name in ("night", "village"):
+        found += [
+            Case(name, "50 % seen", sensing=half),
+            Case(name, "50 % seen, as described", sensing=half, seen_share=0.5),
         ]
     found += [Case(name, "lane 0 blind", sensing=Sensing(blind=frozenset({0}))) for name in ("balanced", "skewed")]
     return found
@@ -143,7 +155,9 @@ class Bench:
         folder = self._folder / case.site
         facts = json.loads((folder / "scenario.json").read_text())
         place = Place(folder / facts["net"], folder / facts["routes"], facts["begin"], facts["end"])
-        return place, junction_from_net.read(place.net, facts["tls"], case.timing)
+        light = junction_from_net.read(place.net, facts["tls"], case.timing)
+        described = msgspec.structs.replace(light.junction, seen_share=case.seen_share)
+        return place, replace(light, junction=described)
 
     def _ours(self, light: Light, place: Place, sensing: Sensing, algorithm: Algorithm, seed: int) -> Result:
         plan = msgspec.structs.replace(light.junction.plans[0], algorithm=algorithm)

@@ -39,7 +39,7 @@ READ_BACK = {
     "west": {"red": 23, "yellow": 24, "green": 25},
 }
 SHORT = crossroads(min_green_s=1.0)
-"""Quick, as far as what is never short permits: 3 s of start-up, 3 s of yellow, 1 s of clearance."""
+"""Quick, as far as what is never short permits: 4 s of start-up, 3 s of yellow, 1 s of clearance."""
 
 
 def quick_junction(green_s: float = 1.0, red_clearance_s: float = 1.0) -> dict[str, Any]:
@@ -315,8 +315,11 @@ def _green_wrong(
         clearance_s = next(one.red_clearance_s for one in junction.movements if one.name == rival)
         if red_s < clearance_s - _SLACK_S:
             wrong.append(f"{t_s:.3f}: {name} is green after {rival} was red for {red_s:.2f} s")
+    all_red_s = max(
+        junction.startup.all_red_s, *(one.yellow_s + one.red_clearance_s for one in junction.movements)
+    )
     for restart_s in restarts_s:
-        if restart_s <= t_s < restart_s + junction.startup.all_red_s - _SLACK_S:
+        if restart_s <= t_s < restart_s + all_red_s - _SLACK_S:
             wrong.append(f"{t_s:.3f}: {name} is green {t_s - restart_s:.2f} s after a start")
     return wrong
 

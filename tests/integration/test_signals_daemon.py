@@ -13,7 +13,7 @@ import pytest
 
 from common.commands import Automatic, ManualOverride
 from common.records import Cycle, Log, SignalEvent
-from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED
+from edge_agent.exit_codes import EXIT_BUSY, EXIT_CONFIG, EXIT_FAILED, EXIT_USAGE
 from edge_agent.link.messages import (
     Ask,
     Crossing,
@@ -189,6 +189,10 @@ def test_the_lamp_test_lights_one_head_at_a_time(tmp_path: Path) -> None:
     env = environment("RPi.GPIO", chip_path(tmp_path))
     unasked = signals("lamp-test", "--config", config, env=env)
     assert unasked.returncode == EXIT_FAILED
+    for never in ("nan", "inf", "-1"):
+        endless = signals("lamp-test", "--yes", f"--seconds={never}", "--config", config, env=env)
+        assert endless.returncode == EXIT_USAGE
+        assert f"'{never}' is no time in seconds" in endless.stderr
     assert lamps(chip) == dict.fromkeys(PINS, ""), "nothing was touched"
     done = signals("lamp-test", "--yes", "--seconds", "0.15", "--config", config, env=env)
     assert done.returncode == EXIT_FAILED
@@ -263,6 +267,12 @@ def test_after_the_end_nothing_holds_safe_state_up(tmp_path: Path) -> None:
         chip.drive(PINS["north"]["green"], 1)
         assert signals("safe-state", "--config", config, env=env | {"SERVICE_RESULT": "watchdog"}).returncode == 0
         assert set(lamps(chip).values()) == {"red"}
+    # The unit ended since it found another one at work: that one has the heads.
+    env["STOPLINE_LIGHTS__STATE_DIR"] = str(tmp_path / "state")
+    chip.drive(PINS["north"]["green"], 1)
+    busy = {"SERVICE_RESULT": "exit-code", "EXIT_STATUS": str(EXIT_BUSY)}
+    assert signals("safe-state", "--config", config, env=env | busy).returncode == EXIT_BUSY
+    assert "green" in lamps(chip)["north"]
     lock.release()
 
 

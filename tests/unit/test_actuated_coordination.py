@@ -11,7 +11,7 @@ from msgspec import structs
 
 from common.codes import SignalMode
 from common.hires import Coordination
-from common.junction import Algorithm, Junction, Plan, PlanStage
+from common.junction import Algorithm, Junction, Plan, PlanStage, Stage
 from common.junction_checks import faults, least_reach_s
 from common.junction_times import (
     ROUNDING_S,
@@ -59,6 +59,7 @@ def held_up_arterial(east_s: float = 4.0) -> Junction:
         base,
         movements=tuple(structs.replace(one, **changes.get(one.name, {})) for one in base.movements),
         conflicts=tuple(pair for pair in base.conflicts if set(pair) != {"north", "east"}),
+        stages=(*base.stages, Stage(name="of no plan", movements=("north", "east"))),
         plans=(structs.replace(plan, stages=tuple(stages)),),
     )
 

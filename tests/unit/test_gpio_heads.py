@@ -126,9 +126,17 @@ def test_another_program_on_a_pin_is_overruled(
 ) -> None:
     heads = heads_on(library)
     heads.show(NORTH, 1.0)
-    chip.drive(11, 1)
-    heads.show(NORTH, 1.1)
-    assert lit(chip) == {("north", GREEN), ("east", RED)}
+    for _ in range(2):
+        chip.drive(11, 1)
+        assert heads.read_back() is None
+        heads.show(NORTH, 1.1)
+        assert lit(chip) == {("north", GREEN), ("east", RED)}
+    assert heads.read_back() is None
+    with pytest.raises(HeadsError, match="GPIO 11 was set low and is not: a short, or another program on it"):  # noqa: PT012
+        for _ in range(3):
+            chip.drive(11, 1)
+            heads.read_back()
+            heads.show(NORTH, 1.2)
 
 
 @every_library

@@ -436,6 +436,24 @@ def test_the_share_seen_is_learned_from_queues_that_go() -> None:
     assert shares[1] < 0.93
 
 
+@pytest.mark.parametrize("algorithm", [Algorithm.ADAPTIVE, Algorithm.ACTUATED])
+def test_in_light_traffic_a_described_share_lets_nobody_stand_unseen_for_long(algorithm: Algorithm) -> None:
+    """Queues, by which the share is learned, are not there; where a camera sees some, they mend a wrong one."""
+
+    def run(junction: Junction, flows_vps: tuple[float, ...], seen: float) -> tuple[Queues, Observer]:
+        ladder, has_camera = Ladder(junction, junction.plans[0]), algorithm is Algorithm.ADAPTIVE
+        queues = Queues(junction, ladder, flows_vps, seen=seen, has_camera=has_camera).run(1_800)
+        return queues, ladder.observer
+
+    unknown = crossroads(algorithm=algorithm)
+    half = msgspec.structs.replace(unknown, seen_share=0.5)
+    without, told = (run(junction, (0.02, 0.02, 0.02, 0.02), 0.5)[0] for junction in (unknown, half))
+    assert told.waited_s < 0.7 * without.waited_s
+    assert max(told.longest_red_s) < 0.7 * max(without.longest_red_s)
+    learned = run(half, (0.2, 0.18, 0.2, 0.18), 1.0)[1].seen
+    assert (learned > 0.9) is (algorithm is Algorithm.ADAPTIVE)
+
+
 def test_fixed_keeps_the_plans_order_and_times() -> None:
     junction = crossroads()
     queues = Queues(junction, Fixed(view_of(junction)), (0.1, 0.1, 0.1, 0.1)).run(300)

@@ -103,6 +103,8 @@ WALK = {"name": "walk", "phase": 9, "kind": "pedestrian", "yellow_s": 0.0, "red_
         ({"lanes__0": "north"}, "lanes[0]", "table"),
         ({"movements__0__phase": "one"}, "movements[0].phase", "int"),
         ({"startup__all_red_s": 1.0}, "startup.all_red_s", ">= 3.0"),
+        ({"seen_share": 0.0}, "seen_share", ">= 0.25"),
+        ({"seen_share": 40}, "seen_share", "<= 1.0"),
     ],
 )
 def test_what_is_wrong_is_told(changes: Table, path: str, words: str) -> None:

@@ -133,13 +133,14 @@ def test_a_green_ends_to_the_step_and_not_to_the_second() -> None:
 def test_who_waits_for_no_clearance_begins_at_once() -> None:
     """People's way across takes 8 s; whom they do not hinder need not wait for that."""
     base = with_people()
-    free = structs.replace(
-        base, conflicts=tuple(pair for pair in base.conflicts if pair != ("walk-over-east", "east"))
-    )
-    clock = Clock(free)
-    clock.until(in_stage("ns"))
-    clock.until(lambda step: step.aspects["east"] is Aspect.GREEN)
-    assert clock.step.aspects["west"] is Aspect.RED
+    pair = ("walk-over-east", "east")
+    forgotten = structs.replace(base, conflicts=tuple(one for one in base.conflicts if one != pair))
+    free = structs.replace(forgotten, stages=(*base.stages, Stage(name="of no plan", movements=pair)))
+    for junction, west in ((forgotten, Aspect.GREEN), (free, Aspect.RED)):
+        clock = Clock(junction)
+        clock.until(in_stage("ns"))
+        clock.until(lambda step: step.aspects["east"] is Aspect.GREEN)
+        assert clock.step.aspects["west"] is west, "what is never in one stage is kept apart, as is what conflicts"
     assert clock.step.decision.interval is Interval.RED_CLEARANCE
 
 

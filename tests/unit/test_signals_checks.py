@@ -28,13 +28,13 @@ def conflicts_line(junction: Junction, folder: Path) -> Finding:
     return line("conflicts", junction, folder)
 
 
-def test_movements_between_which_no_clearance_is_kept_are_named(tmp_path: Path) -> None:
+def test_movements_that_may_have_been_forgotten_among_the_conflicts_are_named(tmp_path: Path) -> None:
     for junction in (crossroads(), with_people()):
         assert conflicts_line(junction, tmp_path).verdict is Verdict.OK
     lacking = structs.replace(crossroads(), conflicts=crossroads().conflicts[1:])
     found = conflicts_line(lacking, tmp_path)
     assert found.verdict is Verdict.NOTE
-    assert "north and east: never in one stage, and no conflict" in found.text
+    assert "north and east: never in one stage, and so kept apart as if they conflicted" in found.text
 
 
 def test_coordinated_plans_tell_their_cycle_and_what_may_be_left(tmp_path: Path) -> None:

@@ -139,6 +139,18 @@ def test_new_plans_come_though_the_old_ones_are_never_all_red(tmp_path: Path) ->
         assert bench.daemon._driving.lights.interlock.fault is None
 
 
+def test_who_set_out_under_the_old_description_clears_by_it(tmp_path: Path) -> None:
+    with running(tmp_path, junction=crossroads(red_clearance_s=6.0)) as bench:
+        bench.until_green()
+        junction = crossroads(red_clearance_s=0.0)
+        quicker = structs.replace(junction, startup=structs.replace(junction.startup, all_red_s=3.0))
+        bench.daemon._reloading._loaded.put(structs.replace(bench.config, junction=quicker))
+        bench.until(lambda: bench.daemon._junction == quicker)
+        red_s = bench.now_s
+        bench.until_green()
+        assert bench.now_s - red_s >= 6.0
+
+
 @pytest.mark.parametrize("makes_way", [False, True])
 def test_new_plans_that_are_taken_back_before_they_begin_do_not_begin(tmp_path: Path, makes_way: bool) -> None:
     """The file is as before, so the lights go on by it: also those that were ending greens for the new plans."""

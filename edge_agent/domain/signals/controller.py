@@ -28,6 +28,7 @@ from common.commands import (
     with_time_left,
 )
 from common.junction import Junction
+from common.junction_times import start_red_s
 from common.override_times import check_order
 from common.schedule import Local, Schedule
 from edge_agent.domain.signals.layout import Layout
@@ -65,6 +66,7 @@ class Controller:
     def __init__(self, junction: Junction, now_s: float, *, choose: Choose | None = None) -> None:
         self._layout = layout = Layout(junction)
         self._startup = junction.startup
+        self._start_red_s = start_red_s(junction)
         self._startup_stage = layout.stage_index[junction.startup.stage]
         self._schedule = Schedule(junction)
         self._scheduled = tuple(
@@ -229,7 +231,7 @@ class Controller:
         if not self._is_red and now_s - self._from_s >= self._startup.flash_s - _TOLERANCE_S:
             self._is_red, self._from_s = True, now_s
             self._runner.restart(self._wanted_regime(), now_s)
-        if self._is_red and now_s - self._from_s >= self._startup.all_red_s - _TOLERANCE_S:
+        if self._is_red and now_s - self._from_s >= self._start_red_s - _TOLERANCE_S:
             self._life = _Life.RUNNING
             self._runner.rule(self._wanted_regime())
             self._runner.go(self._startup_stage, now_s, Termination.FORCE_OFF)

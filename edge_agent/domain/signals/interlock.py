@@ -7,8 +7,8 @@ both sides. The rules, each for every movement and all on the monotonic clock:
 * No two that conflict go together; green, yellow and flashing yellow go.
 * Yellow lasts as long as it is described to (never less than 2.7 s), and a step longer at most.
 * Green lasts for its minimum; where preempting was told, for the shortest that a preemption may cut it to.
-* Green begins when all that conflicts has been red for its clearance, and start-up is over: after dark, flash or a
-  fault all heads are steady red for `all_red_s`.
+* Green begins when all that conflicts has been red for its clearance, and start-up is over: at first and after
+  dark, flash or a fault all heads are steady red for `all_red_s`, and for the longest yellow and clearance.
 * Flashing yellow, at which people go without a stop, begins when all that conflicts has flashed red for as long as
   its yellow and its clearance last: flash may have cut a green off.
 * Time goes on, and steps are not late. What is lit is what was allowed (see `lamps`).
@@ -28,7 +28,7 @@ from types import MappingProxyType
 
 from common.codes import Aspect
 from common.commands import OrderResult
-from common.junction import Junction, Movement, MovementKind, Recall
+from common.junction import Junction, Movement, MovementKind, Recall, conflict_pairs
 from edge_agent.domain.signals.lamps import Finding, Lamps
 from edge_agent.domain.signals.steps import Fault, FaultCode
 
@@ -95,7 +95,7 @@ class Interlock:
         self._movements = junction.movements
         self._names = tuple(movement.name for movement in junction.movements)
         index = {name: i for i, name in enumerate(self._names)}
-        pairs = tuple((index[a], index[b]) for a, b in junction.conflicts)
+        pairs = tuple((index[a], index[b]) for a, b in conflict_pairs(junction))
         self._rivals = tuple(
             tuple(sorted({b if a == i else a for a, b in pairs if i in (a, b)})) for i in range(len(index))
         )
@@ -105,7 +105,9 @@ class Interlock:
         )
         self._cut_s = min((one.entry_min_green_s for one in junction.preemptions), default=math.inf)
         self._preempted_s = sum(one.max_presence_s + STARVED_S for one in junction.preemptions)
-        self._all_red_s = junction.startup.all_red_s
+        # Who was cut off before had no yellow: with a process that died, or by flash.
+        cleared_s = (one.yellow_s + one.red_clearance_s for one in junction.movements)
+        self._all_red_s = max(junction.startup.all_red_s, *cleared_s)
         self._lamps = Lamps(self._names, pairs)
         self._flash = MappingProxyType(dict.fromkeys(self._names, Aspect.FLASHING_RED))
         self._fault: Fault | None = None

@@ -21,6 +21,8 @@ from edge_agent.drivers.heads.wiring import Lamp, Wiring
 logger = logging.getLogger(__name__)
 
 MODULE = "RPi.GPIO"
+_WRONG_LOOKS = 3
+"""A program that writes a pin once is overruled; so many looks one after the other are one that goes on."""
 _PARENTS = ("/dev/shm", "/tmp")
 _BEFORE, _AFTER = (Aspect.RED, Aspect.YELLOW), (Aspect.GREEN, Aspect.YELLOW, Aspect.RED)
 
@@ -120,6 +122,7 @@ class GpioHeads:
         self._wiring = wiring
         self._written: dict[int, int] = {}
         self._pulse = 0
+        self._n_wrong = 0
         self._flasher = Flasher()
         try:
             self._set_up()
@@ -150,7 +153,12 @@ class GpioHeads:
 
     def read_back(self) -> Mapping[str, frozenset[Aspect]] | None:
         """What is lit, by the read-back pins; of heads that have none, what their pins were set to. None where no
-        head has any."""
+        head has any. Fails where pins, look after look, are not what they were set to: another program is on them.
+        """
+        wrong = self._wrong_levels()
+        self._n_wrong = self._n_wrong + 1 if wrong else 0
+        if self._n_wrong >= _WRONG_LOOKS:
+            raise HeadsError("; ".join(wrong))
         if not self._wiring.reads_back:
             return None
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from common.codes import Aspect
-from common.junction import Junction
+from common.junction import Junction, conflict_pairs
 from common.topics import CarCounts, LeaseAsk
 from edge_agent.domain.signals.interlock import Interlock
 from edge_agent.domain.signals.lease_coordinator import Coordinator, Lane
@@ -131,7 +131,7 @@ class LanesHeads:
             for head, name in self._link.heads.items()
         }
         me = Obeyed(self._link.epoch, str(self._speaker.boot))
-        self._coordinator = Coordinator(lanes, self._junction.conflicts, me, self._link.times, now_s)
+        self._coordinator = Coordinator(lanes, conflict_pairs(self._junction), me, self._link.times, now_s)
         return self._coordinator
 
     def _wrong(self, coordinator: Coordinator, now_s: float) -> str:

@@ -65,7 +65,7 @@ class Ladder:
         self._names = tuple(lane.name for lane in junction.lanes)
         used = {i for stage in self._topology.order for i in self._topology.lanes[stage]}
         self._used = tuple(sorted(used - self._topology.walks))
-        self.observer = Observer(self._topology)
+        self.observer = Observer(self._topology, junction.seen_share)
         self._rungs = rungs(self._topology, plan, self.observer)
         self._rung = 0
         self._differs_from_s: float | None = None

@@ -6,6 +6,7 @@ tag or behind a truck. It shows when a queue goes: those seen in it take longer 
 
 import math
 
+from common.junction import LEAST_SEEN
 from edge_agent.domain.signals.green.topology import Topology
 from edge_agent.domain.signals.steps import Situation
 
@@ -21,10 +22,9 @@ START_LOSS_S = 2.0
 MIN_QUEUE = 3
 """Shorter queues tell little of how much is seen."""
 SEEN_PRIOR = 30.0
-"""So many vehicles are taken to have been seen at the start, all of them."""
+"""So many vehicles are taken to have passed at the start, of which the share was seen that is described."""
 SEEN_MEMORY = 400.0
 """Vehicles after which the share seen is forgotten."""
-LEAST_SEEN = 0.25
 QUEUE = 3
 """So many in sight on a lane are a queue, or dense like one."""
 LEFT_MEMORY = 10.0
@@ -36,6 +36,10 @@ ALL_SEEN = 0.92
 class Observer:
     """Learns from each situation; of one junction.
 
+    Args:
+        seen_share: of the vehicles, as it is described. Queues in a camera's zone correct it: light traffic has
+            none, and a stop line does not see them. None: all.
+
     Attributes:
         flow_vps: vehicles seen per second, by lane.
         red_s: how long each lane has had no way; 0 while it has.
@@ -46,7 +50,7 @@ class Observer:
         left: share of each lane's greens that left a queue on it, lately.
     """
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, seen_share: float | None = None) -> None:
         n = topology.n_lanes
         self._topology = topology
         self._crossed: list[int | None] = [None] * n
@@ -60,12 +64,15 @@ class Observer:
         self._situation: Situation | None = None
         self._stage, self._green_s = -1, 0.0
         self._seen, self._passed = SEEN_PRIOR, SEEN_PRIOR
+        self.seen = 1.0
+        if seen_share is not None and seen_share < ALL_SEEN:
+            self.seen = max(LEAST_SEEN, seen_share)
+            self._seen = self.seen * ALL_SEEN * SEEN_PRIOR
         self._red_from_s = [0.0] * n
         self.flow_vps = [FIRST_FLOW_VPS] * n
         self.red_s = [0.0] * n
         self.at_green_red_s = [0.0] * n
         self.gaps_s = [0.0] * n
-        self.seen = 1.0
         self.left = [0.0] * n
 
     def update(self, situation: Situation) -> None:
