@@ -78,8 +78,10 @@ def check_state_dir(config: AgentConfig, no_room: Verdict = Verdict.FAIL) -> Fin
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".trial-{os.getpid()}"
-        trial.write_bytes(b"x" * 4096)
-        trial.unlink()
+        try:
+            trial.write_bytes(b"x" * 4096)
+        finally:
+            trial.unlink(missing_ok=True)
         free_mb = shutil.disk_usage(folder).free // _MIB
     except OSError as error:
         if error.errno == errno.ENOSPC:
