@@ -3,8 +3,12 @@
 import re
 
 _HIDDEN = "***"
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s:@]*)(?::[^/\s]*)?@")
-"""To the last @ before the path: cameras' passwords hold @ and : unescaped."""
+_USERINFO = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?P<user>[^/\s:@]*)"
+    r"(?::(?!\d{1,5}/\S*@[^/\s.:@]*(?:\s|$))\S*|[^/\s]*)@"
+)
+"""To the last @, since people write passwords as they are, with @ : / ? and # in them. Left alone is what has a
+port first, and no host behind its last @: `camera:554/stream@2`."""
 _NAMED = re.compile(
     r"(?P<name>(?:pass(?:w(?:or)?d)?|pwd|psw|secret|token|api_?key|auth|signature)\s*[=:]\s*)"
     r"(?P<value>[^&\s\"',;]+)",

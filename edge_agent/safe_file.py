@@ -22,6 +22,9 @@ def write_safely(path: Path, data: bytes) -> None:
         while left:
             left = left[os.write(handle, left) :]
         os.fsync(handle)
+    except OSError:
+        trial.unlink(missing_ok=True)
+        raise
     finally:
         os.close(handle)
     trial.replace(path)

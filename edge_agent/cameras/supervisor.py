@@ -374,7 +374,7 @@ class CameraSupervisor:
         logger.log(
             level,
             "camera %s: %s. It is tried again until it works",
-            *(self._job.camera, complaint),
+            *(self._job.camera, complaint.rstrip(".?")),
             extra={"action": "camera_failed", "camera": self._job.camera},
         )
         self._complaint = complaint

@@ -1,7 +1,9 @@
 """Tries everything that a configuration names, and says what to mend. One finding for each thing."""
 
 import asyncio
+import functools
 import math
+import operator
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -16,14 +18,15 @@ from edge_agent.checks.state_folder import check_state_folder
 from edge_agent.clock_source import Clock
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.settings import AgentConfig
-from edge_agent.domain.measuring import LEAST_FPS, TOO_SLOW_FPS
+from edge_agent.domain.measuring import ENOUGH_FPS, LEAST_FPS, TOO_SLOW_FPS
 from edge_agent.link.asking import Asking, LightsUnreachable
 from edge_agent.outbox import OutboxBusy, OutboxError
 from edge_agent.outbox.reader import Flaw, OutboxAbsent, reading
 from edge_agent.redact import redact
 
 PROBE_S = 60.0
-_ENOUGH_FPS = 5.0
+_LINE_STEP_PX = 4.0
+"""What is seen of a line is asked at points that lie so far apart."""
 _READ_THROUGH_MB = 64
 """A larger outbox is not copied just to look through it; `outbox verify` does."""
 _MIB = 1024 * 1024
@@ -162,10 +165,11 @@ async def check_camera(camera: CameraSettings, n_cameras: int) -> Finding:
 
 def judge_camera(camera: CameraSettings, ready: Ready, probed: Probed) -> Finding:
     """What is to be said of a camera that gives pictures, and of a model that runs."""
-    doubts = [*_unknown(ready), *_too_few(camera, probed)]
+    unseen = _unseen_lines(camera)
+    doubts = [*_unknown(ready), *_too_few(camera, probed), *unseen]
     text = "; ".join([_speed(camera, ready, probed), *doubts])
     verdict = Verdict.NOTE if doubts else Verdict.OK
-    if min(probed.fps, _model_fps(probed)) < TOO_SLOW_FPS:
+    if unseen or min(probed.fps, _model_fps(probed)) < TOO_SLOW_FPS:
         verdict = Verdict.FAIL
     return Finding(verdict, f"camera {camera.name}", text)
 
@@ -199,13 +203,34 @@ def _unknown(ready: Ready) -> list[str]:
     return [f"the model does not know {', '.join(ready.unknown_classes)}, and counts none of them: mend classes"]
 
 
+def _unseen_lines(camera: CameraSettings) -> list[str]:
+    """Lines that would tell zero for ever, since nothing is looked for anywhere on them."""
+    # Only here: numpy takes its time to load on a small Pi, which starts with an offline check.
+    from edge_agent.domain.geometry import inside_distance_px, points_along
+
+    masks, regions = ([zone.shape() for zone in zones] for zones in (camera.masks, camera.regions))
+    told = []
+    for line in (settings.shape() for settings in camera.lines):
+        points_px = points_along(line, _LINE_STEP_PX)
+        in_masks, in_regions = (
+            [inside_distance_px(zone, points_px) > 0 for zone in zones] for zones in (masks, regions)
+        )
+        if regions and not any(inside.any() for inside in in_regions):
+            told.append(
+                f"line {line.name!r} lies outside of all regions, where nothing is taken for real: move either"
+            )
+        elif masks and functools.reduce(operator.or_, in_masks).all():
+            told.append(f"line {line.name!r} is wholly painted over by masks: move either")
+    return told
+
+
 def _too_few(camera: CameraSettings, probed: Probed) -> list[str]:
     """What to do where fewer pictures are looked at than counting at lines needs."""
     rates = {"fps": camera.fps or math.inf, "source": probed.fps, "model": _model_fps(probed)}
     least = min(rates, key=lambda name: rates[name])
     # What a camera gives varies a little about its rate.
     far_too_few = rates[least] < TOO_SLOW_FPS
-    if not far_too_few and (not camera.lines or rates[least] >= 0.95 * _ENOUGH_FPS):
+    if not far_too_few and (not camera.lines or rates[least] >= 0.95 * ENOUGH_FPS):
         return []
     mend = {
         "fps": "raise fps",
@@ -217,4 +242,4 @@ def _too_few(camera: CameraSettings, probed: Probed) -> list[str]:
             f"by less than {LEAST_FPS:g} picture a second nobody can be followed, and none of it would be measured"
         )
         return [f"{text}: {mend}"]
-    return [f"lines count well from {_ENOUGH_FPS:g} pictures a second on, and badly below 3: {mend}"]
+    return [f"lines count well from {ENOUGH_FPS:g} pictures a second on, and badly below 3: {mend}"]

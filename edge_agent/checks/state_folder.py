@@ -24,8 +24,10 @@ def check_state_folder(folder: Path, *, costs: str, no_room: Verdict, may_need_m
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial = folder / f".trial-{os.getpid()}"
-        trial.write_bytes(b"x" * 4096)
-        trial.unlink()
+        try:
+            trial.write_bytes(b"x" * 4096)
+        finally:
+            trial.unlink(missing_ok=True)
         free_mb = shutil.disk_usage(folder).free // _MIB
     except OSError as error:
         if error.errno == errno.ENOSPC:

@@ -1,10 +1,11 @@
 """Write a new configuration with every setting explained.
 
 Asks for what it needs; what is given as an option is not asked for. Without a terminal, or with --yes, nothing is
-asked.
+asked. Nothing is written before the last answer.
 """
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -18,9 +19,7 @@ from edge_agent.config.writer import render_config
 from edge_agent.count.plan import UsageError, parse_line, parse_zone
 from edge_agent.domain.shapes import Line, Zone
 from edge_agent.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
-
-_MODE = 0o640
-"""The file may hold passwords of cameras."""
+from edge_agent.safe_file import write_safely
 
 Tree = dict[str, Any]
 
@@ -33,12 +32,14 @@ class Question:
         key: the setting that faults of the answer are told of.
         put: puts the answer into the tree.
         needed: whether it may be left empty.
+        usual: what is taken where nothing is answered.
     """
 
     key: str
     text: str
     put: Callable[[Tree, str], None]
     needed: bool = True
+    usual: str = ""
 
 
 def add(subparsers: Subparsers) -> None:
@@ -56,7 +57,10 @@ def add(subparsers: Subparsers) -> None:
     option("--collector", metavar="URL", help="address of the collector")
     option("--camera", metavar="NAME", help="name of the camera (default: camera)")
     option("--source", help="the camera: rtsp://..., /dev/video0, a video, a folder of pictures, sim:NAME")
-    option("--model", help="path of an .onnx file, the name of a pulled model, or motion (default: motion)")
+    option(
+        "--model",
+        help="path of an .onnx file, the name of a pulled model, bundled, or motion (default with --yes: motion)",
+    )
     option(
         "--line", action="append", default=[], metavar="NAME:X1,Y1,X2,Y2", help="a counting line; may be repeated"
     )
@@ -69,20 +73,28 @@ def run(options: argparse.Namespace) -> int:
     """Gather, ask, check, write."""
     if options.out.exists() and not options.force:
         return _fail(f"{options.out} is there already; --force writes over it", EXIT_FAILED)
+    # Before anything is asked: answers that cannot be kept are typed in vain.
+    if not os.access(options.out.resolve().parent, os.W_OK | os.X_OK):
+        return _fail(_unwritable(options.out), EXIT_FAILED)
     try:
         tree = _from_options(options)
     except (UsageError, ValueError) as error:
         return _fail(str(error), EXIT_USAGE)
     if sys.stdin.isatty() and not options.yes:
-        _ask_all(tree, options.out)
+        try:
+            _ask_all(tree, options.out)
+        except EOFError:
+            return _fail("stopped; nothing is written", EXIT_FAILED)
     text = render_config(tree)
     try:
         parse_config(text, options.out, {})
-        _write(options.out, text, force=options.force)
+        _write(options.out.resolve(), text)
     except ConfigError as error:
         return _fail("\n".join(f"{fault.key}: {fault.message}" for fault in error.faults), EXIT_USAGE)
     except OSError as error:
-        return _fail(f"{options.out} cannot be written: {error.strerror}", EXIT_FAILED)
+        full = error.errno == errno.ENOSPC
+        why = "the disk is full; make room" if full else error.strerror
+        return _fail(f"{options.out} cannot be written: {why}", EXIT_FAILED)
     print(f"written: {options.out}\nnext: stopline-agent check --config {options.out}")
     return EXIT_OK
 
@@ -92,10 +104,20 @@ def _fail(text: str, code: int) -> int:
     return code
 
 
-def _write(path: Path, text: str, *, force: bool) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    with open(os.open(path, flags, _MODE), "w", encoding="utf-8") as file:
-        file.write(text)
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, and readable to whom the file before was; never to all, since it may hold passwords."""
+    before = path.stat() if path.exists() else None
+    write_safely(path, text.encode())
+    if before is not None:
+        os.chown(path, before.st_uid, before.st_gid)
+        path.chmod(before.st_mode & 0o777)
+
+
+def _unwritable(path: Path) -> str:
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}; make it, or name another file with --out"
+    return f"{folder} may not be written to by this user; name a file elsewhere, as --out /tmp/agent.toml"
 
 
 def _from_options(options: argparse.Namespace) -> Tree:
@@ -132,12 +154,28 @@ def _ask_all(tree: Tree, path: Path) -> None:
     print("Stopline agent: a new configuration. Enter leaves out what is not needed.")
     for question in _questions(tree):
         _ask(question, tree, path)
+    if tree.get("cameras") and "model" not in tree["cameras"][0]:
+        _ask(_MODEL, tree, path)
     while tree.get("cameras") and not _is_simulated(tree) and _ask_line(tree, path):
         pass
     if "readers" not in tree:
         text = "Tag reader: mfrc522, llrp://192.168.1.20, or sim"
         put = lambda t, a: t.update(readers=[{"name": "reader", "device": a}])  # noqa: E731
         _ask(Question("readers", text, put, needed=False), tree, path)
+
+
+def _put_model(tree: Tree, answer: str) -> None:
+    camera, *others = tree["cameras"]
+    tree["cameras"] = [{**camera, "model": answer}, *others]
+
+
+_MODEL = Question(
+    "cameras",
+    "What finds vehicles: bundled (a model for streets), motion (for a camera that looks straight down), or the "
+    "path of an .onnx file (Enter: bundled)",
+    _put_model,
+    usual="bundled",
+)
 
 
 def _questions(tree: Tree) -> list[Question]:
@@ -160,7 +198,7 @@ def _questions(tree: Tree) -> list[Question]:
 
 def _ask(question: Question, tree: Tree, path: Path) -> None:
     while True:
-        answer = input(f"{question.text}: ").strip()
+        answer = input(f"{question.text}: ").strip() or question.usual
         if not answer and not question.needed:
             return
         attempt = {**tree}

@@ -335,7 +335,11 @@ def _tried(path: Path, options: argparse.Namespace) -> dict[str, Any]:
     from edge_agent.drivers.detectors.trial import try_model
     from edge_agent.drivers.detectors.trial_picture import picture_from
 
-    picture, shown = picture_from(options.picture)
+    try:
+        picture, shown = picture_from(options.picture)
+    except DetectorError as error:
+        # Not of the model, which may be good.
+        raise ValueError(str(error)) from error
     try:
         trial = try_model(path, picture, THREADS, _options(options))
     except DetectorError as error:

@@ -40,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     names = [camera.name for camera in config.cameras]
     if options.camera not in names:
         return _fail(f"there is no camera {options.camera!r}; there is {', '.join(names) or 'none'}", EXIT_USAGE)
+    if options.out.suffix.lower() not in (".jpg", ".jpeg"):
+        return _fail(f"{options.out}: the picture is a JPEG; give it a name that ends in .jpg", EXIT_USAGE)
     if not os.access(options.out.parent, os.W_OK):
         return _fail(f"{options.out} cannot be written; name a folder that can", EXIT_USAGE)
     try:

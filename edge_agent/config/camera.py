@@ -313,6 +313,8 @@ class CameraSettings(Section):
             raise ValueError(f"ends after {scheme}:; write what is to be opened")
         if scheme != "sim" and not rest.startswith("//"):
             raise ValueError(f"an address begins with {scheme}://")
+        if any(letter.isspace() for letter in source):
+            raise ValueError("an address holds no blanks; write %20 for one in a password")
         return source
 
     @field_validator("model")

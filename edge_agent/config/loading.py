@@ -73,7 +73,8 @@ def parse_config(
 
 def _read(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")
+        # Some editors begin a file with a mark that TOML does not know.
+        return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start}); save it as UTF-8"
         raise ConfigError([Fault(str(path), None, "", None, message)]) from error
@@ -93,7 +94,7 @@ def _parse(text: str, path: Path) -> _Tree:
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         number = int(found[1]) if found else len(text.splitlines())
-        what = str(error).split(" (at ")[0]
+        what = str(error).split(" (at ")[0].replace("Cannot overwrite a value", "set twice in one section")
         lines = text.splitlines()
         shown = f" in: {redact(lines[number - 1].strip())}" if 0 < number <= len(lines) else ""
         raise ConfigError([Fault(str(path), number, "", None, f"is not TOML: {what}{shown}")]) from error
@@ -139,6 +140,8 @@ def _fault(loc: _Loc, details: ErrorDetails, tree: _Tree, source: str, line: int
     if kind == "extra_forbidden":
         return Fault(source, line, key, _value_text(_get(tree, loc)), _unknown_key(loc))
     value = _get(tree, loc)
+    if kind == "tuple_type" and isinstance(value, dict):
+        return Fault(source, line, key, None, f"there may be several: write [[{_header(loc)}]], in two brackets")
     shown = None if isinstance(value, dict) else _value_text(value)
     return Fault(source, line, key, shown, _in_words(kind, ctx, details["msg"]))
 
@@ -171,6 +174,10 @@ def _in_words(kind: str, ctx: Mapping[str, Any], otherwise: str) -> str:
     return _WORDS[kind].format(**ctx) if kind in _WORDS else otherwise
 
 
+def _header(loc: _Loc) -> str:
+    return ".".join(part for part in loc if isinstance(part, str))
+
+
 def _unknown_key(loc: _Loc) -> str:
     model = _model_at(loc[:-1])
     allowed = list(settings_of(model)) if model else []
@@ -199,6 +206,8 @@ def _key_text(loc: _Loc, tree: _Tree) -> str:
 def _value_text(value: object) -> str:
     text = json.dumps(value, default=str, ensure_ascii=False)
     if isinstance(value, str):
+        # An address is hidden as a whole: one with a blank in its password is what is complained of.
+        value = re.sub(r"\s", "%20", value) if "://" in value else value
         text = f'"{redact(value)}"'
     return redact(text) if len(text) <= 120 else redact(text)[:117] + "..."
 

@@ -96,7 +96,7 @@ def add_count_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentPa
     add(
         "--turn", action="append", default=[], metavar="NAME:FROM>TO[:S]",
         help="count who comes in over the line FROM and leaves over TO within S seconds (default 60); FROM/out "
-        "and TO/in tell other directions than in and out",
+        "and TO/in tell other directions than in and out. In quotation marks: a shell takes > for itself",
     )  # fmt: skip
     add(
         "--ground", action="append", default=[], metavar="X_PX,Y_PX,X_M,Y_M",
@@ -147,14 +147,18 @@ def run(args: argparse.Namespace) -> int:
     from edge_agent.count.run import DriverError, Outcome, as_json, as_table, count
 
     try:
-        outcome: Outcome = count(plan_from_options(args), preview_path=args.preview)
+        plan = plan_from_options(args)
+        outcome: Outcome = count(plan, preview_path=args.preview)
     except (UsageError, DriverError, ValueError, OSError) as error:
         print(f"stopline-agent count: {error}", file=sys.stderr)
         return UNUSABLE
     print(json.dumps(as_json(outcome)) if args.json else as_table(outcome))
     if outcome.unknown_classes:
         names = ", ".join(outcome.unknown_classes)
-        print(f"stopline-agent count: the model does not know {names}: none of these was counted", file=sys.stderr)
+        told = f"the model does not know {names}: none of these was counted"
+        if plan.model == "motion":
+            told = "motion tells no classes: all that moves was counted; give a --model to choose"
+        print(f"stopline-agent count: {told}", file=sys.stderr)
     if outcome.problem:
         print(f"stopline-agent count: not all was measured: {outcome.problem}", file=sys.stderr)
     return NOT_ALL_MEASURED if outcome.gaps else OK
@@ -194,7 +198,10 @@ def parse_turn(text: str) -> Turn:
     except ValueError:
         end, within_s = right, _WITHIN_S
     if not (arrow and colon and name and entry and (end or right)):
-        raise UsageError(f"--turn {text}: write NAME:FROM>TO or NAME:FROM>TO:SECONDS, with the names of two lines")
+        raise UsageError(
+            f"--turn {text}: write NAME:FROM>TO or NAME:FROM>TO:SECONDS, with the names of two lines, and in "
+            "quotation marks, since a shell takes > for itself"
+        )
     return Turn(name, _way(entry, Direction.IN), _way(end or right, Direction.OUT), within_s)
 
 
@@ -267,8 +274,10 @@ def plan_from_options(args: argparse.Namespace) -> Plan:
         plan = replace(plan, turns=tuple(map(parse_turn, args.turn)))
     if args.ground:
         plan = replace(plan, ground_points=tuple(map(parse_ground_point, args.ground)))
-    fps = args.fps or plan.fps
-    if fps is not None and 0 < fps / every < LEAST_FPS:
+    fps = plan.fps if args.fps is None else args.fps
+    if fps is not None and not fps > 0:
+        raise UsageError(f"--fps {fps:g}: write a number above 0")
+    if fps is not None and fps / every < LEAST_FPS:
         raise UsageError(
             f"{fps / every:g} pictures a second are too few to follow anybody; {LEAST_FPS:g} is the least, and 5 "
             "count well"

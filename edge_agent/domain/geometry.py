@@ -22,6 +22,7 @@ __all__ = [
     "check_names",
     "inside_distance_px",
     "path_cut",
+    "points_along",
     "signed_distance_px",
 ]
 
@@ -144,6 +145,15 @@ class Border:
             met &= (self._dx * to_y < self._dy * to_x) == self._goes_down
         inside = np.bitwise_xor.reduce(met, axis=1)
         return np.asarray(np.where(inside, distances, -distances))
+
+
+def points_along(line: Line, step_px: float) -> Floats:
+    """The middles of steps along a line, each of at most so many pixels. N x 2, in pixels."""
+    pieces = []
+    for a, b in edges_of(line.points_px, closed=False):
+        n_steps = math.ceil(math.dist(a, b) / step_px)
+        pieces.append(a + np.outer((np.arange(n_steps) + 0.5) / n_steps, np.subtract(b, a)))
+    return np.concatenate(pieces)
 
 
 def inside_distance_px(zone: Zone, points_px: Floats) -> Floats:

@@ -24,6 +24,8 @@ STALL_S = 2.0
 """Two frames further apart than this leave a hole: a vehicle can pass between them and be lost to the tracker."""
 LEAST_FPS = 1.0
 """By fewer pictures a second nobody can be followed: all would be measured, and nothing counted."""
+ENOUGH_FPS = 5.0
+"""By so many pictures a second lines count well."""
 TOO_SLOW_FPS = 0.8
 """Below this a camera that is to give `LEAST_FPS` counts as too slow: no camera keeps its rate exactly."""
 _FAST_AGAIN_FPS = 0.95

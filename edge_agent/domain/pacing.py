@@ -11,6 +11,8 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
+from edge_agent.domain.measuring import ENOUGH_FPS
+
 _HEAT_LADDER = (1.0, 4 / 3, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 """By how much fewer pictures are taken, step by step."""
 _TOLERANCE = 0.25
@@ -79,7 +81,10 @@ class Pacer:
         self.stride = 1
         """Every so many-th picture is taken."""
         self.detail = ""
-        """Why fewer are taken than was asked for, for people; it changes only when the number does."""
+        """Why fewer are taken than was asked for, for people; it changes only when the number does.
+
+        Where no number was asked for, as many as count well are no complaint.
+        """
 
     def frame(self, t_s: float, index: int, busy_s: float) -> None:
         """A picture was taken, number `index` of the camera, and all its work took `busy_s`."""
@@ -160,11 +165,13 @@ class Pacer:
     def _decide(self, camera_fps: float) -> None:
         self.stride = self._stride_at(self._heat, camera_fps)
         base = max(self._asked_stride, self._able_stride)
-        if self.stride <= self._asked_stride:
+        taken, asked = camera_fps / self.stride, camera_fps / self._asked_stride
+        is_hot = self.stride > base
+        is_enough = self._asked_fps is None and not is_hot and taken > ENOUGH_FPS - _TOLERANCE
+        if self.stride <= self._asked_stride or is_enough:
             self.detail = ""
             return
-        why = "too hot" if self.stride > base else "too slow"
-        taken, asked = camera_fps / self.stride, camera_fps / self._asked_stride
+        why = "too hot" if is_hot else "too slow"
         self.detail = f"{why}: {_rate(taken)} of {_rate(asked)} pictures a second"
 
 

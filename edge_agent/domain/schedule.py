@@ -91,7 +91,7 @@ def minutes_of(text: str) -> int:
     hours, colon, minutes = text.partition(":")
     digits = all(part.isascii() and part.isdigit() and len(part) <= 2 for part in (hours, minutes))
     if not colon or not digits or int(minutes) > 59 or int(hours) * 60 + int(minutes) > _DAY_MIN:
-        raise ValueError("is no time of day; write it as 06:00, up to 24:00")
+        raise ValueError(f"{text!r} is no time of day; write it as 06:00, up to 24:00")
     return int(hours) * 60 + int(minutes)
 
 

@@ -90,7 +90,7 @@ def read_file(path: Path, environ: Mapping[str, str]) -> ConfigFile:
         ConfigError: it cannot be used.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Fault(str(path), None, "", None, f"cannot be read: {error}")]) from error
     return ConfigFile(path, text, parse_config(text, path, environ))
@@ -305,7 +305,7 @@ def save(file: ConfigFile, text: str) -> None:
         OSError: it cannot be written.
     """
     path = file.path.resolve()
-    if _mark(path.read_bytes().decode("utf-8", "replace")) != file.mark:
+    if _mark(path.read_bytes().decode("utf-8-sig", "replace")) != file.mark:
         raise ChangedMeanwhile(str(file.path))
     _replace(backup_path(path), file.text, like=path)
     _replace(path, text, like=path)

@@ -298,7 +298,10 @@ def test_a_browser_that_cannot_show_streams_gets_stills(browser: Any, preview: R
 
 
 def test_a_file_that_changed_is_read_again_and_loses_nothing(browser: Any, preview: RunningPreview) -> None:
-    with opened(browser, f"{preview.url}#code={preview.code}", **PHONE) as page:
+    with opened(browser, preview.url, **PHONE) as page:
+        expect(page.get_by_label("Code", exact=True)).to_be_visible()
+        # The address with the code comes second: the tab stays, only what stands behind # changes.
+        page.goto(f"{preview.url}#code={preview.code}")
         wait_live(page)
         page.get_by_role("button", name="+ Line").tap()
         Finger(page).drag((60, 240), (580, 240))

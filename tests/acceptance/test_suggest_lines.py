@@ -106,9 +106,10 @@ def test_the_camera_of_a_configuration(tmp_path: Path) -> None:
     [
         ([], "name a SOURCE, or a --config"),
         (["sim:road", "--minutes", "0"], "--minutes 0: write a number above 0"),
+        (["sim:road", "--picture", "p.mp4"], "give it a name that ends in .jpg or .png"),
         (["sim:nowhere"], "there is no simulated scene"),
         (["missing.mp4"], "missing.mp4"),
-        (["sim:road", "--frames", "1-60:3", "--picture", "/nowhere/x.jpg"], "its folder"),
+        (["sim:road", "--picture", "/nowhere/x.jpg"], "its folder"),
     ],
 )
 def test_what_cannot_be_done_is_told(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,6 +65,19 @@ class TestSimulate:
         assert agent(*told, "--vph", "4000").returncode == 2
 
 
+def at_a_terminal(path: Path, answers: bytes) -> tuple[int, str]:
+    """Exit status and output of `init`, asking for the file `path`."""
+    ours, theirs = pty.openpty()
+    asking = [*AGENT, "init", "--out", str(path)]
+    process = subprocess.Popen(asking, stdin=theirs, stdout=theirs, stderr=theirs, env=clean_environment())
+    os.close(theirs)
+    os.write(ours, answers)
+    status = process.wait(60)
+    shown = os.read(ours, 65536).decode()
+    os.close(ours)
+    return status, shown
+
+
 class TestInit:
     def test_from_options(self, tmp_path: Path) -> None:
         path = tmp_path / "agent.toml"
@@ -80,6 +93,12 @@ class TestInit:
         assert again.returncode == 1
         assert "--force" in again.stderr
         assert load_config(path, {}).name == "pi 3"
+        path.chmod(0o600)
+        forced = agent("init", "--out", path, "--name", "other", "--force")
+        assert forced.returncode == 0, forced.stderr
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, "as it was"
+        nowhere = agent("init", "--out", tmp_path / "absent" / "a.toml", "--name", "other")
+        assert f"there is no folder {tmp_path / 'absent'}" in nowhere.stderr
 
     @pytest.mark.parametrize(
         ("arguments", "expected"),
@@ -101,26 +120,23 @@ class TestInit:
     def test_asking(self, tmp_path: Path) -> None:
         """At a terminal, with a wrong answer in between that is asked for again."""
         path = tmp_path / "a.toml"
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [*AGENT, "init", "--out", str(path)],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=clean_environment(),
+        status, shown = at_a_terminal(path, b"pi 3\n\x04")
+        assert status == 1
+        assert shown.endswith("stopped; nothing is written\r\n")
+        assert not path.exists()
+        answers = (
+            b"pi 3\n\nhttp://collector\nhttps://collector\n/dev/video0\nbundeld\n\nstop:1,2,1,2\nstop:0,9,9,9\n\n"
         )
-        os.close(theirs)
-        answers = b"pi 3\n\nhttp://collector\nhttps://collector\n/dev/video0\nstop:1,2,1,2\nstop:0,9,9,9\n\n"
-        os.write(ours, answers + b"http://reader\nllrp://reader\n")
-        assert process.wait(60) == 0
-        shown = os.read(ours, 65536).decode()
-        os.close(ours)
+        status, shown = at_a_terminal(path, answers + b"http://reader\nllrp://reader\n")
+        assert status == 0
         assert "set allow_plain_http" in shown
         assert "two ends of a piece are the same" in shown
         config = load_config(path, {})
         assert config.collector is not None
         assert config.collector.url == "https://collector"
         assert config.cameras[0].lines[0].name == "stop"
+        assert "there is no model 'bundeld'" in shown
+        assert config.cameras[0].model == "bundled"
         assert "no reader is reached by http://" in shown
         assert config.readers[0].device == "llrp://reader"
 

@@ -322,6 +322,8 @@ def test_import_recognises_a_known_model(
 def test_info(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, picture = my_model(tmp_path), tmp_path / "p.png"
     cv2.imwrite(str(picture), np.full((360, 640, 3), 80, np.uint8))
+    _, told = models(capsys, "info", path, "--picture", path, status=1)
+    assert told == f"stopline-agent models: {path} is no picture that can be read; give a JPEG or PNG file\n"
     out, _ = models(capsys, "info", path, "--picture", picture)
     for words in (
         'end-to-end YOLO (decoder = "end-to-end")',

@@ -32,3 +32,28 @@ def test_by_less_than_one_picture_a_second_nobody_is_followed(
     finding = judge_camera(camera, READY, Probed(camera_fps, model_ms))
     assert finding.verdict is verdict
     assert words in finding.text
+
+
+@pytest.mark.parametrize(
+    ("areas", "verdict", "words"),
+    [
+        ({"regions": [(0, 90, 640, 200)]}, Verdict.OK, "can be looked at"),
+        ({"regions": [(0, 150, 640, 200), (300, 50, 320, 120)]}, Verdict.OK, "can be looked at"),
+        ({"regions": [(0, 150, 640, 200)]}, Verdict.FAIL, "line 'stop' lies outside of all regions"),
+        ({"masks": [(0, 50, 600, 200)]}, Verdict.OK, "can be looked at"),
+        ({"masks": [(0, 50, 320, 200), (310, 50, 640, 200)]}, Verdict.FAIL, "is wholly painted over by masks"),
+    ],
+)
+def test_a_line_on_which_nothing_is_looked_for_fails(
+    areas: dict[str, list[tuple[int, int, int, int]]], verdict: Verdict, words: str
+) -> None:
+    line = {"name": "stop", "points": [[0, 100], [640, 100]]}
+    corners = {
+        kind: [{"points": [[x, y], [to_x, y], [to_x, to_y], [x, to_y]]} for x, y, to_x, to_y in places]
+        for kind, places in areas.items()
+    }
+    settings = {"name": "north", "source": "rtsp://cam", "lines": [line], **corners}
+    camera = CameraSettings.model_validate_json(json.dumps(settings))
+    finding = judge_camera(camera, READY, Probed(10.0, 80.0))
+    assert finding.verdict is verdict
+    assert words in finding.text

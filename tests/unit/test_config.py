@@ -139,6 +139,7 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
         ),
         ('source = "sim:"', "ends after sim:"),
         ('source = "rtsp:/u:pw@h/s"', "an address begins with rtsp://"),
+        ('source = "rtsp://u:p w@h/s"', 'source = "rtsp://u:***@h/s": an address holds no blanks; write %20'),
         ('source = "0"\nlines = [{name = "l", points = [[0.1, 0.5], [0.9, 0.5]]}]', "in pixels, not in shares"),
         ('source = "0"\nlines = [{name = "l", points = [[0.0, 0.5], [1.0, 0.5]]}]', "in pixels, not in shares"),
         ('source = "0"\nlines = [{name = "l", points = "0,9,9,9"}]', "a list of such lists: [[X, Y], [X, Y]]"),
@@ -155,7 +156,7 @@ CAMERA = 'name = "x"\n[[cameras]]\nname = "c"\n'
         ('source = "0"\nscores = { car = 1.5 }', "scores.car = 1.5: must be 1 or less"),
         ('source = "0"\nmasks = [{points = [[0, 0], [9, 9]]}]', "it needs 3 or more"),
         ('source = "0"\nregions = [{name = "r", points = [[0, 0], [9, 9], [9, 0], [0, 9]]}]', "crosses itself"),
-        ('source = "0"\nschedule = [{start = "6", end = "22:00"}]', "is no time of day; write it as 06:00"),
+        ('source = "0"\nschedule = [{start = "6", end = "22:00"}]', "'6' is no time of day; write it as 06:00"),
         ('source = "0"\nschedule = [{start = "06:00", end = "06:00"}]', "ends when it starts"),
         ('source = "0"\nschedule = [{days = [], start = "06:00", end = "07:00"}]', "names no day"),
         (
@@ -305,7 +306,7 @@ def test_no_secret_is_shown() -> None:
     ("content", "expected"),
     [
         (b'name = "x"\nfps = \n', ", line 2: is not TOML: Invalid value in: fps ="),
-        (b'name = "x"\nname = "y"\n', "is not TOML: Cannot overwrite a value"),
+        (b'name = "x"\nname = "y"\n', "is not TOML: set twice in one section"),
         (b"name = [", "is not TOML"),
         (b'name = "\xff"', "is not UTF-8 text"),
     ],
@@ -316,6 +317,15 @@ def test_file_that_is_no_toml(tmp_path: Path, content: bytes, expected: str) -> 
     with pytest.raises(ConfigError, match="agent") as raised:
         load_config(path, {})
     assert expected in str(raised.value)
+
+
+def test_what_editors_and_beginners_write(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + b'name = "x"\n')
+    assert load_config(path, {}).name == "x"
+    path.write_text('name = "x"\n[cameras]\nname = "n"\nsource = "0"\n')
+    with pytest.raises(ConfigError, match=r"line 2: cameras: there may be several: write \[\[cameras\]\]"):
+        load_config(path, {})
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:

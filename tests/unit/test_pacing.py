@@ -65,7 +65,11 @@ def test_a_slow_machine_takes_what_it_can_at_even_steps_and_says_so() -> None:
     machine = Machine(30.0, None, work_s=0.150)
     machine.run(30)
     assert steps(machine.run(60)) == {5}
-    assert machine.pacer.detail == "too slow: 6 of 30 pictures a second"
+    assert machine.pacer.detail == "", "6 a second count well"
+    machine.work_s = 0.250
+    machine.run(30)
+    assert steps(machine.run(60)) == {9}
+    assert machine.pacer.detail == "too slow: 3.5 of 30 pictures a second"
 
 
 def test_a_machine_that_becomes_faster_is_used_again() -> None:

@@ -119,7 +119,9 @@ class VideoSource:
             return
         path = Path(self._address)
         if not path.exists():
-            raise SourceUnusable(f"there is no file or folder {self._name}")
+            raise SourceUnusable(
+                f"there is no file or folder {self._name}; a camera's address begins with rtsp:// or http://"
+            )
         if path.stat().st_size == 0:
             raise SourceUnusable(f"{self._name} is empty (0 bytes)")
 

@@ -32,6 +32,7 @@ let heatTimer;
 // --- the code -------------------------------------------------------------------------------------------------
 
 async function begin() {
+  clearTimeout(pollTimer);
   const code = new URLSearchParams(location.hash.slice(1)).get("code");
   // Out of the address bar and the history: it is of no use to anybody any more.
   if (code) history.replaceState(null, "", location.pathname);
@@ -385,5 +386,8 @@ $("camera").addEventListener("change", async () => {
 window.addEventListener("beforeunload", (event) => {
   if (isDirty()) event.preventDefault();
 });
+
+// The address with a code, opened in a tab that shows the page already, loads nothing anew.
+addEventListener("hashchange", begin);
 
 begin();
