@@ -2369,3 +2369,34 @@ CREATE TABLE mqtt_turn (
     one  boolean PRIMARY KEY DEFAULT true CHECK (one),
     turn bigint NOT NULL
 );
+
+-- Hours in which clocks change by half an hour ----------------------------------------------------------------------
+
+-- When the bucket that `at` lies in begins, where the clocks changed since it began by the wall's clock: with the change.
+CREATE FUNCTION bucket_after_change(at timestamptz, step_s integer, zone text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT min(minute)
+    FROM generate_series(date_bin('1 minute', at, 'epoch') - make_interval(secs => step_s), at, '1 minute') AS minute
+    WHERE minute AT TIME ZONE zone - minute AT TIME ZONE 'UTC' = at AT TIME ZONE zone - at AT TIME ZONE 'UTC'
+$$;
+
+-- The start of the bucket of `step_s` that `at` lies in, in a zone.
+-- An hour that happens twice when the clocks go back is two buckets; a day may have 23 or 25 hours. Where they change by
+-- half an hour, an hour may be two buckets, or a short one.
+CREATE OR REPLACE FUNCTION bucket_start(at timestamptz, step_s integer, zone text) RETURNS timestamptz
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN step_s = 60 THEN date_bin('1 minute', at, 'epoch')
+        WHEN step_s = 86400 THEN CASE
+            -- Midnight happened twice: the day begins with the first one.
+            WHEN (date_trunc('day', at, zone) - interval '1 hour') AT TIME ZONE zone
+                 >= date_trunc('day', at AT TIME ZONE zone)
+            THEN date_trunc('day', at, zone) - interval '1 hour'
+            ELSE date_trunc('day', at, zone)
+        END
+        WHEN (at - ((at AT TIME ZONE zone) - date_bin(make_interval(secs => step_s), at AT TIME ZONE zone, 'epoch')))
+             AT TIME ZONE zone = date_bin(make_interval(secs => step_s), at AT TIME ZONE zone, 'epoch')
+        THEN at - ((at AT TIME ZONE zone) - date_bin(make_interval(secs => step_s), at AT TIME ZONE zone, 'epoch'))
+        ELSE bucket_after_change(at, step_s, zone)
+    END
+$$;
