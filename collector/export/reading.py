@@ -54,7 +54,7 @@ class Range:
 
 @dataclass(frozen=True)
 class _Scope:
-    """The numbers that a junction's rows carry, and for how long what told them measured: by source or by stream."""
+    """The numbers that a junction's rows carry, and for how long each source measured, or each stream told."""
 
     junction: Junction
     streams: list[int]
