@@ -2370,7 +2370,7 @@ CREATE TABLE mqtt_turn (
     turn bigint NOT NULL
 );
 
--- Hours in which clocks change by half an hour ----------------------------------------------------------------------
+-- Hours in which clocks change by half an hour, lines that changed on kept days -------------------------------------
 
 -- When the bucket that `at` lies in begins, where the clocks changed since it began by the wall's clock: with the change.
 CREATE FUNCTION bucket_after_change(at timestamptz, step_s integer, zone text) RETURNS timestamptz
@@ -2400,3 +2400,30 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
         ELSE bucket_after_change(at, step_s, zone)
     END
 $$;
+
+-- A line that turns out, later, to have been drawn or taken away on days that were made changes what these are: what
+-- nobody counted at is no zero. What nobody had told of counted nothing, so that only days without any count change.
+CREATE FUNCTION mark_days_of_source() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    before tstzmultirange := coalesce(OLD.in_force, '{(,)}');
+    after tstzmultirange := coalesce(NEW.in_force, '{(,)}');
+    changed tstzmultirange := (before - after) + (after - before);
+BEGIN
+    INSERT INTO junction_day_marks (junction_id, at)
+    SELECT d.junction_id, k.starts_at
+    FROM edge_devices d JOIN junction_daily_stats k ON k.junction_id = d.junction_id
+    WHERE d.id = NEW.device_id AND tstzrange(k.starts_at, k.ends_at) && changed
+      AND (OLD.in_force IS NOT NULL OR k.by_class = '{}')
+    UNION ALL
+    -- Those that are made just now come after the last one.
+    SELECT d.junction_id, generate_series(greatest(last.ends_at, lower(changed)), now(), interval '12 hours')
+    FROM edge_devices d
+    CROSS JOIN LATERAL (
+        SELECT ends_at FROM junction_daily_stats WHERE junction_id = d.junction_id ORDER BY day DESC LIMIT 1
+    ) last
+    WHERE d.id = NEW.device_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER mark_days AFTER UPDATE OF in_force ON counting_zones
+FOR EACH ROW WHEN (OLD.in_force IS DISTINCT FROM NEW.in_force) EXECUTE FUNCTION mark_days_of_source();

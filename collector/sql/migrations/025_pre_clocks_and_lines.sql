@@ -1,4 +1,4 @@
--- Hours in which clocks go on or back by less than an hour, as on Lord Howe Island.
+-- Hours in which clocks go on or back by less than an hour, as on Lord Howe Island; and lines that changed on kept days.
 
 SET LOCAL lock_timeout = '1s';
 
@@ -51,3 +51,30 @@ BEGIN
           AND bucket_start(bucket, 3600, 'Australia/Lord_Howe') <> bucket;
     END IF;
 END $$;
+
+-- A line that turns out, later, to have been drawn or taken away on days that were made changes what these are: what
+-- nobody counted at is no zero. What nobody had told of counted nothing, so that only days without any count change.
+CREATE FUNCTION mark_days_of_source() RETURNS trigger
+LANGUAGE plpgsql AS $$
+DECLARE
+    before tstzmultirange := coalesce(OLD.in_force, '{(,)}');
+    after tstzmultirange := coalesce(NEW.in_force, '{(,)}');
+    changed tstzmultirange := (before - after) + (after - before);
+BEGIN
+    INSERT INTO junction_day_marks (junction_id, at)
+    SELECT d.junction_id, k.starts_at
+    FROM edge_devices d JOIN junction_daily_stats k ON k.junction_id = d.junction_id
+    WHERE d.id = NEW.device_id AND tstzrange(k.starts_at, k.ends_at) && changed
+      AND (OLD.in_force IS NOT NULL OR k.by_class = '{}')
+    UNION ALL
+    -- Those that are made just now come after the last one.
+    SELECT d.junction_id, generate_series(greatest(last.ends_at, lower(changed)), now(), interval '12 hours')
+    FROM edge_devices d
+    CROSS JOIN LATERAL (
+        SELECT ends_at FROM junction_daily_stats WHERE junction_id = d.junction_id ORDER BY day DESC LIMIT 1
+    ) last
+    WHERE d.id = NEW.device_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER mark_days AFTER UPDATE OF in_force ON counting_zones
+FOR EACH ROW WHEN (OLD.in_force IS DISTINCT FROM NEW.in_force) EXECUTE FUNCTION mark_days_of_source();
