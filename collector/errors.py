@@ -70,6 +70,7 @@ _DEVICE_PROBLEMS: Mapping[ProblemCode, tuple[int, str]] = {
     ProblemCode.DEVICE_UNKNOWN: (403, "The device is not known"),
     ProblemCode.DEVICE_REVOKED: (403, "The device was revoked"),
     ProblemCode.DEVICE_MISMATCH: (403, "The batch belongs to another device"),
+    ProblemCode.STREAMS_EXHAUSTED: (403, "The device has begun too many streams"),
     ProblemCode.OVERLOADED: (429, "The collector is busy"),
     ProblemCode.STORE_UNAVAILABLE: (503, "The store is not available"),
 }

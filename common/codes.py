@@ -87,6 +87,7 @@ class ProblemCode(StrEnum):
     DEVICE_UNKNOWN = "device_unknown"
     DEVICE_REVOKED = "device_revoked"
     DEVICE_MISMATCH = "device_mismatch"
+    STREAMS_EXHAUSTED = "streams_exhausted"
     OVERLOADED = "overloaded"
     STORE_UNAVAILABLE = "store_unavailable"
 

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import psycopg
 
+from collector.counting.in_force import overlap_s
 from collector.counting.queries import Asked, Bucket, Cell, CountQueries, Source
 from collector.db import VIEWER, Connection, Pool, load_queries, reading
 from collector.errors import ApiProblem
@@ -25,6 +26,7 @@ EARLIEST = datetime(2024, 1, 1, tzinfo=UTC)
 """Nothing is stored of an earlier time."""
 _WINDOWS = (timedelta(seconds=10), timedelta(days=32))
 _FIRST_WINDOW = timedelta(hours=1)
+_MINUTE = timedelta(minutes=1)
 _PAUSES_S = (0.5, 2.0, 5.0, 10.0)
 """A database that restarts is waited for."""
 _PAGES_AT_ONCE = 2
@@ -52,7 +54,7 @@ class Range:
 
 @dataclass(frozen=True)
 class _Scope:
-    """The numbers that a junction's rows carry, and for how long what told them measured."""
+    """The numbers that a junction's rows carry, and for how long each source measured, or each stream told."""
 
     junction: Junction
     streams: list[int]
@@ -146,7 +148,7 @@ class Reader:
         self, _: What, junction: Junction, asked: Range, user: UUID | None
     ) -> AsyncIterator[list[Row]]:
         async with self._reading(user) as connection:
-            scope = await self._scope(connection, junction, asked, "count_rollups", Measure.CAMERAS)
+            scope = await self._scope(connection, junction, asked, "count_rollups", Measure.SOURCES)
         if not scope.sources:
             return
         at, end = max(asked.start, EARLIEST), min(asked.end, datetime.now(UTC))
@@ -186,15 +188,22 @@ class Reader:
         scope = _Scope(junction, streams, sources, cameras, dropped_before, {})
         if measure is Measure.NOTHING or asked.end <= EARLIEST:
             return scope
-        span = _parameters(scope, max(asked.start, EARLIEST), asked.end)
+        # Whole minutes: how much of one was measured is known, and not when in it.
+        span = _parameters(scope, _minute_from(max(asked.start, EARLIEST)), _minute_from(asked.end))
         cursor = await connection.execute(self._queries[f"measured_by_{measure}"], span)
-        measured: dict[int, int] = dict(await cursor.fetchall())
-        if measure is Measure.CAMERAS:
-            # Minutes that wait to be rolled up.
-            cursor = await connection.execute(load_queries("counts")["live_coverage"], span)
-            for camera_no, _, measured_ms in await cursor.fetchall():
-                measured[camera_no] = measured.get(camera_no, 0) + measured_ms
-        return replace(scope, measured_ms=measured)
+        if measure is Measure.STREAMS:
+            return replace(scope, measured_ms=dict(await cursor.fetchall()))
+        found = await cursor.fetchall()
+        measured_ms = {source_no: ms for source_no, _, _, ms in found}
+        # Minutes that wait to be rolled up.
+        cursor = await connection.execute(load_queries("counts")["live_coverage"], span)
+        for camera_no, minute_s, ms in await cursor.fetchall():
+            minute = datetime.fromtimestamp(minute_s, UTC)
+            low, high = max(span["low"], minute), min(span["high"], minute + _MINUTE)
+            for source_no, of_camera, in_force, _ in found:
+                if of_camera == camera_no:
+                    measured_ms[source_no] += ms * overlap_s(in_force, low, high) / _MINUTE.total_seconds()
+        return replace(scope, measured_ms={no: round(ms) for no, ms in measured_ms.items()})
 
     @asynccontextmanager
     async def _reading(self, user: UUID | None) -> AsyncIterator[Connection]:
@@ -210,6 +219,11 @@ class Reader:
                 yield
             finally:
                 VIEWER.reset(before)
+
+
+def _minute_from(at: datetime) -> datetime:
+    """The first minute that begins then or later."""
+    return at + (EARLIEST - at) % _MINUTE
 
 
 def local_time(at: datetime, there: datetime) -> str:
@@ -254,7 +268,7 @@ def _finished(row: Row, table: Table, junction: Junction, asked: Range) -> Row:
 
 def _bucket_rows(scope: _Scope, asked: Range, source: Source, cell: Cell, local_text: str) -> list[Row]:
     """One row for each class and direction, or one for a bucket without any."""
-    measured_ms = None if source.camera_no is None else scope.measured_ms.get(source.camera_no, 0)
+    measured_ms = scope.measured_ms.get(source.no)
     of_bucket = (scope.junction.name, cell.start, local_text, cell.end)
     of_source = (source.device_name, source.sensor, source.name, source.via, source.kind)
     bucket_s = round((cell.end - cell.start).total_seconds())

@@ -65,7 +65,7 @@ AnyRequest = Request[Any, Any, Any]
 _TAGS = ["analytics"]
 _DESCRIPTION = (
     "A stream of any size. Times are UTC, with the local time in a column of its own; names of columns tell units."
-    " What was not measured is empty, and `range_measured_s` tells for how much of the range something measured,"
+    " What was not measured is empty, and `range_measured_s` tells for how much of the range it was measured,"
     " where that can be told. No file holds the number of a tag. A file that ends without its end was broken off."
 )
 

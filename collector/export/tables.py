@@ -44,7 +44,7 @@ class Column:
 class Measure(StrEnum):
     """What tells how much of the range was measured."""
 
-    CAMERAS = "cameras"
+    SOURCES = "sources"
     STREAMS = "streams"
     NOTHING = "nothing"
 
@@ -85,7 +85,7 @@ TABLES: Mapping[What, Table] = MappingProxyType(
                 " speed_mps:float at_error_ms:int"
             ),
             "count_events",
-            Measure.CAMERAS,
+            Measure.SOURCES,
         ),
         What.CYCLES: Table(
             _RECORD,
@@ -114,7 +114,7 @@ TABLES: Mapping[What, Table] = MappingProxyType(
                 " entries:int exits:int dwell_mean_s:float stood_mean_s:float at_error_ms:int"
             ),
             "zone_occupancy",
-            Measure.CAMERAS,
+            Measure.SOURCES,
         ),
         What.HEALTH: Table(
             _RECORD,

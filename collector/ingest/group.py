@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from collector.db import Queries
-from collector.errors import ApiProblem
+from collector.errors import ApiProblem, device_problem
 from collector.ingest.link import Connection
 from collector.ingest.names import MAX_NAMES_PER_DEVICE, Names, Unknown
 from collector.ingest.queue import Request, StreamKey
 from collector.ingest.settling import Advance, Settled, StreamState, check_device, is_resend, refuse, settle
-from collector.ingest.store import News, RecordRefused, Store, StreamMoved
+from collector.ingest.store import MAX_STREAMS_PER_DEVICE, News, RecordRefused, Store, StreamMoved
 from collector.ingest.tables import Rows, build_rows
 from collector.ops.metrics import Metrics
 from collector.realtime.events import Delivery
@@ -26,6 +26,7 @@ from collector.remote.commands import CommandItem
 from collector.remote.news import news_of
 from collector.remote.results import first_results
 from common.batch import Ack, Pace, Rejection
+from common.codes import ProblemCode
 
 _BREATHER_RECORDS = 2_000
 """After so many records the event loop gets its turn."""
@@ -162,10 +163,12 @@ class GroupStore:
             plan.acks.append((request, watermark, None))
             return watermark
         settled = settle(batch, watermark, self._now_ms())
+        if state.no is None:
+            detail = f"device {request.device.id} has begun {MAX_STREAMS_PER_DEVICE} streams, and this is one more"
+            raise device_problem(ProblemCode.STREAMS_EXHAUSTED, detail)
         plan.n_duplicates += settled.n_duplicates
         plan.acks.append((request, settled.to_seq, settled))
         if settled.items:
-            assert state.no is not None
             work = _Work(request, state.no, state.junction, settled)
             work.rows = self._build(work, slice(None))
             plan.works.append(work)

@@ -30,7 +30,7 @@ def _described(*codes: int) -> dict[int, ResponseSpec]:
     told = {
         400: "The batch cannot be read; do not send it again as it is.",
         401: "The token is missing or cannot be accepted; keep everything, slow down.",
-        403: "The device is unknown, revoked, or not the batch's; keep everything, slow down.",
+        403: "The device is unknown, revoked, another one, or has too many streams; keep everything, slow down.",
         409: "Records are missing before this batch; `expected_seq` is the one to send next.",
         413: "The batch is too large; send half.",
         429: "The collector is busy; wait `Retry-After` seconds.",

@@ -28,6 +28,9 @@ from collector.remote.results import Result
 
 _log = logging.getLogger(__name__)
 
+MAX_STREAMS_PER_DEVICE = 10_000
+"""A device begins one when its outbox is new: once a day for 27 years."""
+
 
 class RecordRefused(CollectorError):
     """The database does not take one of the rows it was given, or what a record says beside its row.
@@ -109,8 +112,9 @@ class Store:
         return {stream: StreamState(*row) for stream, row in zip(streams, rows, strict=True)}
 
     async def create_streams(self, connection: Connection, streams: Sequence[StreamKey]) -> None:
-        """Make sure that `streams`, of known devices, have their rows."""
-        await connection.execute(self._queries["create_streams"], _keys(streams))
+        """Make sure that `streams`, of known devices, have their rows; but none of those who have very many."""
+        parameters = _keys(streams) | {"most": MAX_STREAMS_PER_DEVICE}
+        await connection.execute(self._queries["create_streams"], parameters)
 
     async def await_streams(self, connection: Connection, nos: Sequence[int]) -> None:
         """Return when no transaction that moves one of these streams is under way."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
@@ -10,6 +11,7 @@ import psycopg
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.typing import FieldDefinition
 
 from collector.errors import ApiProblem
 from collector.ops.clock import unix_ms
@@ -83,7 +85,7 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
     detail = str(error.detail)
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
         members["errors"] = error.extra
-        told = (f"{e.get('key', 'body')}: {e.get('message', '')}" for e in error.extra if isinstance(e, dict))
+        told = (_in_words(request, fault) for fault in error.extra if isinstance(fault, dict))
         detail = "; ".join(told) or detail
     if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
         detail = "there is nothing at this path; /schema/openapi.json tells what there is"
@@ -94,6 +96,25 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
     return problem_response(
         ApiProblem(error.status_code, code, status.phrase, detail or status.phrase, **members), request_id(request)
     )
+
+
+def _in_words(request: AnyRequest, fault: dict[str, Any]) -> str:
+    """What is wrong with the body or a parameter; of a parameter by its name in requests, and with what it may be
+    where that is one of few."""
+    key, wrong = fault.get("key", "body"), fault.get("message", "")
+    if fault.get("source") == "query":
+        for name, field in request.route_handler.parsed_fn_signature.parameters.items():
+            alias = getattr(field.kwarg_definition, "name", None) or name
+            if key in (name, alias):
+                choices = _choices(field)
+                return f"{alias}: {wrong}" + (f"; it is one of {', '.join(choices)}" if choices else "")
+    return f"{key}: {wrong}"
+
+
+def _choices(field: FieldDefinition) -> list[str]:
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Enum):
+        return [str(choice.value) for choice in field.annotation]
+    return next((found for found in map(_choices, field.inner_types) if found), [])
 
 
 def on_store_error(request: AnyRequest, error: Exception) -> Response[bytes]:

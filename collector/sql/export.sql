@@ -20,25 +20,43 @@ SELECT ARRAY(SELECT s.no FROM ingest_streams s JOIN edge_devices d ON d.id = s.d
 -- name: local_times
 SELECT at AT TIME ZONE %(zone)s FROM unnest(%(ats)s::timestamptz[]) WITH ORDINALITY AS t (at, place) ORDER BY place;
 
--- name: measured_by_cameras
--- For how long each camera watched in a range, of what is rolled up: whole hours, and minutes at both ends.
-WITH hours AS (
-    SELECT CASE WHEN first < %(low)s THEN bucket_start(%(low)s::timestamptz + interval '1 hour', 3600, %(zone)s)
-                ELSE first END AS low,
-           bucket_start(%(high)s, 3600, %(zone)s) AS high
-    FROM bucket_start(%(low)s, 3600, %(zone)s) AS first
+-- name: measured_by_sources
+-- For how long each camera watched in a range while it counted at a source, of what is rolled up: whole hours, and of
+-- those in which the range, or the time at which it counted there, begins or ends, what their minutes tell. Where those
+-- are forgotten, it is the most that it can have been.
+WITH spans AS (
+    SELECT z.no, c.no AS camera_no, lower(span) AS low, upper(span) AS high,
+           bucket_start(lower(span), 3600, %(zone)s) AS first, bucket_start(upper(span), 3600, %(zone)s) AS last
+    FROM counting_zones z
+    JOIN cameras c ON c.id = z.camera_id
+    CROSS JOIN LATERAL unnest(coalesce(z.in_force, '{(,)}')
+                              * tstzmultirange(tstzrange(%(low)s::timestamptz, %(high)s::timestamptz))) AS span
+    WHERE z.no = ANY (%(sources)s::integer[])
+), cut AS (
+    SELECT no, camera_no, low, high, start, bucket_start(start + interval '1 hour', 3600, %(zone)s) AS until
+    FROM spans CROSS JOIN LATERAL (
+        SELECT first AS start WHERE first < low UNION SELECT last WHERE last < high
+    ) hours
 ), parts AS (
-    SELECT 3600 AS step_s, low, high FROM hours
+    SELECT s.no, sum(k.measured_ms) AS measured_ms
+    FROM spans s
+    JOIN coverage_rollups k ON k.camera_no = s.camera_no AND k.step_s = 3600 AND k.bucket >= s.low AND k.bucket < s.last
+    GROUP BY s.no
     UNION ALL
-    SELECT 60, %(low)s, least(low, %(high)s) FROM hours
-    UNION ALL
-    SELECT 60, greatest(low, high), %(high)s FROM hours WHERE greatest(low, high) < %(high)s
+    SELECT c.no, coalesce(
+        (SELECT sum(measured_ms * greatest(0, extract(epoch FROM
+                    least(bucket + interval '1 minute', c.high) - greatest(bucket, c.low))) / 60)
+         FROM coverage_rollups
+         WHERE camera_no = c.camera_no AND step_s = 60 AND bucket >= c.start AND bucket < c.until),
+        (SELECT least(measured_ms, 1000 * extract(epoch FROM least(c.until, c.high) - greatest(c.start, c.low)))
+         FROM coverage_rollups WHERE camera_no = c.camera_no AND step_s = 3600 AND bucket = c.start))
+    FROM cut c
 )
-SELECT c.no, coalesce(sum(k.measured_ms), 0)::bigint
-FROM unnest(%(cameras)s::integer[]) AS c (no)
-CROSS JOIN parts p
-LEFT JOIN coverage_rollups k ON k.camera_no = c.no AND k.step_s = p.step_s AND k.bucket >= p.low AND k.bucket < p.high
-GROUP BY c.no;
+SELECT z.no, c.no AS camera_no, z.in_force,
+       coalesce((SELECT sum(measured_ms) FROM parts p WHERE p.no = z.no), 0)::float8 AS measured_ms
+FROM counting_zones z
+JOIN cameras c ON c.id = z.camera_id
+WHERE z.no = ANY (%(sources)s::integer[]);
 
 -- name: measured_by_streams
 -- How long a stream's cycles were, together, in ms.
@@ -54,8 +72,7 @@ SELECT e.at, e.stream_no, e.seq, e.at AT TIME ZONE %(zone)s, d.name, z.sensor, z
 FROM count_events e
 JOIN counting_zones z ON z.no = e.source_no
 JOIN edge_devices d ON d.id = z.device_id
-LEFT JOIN cameras c ON c.id = z.camera_id
-LEFT JOIN unnest(%(measured_nos)s::integer[], %(measured_ms)s::bigint[]) AS m (no, measured_ms) ON m.no = c.no
+LEFT JOIN unnest(%(measured_nos)s::integer[], %(measured_ms)s::bigint[]) AS m (no, measured_ms) ON m.no = e.source_no
 WHERE e.source_no = ANY (%(sources)s::integer[]) AND e.at >= %(low)s AND e.at < %(high)s
   AND (e.at, e.stream_no, e.seq) > (%(at)s::timestamptz, %(stream_no)s::integer, %(seq)s::bigint)
 ORDER BY e.at, e.stream_no, e.seq
@@ -68,8 +85,7 @@ SELECT e.at, e.stream_no, e.seq, e.at AT TIME ZONE %(zone)s, d.name, z.sensor, z
 FROM zone_occupancy e
 JOIN counting_zones z ON z.no = e.source_no
 JOIN edge_devices d ON d.id = z.device_id
-LEFT JOIN cameras c ON c.id = z.camera_id
-LEFT JOIN unnest(%(measured_nos)s::integer[], %(measured_ms)s::bigint[]) AS m (no, measured_ms) ON m.no = c.no
+LEFT JOIN unnest(%(measured_nos)s::integer[], %(measured_ms)s::bigint[]) AS m (no, measured_ms) ON m.no = e.source_no
 WHERE e.source_no = ANY (%(sources)s::integer[]) AND e.at >= %(low)s AND e.at < %(high)s
   AND (e.at, e.stream_no, e.seq) > (%(at)s::timestamptz, %(stream_no)s::integer, %(seq)s::bigint)
 ORDER BY e.at, e.stream_no, e.seq

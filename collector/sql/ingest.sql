@@ -17,11 +17,13 @@ ORDER BY asked.place
 -- name: hold_turns
 SELECT turn FROM mqtt_turn WHERE turn = ANY (%(turns)s::bigint[]) FOR SHARE
 
--- In a fixed order, so that two collectors that meet the same new streams cannot deadlock.
+-- In a fixed order, so that two collectors that meet the same new streams cannot deadlock. None of a device that has
+-- very many.
 -- name: create_streams
 INSERT INTO ingest_streams (device_id, stream, epoch)
 SELECT device_id, stream, epoch
 FROM unnest(%(devices)s::uuid[], %(streams)s::text[], %(epochs)s::uuid[]) AS new (device_id, stream, epoch)
+WHERE (SELECT count(*) FROM ingest_streams s WHERE s.device_id = new.device_id) < %(most)s
 ORDER BY device_id, stream, epoch
 ON CONFLICT (device_id, stream, epoch) DO NOTHING
 

@@ -2,6 +2,7 @@
 
 -- name: junctions
 -- A page of junctions with what stands there, when they were last heard, and what they counted since midnight there.
+-- Where nothing was counted, cameras measured only if they had something to count at.
 -- All of that is kept: see `junction_parts` and `junction_counts` in schema.sql. What stands in braces are fragments
 -- below. `OFFSET 0` has the few rows of a page looked up one by one, where the planner would rather read whole tables.
 WITH {counted} page AS MATERIALIZED (
@@ -17,8 +18,13 @@ WITH {counted} page AS MATERIALIZED (
 )
 SELECT p.id, p.name, p.timezone, p.location, p.latitude, p.longitude, p.today, coalesce(t.devices, 0) AS devices,
        coalesce(t.active_devices, 0) AS active_devices, h.received_at, h.last_at, coalesce(t.sources, 0) AS sources,
-       coalesce(CASE WHEN t.by_camera THEN c.n_camera ELSE c.n_other END, 0) AS counted,
-       coalesce(d.measured_ms, 0) AS measured_ms, coalesce(t.cameras, 0) AS cameras, p.has_lights,
+       n.counted,
+       CASE WHEN n.counted > 0 OR d.measured_ms IS NULL THEN coalesce(d.measured_ms, 0)
+            WHEN EXISTS (
+                SELECT FROM counting_zones z
+                WHERE z.device_id = ANY (t.device_ids) AND z.via NOT IN ('truth', 'turn', 'unpaired')
+                  AND (z.in_force IS NULL OR z.in_force && tstzrange(p.today, now()))
+            ) THEN d.measured_ms ELSE 0 END AS measured_ms, coalesce(t.cameras, 0) AS cameras, p.has_lights,
        p.lights_mode AS mode, p.level, now() AS as_of
 FROM page p
 LEFT JOIN LATERAL (SELECT * FROM junction_parts WHERE junction_id = p.id OFFSET 0) t ON true
@@ -27,6 +33,7 @@ LEFT JOIN LATERAL (SELECT * FROM junction_counts WHERE junction_id = p.id AND bu
 LEFT JOIN LATERAL (
     SELECT measured_ms FROM junction_days WHERE bucket = p.today AND junction_id = p.id OFFSET 0
 ) d ON true
+CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN t.by_camera THEN c.n_camera ELSE c.n_other END, 0) AS counted OFFSET 0) n
 ORDER BY p.place;
 
 -- name: found_among_few

@@ -63,6 +63,10 @@ _REFUSALS: dict[ProblemCode, tuple[str, str]] = {
         "the device that signs is not the one that is sent for",
         "the identity files do not belong together: enrol again",
     ),
+    ProblemCode.STREAMS_EXHAUSTED: (
+        "this device has begun more outboxes than the collector takes from one",
+        "see why its outbox does not last, as where its folder is emptied at each start; then enrol it anew",
+    ),
     ProblemCode.VERSION_UNKNOWN: (
         "agent and collector speak different versions",
         "update the older of the two",

@@ -258,12 +258,17 @@ def test_the_list_is_filtered_and_sorted_by_the_collector(browser: Any, collecto
         expect(page.get_by_text("No junction is like that.")).to_be_visible()
 
 
-@pytest.mark.parametrize(("scheme", "width_px"), [("light", 390), ("dark", 390), ("light", 1280)])
+@pytest.mark.parametrize(("scheme", "width_px"), [("light", 360), ("dark", 390), ("light", 1280)])
 def test_the_list_fits_phones_and_both_schemes(
     browser: Any, collector: RunningCollector, scheme: str, width_px: int
 ) -> None:
     with opened(browser, collector.url, width_px=width_px, scheme=scheme, user=ADA) as page:
         expect(page.locator(".list-side tbody tr")).to_have_count(50)
+        page.locator(".list-side tbody a").first.evaluate(
+            f"(link) => {{ link.textContent = '{'Donauschiff' * 8}' }}"
+        )
+        hidden_px = page.locator(".list-side .scroll").evaluate("(list) => list.scrollWidth - list.clientWidth")
+        assert hidden_px == 0, "a long name pushes columns out of sight"
         expect_fit(page, width_px)
         if width_px < 500:
             page.get_by_role("radio", name="Map").check()

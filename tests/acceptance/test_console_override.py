@@ -60,6 +60,9 @@ def test_an_override_and_the_lights_that_follow(browser: Any, pi: RemotePi) -> N
     with opened(browser, address(pi), user=("otto", PASSWORD)) as page:
         expect(fact(page, "Mode")).to_have_text("Automatic")
         page.get_by_role("button", name="Override").click()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("button", name="Override")).to_be_focused()
+        page.keyboard.press("Enter")
         # What is not given is computed, and shown at once.
         expect(field(page, "east")).to_have_attribute("placeholder", "computed: 20")
         field(page, "Cycle").fill("70")

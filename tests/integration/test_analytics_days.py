@@ -127,6 +127,22 @@ def test_a_day_is_not_told_as_it_was_kept_once_something_late_has_changed_it(
     assert [row[:4] for row in rows] == [(1, 1, 3_600_000, 2), (2, 1, 3_600_000, 1), (1, 1, 3_660_000, 1)]
     assert rows[0][4:] == pytest.approx((60.0, 0.5, 2))
     assert keep_days(kept.dsn) == 2
+    # Told now: the line was taken away at noon of the third day, and its count, of just then, stands.
+    kept.falsify()
+    facts.connection.execute("UPDATE counting_zones SET in_force = '{(,)}'")
+    facts.commit()
+    assert kept.used(client) == [True] * 3, "it is as it was"
+    facts.connection.execute(
+        "UPDATE counting_zones SET in_force = tstzmultirange(tstzrange(NULL, %s))", (NOON + 2 * day,)
+    )
+    facts.commit()
+    assert kept.used(client) == [True, True, False]
+    assert keep_days(kept.dsn) >= 1
+    with psycopg.connect(kept.dsn) as connection:
+        row = connection.execute(
+            "SELECT vehicles, measured_ms FROM junction_daily_stats WHERE day = %s", (_date(2),)
+        ).fetchone()
+    assert row == (1, 60_000)
 
 
 def test_a_day_before_all_others_and_a_device_that_comes_to_the_junction(

@@ -1,5 +1,7 @@
 """A line that was drawn later, or taken away, was not measured whenever its camera was: it is no zero then."""
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +13,8 @@ import pytest
 
 from common.records import SOURCES_ACTION
 from tests.integration.ingest_helpers import count, now_ms, rows, send
+from tests.integration.test_rollups import drain
+from tests.integration.test_users import execute
 from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.device import FakeDevice
 
@@ -59,6 +63,14 @@ class Pi:
         (found,) = answer.json()["sources"]
         return [bucket["n"] for bucket in found["buckets"]]
 
+    def exported(self) -> dict[str, float]:
+        """For how much of the ten minutes each was measured, as an export tells."""
+        query = {"what": "rollups", "from": iso(0), "to": iso(10), "step": "1h"}
+        answer = httpx.get(f"{self.collector.url}/api/export", params=query)
+        assert answer.status_code == 200, answer.text
+        lines = csv.DictReader(io.StringIO(answer.text))
+        return {line["source"]: float(line["range_measured_s"]) for line in lines}
+
     def lanes(self) -> dict[str, float | None]:
         """For how long each was measured, by the statistics."""
         path = f"/api/analytics/junction/{self.junction}/lanes"
@@ -97,6 +109,12 @@ def test_what_is_drawn_later_and_what_is_taken_away_is_no_zero(dsn: str, collect
     pi.tell(counts_at(7, lines=["b", "c"]), crossed("a", 8))
     assert pi.counted("a") == [0, 1, *[0] * 5, None, 1, None], "what was counted is told in any case"
     assert pi.counted("b") == [*[0] * 4, *[None] * 3, *[0] * 3]
+    of_range = {"a": 420.0, "b": 420.0, "c": 360.0, "left": 180.0}
+    assert pi.exported() == of_range, "also while minutes wait"
+    drain(dsn)
+    assert pi.exported() == of_range
+    execute(dsn, "DELETE FROM coverage_rollups WHERE step_s = 60")
+    assert pi.exported() == of_range, "the most that it can have been"
     kinds = rows(dsn, "SELECT name, via, kind FROM counting_zones ORDER BY name")
     assert [(one["name"], one["via"], one["kind"]) for one in kinds] == [
         ("a", "camera", "line"),

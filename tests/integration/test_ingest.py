@@ -240,6 +240,18 @@ def test_a_device_cannot_make_names_without_end(
     assert account(dsn, device) == (7, 4, 3, 0)
 
 
+def test_a_device_cannot_begin_streams_without_end(
+    collector: RunningCollector, dsn: str, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collector.ingest.store.MAX_STREAMS_PER_DEVICE", 2)
+    epochs = [uuid4() for _ in range(3)]
+    answers = [send(collector, device, counts(1, 1), epoch=epoch) for epoch in epochs]
+    assert [answer.status_code for answer in answers[:2]] == [200, 200]
+    assert_problem(answers[2], 403, "streams_exhausted")
+    assert send(collector, device, counts(2, 1), 2, epoch=epochs[0]).status_code == 200, "those that it has go on"
+    assert rows(dsn, "SELECT count(*) AS n FROM ingest_streams") == [{"n": 2}]
+
+
 def test_who_may_not_send_is_told_and_nothing_stored(
     collector: RunningCollector, dsn: str, device: FakeDevice
 ) -> None:

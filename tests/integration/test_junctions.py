@@ -9,6 +9,7 @@ from collector.junctions.routes import junction_routes
 from tests.integration.facts import Facts
 from tests.integration.reader import get, reading_client
 from tests.integration.test_rollups import bucket_of, drain
+from tests.integration.test_users import execute
 
 
 def _junctions(dsn: str, **params: Any) -> Any:
@@ -67,6 +68,8 @@ def test_nothing_measured_today_is_no_count(dsn: str) -> None:
     facts.commit()
     drain(dsn)
     assert _only(dsn)["counts_today"] == 0
+    execute(dsn, "UPDATE counting_zones SET in_force = tstzmultirange(tstzrange(NULL, %s))", midnight)
+    assert _only(dsn)["counts_today"] is None, "there was nothing to count at"
 
 
 @pytest.mark.parametrize(

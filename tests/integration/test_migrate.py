@@ -319,7 +319,7 @@ def test_what_is_no_sql_is_passed_over_and_order_is_by_number(tmp_path: Path) ->
 
 
 def test_what_was_there_before_is_taken_over(empty_plain: str) -> None:
-    """Lanes of junctions that were described, and what the log tells of faults."""
+    """Lanes of junctions that were described, faults that the log tells of, hours around a change of clocks."""
     migrate(empty_plain, [step for step in bundled() if step.number < 7])
     with psycopg.connect(empty_plain) as connection:
         connection.execute(
@@ -343,6 +343,14 @@ def test_what_was_there_before_is_taken_over(empty_plain: str) -> None:
             "INSERT INTO junction_hourly_stats SELECT id, now(), now(), '[]', '[]', '[]' FROM junctions"
             " WHERE name = 'described'"
         )
+        connection.execute("UPDATE junctions SET timezone = 'Australia/Lord_Howe' WHERE name = 'described'")
+        connection.execute(
+            "INSERT INTO cameras (device_id, name) SELECT id, 'north' FROM edge_devices;"
+            "INSERT INTO coverage_rollups (bucket, camera_no, step_s, measured_ms)"
+            " SELECT at::timestamptz, no, step_s, 1 FROM cameras,"
+            " unnest(ARRAY['2026-04-04 14:00Z', '2026-04-04 14:30Z', '2026-10-03 15:00Z', '2026-10-03 15:00Z'],"
+            " ARRAY[3600, 3600, 3600, 900]) AS r (at, step_s)"
+        )
     migrate(empty_plain)
     with psycopg.connect(empty_plain) as connection:
         lanes = connection.execute(
@@ -355,6 +363,10 @@ def test_what_was_there_before_is_taken_over(empty_plain: str) -> None:
         back = connection.execute(
             "SELECT made_from > now() - interval '1 hour' FROM junction_hours_back"
         ).fetchall()
+        measured = connection.execute(
+            "SELECT to_char(bucket AT TIME ZONE 'UTC', 'DD HH24:MI') FROM coverage_rollups ORDER BY step_s, bucket"
+        ).fetchall()
     assert lanes == [("b", "south", 1800.0), ("a", "north", 900.0)]
     assert faults == [("lamp: 1", 120, "cleared"), ("lamp: 4", None, None)]
     assert back == [(True,)]
+    assert [text for (text,) in measured] == ["03 15:00", "04 14:00", "04 15:00", "03 15:30"]

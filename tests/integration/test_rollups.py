@@ -21,7 +21,8 @@ from tests.servers.databases import cloned_database
 
 STEPS = (60, 900, 3600, 86400)
 FOREVER = datetime(2100, 1, 1, tzinfo=UTC)
-# Offsets of 30 and 45 minutes, midnights that are skipped or happen twice, and no clock changes at all.
+# Offsets of 30 and 45 minutes, clocks that change by half an hour, midnights that are skipped or happen twice, and
+# no clock changes at all.
 ZONES = (
     "UTC",
     "Europe/Berlin",
@@ -32,6 +33,7 @@ ZONES = (
     "Africa/Cairo",
     "America/Asuncion",
     "Pacific/Apia",
+    "Australia/Lord_Howe",
 )
 
 
@@ -43,7 +45,12 @@ def bucket_of(at: datetime, step_s: int, zone: str) -> datetime:
     if step_s == 86400:
         return _day_start(minute.astimezone(ZoneInfo(zone)).date(), minute, zone)
     wall = minute.astimezone(ZoneInfo(zone))
-    return minute - timedelta(minutes=(wall.hour * 60 + wall.minute) % (step_s // 60))
+    begun = wall.replace(tzinfo=UTC) - timedelta(minutes=(wall.hour * 60 + wall.minute) % (step_s // 60))
+    while (before := minute - timedelta(minutes=1)).astimezone(ZoneInfo(zone)).replace(tzinfo=UTC) >= begun:
+        if before.astimezone(ZoneInfo(zone)).utcoffset() != wall.utcoffset():
+            break
+        minute = before
+    return minute
 
 
 def _day_start(day: date, minute: datetime, zone: str) -> datetime:

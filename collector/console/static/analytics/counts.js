@@ -12,13 +12,16 @@ export const DAYS = {
   title: "Vehicles by day",
   path: "daily",
   about: "What passed the stop lines. A day that was not measured has no bar; one that was measured in part is hatched.",
-  summary({ days, lines }) {
+  summary({ days, lines, as_of: asOf }) {
     const measured = days.filter((day) => day.vehicles !== null);
     if (measured.length === 0) return "No day was measured.";
-    const sum = measured.reduce((total, day) => total + day.vehicles, 0);
+    const whole = measured.filter((day) => isWhole(day) && Date.parse(day.to) <= Date.parse(asOf));
+    const [sum, ofWhole] = [measured, whole].map((some) => some.reduce((total, day) => total + day.vehicles, 0));
     const missing = days.length - measured.length;
-    const mean = `${number(sum / measured.length)} a day on average`;
-    return `${several(sum, "vehicle")} on ${several(measured.length, "day")}, ${mean}${missing ? `; ${missing} not measured` : ""}.${partly(lines)}`;
+    // What a day carries is told by those that are over and were measured in full: others would make it seem less.
+    const which = whole.length < measured.length ? ` of ${several(whole.length, "day")} measured in full` : "";
+    const mean = whole.length ? `, ${number(ofWhole / whole.length)} a day on average${which}` : "; no day was measured in full";
+    return `${several(sum, "vehicle")} on ${several(measured.length, "day")}${mean}${missing ? `; ${missing} not measured` : ""}.${partly(lines)}`;
   },
   columns: [
     { label: "Day", value: (day) => day.date, words: (day) => shortDate(day.date) },
@@ -34,19 +37,23 @@ export const DAYS = {
   rows: ({ days }) => days,
   figure({ days }) {
     if (days.every((day) => day.vehicles === null)) return null;
-    const whole = (day) => day.measured_share === null || day.measured_share >= WHOLE;
     const told = days.filter((day) => day.vehicles !== null);
     const inPart = { color: shade(0.45), pattern: { shape: "/", fgcolor: colour("in"), fillmode: "overlay", size: 7, solidity: 0.25 } };
     return {
       data: [
-        dayBars(told.filter(whole), { color: colour("in") }),
-        dayBars(told.filter((day) => !whole(day)), inPart),
+        dayBars(told.filter(isWhole), { color: colour("in") }),
+        dayBars(told.filter((day) => !isWhole(day)), inPart),
         missingDays(days),
       ],
       layout: { barmode: "overlay", xaxis: { type: "date", tickformat: "%-d %b", hoverformat: "%a %-d %b %Y" } },
     };
   },
 };
+
+/** Where nobody tells how much was measured, as of tags, it is taken to be all. */
+function isWhole(day) {
+  return day.measured_share === null || day.measured_share >= WHOLE;
+}
 
 function dayBars(days, marker) {
   return {
@@ -86,7 +93,7 @@ export const WEEK = {
   about: "Vehicles per hour, mean over the hours that were measured at all lines. Hatched hours were not.",
   summary({ peak, junction, hours_of_week: hours, lines }) {
     const most = Math.max(...hours.map((each) => each.mean ?? 0));
-    const highest = most > 0 ? ` An hour has ${number(most)} on average at most.` : "";
+    const highest = most > 0 ? ` The busiest hour of the week has ${number(most)} on average.` : "";
     if (peak === null) return `${highest.trim() || "No hour was measured at all lines."}${partly(lines)}`;
     const [from, to] = [peak.from, peak.to].map((iso) => clockIn(junction.timezone, iso).slice(11));
     return `Busiest: ${shortDate(peak.date)}, ${from} to ${to}, ${number(peak.vehicles)} vehicles; peak-hour factor ${peak.factor.toFixed(2)}.${highest}${partly(lines)}`;

@@ -9,6 +9,7 @@ const HOUR_MS = 3_600_000;
 const LEAST_HOURS = 12;
 /** What is made of the lights' log is told for so many days at once. */
 const LOG_DAYS = 31;
+const DAY_MS = 86_400_000;
 
 /**
  * Lines of one figure over the hours, a lane (or phase) each. Hours that were not measured, and those that are not
@@ -162,8 +163,9 @@ export const SPLIT_FAILURES = {
   title: "Greens that did not serve their queue",
   path: "saturation",
   about: "Split failures: somebody stood before the line for most of the green, and when red had begun.",
-  summary({ split_failures: phases }) {
-    if (phases === null) return "No detector tells: an approach zone for a lane is one. Or these are more than 31 days.";
+  summary({ split_failures: phases, from, to }) {
+    if (phases === null && Date.parse(to) - Date.parse(from) > (LOG_DAYS + 0.5) * DAY_MS) return `Told of up to ${LOG_DAYS} days at once.`;
+    if (phases === null) return "No lane has a detector that tells who stands there: an approach zone is one.";
     const [n, failed] = ["n_cycles", "n_failures"].map((name) => phases.reduce((sum, phase) => sum + phase[name], 0));
     return n === 0 ? "No green was observed." : `${number(failed)} of ${number(n)} greens, ${percent(failed / n, 1)}.`;
   },

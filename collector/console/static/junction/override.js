@@ -38,6 +38,7 @@ export class OverrideForm {
     this.mode = "manual_override";
     this.open = h("button", { type: "button", class: "primary", "aria-expanded": "false", hidden: true, onclick: () => this.toggle() }, "Override\u2026");
     this.place = h("div", { class: "override-form", hidden: true });
+    this.place.addEventListener("keydown", (event) => event.key === "Escape" && this.toggle(false));
     this.root = h("div", { class: "override", hidden: true }, this.place);
   }
 

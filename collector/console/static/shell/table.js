@@ -76,7 +76,7 @@ export class Pager {
     this.back = h("button", { type: "button", onclick: () => turned(Math.max(0, this.at.offset - this.at.limit)) }, "Back");
     this.on = h("button", { type: "button", onclick: () => turned(this.at.next) }, "Next");
     this.words = h("span", { class: "quiet", role: "status" });
-    this.root = h("nav", { class: "pager", "aria-label": "Pages" }, this.back, this.words, this.on);
+    this.root = h("nav", { class: "pager", "aria-label": "Pages of the list" }, this.back, this.words, this.on);
     this.at = { offset: 0, limit: 1, next: null };
   }
 
