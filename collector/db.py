@@ -83,8 +83,12 @@ class Pool(AsyncConnectionPool[Connection]):
         assert isinstance(self.conninfo, str)
         assert isinstance(self.kwargs, dict)
         connection: Connection = await AsyncConnection.connect(self.conninfo, autocommit=True, **self.kwargs)
-        if self._prepares is None:
-            await prepare_where_it_lasts(connection)
+        try:
+            if self._prepares is None:
+                await prepare_where_it_lasts(connection)
+        except BaseException:  # Also when cancelled: it is nobody's yet.
+            await connection.close()
+            raise
         return connection
 
 

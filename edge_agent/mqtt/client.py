@@ -2,12 +2,13 @@
 
 paho's own thread does the network. Nothing here waits, so a step loop may call it. Nothing is kept for a broker
 that is away: a lease that comes late is worthless, counts count up by themselves, and what is retained is sent
-again when the connection is back.
+again, in its newest state, when the connection is back.
 """
 
 import logging
 import socket
 import sys
+import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class Client:
         self._subscriptions = [(topic, int(qos)) for topic, qos in subscriptions]
         self._in: deque[Came] = deque(maxlen=max_in)
         self._kept: dict[str, tuple[bytes, Qos]] = {}
+        self._keeping = threading.Lock()
         self._is_connected = False
         self._why_not = ""
         self._paho = mqtt.Client(CallbackAPIVersion.VERSION2, client_id, clean_session=True)
@@ -89,6 +91,7 @@ class Client:
             self._paho.tls_set_context(tls_context(broker))
         if will is not None:
             self._paho.will_set(will.topic, will.payload, int(will.qos), will.retain)
+        self._paho.on_pre_connect = self._forget_unanswered
         self._paho.on_socket_open = _send_at_once
         self._paho.on_connect_fail = self._failed
         self._paho.on_connect = self._connected
@@ -120,9 +123,11 @@ class Client:
     def send(self, topic: str, payload: bytes, qos: Qos, *, retain: bool = False) -> None:
         """Send, if there is a connection. What is to be retained is sent once there is one."""
         if retain:
-            self._kept[topic] = (payload, qos)
-        if self._is_connected:
-            self._paho.publish(topic, payload, int(qos), retain)
+            with self._keeping:
+                self._kept[topic] = (payload, qos)
+                self._publish(topic, payload, qos, retain)
+        else:
+            self._publish(topic, payload, qos, retain)
 
     def close(self) -> None:
         """Say goodbye. May be called twice."""
@@ -130,7 +135,16 @@ class Client:
         self._paho.loop_stop()
         self._is_connected = False
 
+    def _publish(self, topic: str, payload: bytes, qos: Qos, retain: bool) -> None:
+        if self._is_connected:
+            self._paho.publish(topic, payload, int(qos), retain)
+
     # --- from here on: paho's thread ---
+
+    def _forget_unanswered(self, _client: object, _data: object) -> None:
+        """paho would send it on the new connection, behind what is retained: an old state after a newer one."""
+        with self._paho._out_message_mutex:
+            self._paho._out_messages.clear()
 
     def _connected(self, _client: object, _data: object, _flags: object, reason: ReasonCode, *_: object) -> None:
         if reason.is_failure:
@@ -138,9 +152,10 @@ class Client:
             return
         if self._subscriptions:
             self._paho.subscribe(self._subscriptions)
-        self._is_connected, self._why_not = True, ""
-        for topic, (payload, qos) in list(self._kept.items()):
-            self._paho.publish(topic, payload, int(qos), True)
+        with self._keeping:
+            self._is_connected, self._why_not = True, ""
+            for topic, (payload, qos) in self._kept.items():
+                self._publish(topic, payload, qos, True)
         logger.info("connected to the broker at %s", self._broker.host, extra={"action": "mqtt_connected"})
 
     def _disconnected(

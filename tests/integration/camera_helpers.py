@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from common.clock import Stamp
@@ -14,7 +15,10 @@ from edge_agent.cameras.view import CameraView
 from edge_agent.clock_source import Clock
 
 R = TypeVar("R", bound=Record)
-HASTY = SupervisorParams(hang_s=4.0, end_s=3.0, retry_first_s=0.2, retry_cap_s=0.4)
+PATIENT = SupervisorParams(end_s=20.0, retry_first_s=0.2, retry_cap_s=0.4)
+"""What does not hang is not killed, as it might be on a busy machine."""
+HASTY = replace(PATIENT, hang_s=4.0, end_s=3.0)
+"""For what hangs."""
 
 
 def job(source: str, **changes: object) -> CameraJob:
@@ -28,7 +32,7 @@ def job(source: str, **changes: object) -> CameraJob:
 class Watched:
     """A supervised camera, and all that came of it."""
 
-    def __init__(self, camera_job: CameraJob, hours: Hours | None = None) -> None:
+    def __init__(self, camera_job: CameraJob, hours: Hours | None, params: SupervisorParams) -> None:
         self.records: list[tuple[int, Record]] = []
         self.view = CameraView(camera_job.camera)
         self.n_alive = 0
@@ -37,7 +41,7 @@ class Watched:
         self.clock = Clock()
         self.began_ns = self.clock.stamp().boottime_ns
         self.supervisor = CameraSupervisor(
-            camera_job, self.view, self, self.clock, alive=self._alive, params=HASTY, hours=hours
+            camera_job, self.view, self, self.clock, alive=self._alive, params=params, hours=hours
         )
 
     async def put(self, record: Record, stamp: Stamp) -> None:
@@ -83,14 +87,16 @@ class Watched:
 
 
 @contextlib.asynccontextmanager
-async def watching(camera_job: CameraJob, hours: Hours | None = None) -> AsyncIterator[Watched]:
-    watched = Watched(camera_job, hours)
+async def watching(
+    camera_job: CameraJob, hours: Hours | None = None, params: SupervisorParams = PATIENT
+) -> AsyncIterator[Watched]:
+    watched = Watched(camera_job, hours, params)
     task = asyncio.create_task(watched.supervisor.run(watched.stop))
     try:
         yield watched
     finally:
         watched.stop.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             await task
     assert watched.view.state == "stopped"
 

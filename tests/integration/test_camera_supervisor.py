@@ -11,7 +11,7 @@ import pytest
 from common.codes import Via
 from common.records import SOURCES_ACTION, Count, Frames, Gap, Log, StreamQuality
 from edge_agent.cameras.supervisor import SupervisorParams, retry_delay_s
-from tests.integration.camera_helpers import job, kinds, watching
+from tests.integration.camera_helpers import HASTY, job, kinds, watching
 
 pytestmark = pytest.mark.anyio
 
@@ -71,7 +71,7 @@ async def test_a_process_that_dies_is_started_again(how: signal.Signals) -> None
 
 
 async def test_a_process_that_hangs_is_killed() -> None:
-    async with watching(job("sim:road")) as camera:
+    async with watching(job("sim:road"), params=HASTY) as camera:
         await camera.until_measuring()
         pid = camera.view.pid
         assert pid is not None

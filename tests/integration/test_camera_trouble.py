@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from common.records import Count, Frames
-from tests.integration.camera_helpers import Watched, job, kinds, watching
+from tests.integration.camera_helpers import HASTY, Watched, job, kinds, watching
 from tests.servers.network_camera import NetworkCamera, RtspCamera
 from tests.servers.pictures import PERIOD_S, SIZE, crosses_middle_s, street
 
@@ -59,7 +59,7 @@ async def test_a_driver_that_never_returns_is_left_behind_with_its_process(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(FAKE_PICAMERA))
     monkeypatch.setenv("STOPLINE_FAKE_PICAMERA", "hangs")
-    async with watching(job("picamera2", silence_s=3.0)) as camera:
+    async with watching(job("picamera2", silence_s=3.0), params=HASTY) as camera:
         await camera.until(lambda: camera.view.restarts >= 1)
         assert "picamera2 gave no picture" in camera.view.detail
         await camera.until(lambda: camera.view.state == "ok")
@@ -70,7 +70,7 @@ async def test_a_process_that_cannot_end_is_killed(monkeypatch: pytest.MonkeyPat
     """It has said that its camera broke down, and hangs in the driver on its way out."""
     monkeypatch.setenv("PYTHONPATH", str(FAKE_PICAMERA))
     monkeypatch.setenv("STOPLINE_FAKE_PICAMERA", "breaks and hangs")
-    async with watching(job("picamera2")) as camera:
+    async with watching(job("picamera2"), params=HASTY) as camera:
         await camera.until(lambda: camera.view.restarts >= 1)
         assert "picamera2: the stream ended or broke off" in camera.view.detail
     assert kinds(camera)[-1] == "camera_down"

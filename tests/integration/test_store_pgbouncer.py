@@ -1,6 +1,7 @@
 """The store behind PgBouncer in transaction mode, where a session is somebody else's after every transaction."""
 
 import asyncio
+import gc
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -132,6 +134,28 @@ def test_a_statement_of_a_request_is_bounded_and_none_is_prepared(
                 assert await cursor.fetchone() == ("on",)
 
     asyncio.run(run())
+
+
+def test_a_connection_that_is_no_longer_waited_for_is_closed(plain_dsn: str, plain_server: PgServer) -> None:
+    """While it is found out what answers: here a server that is slow to tell who it is."""
+    execute(plain_dsn, "CREATE SCHEMA slow")
+    slow = "SELECT pg_sleep(600); SELECT 1"
+    execute(plain_dsn, f"CREATE FUNCTION slow.pg_backend_pid() RETURNS int LANGUAGE sql AS '{slow}'")
+    dsn = conninfo.make_conninfo(plain_dsn, options="-csearch_path=slow,pg_catalog")
+    asleep = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+    async def run() -> None:
+        connecting = asyncio.create_task(make_pool(Settings(dsn)).connect())
+        await asyncio.to_thread(until, lambda: plain_server.execute(asleep))
+        connecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await connecting
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        asyncio.run(run())
+        gc.collect()
+    assert not told
 
 
 def test_what_one_user_sees_is_bounded_and_nobody_elses_is(bounced_dsn: str) -> None:

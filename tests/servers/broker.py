@@ -1,6 +1,7 @@
 """A real MQTT broker, Mosquitto: one for the tests of the session, and others that a test may stop and start."""
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -62,6 +63,18 @@ class Mosquitto:
             self._process.terminate()
             self._process.wait(_START_TIMEOUT_S)
             self._process = None
+
+    def hang(self) -> None:
+        """Let it do nothing any more, and its connections stay."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def kill(self) -> None:
+        """Without reading what was sent to it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(_START_TIMEOUT_S)
+        self._process = None
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ def any_lane(rng: random.Random) -> Lane:
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("junction", JUNCTIONS.values(), ids=JUNCTIONS.keys())
-@given(rng=st.randoms(use_true_random=False))
+@given(rng=st.randoms(use_true_random=True))
 @settings(max_examples=30, deadline=None)
 def test_whatever_sensors_tell_only_a_stage_of_the_plan_is_wanted(
     name: str, junction: Junction, rng: random.Random
@@ -338,7 +338,7 @@ def test_it_is_learned_which_lanes_are_left_with_a_queue_by_their_greens() -> No
     assert green(0, 6, 0, 6, 0) == [0.09, 0.1, 0.1, 0.1]
 
 
-@given(rng=st.randoms(use_true_random=False))
+@given(rng=st.randoms(use_true_random=True))
 @settings(max_examples=50, deadline=None)
 def test_as_many_are_on_their_way_as_are_in_sight(rng: random.Random) -> None:
     view = view_of(four_stages())
