@@ -1,6 +1,6 @@
 """Green times in SUMO: delay, waiting, stops, queue and longest wait, against references of the same run.
 
-    make bench-signals                      all of it on all cores: 40 minutes of one, by an estimate
+    make bench-signals                      all of it on all cores: about an hour of one
     make bench-signals ARGS=--quick         the cases that tell most, two seeds, no fixed plans: some minutes
     make bench-signals ARGS="--seeds 2 --only cologne1,lopsided --jobs 1"
     make bench-signals ARGS="--quick --only drawn-1,drawn-2"      sites drawn at random, by number, near capacity
