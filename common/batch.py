@@ -8,7 +8,7 @@
     400   `batch_malformed`, `encoding_unknown`, `version_unknown`: nothing was stored; do not resend as it is
     401   `token_missing`, `token_invalid`, `token_time`: keep everything, slow down, say so. On `token_time`
           sign again with `server_time`
-    403   `device_unknown`, `device_revoked`, `device_mismatch`: likewise
+    403   `device_unknown`, `device_revoked`, `device_mismatch`, `streams_exhausted`: likewise
     409   `sequence_gap`: `expected_seq` is the one to send next
     413   `batch_too_large`: send half
     429   `overloaded`, 503 `store_unavailable`: wait `Retry-After` seconds

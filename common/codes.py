@@ -87,9 +87,10 @@ class ProblemCode(StrEnum):
     DEVICE_UNKNOWN = "device_unknown"
     DEVICE_REVOKED = "device_revoked"
     DEVICE_MISMATCH = "device_mismatch"
-    STREAMS_EXHAUSTED = "streams_exhausted"
     OVERLOADED = "overloaded"
     STORE_UNAVAILABLE = "store_unavailable"
+    STREAMS_EXHAUSTED = "streams_exhausted"
+    """The device has begun so many streams that no more are taken from it."""
 
 
 class SignalMode(StrEnum):

@@ -352,7 +352,7 @@ def contacts_at_the_cabinet_are_obeyed_before_anybody_else(place: Place) -> None
 
 def an_exception_anywhere_flashes(place: Place, part: str) -> None:
     place.lights.kill()
-    place.start(sys.executable, "-m", "tests.servers.signals_with_a_bug", part, "40")
+    place.start(sys.executable, "-m", "tests.servers.signals_with_a_bug", part, "50")
     place.until_green("north")
     since_s = now_s()
     place.until_flashing(since_s)
