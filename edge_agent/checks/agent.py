@@ -1,9 +1,7 @@
 """Tries everything that a configuration names, and says what to mend. One finding for each thing."""
 
 import asyncio
-import functools
 import math
-import operator
 import os
 import sqlite3
 from collections.abc import AsyncIterator
@@ -206,6 +204,8 @@ def _unknown(ready: Ready) -> list[str]:
 def _unseen_lines(camera: CameraSettings) -> list[str]:
     """Lines that would tell zero for ever, since nothing is looked for anywhere on them."""
     # Only here: numpy takes its time to load on a small Pi, which starts with an offline check.
+    import numpy as np
+
     from edge_agent.domain.geometry import inside_distance_px, points_along
 
     masks, regions = ([zone.shape() for zone in zones] for zones in (camera.masks, camera.regions))
@@ -215,11 +215,11 @@ def _unseen_lines(camera: CameraSettings) -> list[str]:
         in_masks, in_regions = (
             [inside_distance_px(zone, points_px) > 0 for zone in zones] for zones in (masks, regions)
         )
-        if regions and not any(inside.any() for inside in in_regions):
+        if regions and not np.any(in_regions):
             told.append(
                 f"line {line.name!r} lies outside of all regions, where nothing is taken for real: move either"
             )
-        elif masks and functools.reduce(operator.or_, in_masks).all():
+        elif masks and np.any(in_masks, axis=0).all():
             told.append(f"line {line.name!r} is wholly painted over by masks: move either")
     return told
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
@@ -44,3 +45,15 @@ def seconds(text: str) -> float:
     if not 0.0 < found < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no time in seconds, more than 0; write it as 90")
     return found
+
+
+def refuse_picture(path: Path, *suffixes: str) -> None:
+    """Tell now, and not when the picture is there, that it could not be written.
+
+    Raises:
+        ValueError: its name ends in none of `suffixes`, or its folder cannot be written to.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: give the picture a name that ends in {' or '.join(suffixes)}")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written; is its folder there, and yours to write to?")

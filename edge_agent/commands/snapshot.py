@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from edge_agent.commands.options import Subparsers, add_command, add_config_option
+from edge_agent.commands.options import Subparsers, add_command, add_config_option, refuse_picture
 from edge_agent.config.camera import CameraSettings
 from edge_agent.config.loading import ConfigError, load_config
 from edge_agent.config.settings import AgentConfig
@@ -40,10 +40,10 @@ def run(options: argparse.Namespace) -> int:
     names = [camera.name for camera in config.cameras]
     if options.camera not in names:
         return _fail(f"there is no camera {options.camera!r}; there is {', '.join(names) or 'none'}", EXIT_USAGE)
-    if options.out.suffix.lower() not in (".jpg", ".jpeg"):
-        return _fail(f"{options.out}: the picture is a JPEG; give it a name that ends in .jpg", EXIT_USAGE)
-    if not os.access(options.out.parent, os.W_OK):
-        return _fail(f"{options.out} cannot be written; name a folder that can", EXIT_USAGE)
+    try:
+        refuse_picture(options.out, ".jpg", ".jpeg")
+    except ValueError as error:
+        return _fail(str(error), EXIT_USAGE)
     try:
         picture = asyncio.run(_take(config, options.camera))
         options.out.write_bytes(picture)

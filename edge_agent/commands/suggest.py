@@ -5,11 +5,10 @@ Ctrl-C ends the watching early; what was seen until then is made use of. `previe
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 
-from edge_agent.commands.options import Subparsers, add_command
+from edge_agent.commands.options import Subparsers, add_command, refuse_picture
 from edge_agent.count.plan import add_model_options
 from edge_agent.exit_codes import EXIT_FAILED, EXIT_OK, EXIT_USAGE
 
@@ -40,10 +39,10 @@ def run(options: argparse.Namespace) -> int:
     from edge_agent.preview.watching import DriverError, as_json, as_text, plan_of, watch, write_picture
 
     try:
-        if options.minutes <= 0:
+        if not options.minutes > 0:
             raise UsageError(f"--minutes {options.minutes:g}: write a number above 0")
         if options.picture:
-            _refuse_picture(options.picture)
+            refuse_picture(options.picture, ".jpg", ".jpeg", ".png")
         watched = watch(plan_of(options), span_s=options.minutes * 60.0)
         if options.picture:
             write_picture(options.picture, watched)
@@ -52,11 +51,3 @@ def run(options: argparse.Namespace) -> int:
         return EXIT_USAGE
     print(json.dumps(as_json(watched)) if options.json else as_text(watched))
     return EXIT_OK if watched.suggestions else EXIT_FAILED
-
-
-def _refuse_picture(path: Path) -> None:
-    """What cannot be written is told now, and not after an hour of watching."""
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
-        raise ValueError(f"--picture {path}: give it a name that ends in .jpg or .png")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"--picture {path} cannot be written; is its folder there, and yours to write to?")

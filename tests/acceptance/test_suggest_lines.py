@@ -106,7 +106,7 @@ def test_the_camera_of_a_configuration(tmp_path: Path) -> None:
     [
         ([], "name a SOURCE, or a --config"),
         (["sim:road", "--minutes", "0"], "--minutes 0: write a number above 0"),
-        (["sim:road", "--picture", "p.mp4"], "give it a name that ends in .jpg or .png"),
+        (["sim:road", "--picture", "p.mp4"], "give the picture a name that ends in .jpg or .jpeg or .png"),
         (["sim:nowhere"], "there is no simulated scene"),
         (["missing.mp4"], "missing.mp4"),
         (["sim:road", "--picture", "/nowhere/x.jpg"], "its folder"),

@@ -82,7 +82,7 @@ def test_without_an_agent_the_camera_is_opened(folder: Path) -> None:
     [
         ("south", "p.jpg", "there is no camera 'south'; there is north"),
         ("north", "no/p.jpg", "cannot be written"),
-        ("north", "p.png", "p.png: the picture is a JPEG; give it a name that ends in .jpg"),
+        ("north", "p.png", "p.png: give the picture a name that ends in .jpg or .jpeg"),
     ],
 )
 def test_what_is_asked_wrongly_is_told_before_anything_opens(

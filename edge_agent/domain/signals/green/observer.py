@@ -66,7 +66,7 @@ class Observer:
         self._seen, self._passed = SEEN_PRIOR, SEEN_PRIOR
         self.seen = 1.0
         if seen_share is not None and seen_share < ALL_SEEN:
-            self.seen = max(LEAST_SEEN, seen_share)
+            self.seen = seen_share
             self._seen = self.seen * ALL_SEEN * SEEN_PRIOR
         self._red_from_s = [0.0] * n
         self.flow_vps = [FIRST_FLOW_VPS] * n
