@@ -63,7 +63,7 @@ def came(client: Client, until: bytes) -> list[bytes]:
 
 
 def heard(listener: Client, speaker: Client, topic: str, end: bytes) -> set[bytes]:
-    """Payloads that came until `end` did, which is said again and again: a subscription may not be in force yet."""
+    """Payloads that came until `end` did, which is said again and again: who listens may not yet."""
     got: set[bytes] = set()
 
     def is_over() -> bool:

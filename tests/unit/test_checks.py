@@ -1,12 +1,15 @@
 """What `check` says of a camera that works, by how fast its pictures come and its model runs."""
 
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from edge_agent.cameras.messages import Probed, Ready
 from edge_agent.checks.agent import judge_camera
 from edge_agent.checks.findings import Verdict
+from edge_agent.checks.state_folder import check_state_folder
 from edge_agent.config.camera import CameraSettings
 
 READY = Ready(1, 640, 360, 50.0)
@@ -57,3 +60,10 @@ def test_a_line_on_which_nothing_is_looked_for_fails(
     finding = judge_camera(camera, READY, Probed(10.0, 80.0))
     assert finding.verdict is verdict
     assert words in finding.text
+
+
+def test_a_state_folder_in_memory_is_told() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        told = check_state_folder(Path(folder), costs="what waits", no_room=Verdict.FAIL)
+    assert told.verdict is Verdict.NOTE
+    assert "in memory (tmpfs): a power cut takes away what waits; point state_dir to a disk" in told.text

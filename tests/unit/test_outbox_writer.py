@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from common.clock import Anchor, Stamp
+from edge_agent.app import tell_of_memory
+from edge_agent.clock_source import Clock
 from edge_agent.outbox import Limits, Outbox, OutboxBusy
 from edge_agent.outbox.writer import OutboxWriter, WriterSettings
 from tests.outbox_model import ModelCollector, count, frames, stamp_at
@@ -190,3 +192,12 @@ async def test_using_it_unopened_or_closed_is_a_mistake(tmp_path: Path) -> None:
         pass
     with pytest.raises(RuntimeError, match="closed"):
         await writer.contact_due()
+
+
+async def test_the_collector_hears_of_an_outbox_in_memory(tmp_path: Path) -> None:
+    clock = Clock()
+    async with OutboxWriter(tmp_path / "o.db", clock) as writer:
+        await tell_of_memory(Path("/dev/shm"), writer, clock)
+        assert (await writer.stats()).waiting == 1
+        await tell_of_memory(Path("/usr/lib"), writer, clock)
+        assert (await writer.stats()).waiting == 1
