@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import VIEWER, Connection, Pool, Queries, load_queries, reading
+from collector.db import VIEWER, Connection, Pool, load_queries, reading
 from collector.fleet.completeness import MAX_GAPS, Gap, Stream
 
 HEALTHY = timedelta(minutes=5)
@@ -22,8 +22,6 @@ _SOME = 500
 """More than these, of which a page is a fifth at most, are met sooner along the names than they are looked up."""
 _MANY = 3000
 """More than these are met along the names without being noted first."""
-_FIRST = 200
-"""So many that were heard last are found by their junctions, of which each has some devices more."""
 
 
 class DeviceState(StrEnum):
@@ -184,7 +182,7 @@ async def read_page(
     pool: Pool, wanted: Wanted, *, order: Order = Order.NAME, limit: int = 100, offset: int = 0
 ) -> list[SeenDevice]:
     """A page of devices."""
-    parameters = wanted.values() | {"limit": limit, "offset": offset, "first": limit + offset, "few": _FEW}
+    parameters = wanted.values() | {"limit": limit, "offset": offset, "first": limit + offset}
     async with reading(pool) as connection, connection.cursor(row_factory=class_row(SeenDevice)) as cursor:
         # It would be planned alike for all values, and to plan it takes as long as it takes.
         await connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', true)")
@@ -195,9 +193,9 @@ async def read_page(
 
 @dataclass(frozen=True)
 class _Among:
-    """The block that finds the devices that may be on a page."""
+    """What finds the devices of which a page is: of the states that are asked for, and perhaps of other names."""
 
-    block: str
+    candidates: bytes
     is_few: bool = True
     """They are looked up one by one, or else met along the names."""
 
@@ -211,32 +209,30 @@ async def _among(
     """
     if VIEWER.get() is not None:
         return None
-    least, counted = 0, ""
-    if _are_heard_last(wanted) and order is Order.RECEIVED_DOWN and parameters["first"] <= _FIRST:
-        # Those at junctions are few; others may be many.
-        name, counted = "heard_last", "at_none"
-    elif wanted.states:
-        name = "of_some_states"
-    elif wanted == Wanted() and order is Order.RECEIVED:
-        name, least = "heard_first", parameters["first"]
-    else:
+    if order in _BY_RECEIVED and replace(wanted, states=()) == Wanted() and parameters["first"] <= _FEW:
+        return _Among(_candidates("heard_first" if order is Order.RECEIVED else "heard_last", wanted))
+    if not wanted.states:
         return None
-    queries = load_queries("devices")
-    how_many = queries["how_many"].replace(b"{candidates}", queries[counted or name])
+    candidates = _candidates("heard_then", wanted)
+    how_many = load_queries("devices")["how_many"].replace(b"{candidates}", candidates)
     is_by_name = order not in _BY_RECEIVED
     cursor = await connection.execute(how_many, parameters | {"most": (_MANY if is_by_name else _FEW) + 1})
     row = await cursor.fetchone()
     assert row is not None
     (n,) = row
     if is_by_name and min(max(_SOME, 5 * parameters["first"]), _FEW) < n <= _MANY:
-        return _Among(name, is_few=False)
-    return _Among(name) if least <= n <= _FEW else None
+        return _Among(candidates, is_few=False)
+    return _Among(candidates) if n <= _FEW else None
 
 
-def _are_heard_last(wanted: Wanted) -> bool:
-    """Whether all others come after these where those that were heard last come first."""
-    states = {*wanted.states}
-    return replace(wanted, states=()) == Wanted() and states == {*list(DeviceState)[: len(states)]}
+def _candidates(name: str, wanted: Wanted) -> bytes:
+    """Devices of the states that are wanted, by the block `name`."""
+    queries = load_queries("devices")
+    heard_when = never = queries["any"]
+    if wanted.states:
+        heard_when = queries["heard_when"].replace(b"{of_states}", queries["of_states"])
+        never = queries["any" if DeviceState.NEVER in wanted.states else "none"]
+    return queries[name].replace(b"{heard_when}", heard_when).replace(b"{never}", never)
 
 
 async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
@@ -263,38 +259,30 @@ async def read_story(pool: Pool, device_id: UUID) -> DeviceStory | None:
     return DeviceStory(found[0], streams, gaps, health, sensors)
 
 
-def _few(queries: Queries, among: str) -> bytes:
-    """The few devices that the block `among` finds, as a table."""
-    found = queries[among]
-    if among != "heard_last":
-        found = queries["few"].replace(b"{candidates}", found)
-    return b"(" + found + b")"
-
-
 def _page_statement(wanted: Wanted, order: Order, among: _Among | None = None) -> bytes:
     """The query of a page; it takes `wanted.values()`, `limit`, `offset` and what the block `among` does."""
     queries = load_queries("devices")
-    is_among_few = among is not None and among.is_few
-    is_few, is_by_received = is_among_few or VIEWER.get() is not None, order in _BY_RECEIVED
-    source = _few(queries, among.block) if among is not None and among.is_few else b"edge_devices"
-    received_at = b"r.received_at" if is_by_received else queries["received_at"]
-    slow = queries["of_states"].replace(b"{received_at}", received_at)
-    is_slow = bool(wanted.states) and is_few and not is_by_received
+    is_bounded, is_by_received = VIEWER.get() is not None, order in _BY_RECEIVED
+    is_asked = bool(wanted.states) and among is None
+    is_slow = is_asked and is_bounded and not is_by_received
+    source, joined = b"edge_devices", b""
     conditions = [queries[name] for name in wanted.blocks()]
-    if among is not None and not among.is_few:
-        conditions.append(queries["met"].replace(b"{candidates}", queries[among.block]))
-    if wanted.states and not is_slow:
-        conditions.append(slow)
-    joined = b""
-    if is_by_received:
-        joined = queries["joined_received_one_by_one" if is_few else "joined_received"]
+    if among is not None and among.is_few:
+        source = queries["few"].replace(b"{candidates}", among.candidates)
+    elif among is not None:
+        conditions.append(queries["met"].replace(b"{candidates}", among.candidates))
+    if is_asked and not is_slow:
+        conditions.append(queries["of_states"])
+    if is_by_received or is_asked:
+        is_whole = is_by_received and among is None and not is_bounded
+        joined = queries["joined_whole" if is_whole else "joined"]
     fragments = {
-        b"{facts}": b"device_facts" if VIEWER.get() is None else b"seen_device_facts",
+        b"{facts}": b"seen_device_facts" if is_bounded else b"device_facts",
         b"{found}": queries["found_in_order" if is_slow else "found"],
         b"{source}": source,
         b"{joined}": joined,
         b"{filters}": b" AND ".join(conditions) or queries["any"],
-        b"{slow}": slow,
+        b"{slow}": queries["of_states"],
         b"{order}": queries[_ORDERS[order]],
     }
     page = queries["page"]

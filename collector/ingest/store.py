@@ -213,7 +213,8 @@ class Store:
         Raises:
             RecordRefused: the transaction, or its savepoint, must be rolled back.
         """
-        tables = dict.fromkeys(chain.from_iterable(rows.by_table for rows in batches))
+        # In a fixed order, since triggers lock what is kept of junctions and devices.
+        tables = sorted(set(chain.from_iterable(rows.by_table for rows in batches)), key=lambda table: table.name)
         for table in tables:
             rows = chain.from_iterable(batch.by_table.get(table, ()) for batch in batches)
             with _faults_of(table.name):

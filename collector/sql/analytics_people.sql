@@ -30,9 +30,7 @@ WITH heard AS (
                 ELSE 'critical' END AS state
     FROM edge_devices d
     LEFT JOIN junctions j ON j.id = d.junction_id
-    LEFT JOIN (
-        SELECT device_id, max(last_received_at) AS received_at FROM ingest_streams GROUP BY device_id
-    ) s ON s.device_id = d.id
+    LEFT JOIN device_heard s ON s.device_id = d.id
     WHERE d.status = 'active'
       AND (%(junctions)s::text[] IS NULL OR j.name = ANY (%(junctions)s::text[])
            OR j.id::text = ANY (%(junctions)s::text[]))

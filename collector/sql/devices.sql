@@ -23,21 +23,25 @@ ORDER BY p.place;
 SELECT d.id FROM {source} d {joined} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: found_in_order
--- Few are sorted, by what is in an index of them, before each is asked what takes longer to tell, until the page is
--- full.
+-- Few are sorted by their names before each is asked when it was heard, until the page is full.
 SELECT d.id FROM (SELECT d.id, d.name FROM {source} d WHERE {filters} ORDER BY {order} OFFSET 0) d
-WHERE {slow} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
+{joined} WHERE {slow} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
 
 -- name: met
 -- Of some, not few: they are met soon along the names.
 (d.id IN ({candidates})) IS TRUE
 
 -- name: few
-SELECT d.* FROM (SELECT DISTINCT device_id FROM ({candidates}) c) c
-CROSS JOIN LATERAL (SELECT id, name, junction_id, status FROM edge_devices WHERE id = c.device_id OFFSET 0) d
+(
+    SELECT d.* FROM ({candidates}) c
+    CROSS JOIN LATERAL (SELECT id, name, junction_id, status FROM edge_devices WHERE id = c.device_id OFFSET 0) d
+)
 
 -- name: any
 true
+
+-- name: none
+false
 
 -- name: of_ids
 d.id = ANY (%(ids)s::uuid[])
@@ -82,76 +86,42 @@ d.junction_id = ANY (ARRAY(
 NOT d.has_sent
 
 -- name: of_states
-(
-    SELECT CASE WHEN x.at IS NULL THEN 'never'
-                WHEN x.at > now() - interval '5 minutes' THEN 'healthy'
-                WHEN x.at > now() - interval '15 minutes' THEN 'warning'
-                ELSE 'critical' END
-    FROM (SELECT {received_at} AS at OFFSET 0) x
-) = ANY (%(states)s::text[])
-
--- name: received_at
-(SELECT max(last_received_at) FROM ingest_streams WHERE device_id = d.id)
+CASE WHEN r.received_at IS NULL THEN 'never'
+     WHEN r.received_at > now() - interval '5 minutes' THEN 'healthy'
+     WHEN r.received_at > now() - interval '15 minutes' THEN 'warning'
+     ELSE 'critical' END = ANY (%(states)s::text[])
 
 -- name: how_many
 -- Of very many, those that come first are found sooner by walking along all.
 SELECT count(*) FROM ({candidates} LIMIT %(most)s) AS found;
 
--- name: of_some_states
--- All of some states and few others, by the steps in which it is noted when they were heard.
-SELECT device_id FROM ingest_streams
-WHERE heard_in IS DISTINCT FROM retired_in
-  AND heard_in > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '100 years'
-                              WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '16 minutes'
-                              WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '6 minutes' END
-  AND heard_in <= now() - CASE WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '-100 years'
-                               WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '5 minutes'
-                               WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '15 minutes' END
+-- name: heard_then
+-- All of some states, by an index.
+SELECT device_id FROM device_heard r WHERE {heard_when}
 UNION ALL
 SELECT id FROM edge_devices WHERE NOT has_sent AND 'never' = ANY (%(states)s::text[])
 
 -- name: heard_first
--- Those that are silent for longest, by the newest stream of each. They are looked for among the oldest streams only:
--- where those are of devices with newer ones, fewer are found than are asked for.
-(
-    SELECT s.device_id FROM ingest_streams s
-    WHERE s.heard_in IS DISTINCT FROM s.retired_in AND s.heard_in < coalesce((
-              SELECT heard_in FROM ingest_streams WHERE heard_in IS DISTINCT FROM retired_in
-              ORDER BY heard_in OFFSET %(few)s LIMIT 1), 'infinity')
-      AND NOT EXISTS (
-          SELECT FROM ingest_streams o
-          WHERE o.device_id = s.device_id AND (o.last_received_at, o.no) > (s.last_received_at, s.no))
-    ORDER BY s.heard_in FETCH FIRST %(first)s ROWS WITH TIES
-)
+-- As many as are asked for of those who come first: who was never heard, then who is silent for longest.
+(SELECT device_id FROM device_heard r WHERE {heard_when} ORDER BY received_at, device_id LIMIT %(first)s)
 UNION ALL
-(SELECT id FROM edge_devices WHERE NOT has_sent ORDER BY id LIMIT %(first)s)
+(SELECT id FROM edge_devices WHERE NOT has_sent AND {never} ORDER BY id LIMIT %(first)s)
 
 -- name: heard_last
--- A junction was heard when the last of its devices was: so the devices that were heard last stand at as many
--- junctions as were heard last, or at none. Where all others of a junction were heard before any of these, the one is
--- known.
-SELECT d.id FROM (
-    SELECT h.junction_id, h.device_id, h.since IS NOT NULL AND h.device_id IS NOT NULL
-               AND coalesce(h.others_at < h.since, true) AS is_one
-    FROM (
-        SELECT c.junction_id, c.device_id, c.others_at, s.since
-        FROM (SELECT (
-            SELECT received_at FROM junction_heard WHERE received_at IS NOT NULL
-            ORDER BY received_at DESC OFFSET %(first)s - 1 LIMIT 1
-        ) AS since OFFSET 0) s
-        JOIN junction_heard c ON s.since IS NULL OR c.received_at >= s.since
-    ) h
-) h
-CROSS JOIN LATERAL (
-    SELECT h.device_id AS id WHERE h.is_one
-    UNION ALL
-    SELECT id FROM edge_devices WHERE junction_id = h.junction_id AND NOT h.is_one
-) d
+-- The same from the other end.
+(SELECT device_id FROM device_heard r WHERE {heard_when} ORDER BY received_at DESC, device_id DESC LIMIT %(first)s)
 UNION ALL
-SELECT id FROM edge_devices WHERE junction_id IS NULL
+(SELECT id FROM edge_devices WHERE NOT has_sent AND {never} ORDER BY id DESC LIMIT %(first)s)
 
--- name: at_none
-SELECT id FROM edge_devices WHERE junction_id IS NULL
+-- name: heard_when
+-- States that are asked for may have another between them.
+r.received_at > now() - CASE WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '100 years'
+                             WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '15 minutes'
+                             WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '5 minutes' END
+AND r.received_at <= now() - CASE WHEN 'healthy' = ANY (%(states)s::text[]) THEN interval '-100 years'
+                                  WHEN 'warning' = ANY (%(states)s::text[]) THEN interval '5 minutes'
+                                  WHEN 'critical' = ANY (%(states)s::text[]) THEN interval '15 minutes' END
+AND {of_states}
 
 -- name: by_name
 d.name, d.id
@@ -166,17 +136,13 @@ r.received_at NULLS FIRST, d.id
 -- name: by_received_down
 r.received_at DESC NULLS LAST, d.id DESC
 
--- name: joined_received
--- What `by_received` needs. It reads all streams, once.
-LEFT JOIN (
-    SELECT device_id, max(last_received_at) AS received_at FROM ingest_streams GROUP BY device_id
-) r ON r.device_id = d.id
+-- name: joined
+-- When each was heard.
+LEFT JOIN LATERAL (SELECT received_at FROM device_heard WHERE device_id = d.id OFFSET 0) r ON true
 
--- name: joined_received_one_by_one
--- The same for few devices.
-LEFT JOIN LATERAL (
-    SELECT max(last_received_at) AS received_at FROM ingest_streams WHERE device_id = d.id
-) r ON true
+-- name: joined_whole
+-- The same of very many, at once.
+LEFT JOIN device_heard r ON r.device_id = d.id
 
 -- name: health_history
 -- The last day of a device, in quarters of an hour.

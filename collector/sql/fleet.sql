@@ -2,8 +2,9 @@
 
 -- name: devices
 SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, j.id AS junction_id, j.name AS junction_name,
-       (SELECT max(last_received_at) FROM ingest_streams s WHERE s.device_id = d.id) AS received_at
+       h.received_at
 FROM edge_devices d
+LEFT JOIN device_heard h ON h.device_id = d.id
 LEFT JOIN junctions j ON j.id = d.junction_id
 WHERE %(devices)s::text[] IS NULL OR d.name = ANY (%(devices)s::text[]) OR d.id::text = ANY (%(devices)s::text[])
 ORDER BY d.name, d.id

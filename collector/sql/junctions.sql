@@ -268,7 +268,7 @@ WHERE j.id = %(junction)s;
 
 -- name: told
 CROSS JOIN LATERAL (
-    SELECT (SELECT max(last_received_at) FROM ingest_streams WHERE device_id = d.id) AS received_at,
+    SELECT (SELECT received_at FROM device_heard WHERE device_id = d.id) AS received_at,
            (SELECT coalesce(jsonb_agg(name ORDER BY name), '[]') FROM (
                 SELECT name FROM cameras WHERE device_id = d.id
                 UNION SELECT sensor FROM counting_zones WHERE device_id = d.id

@@ -71,20 +71,6 @@ DELETE FROM coverage_rollups
 WHERE step_s = 60
   AND bucket < least(%(before)s, (SELECT dropped_before FROM timeseries WHERE table_name = 'frame_metadata'));
 
--- name: retire_streams
--- Some streams that have been silent for an hour longer than another of their device. Who stores something of theirs
--- now is not waited for: then they are heard.
-WITH silent AS MATERIALIZED (
-    SELECT s.no FROM ingest_streams s
-    WHERE s.heard_in IS DISTINCT FROM s.retired_in AND s.heard_in < %(now)s - interval '1 hour'
-      AND EXISTS (
-          SELECT FROM ingest_streams o
-          WHERE o.device_id = s.device_id AND o.heard_in >= s.heard_in + interval '1 hour')
-    LIMIT %(limit)s
-    FOR NO KEY UPDATE OF s SKIP LOCKED
-)
-UPDATE ingest_streams s SET retired_in = s.heard_in FROM silent WHERE s.no = silent.no;
-
 -- name: claim_duty
 -- Takes a duty on if it is due, and sets when it is due again. No row: it is not, or somebody else has it.
 INSERT INTO duties AS d (name, due_at) VALUES (%(name)s, now() + make_interval(secs => %(pause_s)s))

@@ -37,7 +37,6 @@ _log = logging.getLogger(__name__)
 _MARKED = {"count_events": "count", "frame_metadata": "coverage"}
 """Tables that rollups are made of, and the kind of their marks."""
 _LOCK_TIMEOUT = "2s"
-_RETIRED_AT_ONCE = 500
 _LOOK_S = 60.0
 """How often a worker looks whether maintenance is due."""
 
@@ -52,8 +51,6 @@ class Maintained:
     partitions_dropped: int = 0
     rows_dropped: int = 0
     minutes_forgotten: int = 0
-    streams_retired: int = 0
-    """Silent ones of devices that are heard by others."""
     postponed: int = 0
     """Steps that would have made ingest wait, and are left for the next run."""
 
@@ -149,7 +146,6 @@ class _Maintenance:
             if before is not None:
                 await self._expire(series, before, edition)
         await self._forget_minutes()
-        await self._retire_streams()
         return self._done
 
     async def _make_partitions(self, series: Series) -> None:
@@ -275,19 +271,6 @@ class _Maintenance:
         for name in ("forget_minutes", "forget_coverage_minutes"):
             cursor = await self._connection.execute(self._store[name], {"before": before})
             self._done.minutes_forgotten += cursor.rowcount
-
-    async def _retire_streams(self) -> None:
-        """Lists of devices that are silent look at no stream that another one has followed."""
-        parameters = {"now": self._now, "limit": _RETIRED_AT_ONCE}
-        try:
-            while True:
-                async with self._patient():
-                    cursor = await self._connection.execute(self._store["retire_streams"], parameters)
-                self._done.streams_retired += cursor.rowcount
-                if cursor.rowcount < _RETIRED_AT_ONCE:
-                    return
-        except psycopg.errors.LockNotAvailable:
-            self._postpone("retiring streams")
 
     @asynccontextmanager
     async def _patient(self) -> AsyncIterator[None]:

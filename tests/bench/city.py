@@ -1,17 +1,13 @@
 """A collector's database of a large city, and how long its statements take."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import psycopg
 
-from collector.config import Retention
 from collector.db import Pool
-from collector.store.maintenance import maintain
 from tests.bench.database_time import time_all
 from tests.servers.databases import TEMPLATE, running_server
 
@@ -165,7 +161,6 @@ def load(dsn: str, *, whole: bool) -> City:
         )
         for statement in (*(_REST if whole else ()), *_HEARD_NOW):
             connection.execute(statement.encode())
-        asyncio.run(maintain(dsn, datetime.now(UTC), Retention()))
         connection.execute("VACUUM ANALYZE")
         row = connection.execute("SELECT id FROM junctions WHERE name = 'Junction 04707'").fetchone()
     assert row is not None

@@ -170,7 +170,7 @@ def _fill(dsn: str, tables: list[str], users: list[UUID]) -> None:
         # What stands elsewhere is not what is tried here.
         connection.execute("SET session_replication_role = replica")
         made = {"locations", "junctions", "edge_devices", "cameras", "counting_zones", "ingest_streams"}
-        made |= {"junction_parts", "junction_heard"}
+        made |= {"junction_parts", "junction_heard", "device_heard"}
         for table in set(tables) - made - {"user_junction_access", "rollup_marks"}:
             _add_row(connection, table, known)
         for user_id in users:
