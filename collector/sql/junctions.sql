@@ -140,23 +140,19 @@ SELECT id FROM junctions WHERE NOT (lights_device_id IS NOT NULL OR metadata ? '
 
 -- name: those_live
 SELECT junction_id AS id FROM junction_heard
-WHERE heard_in > now() - make_interval(secs => %(live_s)s + 60)
-  AND received_at >= now() - make_interval(secs => %(live_s)s)
+WHERE received_at >= now() - make_interval(secs => %(live_s)s)
 
 -- name: those_late
 SELECT junction_id AS id FROM junction_heard
-WHERE heard_in > now() - make_interval(secs => %(late_s)s + 60)
-  AND heard_in < now() - make_interval(secs => %(live_s)s)
-  AND received_at >= now() - make_interval(secs => %(late_s)s)
+WHERE received_at >= now() - make_interval(secs => %(late_s)s)
   AND received_at < now() - make_interval(secs => %(live_s)s)
 
 -- name: those_silent
 SELECT junction_id AS id FROM junction_heard
-WHERE heard_in < now() - make_interval(secs => %(late_s)s)
-  AND received_at < now() - make_interval(secs => %(late_s)s)
+WHERE received_at < now() - make_interval(secs => %(late_s)s)
 
 -- name: those_never
-SELECT junction_id AS id FROM junction_heard WHERE heard_in IS NULL
+SELECT junction_id AS id FROM junction_heard WHERE received_at IS NULL
 
 -- name: by_name
 j.name {down}
@@ -174,22 +170,16 @@ CROSS JOIN LATERAL (
 foremost AS MATERIALIZED (
     SELECT c.junction_id, c.key FROM (
         SELECT junction_id, received_at AS key FROM junction_heard
-        WHERE heard_in IS NOT NULL {within}
+        WHERE received_at IS NOT NULL
         ORDER BY received_at {down} {fence}
     ) c
     {fitting}
     ORDER BY c.key {down} FETCH FIRST (%(limit)s::bigint + %(offset)s::bigint) ROWS WITH TIES
 ),
 
--- name: within
-AND heard_in {no_later} coalesce((
-    SELECT heard_in FROM junction_heard WHERE heard_in IS NOT NULL
-    ORDER BY heard_in {down} OFFSET %(limit)s::bigint + %(offset)s::bigint - 1 LIMIT 1
-), {all})
-
 -- name: without_received_at
 SELECT j.id, j.name FROM junction_heard c JOIN junctions j ON j.id = c.junction_id {heard}
-WHERE c.heard_in IS NULL {conditions}
+WHERE c.received_at IS NULL {conditions}
 
 -- name: counts_today
 LEFT JOIN days USING (timezone)

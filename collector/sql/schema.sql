@@ -2550,8 +2550,10 @@ BEGIN
     FROM edge_devices d WHERE d.junction_id = junction;
 END $$;
 
--- `device_id` and `others_at` of `junction_heard`, `heard_in` and `retired_in` of `ingest_streams`: for the release
--- before, which asks which device of a junction was heard last. It is not known, and it looks at all.
+CREATE INDEX junction_heard_at ON junction_heard (received_at);
+
+-- `device_id`, `others_at` and `heard_in` of `junction_heard`, `heard_in` and `retired_in` of `ingest_streams` are for the
+-- release before, which asks which device of a junction was heard last. It is not known, and it looks at all.
 
 -- What a device told last of its health, however old it is.
 CREATE TABLE device_health_latest (
@@ -2637,4 +2639,4 @@ BEGIN
     LEFT JOIN LATERAL (SELECT * FROM device_health_latest WHERE device_id = d.id OFFSET 0) h ON true;
 END $$;
 
-DROP INDEX ingest_streams_newest;
+DROP INDEX ingest_streams_newest, junction_heard_in;

@@ -97,6 +97,8 @@ BEGIN
     FROM edge_devices d WHERE d.junction_id = junction;
 END $$;
 
+CREATE INDEX junction_heard_at ON junction_heard (received_at);
+
 -- For the release before, which asks which device of a junction was heard last: that is not known, and it looks at all
 -- of them.
 UPDATE junction_heard SET device_id = NULL, others_at = NULL WHERE device_id IS NOT NULL;
