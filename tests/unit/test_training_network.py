@@ -96,6 +96,7 @@ def test_boxes_follow_the_picture_when_it_is_changed() -> None:
     assert checked > n / 2
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, about the exporter that is used
 def test_the_file_says_what_the_network_says(tmp_path: Path) -> None:
     torch.manual_seed(2)
     network = StreetNet(len(CLASSES)).eval()
