@@ -128,6 +128,9 @@ class HourReader:
         self._queries = load_queries("hourly")
         self._marks = marks
         self._is_waiting = is_waiting
+        self.ends_changed = False
+        """Whether the last hour that was read ends with other knowledge than was kept with it: the next one may
+        have been made with that."""
 
     async def read(self, *, before: bool = False) -> list[Hour]:
         """The hours; with `before` also those before them that had to be made for it."""
@@ -264,8 +267,10 @@ class HourReader:
             rows = await log.rows(hour.start, hour.until)
             old_state = hour.state
             hour.log, state = add_hour(reading, before, rows, us_of(hour.start), us_of(hour.until))
-            is_changed = old_state != state if was_kept else is_changed
+            # Where it was not kept, nobody knows what the next one was made with.
+            is_changed = not was_kept or old_state != state
             hour.state, hour.described, hour.is_new = state, reading.text, True
+        self.ends_changed = is_changed
 
     def _told(self, hour: Hour) -> Hour:
         """Without what was kept of a log that was read otherwise: it may be read so again."""

@@ -135,6 +135,12 @@ ON CONFLICT (junction_id, starts_at) DO UPDATE
 SET ends_at = excluded.ends_at, lanes = excluded.lanes, lengths = excluded.lengths, zones = excluded.zones,
     described = excluded.described, log = excluded.log, state = excluded.state, computed_at = now()
 
+-- name: mark_next
+-- An hour that is kept has to be made anew: what is known when it begins is other than it was. Marks that are not
+-- taken yet may have changed hours up to there, and change nothing when they are.
+INSERT INTO junction_hour_marks (junction_id, at)
+SELECT junction_id, starts_at FROM junction_hourly_stats WHERE junction_id = %(junction)s AND starts_at = %(start)s
+
 -- name: take_marks
 -- Takes the oldest marks away.
 WITH taken AS (
