@@ -3,7 +3,8 @@
 An hour has three parts: what its cycles, its zones and the event log add up to. A kept part is used unless
 something has changed it since, of which a mark tells. What the log adds up to depends on what was known when the
 hour began; so if an hour that has changed ends with other knowledge than was kept with it, the next one is made
-anew too, and so on. Of a time whose raw rows were dropped, what was kept is all there is.
+anew too, and so on; beyond what one pass makes, a mark says so. Of a time whose raw rows were dropped, what was
+kept is all there is.
 
 Whoever asks waits for so many hours to be made, at most; of more, `HoursLacking` says from when to when they lack.
 """
