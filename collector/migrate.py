@@ -215,12 +215,14 @@ def _begin_history(connection: psycopg.Connection[TupleRow]) -> None:
 
 
 def _take_timescaledb(connection: psycopg.Connection[TupleRow]) -> None:
-    """TimescaleDB is used where the server has it loaded. This is decided once, when the database is made."""
+    """TimescaleDB is used where the server has it loaded. This is decided once, when the database is made.
+
+    Only some roles may read which libraries are loaded; a setting that TimescaleDB brings along is there for all.
+    """
     row = connection.execute(
         """
         SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-           AND 'timescaledb' = ANY (string_to_array(
-                   replace(current_setting('shared_preload_libraries'), ' ', ''), ','))
+           AND current_setting('timescaledb.disable_load', true) IS NOT NULL
         """
     ).fetchone()
     if row is not None and row[0]:

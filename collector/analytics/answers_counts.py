@@ -13,8 +13,9 @@ class DayItem(msgspec.Struct, frozen=True):
     Attributes:
         hours: how long the day is: 24, or 23 or 25 where the clocks change.
         vehicles: all but people, at the stop lines where the lights' description names them.
-        measured_share: how much of the day, as far as it is over, was measured, on average over the lines; null:
-            it cannot be told, as tag readers do not tell.
+        measured_share: how much of the day, as far as it is over, was measured, on average over the lines whose
+            cameras measured in the period or in the five weeks before it; null: it cannot be told, as tag readers
+            do not tell.
         unmeasured: names of the lines that were measured at no time of the day: what passed there is in no figure.
         cycles: that ended on this day; null: dropped by retention before they were added up.
         saturation: vehicles over what the greens could have sent, mean over `saturation_cycles` cycles of a lane,

@@ -184,6 +184,8 @@ class HourlyWorker(Keeper):
         fresh = [hour for hour in await reader.read(before=True) if hour.is_new]
         async with connection.cursor() as cursor:
             await cursor.executemany(self._queries["keep"], [_row(place, hour) for hour in fresh])
+            if reader.ends_changed:
+                await cursor.execute(self._queries["mark_next"], {"junction": place.ref.id, "start": until})
         return len(fresh)
 
 

@@ -3,7 +3,8 @@
 An hour has three parts: what its cycles, its zones and the event log add up to. A kept part is used unless
 something has changed it since, of which a mark tells. What the log adds up to depends on what was known when the
 hour began; so if an hour that has changed ends with other knowledge than was kept with it, the next one is made
-anew too, and so on. Of a time whose raw rows were dropped, what was kept is all there is.
+anew too, and so on; beyond what one pass makes, a mark says so. Of a time whose raw rows were dropped, what was
+kept is all there is.
 
 Whoever asks waits for so many hours to be made, at most; of more, `HoursLacking` says from when to when they lack.
 """
@@ -128,6 +129,9 @@ class HourReader:
         self._queries = load_queries("hourly")
         self._marks = marks
         self._is_waiting = is_waiting
+        self.ends_changed = False
+        """Whether the last hour that was read ends with other knowledge than was kept with it: the next one may
+        have been made with that."""
 
     async def read(self, *, before: bool = False) -> list[Hour]:
         """The hours; with `before` also those before them that had to be made for it."""
@@ -264,8 +268,10 @@ class HourReader:
             rows = await log.rows(hour.start, hour.until)
             old_state = hour.state
             hour.log, state = add_hour(reading, before, rows, us_of(hour.start), us_of(hour.until))
-            is_changed = old_state != state if was_kept else is_changed
+            # Where it was not kept, nobody knows what the next one was made with.
+            is_changed = not was_kept or old_state != state
             hour.state, hour.described, hour.is_new = state, reading.text, True
+        self.ends_changed = is_changed
 
     def _told(self, hour: Hour) -> Hour:
         """Without what was kept of a log that was read otherwise: it may be read so again."""

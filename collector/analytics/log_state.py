@@ -182,12 +182,13 @@ class _Fold:
             shown = _RED if parameter == UnitFlash.NONE else None
             before = self._phases
             self._show_all(at_us, {p: (shown, before[p][1] if p in before else at_us) for p in self._told})
+            if shown is None:
+                self._forget_cycles()
         elif code in _SHOWN:
             self._change(at_us, code, parameter)
         if is_last:
             self._show_all(at_us, {phase: (None, told_us) for phase, (_, told_us) in self._phases.items()})
-            self._cycles.clear()
-            self._next_seen_us = self._first_seen_us()
+            self._forget_cycles()
 
     def end(self, end_us: int) -> tuple[LogHour, LogState]:
         self._count_seen(end_us - 1)
@@ -300,6 +301,11 @@ class _Fold:
             elif one.red_us is not None:
                 one.there_red_us += max(0, min(at_us, one.red_us + _RED_US) - one.mark_us)
         one.mark_us = at_us
+
+    def _forget_cycles(self) -> None:
+        """What follows their greens is not seen any more."""
+        self._cycles.clear()
+        self._next_seen_us = self._first_seen_us()
 
     def _first_seen_us(self) -> int:
         seen = (one.red_us + _RED_US for one in self._cycles.values() if one.red_us is not None)

@@ -30,6 +30,7 @@ async def read_throughput(connection: Connection, asked: Asked, change: str | No
     live = await is_live(connection, asked, counters)
     [pairs] = await read_cells(connection, asked, counters, "pairs", Bucket.HOUR, change=at, live=live)
     n_pairs, n_before, n_after, mean_before, mean_after, mean, deviation = pairs
+    cycles_before, cycles_after = await _cycles_of_sides(connection, asked, at)
     return ThroughputAnswer(
         **asked.head,
         exact=live,
@@ -37,8 +38,8 @@ async def read_throughput(connection: Connection, asked: Asked, change: str | No
         change=at,
         found=change is None,
         changes=changes,
-        before=await _side(connection, asked, asked.start, at, n_before, mean_before),
-        after=await _side(connection, asked, at, asked.end, n_after, mean_after),
+        before=Side(from_=asked.start, to=at, n_hours=n_before, vehicles_per_h=mean_before, **cycles_before),
+        after=Side(from_=at, to=asked.end, n_hours=n_after, vehicles_per_h=mean_after, **cycles_after),
         difference=_difference(n_pairs, mean_before, mean, deviation),
     )
 
@@ -71,24 +72,14 @@ async def _moment(connection: Connection, asked: Asked, change: str | None, chan
     return told.astimezone(UTC)
 
 
-async def _side(
-    connection: Connection, asked: Asked, start: datetime, end: datetime, n_hours: int, mean: float | None
-) -> Side:
+async def _cycles_of_sides(connection: Connection, asked: Asked, change: datetime) -> list[dict[str, Any]]:
+    """What the cycles before the change add up to, and those after it."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        parameters: dict[str, Any] = asked.parameters | {"low": start, "high": end}
-        await cursor.execute(load_queries("analytics_counts")["side"], parameters, prepare=False)
-        row = await cursor.fetchone()
-    assert row is not None
-    return Side(
-        from_=start,
-        to=end,
-        plans=row["plans"],
-        n_hours=n_hours,
-        vehicles_per_h=mean,
-        cycles=row["cycles"],
-        mean_cycle_s=row["mean_cycle_s"],
-        saturation=row["saturation"],
-    )
+        parameters: dict[str, Any] = asked.parameters | {"change": change}
+        await cursor.execute(load_queries("analytics_counts")["cycles_of_sides"], parameters, prepare=False)
+        return [
+            {name: value for name, value in row.items() if name != "is_after"} for row in await cursor.fetchall()
+        ]
 
 
 def _difference(n_pairs: int, before: float | None, mean: float | None, deviation: float | None) -> Difference:

@@ -27,7 +27,8 @@ from collector.ops.problems import problem_specs
 class JunctionItem(msgspec.Struct, frozen=True):
     """A junction. `counts_today` null: nothing was measured since midnight there (`today_from`).
 
-    Where cameras count it is what they counted; what tag readers counted of the same vehicles is not added.
+    Each vehicle once: where cameras have lines it is what crossed those, else the visits of their zones, else what
+    tag readers counted.
     """
 
     id: UUID

@@ -122,27 +122,36 @@ SELECT count(*) AS n_pairs, coalesce(sum(n_before), 0)::bigint AS n_before, coal
        avg(after - before)::double precision AS mean, stddev_samp(after - before)::double precision AS deviation
 FROM sides WHERE n_before > 0 AND n_after > 0
 
--- name: side
--- The cycles of one side.
+-- name: cycles_of_sides
+-- The cycles before a change, and those after it. One belongs to where its middle lies: it ends when the next one
+-- begins, and what they tell of that moment differs by what is rounded.
 WITH cycles AS (
-    SELECT c.stream_no, c.at, c.seq, c.length_s, c.plan
+    SELECT c.at - make_interval(secs => c.length_s / 2) >= %(change)s AS is_after, c.length_s, c.plan
     FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id JOIN traffic_cycles c ON c.stream_no = s.no
     WHERE d.junction_id = %(junction)s AND c.at >= %(low)s AND c.at < %(high)s
 ), lanes AS (
-    SELECT sum(l.saturation::double precision * l.green_s) / nullif(sum(l.green_s::double precision), 0) AS saturation
+    SELECT l.at - make_interval(secs => (l.green_s + l.yellow_s + l.red_s) / 2) >= %(change)s AS is_after,
+           sum(l.saturation::double precision * l.green_s) / nullif(sum(l.green_s::double precision), 0) AS saturation
     FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id JOIN lane_cycle_data l ON l.stream_no = s.no
     WHERE d.junction_id = %(junction)s AND l.at >= %(low)s AND l.at < %(high)s AND l.saturation IS NOT NULL
-), plans AS (
-    SELECT array_agg(plan ORDER BY n DESC, plan) AS plans
-    FROM (SELECT plan, count(*) AS n FROM cycles WHERE plan IS NOT NULL GROUP BY plan) AS p
+    GROUP BY 1
+), planned AS (
+    SELECT is_after, plan, count(*) AS n, sum(length_s::double precision) AS total_s FROM cycles GROUP BY 1, 2
 )
-SELECT (SELECT count(*) FROM cycles) AS cycles, (SELECT avg(length_s::double precision) FROM cycles) AS mean_cycle_s,
-       (SELECT saturation FROM lanes) AS saturation, coalesce((SELECT plans FROM plans), '{}') AS plans
+SELECT side.is_after, coalesce(sum(p.n), 0)::bigint AS cycles, sum(p.total_s) / sum(p.n)::double precision AS mean_cycle_s,
+       l.saturation, coalesce(array_agg(p.plan ORDER BY p.n DESC, p.plan) FILTER (WHERE p.plan IS NOT NULL), '{}') AS plans
+FROM (VALUES (false), (true)) AS side (is_after)
+LEFT JOIN planned p USING (is_after)
+LEFT JOIN lanes l USING (is_after)
+GROUP BY side.is_after, l.saturation
+ORDER BY side.is_after
 
 -- name: changes
--- Plans that ran for the first time in the period, but for the one that it begins with. The latest first.
+-- Plans that ran for the first time in the period, but for the one that it begins with. The latest first. Moments are
+-- told in whole ms, as they came: lengths are a little off.
 WITH cycles AS (
-    SELECT c.at - make_interval(secs => c.length_s) AS start, c.plan
+    SELECT date_trunc('milliseconds', c.at - make_interval(secs => c.length_s) + interval '500 microseconds') AS start,
+           c.plan
     FROM edge_devices d JOIN ingest_streams s ON s.device_id = d.id JOIN traffic_cycles c ON c.stream_no = s.no
     WHERE d.junction_id = %(junction)s AND c.at >= %(low)s AND c.at < %(high)s
 ), followed AS (

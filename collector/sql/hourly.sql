@@ -97,15 +97,17 @@ CROSS JOIN LATERAL (
 
 -- name: log_rows
 -- Some hours of the event log: what is asked for, and after which entries it is silent for more than two minutes.
--- Lights that run write something at least once a minute. Flash comes first of what happened at once: steady lights
--- begin with all red. Who came at once with a change of lamps came after it.
+-- Lights that run write something at least once a minute. Of what happened at once the end of flash comes first:
+-- steady lights begin with all red. Its beginning comes after the ends of greens that it cut off. Who came at once
+-- with a change of lamps came after it.
 SELECT (date_part('epoch', at) * 1000000)::bigint AS at_us, code, parameter, is_last
 FROM (
     SELECT at, place, stream_no, seq, code, parameter,
            coalesce(lead(at) OVER line - at > interval '2 minutes', true) AS is_last
     FROM (
-        SELECT e.at, CASE e.code WHEN 173 THEN -1 WHEN 81 THEN 82 ELSE e.code END AS place, e.stream_no, e.seq, e.code,
-               e.parameter
+        SELECT e.at, CASE WHEN e.code = 173 AND e.parameter = 2 THEN -1 WHEN e.code = 173 THEN 80
+                          WHEN e.code = 81 THEN 82 ELSE e.code END AS place,
+               e.stream_no, e.seq, e.code, e.parameter
         FROM edge_devices d
         JOIN ingest_streams s ON s.device_id = d.id
         JOIN signal_events e ON e.stream_no = s.no
@@ -132,6 +134,12 @@ VALUES (%(junction)s, %(starts_at)s, %(ends_at)s, %(lanes)s, %(lengths)s, %(zone
 ON CONFLICT (junction_id, starts_at) DO UPDATE
 SET ends_at = excluded.ends_at, lanes = excluded.lanes, lengths = excluded.lengths, zones = excluded.zones,
     described = excluded.described, log = excluded.log, state = excluded.state, computed_at = now()
+
+-- name: mark_next
+-- An hour that is kept has to be made anew: what is known when it begins is other than it was. Marks that are not
+-- taken yet may have changed hours up to there, and change nothing when they are.
+INSERT INTO junction_hour_marks (junction_id, at)
+SELECT junction_id, starts_at FROM junction_hourly_stats WHERE junction_id = %(junction)s AND starts_at = %(start)s
 
 -- name: take_marks
 -- Takes the oldest marks away.

@@ -33,7 +33,10 @@ LEFT JOIN LATERAL (SELECT * FROM junction_counts WHERE junction_id = p.id AND bu
 LEFT JOIN LATERAL (
     SELECT measured_ms FROM junction_days WHERE bucket = p.today AND junction_id = p.id OFFSET 0
 ) d ON true
-CROSS JOIN LATERAL (SELECT coalesce(CASE WHEN t.by_camera THEN c.n_camera ELSE c.n_other END, 0) AS counted OFFSET 0) n
+CROSS JOIN LATERAL (
+    SELECT coalesce(CASE WHEN t.by_camera THEN c.n_camera WHEN t.by_zone THEN c.n_zone ELSE c.n_other END, 0) AS counted
+    OFFSET 0
+) n
 ORDER BY p.place;
 
 -- name: found_among_few
@@ -188,12 +191,12 @@ LEFT JOIN LATERAL (
 ) k ON true
 
 -- name: count
-CASE WHEN c.n_camera <> 0 THEN c.n_camera ELSE c.n_other END
+CASE WHEN c.n_camera <> 0 THEN c.n_camera WHEN c.n_zone <> 0 THEN c.n_zone ELSE c.n_other END
 
 -- name: counted
--- Where there are cameras, others are not summed.
+-- Where there are lines, zones are not summed, and where there are either of them, readers are not.
 c.n_step IS NOT NULL AND (c.n_camera <> 0 OR NOT EXISTS (
-    SELECT FROM junction_parts WHERE junction_id = c.junction_id AND by_camera OFFSET 0))
+    SELECT FROM junction_parts WHERE junction_id = c.junction_id AND (by_camera OR by_zone AND c.n_zone = 0) OFFSET 0))
 
 -- name: zones_of_all
 RECURSIVE zones AS (

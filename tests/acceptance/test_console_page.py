@@ -96,7 +96,7 @@ def card(page: Any, line: str) -> Any:
     return page.locator("article", has=page.get_by_role("heading", name=line, exact=True))
 
 
-def expect_figure(page: Any, line: str, way: str, n: int) -> None:
+def expect_figure(page: Any, line: str, way: str, n: int | str) -> None:
     """Wait until a line shows `n` for a way."""
     figure = card(page, line).locator(".figure", has_text=way).locator(".total")
     expect(figure).to_have_text(str(n), timeout=PATIENCE_MS)
@@ -187,6 +187,11 @@ def test_what_was_not_measured_is_hatched_and_not_zero(
     browser: Any, store: str, collector: RunningCollector
 ) -> None:
     street = Street(store, collector.url, "pi-east", f"Cathedral {now_ms()}")
+    street.count("car", ago_ms=3 * 24 * 3_600_000)
+    with opened(browser, street.page) as page:
+        expect_figure(page, "stop line", "In", "\u2013")
+        street.count("car")
+        expect_figure(page, "stop line", "In", 1)
     while now_ms() % MINUTE_MS > MINUTE_MS * 3 // 4:
         # What is five minutes ago now would be six minutes ago on the page.
         time.sleep(0.1)
@@ -197,7 +202,7 @@ def test_what_was_not_measured_is_hatched_and_not_zero(
             street.watch(this_minute - n * MINUTE_MS, measured_ms)
     street.count("car", ago_ms=now_ms() - (this_minute - 9 * MINUTE_MS) - 1000)
     with opened(browser, street.page) as page:
-        expect_figure(page, "stop line", "In", 1)
+        expect_figure(page, "stop line", "In", 2)
         slots = card(page, "stop line").locator("svg g")
         expect(slots).to_have_count(60)
 

@@ -104,13 +104,7 @@ class LightsFacts(Facts):
 
     def occupancy(self, at: datetime, zone: tuple[str, str], span_s: float, n_mean: float, exits: int) -> None:
         sensor, name = zone
-        self.camera(sensor)
-        self.connection.execute(
-            "INSERT INTO counting_zones (device_id, sensor, name, via, kind, camera_id)"
-            " SELECT device_id, name, %s, 'camera', 'zone', id FROM cameras WHERE device_id = %s AND name = %s"
-            " ON CONFLICT DO NOTHING",
-            (name, self.device, sensor),
-        )
+        self.zone(name, sensor)
         self.connection.execute(
             "INSERT INTO zone_occupancy (at, at_error_ms, seq, stream_no, source_no, span_ms, n_mean, n_max,"
             " n_end, entries, exits) VALUES (%s, 0, %s, %s, %s, %s, %s, 9, 0, %s, %s)",

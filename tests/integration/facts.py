@@ -60,6 +60,15 @@ class Facts:
         )
         return self._no("SELECT no FROM cameras WHERE device_id = %s AND name = %s", self.device, name)
 
+    def zone(self, name: str, sensor: str = "north") -> None:
+        self.camera(sensor)
+        self.connection.execute(
+            "INSERT INTO counting_zones (device_id, sensor, name, via, kind, camera_id)"
+            " SELECT device_id, name, %s, 'camera', 'zone', id FROM cameras WHERE device_id = %s AND name = %s"
+            " ON CONFLICT DO NOTHING",
+            (name, self.device, sensor),
+        )
+
     def source(self, name: str = "stop line", via: str = "camera", sensor: str = "north") -> int:
         if via != "rfid":
             self.camera(sensor)

@@ -45,6 +45,16 @@ def keep_days(dsn: str) -> int:
     return asyncio.run(run())
 
 
+def make_hours(dsn: str, junction: UUID, start: datetime, until: datetime) -> int:
+    """Makes what lacks of a time, and takes no marks."""
+
+    async def run() -> int:
+        async with make_pool(Settings(dsn, min_size=1)) as pool:
+            return await HourlyWorker(pool).make_between(junction, start, until)
+
+    return asyncio.run(run())
+
+
 def keep_hours(dsn: str, junction: UUID, start: datetime, until: datetime) -> int:
     """Makes anew the hours that have marks, then those of a time; how many."""
 

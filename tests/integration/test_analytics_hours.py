@@ -26,7 +26,7 @@ from collector.store.maintenance import maintain
 from common.junction import DetectorKind
 from tests.integration.analytics_facts import LaneFact, LightsFacts
 from tests.integration.reader import get, reading_client
-from tests.integration.test_analytics import keep_days, keep_hours
+from tests.integration.test_analytics import keep_days, keep_hours, make_hours
 from tests.junctions import crossroads
 from tests.signal_day import with_advance
 
@@ -155,6 +155,24 @@ def test_what_was_known_at_the_end_of_an_hour_changes_the_hours_after_it(
     assert [one for one in alone if one["phase"] == 2] == [hours[2]]
 
 
+def test_a_change_reaches_hours_that_were_not_made_together_with_it(plain_dsn: str) -> None:
+    """Since the first hour was made by somebody who does not take its marks, or was not kept at all."""
+    for is_kept in (True, False):
+        kept = Kept(plain_dsn)
+        kept.facts.events(ZERO, [(3000.0, 7, 2), (3000.0, 8, 2), (3003.0, 10, 2), (3 * 3600 + 1.0, 1, 2)])
+        kept.facts.commit()
+        if is_kept:
+            make_hours(plain_dsn, kept.id, ZERO, ZERO + HOUR)
+        else:
+            with psycopg.connect(plain_dsn) as connection:
+                connection.execute("DELETE FROM junction_hourly_stats WHERE starts_at = %s", (ZERO,))
+        kept.mend()
+        assert kept.marks() == []
+        with reading_client(plain_dsn, analytics_routes) as client:
+            hours = [one for one in kept.hours(client) if one["phase"] == 2]
+        assert [round(one["green_share"], 3) for one in hours] == [round(2400 / 3599, 3), 0, 0, 1, 1, 1], is_kept
+
+
 def test_another_description_another_device_and_a_log_that_is_dropped(
     kept: Kept, client: TestClient[Litestar]
 ) -> None:
@@ -281,6 +299,9 @@ def test_another_zone_has_other_hours_and_days(plain_dsn: str) -> None:
         kept.facts.cycle(ZERO - hours * HOUR, LANES)
     kept.facts.commit()
     keep_hours(plain_dsn, kept.id, ZERO - 80 * HOUR, ZERO)
+    # The first of those that were there was made without what is known now.
+    assert (kept.marks(), kept.mend()) == ([ZERO], 2)
+    kept.falsify()
     assert keep_days(plain_dsn) >= 3
     with reading_client(plain_dsn, analytics_routes) as client:
 

@@ -62,9 +62,11 @@ def test_before_and_after_a_change(plain_dsn: str) -> None:
     for number, plan in enumerate(("day", "night", "day", "new", "day", "new")):
         facts.cycle(
             NOON - 2 * DAY + number * 16 * HOUR,
-            (LaneFact("north", 20.0, 3.0, 37.0, 1, 0.5 + number / 10),),
+            (LaneFact("north", 20.0, 3.0, 39.4, 1, 0.5 + number / 10),),
             plan=plan,
         )
+    # It ends when the first of the new plan begins.
+    facts.cycle(NOON - timedelta(seconds=62.4), (LaneFact("north", 20.0, 3.0, 37.0, 1, 0.6),))
     # The same hours of another week: 3 days before have no fellows after, unless a week is long.
     period = {"from_": (NOON - 3 * DAY).isoformat(), "to": (NOON + 3 * DAY).isoformat()}
     with asking(facts) as ask:
@@ -82,9 +84,10 @@ def test_before_and_after_a_change(plain_dsn: str) -> None:
             ("day", "new"),
             ("day", "night"),
         ]
-        assert datetime.fromisoformat(found["change"]) == NOON - timedelta(seconds=60)
+        assert datetime.fromisoformat(found["change"]) == NOON - timedelta(seconds=62.4)
         assert (found["before"]["plans"], found["after"]["plans"]) == (["day", "night"], ["new", "day"])
-        assert (found["before"]["cycles"], found["after"]["cycles"]) == (3, 3)
+        assert (found["before"]["cycles"], found["after"]["cycles"]) == (4, 3)
+        assert (found["before"]["mean_cycle_s"], found["after"]["mean_cycle_s"]) == pytest.approx((61.8, 62.4))
         assert (found["before"]["saturation"], found["after"]["saturation"]) == pytest.approx((0.6, 0.9))
     weeks_later = LightsFacts(plain_dsn)
     shifts = (timedelta(0), 7 * DAY)
@@ -216,12 +219,16 @@ def test_what_is_told_while_the_log_is_silent_or_all_flashes_is_no_arrival(plain
             _detector(5, "north", DetectorKind.STOP_LINE),
             _detector(6, "east", DetectorKind.STOP_LINE),
             _detector(7, "east", DetectorKind.ADVANCE),
+            _detector(8, "south", DetectorKind.APPROACH),
         )
     )
     log = [(0.0, 173, 2), (10.0, 1, 2), (20.0, 82, 5), (30.0, 82, 6), (31.0, 82, 7), (100.0, 82, 5)]
     # The next word comes ten minutes later: what was green then is not known, until it is told again.
     log += [(700.0, 155, 6), (710.0, 82, 5), (720.0, 8, 2), (725.0, 82, 5), (730.0, 1, 2), (740.0, 82, 5)]
-    log += [(750.0, 173, 6), (760.0, 82, 5), (800.0, 173, 2), (810.0, 82, 5), (820.0, 155, 6)]
+    log += [(712.0, 82, 8), (730.0, 1, 6), (745.0, 8, 6), (748.0, 10, 6)]
+    # As the lights write it where flash cuts off a green, and a red of which 5 s would tell of a queue.
+    log += [(750.0, 173, 6), (750.0, 7, 2), (750.0, 12, 2), (760.0, 82, 5), (800.0, 173, 2), (810.0, 82, 5)]
+    log += [(820.0, 155, 6)]
     facts.events(NOON, log)
     with asking(facts) as ask:
         phases = {
@@ -234,10 +241,10 @@ def test_what_is_told_while_the_log_is_silent_or_all_flashes_is_no_arrival(plain
         assert (east["detector"], east["n"]) == ("advance", None)
         assert (south["detector"], south["n"], south["share"], south["platoon_ratio"]) == (None, None, None, None)
         use = ask("cycles", from_="2025-05-05", to="2025-05-05")
-        assert use["log_s"] == pytest.approx(150.0)
+        assert use["log_s"] == pytest.approx(100.0 + 20.0 + 20.0)
         assert use["cycles"] == 0
         saturation = ask("saturation", from_="2025-05-05", to="2025-05-05")
-        assert (saturation["split_failures"], saturation["lanes"]) == (None, [])
+        assert ([one["n_cycles"] for one in saturation["split_failures"]], saturation["lanes"]) == ([0], [])
 
 
 def test_the_public_atspm_package_finds_the_same(plain_dsn: str, tmp_path: Path) -> None:

@@ -26,15 +26,24 @@ from tests.servers.databases import cloned_database
 from tests.servers.postgres import PgServer
 
 KEPT = {
-    "junction_parts": "junction_id, devices, active_devices, cameras, sources, by_camera, stream_nos, source_nos,"
-    " camera_nos, ARRAY(SELECT unnest(summed) ORDER BY 1), ARRAY(SELECT unnest(device_ids) ORDER BY 1)",
+    "junction_parts": "junction_id, devices, active_devices, cameras, sources, by_camera, by_zone, stream_nos,"
+    " source_nos, camera_nos, ARRAY(SELECT unnest(summed) ORDER BY 1),"
+    " ARRAY(SELECT unnest(device_ids) ORDER BY 1)",
     "junction_heard": "junction_id, received_at, last_at",
     "device_heard": "device_id, received_at",
     "junction_days": "junction_id, bucket, timezone, n_camera, n_other, measured_ms",
-    "junction_counts": "junction_id, bucket, timezone, n_camera, n_other",
+    "junction_counts": "junction_id, bucket, timezone, n_camera, n_zone, n_other",
 }
-COUNTED = ((3, 0, 2), (1, 2, 0), (0, 2, 0), (0, 0, 0), (4, 0, 0), (2, 0, 3), (0, 3, 1))
-"""By camera, by reader, and what comes after the first was rolled up."""
+COUNTED = (
+    (3, 0, 2, 2),
+    (1, 2, 0, 0),
+    (0, 2, 0, 0),
+    (0, 0, 0, 0),
+    (4, 0, 0, 1),
+    (2, 0, 3, 0),
+    (0, 3, 1, 6),
+)
+"""At a line, by a reader, what comes after the first was rolled up, and in a zone."""
 SORTS = ("name", "counts_today", "received_at")
 
 
@@ -85,18 +94,22 @@ def _world(dsn: str) -> list[Facts]:
     """Junctions that counted by camera, by reader, or nothing; some of it waits to be rolled up."""
     midnight = bucket_of(datetime.now(UTC), 86400, "UTC")
     world = []
-    for cameras, readers, _ in COUNTED:
+    for cameras, readers, _, visits in COUNTED:
         facts = Facts(dsn)
         for via, n in (("camera", cameras), ("rfid", readers)):
             for _ in range(n):
                 facts.count(midnight, via=via)
+        if visits:
+            facts.zone("approach")
+        for _ in range(visits):
+            facts.count(midnight, direction="none", source="approach")
         if cameras:
             facts.frames(midnight + timedelta(seconds=2), span_s=2, measured_s=1)
         facts.commit()
         world.append(facts)
         _check(dsn)
     drain(dsn)
-    for facts, (cameras, _, late) in zip(world, COUNTED, strict=True):
+    for facts, (cameras, _, late, _) in zip(world, COUNTED, strict=True):
         for _ in range(late):
             facts.count(midnight, via="camera" if cameras else "rfid")
         facts.commit()
@@ -190,7 +203,7 @@ def test_all_orders_filters_and_pages_tell_the_same(dsn: str, monkeypatch: pytes
     with reading_client(dsn, junction_routes) as client:
         everyone = get(client, "/api/junctions")["junctions"]
         assert {each["state"] for each in everyone} == {"live", "late", "silent", "never"}
-        assert sorted(each["counts_today"] or 0 for each in everyone) == [0, 1, 2, 4, 4, 5, 5]
+        assert sorted(each["counts_today"] or 0 for each in everyone) == [0, 1, 2, 4, 5, 5, 6]
         part = everyone[0]["name"][-6:]
         names = [one["name"] for one in everyone[2:5]]
         for narrowing in (

@@ -43,18 +43,23 @@ def test_today_is_the_junctions_own_day(dsn: str, zone: str) -> None:
     assert _only(dsn)["counts_today"] == 4
 
 
-def test_a_vehicle_that_camera_and_reader_counted_is_one(dsn: str) -> None:
+def test_a_vehicle_that_line_zone_and_reader_counted_is_one(dsn: str) -> None:
     facts = Facts(dsn)
     midnight = bucket_of(datetime.now(UTC), 86400, "UTC")
     for _ in range(2):
         facts.count(midnight, via="rfid")
     facts.commit()
     assert _only(dsn)["counts_today"] == 2, "readers alone are summed"
+    facts.zone("approach")
+    for _ in range(4):
+        facts.count(midnight, direction="none", source="approach")
+    facts.commit()
+    assert _only(dsn)["counts_today"] == 4, "zones come before readers"
     facts.count(midnight)
     facts.commit()
     for _ in range(2):
         junction = _only(dsn)
-        assert (junction["counts_today"], junction["sources"]) == (1, 2)
+        assert (junction["counts_today"], junction["sources"]) == (1, 3)
         drain(dsn)
 
 

@@ -251,6 +251,25 @@ def test_who_may_not_make_a_database_ready_is_told_what_to_do(
         plain_server.execute(f"DROP ROLE {role}")
 
 
+@pytest.mark.timescaledb
+def test_an_owner_who_is_no_superuser_gets_timescaledb(
+    timescaledb_server: PgServer, database_names: Iterator[str]
+) -> None:
+    name = next(database_names)
+    role = f"owner_of_{name}"
+    dsn = timescaledb_server.create_database(name)
+    timescaledb_server.execute(f"CREATE ROLE {role} LOGIN")
+    timescaledb_server.execute(f"ALTER DATABASE {name} OWNER TO {role}")
+    try:
+        migrate(dsn.replace("user=postgres", f"user={role}"), [_step(1, "CREATE TABLE t (n int)")])
+        with psycopg.connect(dsn) as connection:
+            rows = connection.execute("SELECT extname FROM pg_extension WHERE extname = 'timescaledb'").fetchall()
+        assert rows
+    finally:
+        timescaledb_server.drop_database(name)
+        timescaledb_server.execute(f"DROP ROLE {role}")
+
+
 def test_a_step_may_run_outside_a_transaction(empty_plain: str) -> None:
     steps = [
         _step(1, "CREATE TABLE t (n int)"),

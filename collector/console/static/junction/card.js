@@ -53,7 +53,7 @@ export class Card {
   #figure(direction, counted, known) {
     if (!this.byDirection.has(direction)) this.byDirection.set(direction, new Figure(direction));
     const figure = this.byDirection.get(direction);
-    const n = counted.total.get(direction) ?? 0;
+    const n = counted.measured ? (counted.total.get(direction) ?? 0) : null;
     figure.update(n, known ? (known.total.get(direction) ?? 0) : null);
     return figure.root;
   }
@@ -69,10 +69,12 @@ class Figure {
     this.root = h("div", { class: "figure" }, h("dt", {}, swatch, NAMES[direction]), this.total, this.against);
   }
 
+  /** `n` null: nothing was measured today. */
   update(n, truth) {
     const before = this.total.textContent;
-    if (say(this.total, format.count(n)) && before !== "") this.#flash();
-    if (truth === null) {
+    this.total.title = n === null ? "Nothing was measured since midnight there" : "";
+    if (say(this.total, n === null ? "\u2013" : format.count(n)) && before !== "") this.#flash();
+    if (truth === null || n === null) {
       arrange(this.against, []);
       return;
     }

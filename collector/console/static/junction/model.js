@@ -18,6 +18,8 @@ export class Model {
     this.today = new Map();
     this.minutes = new Map();
     this.measured = new Map();
+    /** Ids of those of which nothing was measured since midnight. */
+    this.unmeasured = new Set();
     this.crossings = [];
     this.lights = new Lights();
     /** Minutes that are not in the sums yet, since too many changed at once. */
@@ -29,8 +31,8 @@ export class Model {
    * Take in a reading of the store.
    *
    * @param {object} reading `junction` and `sources` as above; `today`: [{source, cls, direction, n}]; `minutes`:
-   *   [{source, minute, direction, n}]; `measured`: [{source, minute, ms}], ms null where it cannot be told; `lights`:
-   *   null where it has none.
+   *   [{source, minute, direction, n}]; `measured`: [{source, minute, ms}], ms null where it cannot be told;
+   *   `unmeasured`: the sources of which nothing was measured today; `lights`: null where it has none.
    */
   settle(reading, askedAt) {
     this.junction = reading.junction;
@@ -38,6 +40,7 @@ export class Model {
     settleAll(this.today, reading.today, (row) => key(row.source, row.cls, row.direction), askedAt);
     settleAll(this.minutes, reading.minutes, (row) => key(row.source, row.minute, row.direction), askedAt);
     this.measured = new Map(reading.measured.map((row) => [key(row.source, row.minute), row.ms]));
+    this.unmeasured = new Set(reading.unmeasured);
     if (reading.lights) this.lights.settle(reading.lights);
     this.pendingMinutes = reading.pendingMinutes;
     this.read = true;
@@ -50,6 +53,7 @@ export class Model {
     if (!source) return false;
     if (count.at >= this.junction.dayStart && count.at < this.junction.dayEnd) {
       tally(this.today, key(source.id, count.cls, count.direction)).add(now);
+      this.unmeasured.delete(source.id);
     }
     const minute = Math.floor(count.at / MINUTE_MS) * MINUTE_MS;
     tally(this.minutes, key(source.id, minute, count.direction)).add(now);
@@ -78,18 +82,18 @@ export class Model {
       .map((source) => ({ source, truth: truths.get(place(source)) ?? null }));
   }
 
-  /** What crossed a lane's stop line since midnight; null: nothing tells. A camera goes before tags. */
+  /** What crossed a lane's stop line since midnight; null: nothing was measured. A camera goes before tags. */
   laneToday(lane) {
     const told = this.lights.stopLines(lane).flatMap((one) =>
       [...this.sources.values()].filter((source) => source.sensor === one.sensor && source.name === one.source),
     );
     const source = told.find((one) => one.via === "camera") ?? told.find((one) => one.via !== "truth");
-    if (!source) return null;
+    if (!source || this.unmeasured.has(source.id)) return null;
     const { total } = this.totals(source);
     return [...total.values()].reduce((sum, n) => sum + n, 0);
   }
 
-  /** Today's counts of a source: {total: Map(direction -> n), classes: Map(class -> Map(direction -> n))}. */
+  /** Today's counts of a source: {measured, total: Map(direction -> n), classes: Map(class -> Map(direction -> n))}. */
   totals(source) {
     const total = new Map();
     const classes = new Map();
@@ -100,7 +104,7 @@ export class Model {
       if (!classes.has(cls)) classes.set(cls, new Map());
       classes.get(cls).set(direction, one.shown);
     }
-    return { total, classes };
+    return { measured: !this.unmeasured.has(source.id), total, classes };
   }
 
   /** The last hour, oldest minute first: [{minute, in, out, none, measured}]; `measured` is a share, or null. */

@@ -70,6 +70,7 @@ export class Store {
           ms: bucket.measured_s === null ? null : bucket.measured_s * 1000,
         })),
       ),
+      unmeasured: today.filter(({ buckets }) => buckets.at(-1)?.n === null).map(({ source }) => source.id),
       pendingMinutes: day.exact && hour.exact ? 0 : Math.max(day.pending_minutes, hour.pending_minutes),
     };
   }
