@@ -27,8 +27,11 @@ export class OrderProgress {
     return this.item !== null && !SETTLED.includes(this.item.state);
   }
 
-  /** What is done needs no telling for long. */
-  draw(nowMs) {
+  /** What is done needs no telling for long; what waits, until when. */
+  draw(nowMs, timezone) {
+    if (this.item?.state === "queued") {
+      this.#tell(`Waits until ${format.clock(format.ms(this.item.expires_at), timezone)} for the lights to fetch it, and is given up then.`);
+    }
     const settledAt = this.item?.state === "applied" ? format.ms(this.item.settled_at) : null;
     if (settledAt !== null && nowMs - settledAt > APPLIED_SHOWN_MS) this.root.hidden = true;
   }
@@ -46,7 +49,10 @@ export class OrderProgress {
       step.className = index < at || item.state === "applied" ? "done" : index === at ? "now" : "";
       say(step, index === 2 && at === 2 ? WORDS[item.state] : WORDS[step.dataset.step]);
     });
-    const detail = item.state === "applied" ? "" : (item.detail ?? "");
+    this.#tell(item.state === "applied" ? "" : (item.detail ?? ""));
+  }
+
+  #tell(detail) {
     say(this.detail, detail);
     this.detail.hidden = !detail;
   }
