@@ -243,6 +243,15 @@ def test_the_map_puts_together_what_is_close_and_opens_it(browser: Any, collecto
         expect(page.get_by_text("junctions stand at this place")).to_be_visible()
         field.focus()
         page.keyboard.press("0")
+        # Going on by keys, the map follows.
+        for key in ("+", "+", "Tab"):
+            page.keyboard.press(key)
+        expect(page.locator(".mark:focus")).to_be_visible()
+        at, around = page.locator(".mark:focus").bounding_box(), field.bounding_box()
+        assert around["x"] <= at["x"] <= around["x"] + around["width"] - at["width"]
+        assert around["y"] <= at["y"] <= around["y"] + around["height"] - at["height"]
+        field.focus()
+        page.keyboard.press("0")
         expect(square).to_be_visible()
         square.click()
         expect(heading(page)).to_have_text("Market Square")

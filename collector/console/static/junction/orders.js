@@ -142,7 +142,8 @@ export class History {
 export class Log {
   constructor() {
     this.list = h("ol", { class: "log" });
-    this.root = h("section", { class: "card", hidden: true }, h("h2", {}, "Log"), this.list);
+    const scroll = h("div", { class: "log-scroll", tabindex: "0", role: "region", "aria-label": "Log" }, this.list);
+    this.root = h("section", { class: "card", hidden: true }, h("h2", {}, "Log"), scroll);
   }
 
   update(lines, nowMs, timezone) {
@@ -154,7 +155,7 @@ export class Log {
           "li",
           { "data-level": line.level },
           h("time", { datetime: line.at }, format.moment(format.ms(line.at), nowMs, timezone)),
-          h("span", {}, line.message || line.action.replaceAll("_", " "), teller(line)),
+          h("span", {}, h("span", {}, line.message || line.action.replaceAll("_", " ")), teller(line)),
         ),
       ),
     );
@@ -163,7 +164,7 @@ export class Log {
 
 function teller({ device, said_by: user }) {
   const name = device?.name ?? user?.name;
-  return name ? h("span", { class: "quiet" }, ` \u00b7 ${name}`) : null;
+  return name ? h("span", { class: "quiet" }, " \u00b7 ", h("span", {}, name)) : null;
 }
 
 /** The order that is in force by the history, where the lights say so too; null: none. A fault is nobody's order. */

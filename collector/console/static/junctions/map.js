@@ -43,6 +43,7 @@ export class JunctionMap {
 
   #listen() {
     new ResizeObserver(() => this.#resized()).observe(this.field);
+    this.field.addEventListener("focusin", (event) => event.target.matches(":focus-visible") && this.#reveal(event.target));
     this.field.addEventListener("keydown", (event) => this.#key(event));
     this.field.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     this.field.addEventListener("pointerdown", (event) => this.#down(event));
@@ -98,6 +99,12 @@ export class JunctionMap {
     else return undefined;
     event.preventDefault();
     return this.#changed();
+  }
+
+  /** Whoever goes from mark to mark by keys sees where they are. */
+  #reveal(root) {
+    const mark = [...this.marks.values()].find((one) => one.root === root);
+    if (mark && this.view.bring(mark.x, mark.y)) this.#changed();
   }
 
   #wheel(event) {

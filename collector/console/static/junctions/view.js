@@ -76,6 +76,14 @@ export class MapView {
     this.latitude -= dy / this.scale;
   }
 
+  /** Move as far as it takes to have what is at `x`, `y` clear of the edge; false: it is already. */
+  bring(x, y) {
+    const beyond = (at, margin, size) => at - Math.min(Math.max(at, margin), Math.max(margin, size - margin));
+    const [dx, dy] = [beyond(x, MARGIN_PX.wide, this.width), beyond(y, MARGIN_PX.high, this.height)];
+    this.pan(dx, dy);
+    return dx !== 0 || dy !== 0;
+  }
+
   point(longitude, latitude) {
     return [
       this.width / 2 + (longitude - this.longitude) * this.scale * this.narrowing,
