@@ -8,6 +8,7 @@ import re
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -67,7 +68,7 @@ def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        yield Fault(path or "junction", short(value), _in_words(str(error)))
+        yield Fault(path or "junction", short(value), _in_words(str(error), kind))
 
 
 def _table(value: object, kind: type[msgspec.Struct], path: str) -> Iterator[Fault]:
@@ -86,9 +87,19 @@ def _table(value: object, kind: type[msgspec.Struct], path: str) -> Iterator[Fau
         yield Fault(f"{path}.{name}" if path else name, None, "is missing, and has to be given")
 
 
-def _in_words(error: str) -> str:
-    """msgspec's own words, less where it is: the path tells that."""
-    return re.sub(r" - at `[^`]*`$", "", error)
+def _in_words(error: str, kind: Any) -> str:
+    """msgspec's own words, less where it is: the path tells that; and what there is to choose from."""
+    words = re.sub(r" - at `[^`]*`$", "", error)
+    choices = _choices(kind) if words.startswith("Invalid enum value") else []
+    return f"{words}; it is one of {', '.join(choices)}" if choices else words
+
+
+def _choices(kind: Any) -> list[str]:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(one.value) for one in kind]
+    if typing.get_origin(kind) is typing.Literal:
+        return [str(one) for one in typing.get_args(kind)]
+    return next((found for found in map(_choices, typing.get_args(kind)) if found), [])
 
 
 def short(value: object) -> object:

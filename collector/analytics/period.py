@@ -1,8 +1,7 @@
 """What is asked: which junction, and from when to when."""
 
-import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +11,8 @@ from psycopg.rows import dict_row
 from collector.analytics.answers import JunctionRef
 from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
-from collector.errors import ApiProblem
 from collector.junctions.description import read_description
+from collector.ops.parameters import moment_or_date, not_before, unusable
 from common.junction import Junction
 
 LONGEST = timedelta(days=400)
@@ -98,38 +97,7 @@ async def read_asked(
     assert row is not None
     asked_from, asked_to, low, high = (moment.astimezone(UTC) for moment in row)
     if asked_from >= asked_to:
-        raise unusable("from", f"{asked_from.isoformat()} is not before `to` ({asked_to.isoformat()})")
+        raise not_before(start, end)
     if asked_to - asked_from > LONGEST + _SLACK:
         raise unusable("from", f"more than {LONGEST.days} days lie between `from` and `to`")
     return Asked(place, low, high)
-
-
-def moment_or_date(parameter: str, text: str) -> datetime | date:
-    """An RFC 3339 time, or a date there. A `+` that was not escaped arrives as a space.
-
-    Raises:
-        ApiProblem: it is neither.
-    """
-    repaired = re.sub(r" (?=\d\d:\d\d$)", "+", text)
-    told: datetime | date | None
-    try:
-        is_date = re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None
-        told = date.fromisoformat(text) if is_date else datetime.fromisoformat(repaired)
-    except ValueError:
-        told = None
-    if told is None or (isinstance(told, datetime) and told.tzinfo is None):
-        raise unusable(
-            parameter,
-            f"{text[:100]!r} is neither a date, such as 2026-05-04, nor a time with an offset from UTC, such as"
-            " 2026-05-04T08:00:00+02:00 or ...Z",
-        )
-    if not 1970 <= told.year <= 2200:
-        raise unusable(parameter, f"{text!r} lies outside the years 1970 to 2200")
-    return told
-
-
-def unusable(parameter: str, detail: str) -> ApiProblem:
-    """The problem of a parameter."""
-    return ApiProblem(
-        400, "parameter_invalid", "A parameter cannot be used", f"{parameter}: {detail}", parameter=parameter
-    )

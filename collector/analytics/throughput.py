@@ -10,10 +10,11 @@ from psycopg.rows import dict_row
 from collector.analytics.answers_counts import Difference, PlanChange, Side, ThroughputAnswer
 from collector.analytics.counters import is_live, read_counters, read_lines
 from collector.analytics.peaks import read_cells
-from collector.analytics.period import Asked, moment_or_date, unusable
+from collector.analytics.period import Asked
 from collector.counting.queries import Bucket
 from collector.db import Connection, load_queries
 from collector.errors import ApiProblem
+from collector.ops.parameters import moment_or_date, unusable
 
 _LEAST_PAIRS = 3
 
@@ -68,7 +69,7 @@ async def _moment(connection: Connection, asked: Asked, change: str | None, chan
         assert row is not None
         told = row[0]
     if not asked.start < told < asked.end:
-        raise unusable("change", f"{told.isoformat()} does not lie between `from` and `to`")
+        raise unusable("change", f"{change} does not lie between `from` and `to`")
     return told.astimezone(UTC)
 
 

@@ -12,7 +12,7 @@ import psycopg
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Schema
+from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIResponse, Operation, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import PathParameter, QueryParameter
 from litestar.response import Stream
@@ -59,6 +59,22 @@ Compress = Annotated[
     QueryParameter(
         name="compress",
         description="A CSV is then a compressed file (default: it is not); Parquet is inside (default: zstd).",
+    ),
+]
+FromThere = Annotated[
+    str | None,
+    QueryParameter(
+        name="from",
+        description="RFC 3339 time, or a date there; what happened from then on. Default: a day before `to`.",
+        examples=[Example(value="2026-05-04"), Example(value="2026-05-04T00:00:00+02:00")],
+    ),
+]
+ToThere = Annotated[
+    str | None,
+    QueryParameter(
+        name="to",
+        description="RFC 3339 time, or a date there, which is still part of the file. Default: now.",
+        examples=[Example(value="2026-05-10")],
     ),
 ]
 AnyRequest = Request[Any, Any, Any]
@@ -168,7 +184,7 @@ def export_routes(pool: Pool, access: Access | None) -> list[HTTPRouteHandler]:
 
     async def export(
         request: AnyRequest,
-        names: Sequence[str] | None,
+        junctions: Sequence[Junction],
         what: What,
         asked: Range,
         form: Form,
@@ -177,8 +193,7 @@ def export_routes(pool: Pool, access: Access | None) -> list[HTTPRouteHandler]:
         user = await access.current_user(request) if access else None
         address = network_of(address_of(request))
         slot = running.take(str(user.id) if user else address, user.name if user else address)
-        check_text("junction", *(names or ()))
-        found = Export(reader, what, await reader.junctions(names), asked, form, compress, VIEWER.get())
+        found = Export(reader, what, junctions, asked, form, compress, VIEWER.get())
         headers = {"Content-Disposition": found.disposition, "Cache-Control": "no-store"}
         pieces = allowed.while_allowed(found.stream(), request, found.junctions)
         return Stream(_holding(slot, pieces), media_type=found.media_type, headers=headers)
@@ -196,14 +211,15 @@ def export_routes(pool: Pool, access: Access | None) -> list[HTTPRouteHandler]:
         request: AnyRequest,
         junction_id: JunctionId,
         what: WhatParameter,
-        start: From = None,
-        end: To = None,
+        start: FromThere = None,
+        end: ToThere = None,
         step: Step = Bucket.HOUR,
         format: FormParameter = Form.CSV,
         compress: Compress = None,
     ) -> Stream:
-        names, asked = [str(junction_id)], Range(*time_range(start, end), step)
-        return await export(request, names, what, asked, format, compress)
+        [junction] = await reader.junctions([str(junction_id)])
+        asked = Range(*time_range(start, end, zone=junction.timezone), step)
+        return await export(request, [junction], what, asked, format, compress)
 
     @get(
         "/api/export",
@@ -224,6 +240,8 @@ def export_routes(pool: Pool, access: Access | None) -> list[HTTPRouteHandler]:
         format: FormParameter = Form.CSV,
         compress: Compress = None,
     ) -> Stream:
-        return await export(request, junction, what, Range(*time_range(start, end), step), format, compress)
+        asked = Range(*time_range(start, end), step)
+        check_text("junction", *(junction or ()))
+        return await export(request, await reader.junctions(junction), what, asked, format, compress)
 
     return [export_junction, export_all]

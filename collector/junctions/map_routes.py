@@ -136,7 +136,8 @@ def _bounds(west: float | None, south: float | None, east: float | None, north: 
     if west is None and south is None and east is None and north is None:
         return None
     if west is None or south is None or east is None or north is None:
-        raise ApiProblem(400, "bad_query", "The query cannot be answered", f"west: {_BOUND}")
+        detail = "west: goes together with south, east and north; give all four, or none"
+        raise ApiProblem(400, "bad_query", "The query cannot be answered", detail)
     return Bounds(west, south, east, north)
 
 

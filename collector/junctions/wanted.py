@@ -103,7 +103,10 @@ def _head_faults(head: Mapping[str, Any]) -> Iterator[Fault]:
     if "name" not in head:
         yield Fault("name", None, "is missing, and has to be given")
     else:
-        yield from shape_faults(head["name"], Name, "name")
+        shape = list(shape_faults(head["name"], Name, "name"))
+        yield from shape
+        if not shape and not head["name"].strip():
+            yield Fault("name", head["name"], "has to hold more than spaces")
     timezone = head.get("timezone")
     if timezone is not None:
         shape = list(shape_faults(timezone, Name, "timezone"))

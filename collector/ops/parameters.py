@@ -1,8 +1,9 @@
 """What queries of many routes have in common: times, and how a parameter that cannot be used is told."""
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
@@ -10,6 +11,7 @@ from litestar.params import QueryParameter
 from collector.errors import ApiProblem
 
 DEFAULT_SPAN = timedelta(days=1)
+_AN_INSTANT = "a time with an offset from UTC, such as 2026-05-04T08:00:00+02:00 or ...Z"
 
 From = Annotated[
     str | None,
@@ -32,36 +34,73 @@ Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=2**31, descriptio
 
 
 def moment(parameter: str, text: str) -> datetime:
-    """An RFC 3339 time. A `+` that was not escaped arrives as a space, and is taken for what it was."""
-    repaired = re.sub(r" (?=\d\d:\d\d$)", "+", text)
-    try:
-        found = datetime.fromisoformat(repaired)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise unusable(
-            parameter, f"{text!r} is not a time with an offset from UTC, such as 2026-05-04T08:00:00+02:00 or ...Z"
-        )
-    if not 1970 <= found.year <= 2200:
-        raise unusable(parameter, f"{text!r} lies outside the years 1970 to 2200")
+    """An RFC 3339 time, in UTC. Raises ApiProblem: it is none."""
+    found = _told(parameter, text)
+    if not isinstance(found, datetime):
+        raise unusable(parameter, f"{text[:100]!r} is not {_AN_INSTANT}")
     return found.astimezone(UTC)
 
 
+def moment_or_date(parameter: str, text: str) -> datetime | date:
+    """An RFC 3339 time, or a date. Raises ApiProblem: it is neither."""
+    found = _told(parameter, text)
+    if found is None:
+        raise unusable(parameter, f"{text[:100]!r} is neither a date, such as 2026-05-04, nor {_AN_INSTANT}")
+    return found
+
+
+def _told(parameter: str, text: str) -> datetime | date | None:
+    """A `+` that was not escaped arrives as a space, and is taken for what it was."""
+    repaired = re.sub(r" (?=\d\d:\d\d$)", "+", text)
+    found: datetime | date
+    try:
+        is_date = re.fullmatch(r"\d{4}-\d\d-\d\d", text) is not None
+        found = date.fromisoformat(text) if is_date else datetime.fromisoformat(repaired)
+    except ValueError:
+        return None
+    if isinstance(found, datetime) and found.tzinfo is None:
+        return None
+    if not 1970 <= found.year <= 2200:
+        raise unusable(parameter, f"{text[:100]!r} lies outside the years 1970 to 2200")
+    return found
+
+
 def time_range(
-    start: str | None, end: str | None, *, default: timedelta = DEFAULT_SPAN, longest: timedelta | None = None
+    start: str | None,
+    end: str | None,
+    *,
+    default: timedelta = DEFAULT_SPAN,
+    longest: timedelta | None = None,
+    zone: str | None = None,
 ) -> tuple[datetime, datetime]:
-    """What `from` and `to` say. `default`: how long it is where `from` is not given.
+    """What `from` and `to` say. `default`: how long it is where `from` is not given; `zone`: dates are taken too,
+    as whole days there.
 
     Raises:
         ApiProblem: one of them is no time, they are the wrong way round, or they lie further apart than `longest`.
     """
-    until = moment("to", end) if end is not None else datetime.now(UTC)
-    since = moment("from", start) if start is not None else until - default
+    until = datetime.now(UTC) if end is None else _instant("to", end, zone, days_on=1)
+    since = until - default if start is None else _instant("from", start, zone, days_on=0)
     if since >= until:
-        raise unusable("from", f"{since.isoformat()} is not before `to` ({until.isoformat()})")
+        raise not_before(start, end)
     if longest is not None and until - since > longest:
         raise unusable("from", f"{(until - since).days} days are asked for; at most {longest.days} at once")
     return since, until
+
+
+def _instant(parameter: str, text: str, zone: str | None, *, days_on: int) -> datetime:
+    """Of a date, when the day `days_on` after it begins there."""
+    if zone is None:
+        return moment(parameter, text)
+    found = moment_or_date(parameter, text)
+    if not isinstance(found, datetime):
+        found = datetime.combine(found + timedelta(days=days_on), time(), ZoneInfo(zone))
+    return found.astimezone(UTC)
+
+
+def not_before(start: str | None, end: str | None) -> ApiProblem:
+    """The answer to a `from` that does not lie before `to`, in the words in which they were asked."""
+    return unusable("from", f"{start} is not before `to`, which is {end or 'now'}")
 
 
 def check_text(parameter: str, *texts: str | None) -> None:

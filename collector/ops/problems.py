@@ -1,10 +1,11 @@
 """Every answer that is not a success is an RFC 9457 problem, with a `code` to act on and the request's id."""
 
 import logging
+import re
 from collections.abc import Mapping
 from enum import Enum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import psycopg
@@ -83,37 +84,65 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
     status = HTTPStatus(error.status_code)
     members: dict[str, Any] = {}
     detail = str(error.detail)
+    allowed = (error.headers or {}).get("allow")
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        members["errors"] = error.extra
-        told = (_in_words(request, fault) for fault in error.extra if isinstance(fault, dict))
-        detail = "; ".join(told) or detail
+        members["errors"] = told = [_in_words(request, one) for one in error.extra if isinstance(one, dict)]
+        detail = "; ".join(f"{one['key']}: {one['message']}" for one in told) or detail
     if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
         detail = "there is nothing at this path; /schema/openapi.json tells what there is"
+    if status is HTTPStatus.METHOD_NOT_ALLOWED and allowed:
+        detail = f"{request.method} is not answered at this path, but {allowed}"
     code = status.name.lower()
     if status is HTTPStatus.TOO_MANY_REQUESTS:
         members["retry_after_s"] = float((error.headers or {}).get("RateLimit-Reset", 60.0))
         detail = "so many requests a minute are not taken; ask for more at a time, or listen to /api/live"
-    return problem_response(
-        ApiProblem(error.status_code, code, status.phrase, detail or status.phrase, **members), request_id(request)
-    )
+    problem = ApiProblem(error.status_code, code, status.phrase, detail or status.phrase, **members)
+    response = problem_response(problem, request_id(request))
+    if allowed:
+        response.headers["Allow"] = allowed
+    return response
 
 
-def _in_words(request: AnyRequest, fault: dict[str, Any]) -> str:
-    """What is wrong with the body or a parameter; of a parameter by its name in requests, and with what it may be
-    where that is one of few."""
-    key, wrong = fault.get("key", "body"), fault.get("message", "")
+def _in_words(request: AnyRequest, fault: dict[str, Any]) -> dict[str, Any]:
+    """What is wrong with the body or a parameter, by the name that it has in requests, and what it may be, where
+    that is one of few."""
+    key, wrong = str(fault.get("key", "body")), str(fault.get("message", ""))
+    parameters = request.route_handler.parsed_fn_signature.parameters
+    kind: FieldDefinition | None = None
     if fault.get("source") == "query":
-        for name, field in request.route_handler.parsed_fn_signature.parameters.items():
+        for name, field in parameters.items():
             alias = getattr(field.kwarg_definition, "name", None) or name
             if key in (name, alias):
-                choices = _choices(field)
-                return f"{alias}: {wrong}" + (f"; it is one of {', '.join(choices)}" if choices else "")
-    return f"{key}: {wrong}"
+                key, kind = alias, field
+                break
+    elif fault.get("source") == "body":
+        kind = _member(parameters.get("data"), key)
+        if found := _FIELD.search(wrong):
+            key = found[1] if key == "data" else f"{key}.{found[1]}"
+            wrong = "is missing, and has to be given" if "missing" in wrong else "there is no such field"
+    choices = _choices(kind) if kind and wrong.startswith("Invalid enum value") else []
+    return fault | {"key": key, "message": wrong + (f"; it is one of {', '.join(choices)}" if choices else "")}
+
+
+_FIELD = re.compile(r"^Object (?:missing required|contains unknown) field `(.+)`$")
+
+
+def _member(body: FieldDefinition | None, path: str) -> FieldDefinition | None:
+    """The part of a body that a path such as `location.latitude` leads to; what is not a table leads nowhere."""
+    found = body
+    for name in path.split(".") if path != "data" else ():
+        kinds = [one.annotation for one in (found, *found.inner_types)] if found else []
+        table = next((one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)
+        annotation = get_type_hints(table, include_extras=True).get(name.partition("[")[0]) if table else None
+        found = None if annotation is None else FieldDefinition.from_annotation(annotation)
+    return found
 
 
 def _choices(field: FieldDefinition) -> list[str]:
     if isinstance(field.annotation, type) and issubclass(field.annotation, Enum):
         return [str(choice.value) for choice in field.annotation]
+    if get_origin(field.annotation) is Literal:
+        return [str(choice) for choice in get_args(field.annotation)]
     return next((found for found in map(_choices, field.inner_types) if found), [])
 
 

@@ -91,7 +91,9 @@ def test_an_override_and_the_lights_that_follow(browser: Any, pi: RemotePi) -> N
         question.get_by_role("button", name="Send it to the lights").click()
 
         expect(step(page, "Queued")).to_have_class("now")
+        expect(page.locator(".order-detail")).to_contain_text("for the lights to fetch it, and is given up then")
         [command] = pi.fetched()
+        expect(page.locator(".order-detail")).to_be_hidden()
         expect(step(page, "With the lights")).to_have_class("now")
         pi.say(command)
         pi.tell((0, CONTROL, OVERRIDE))
@@ -148,3 +150,49 @@ def test_only_who_may_operate_is_offered_to_and_all_see_what_took_the_lights(bro
         expect(told.nth(1)).to_contain_text("Flashingby a faultthe lights themselves\u20135\u202fs")
         expect(told.nth(2)).to_contain_text("Emergency vehiclepreemption 3\u201310\u202fs")
         expect(page.get_by_role("region", name="In force")).to_contain_text("no order from here ends")
+
+
+def test_what_was_typed_outlives_the_session_but_not_its_user(browser: Any, pi: RemotePi, store: str) -> None:
+    def end_session() -> None:
+        execute(store, "UPDATE refresh_tokens SET revoked_at = now()")
+        page.context.clear_cookies(name="stopline_access")
+
+    def click(selector: str) -> None:
+        """Also where something that is read by itself found the session's end first, and the form stands there."""
+        page.evaluate("(selector) => document.querySelector(selector).click()", selector)
+
+    def sign_in(name: str) -> None:
+        form = page.get_by_role("dialog", name="Sign in")
+        expect(form.get_by_role("button", name="Cancel")).to_be_hidden()
+        form.get_by_label("Name").fill(name)
+        form.get_by_label("Password").fill(PASSWORD)
+        form.get_by_role("button", name="Sign in").click()
+        expect(form).to_be_hidden()
+
+    with opened(browser, address(pi), user=("otto", PASSWORD)) as page:
+        page.get_by_role("button", name="Override").click()
+        field(page, "Cycle").fill("72")
+        page.get_by_label("Why").fill("the fair")
+        expect(page.locator(".preview-head")).to_contain_text("72")
+        end_session()
+        click(".override-form button[type=submit]")
+        sign_in("otto")
+        expect(page.locator(".preview .fault")).to_contain_text("The session had ended, and nothing was sent")
+        expect(field(page, "Cycle")).to_have_value("72")
+        expect(page.get_by_label("Why")).to_have_value("the fair")
+        page.get_by_role("button", name="Review").click()
+        expect(page.get_by_role("dialog", name="Manual override")).to_contain_text("A cycle of 72")
+        page.keyboard.press("Escape")
+        # What is asked meanwhile is answered to whoever signs in, and somebody else begins anew.
+        end_session()
+        click("[data-place='/analytics']")
+        sign_in("otto")
+        expect(page.locator(".pick a").first).to_be_visible()
+        page.go_back()
+        page.get_by_role("button", name="Override").click()
+        page.get_by_label("Why").fill("the fair")
+        end_session()
+        click(".override-form button[type=submit]")
+        sign_in("vic")
+        expect(fact(page, "Mode")).to_have_text("Automatic")
+        expect(page.get_by_label("Why")).to_have_count(0)

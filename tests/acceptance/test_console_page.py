@@ -145,6 +145,14 @@ def test_counts_arrive_live_beside_the_truth(browser: Any, store: str, collector
         assert page.evaluate("window.same === document.querySelector('article')"), "the page was built anew"
         assert page.evaluate("window.shifts") < 0.02, "what is read jumps away"
 
+        # A phone that slept does not trust a connection that said nothing meanwhile.
+        with page.expect_request(lambda request: "/api/live" in request.url, timeout=5_000):
+            page.evaluate(
+                "const now = Date.now; Date.now = () => now() + 14_000;"
+                "document.dispatchEvent(new Event('visibilitychange'))"
+            )
+        expect(page.locator("#link-text")).to_have_text("live")
+
 
 def test_names_are_text_and_other_junctions_are_left_out(
     browser: Any, store: str, collector: RunningCollector

@@ -136,7 +136,7 @@ def test_somebody_is_invited_registers_and_sees_what_was_granted_alone(browser: 
             theirs.get_by_role("button", name="Register").click()
             theirs.wait_for_url(city.url + "/")
             theirs.goto(city.url + "/devices")
-            expect(theirs.get_by_text("No device fits.")).to_be_visible()
+            expect(theirs.get_by_text("No device stands at the junctions that you see.")).to_be_visible()
 
             page.reload()
             page.get_by_role("link", name="otto").click()

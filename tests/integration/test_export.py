@@ -147,6 +147,11 @@ def test_buckets_are_exact_and_tell_what_was_not_measured(collector: RunningColl
         f"2026-10-25T0{minute // 60}:0{minute % 60}:00.000Z" for minute in (5, 65, 66, 125)
     ]
     assert len(table(day)) == 240
+    # Dates are days there: this one has 25 hours.
+    [one] = httpx.get(f"{collector.url}/api/junctions").json()["junctions"]
+    path, span = f"/api/analytics/junction/{one['id']}/export", {"from": "2026-10-25", "to": "2026-10-25"}
+    hours = table(ask(collector, path, what="rollups", step="1h", **span).text)
+    assert (len(hours), hours[0]["from_local"]) == (25, "2026-10-25T00:00:00.000+02:00")
 
 
 def test_pages_join_without_a_seam(
@@ -206,6 +211,8 @@ def test_what_cannot_be_exported_is_told(on_plain: RunningCollector) -> None:
         answer = httpx.get(f"{on_plain.url}/api/export", params=wrong)
         assert answer.status_code == 400, answer.text
         assert told in answer.text
+    whole = {"what": "counts", "from": "2026-10-25"}
+    assert httpx.get(f"{on_plain.url}/api/export", params=whole).status_code == 400, "of which zone?"
     unknown = httpx.get(f"{on_plain.url}/api/analytics/junction/{UUID(int=1)}/export", params={"what": "counts"})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "junction_unknown")
     # Nothing there is no error: a file with its header alone.

@@ -119,7 +119,13 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once(city: City) -> None:
     assert "did you mean Europe/Berlin?" in faults["timezone"]
     assert "twice" in faults["movements[1].phase"]
     assert "did you mean north?" in faults["stages[0].movements[0]"]
+    [fault] = city.take_in(city.template("Wrong").replace('"stop_line"', '"stopline"', 1)).json()["errors"]
+    assert (fault["key"], fault["value"]) == ("detectors[0].kind", "stopline")
+    assert "it is one of stop_line, approach, " in fault["message"]
     assert city.get("", q="Wrong")["junctions"] == []
+    refused = city.ask("DELETE", f"/{uuid4()}")
+    assert (refused.status_code, "PATCH" in refused.headers["allow"]) == (405, True)
+    assert "PATCH" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +134,7 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once(city: City) -> None:
         b"",
         b"\xff",
         b"name = 5",
+        b'name = " "',
         b'name = "x\\u0000"',
         b'name = "x"\nmetadata = { a = nan }',
         b'name = "x"\nmetadata = { lights = 1 }',

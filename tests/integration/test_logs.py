@@ -220,7 +220,8 @@ async def _found(dsn: str, name: str | None) -> list[list[str]]:
     [
         ([], "1 to 1000"),
         ([line("x")] * 1001, "1 to 1000"),
-        (line("x", level="loud"), "level"),
+        (line("x", level="loud"), "level: Invalid enum value 'loud'; it is one of debug, info, "),
+        ({"level": "info", "message": "x"}, "action: is missing"),
         (line("x", action=""), "action"),
         (line("a\x00b"), "line 0: a text holds a NUL"),
         ([line("x"), line("x", context={"a": "\x00"})], "line 1: a text holds a NUL"),
@@ -229,7 +230,7 @@ async def _found(dsn: str, name: str | None) -> list[list[str]]:
         (line("x", at="2999-01-01T00:00:00Z"), "at must be"),
         (line("x", at="yesterday"), "at"),
         (line("x", junction="nowhere"), "junction=nowhere: there is none"),
-        (line("x", unknown=1), "unknown"),
+        (line("x", unknown=1), "unknown: there is no such field"),
     ],
 )
 def test_what_cannot_be_written_down_is_told(posting: Reader, body: Any, told: str) -> None:

@@ -17,7 +17,6 @@
 
 import { h, say } from "../shell/dom.js";
 import { inWords, isAborted } from "../shell/fetching.js";
-import { SignInNeeded } from "../shell/session.js";
 import { Table } from "../shell/table.js";
 import { clear, draw } from "./plotly.js";
 
@@ -124,7 +123,7 @@ export class Panel {
   }
 
   #complain(error) {
-    if (isAborted(error) || error instanceof SignInNeeded) return;
+    if (isAborted(error)) return;
     const excuse = this.described.excuse?.(error) ?? null;
     this.#empty(excuse ?? "");
     this.#tell(excuse === null ? inWords(error) : "");

@@ -30,7 +30,7 @@ export class DeviceList {
     this.search = h("input", { type: "search", placeholder: "Name of a device or junction", "aria-label": "Search", value: query.get("q") ?? "" });
     this.search.value = query.get("q") ?? "";
     this.choices = h("fieldset", { class: "choices" }, h("legend", { class: "aside" }, "Which devices"), ...VIEWS.map((view) => this.#choice(view)));
-    this.table = new Table({ caption: "Devices", columns: this.#columns(), sorted: (by) => this.#sortBy(by), empty: "No device fits." });
+    this.table = new Table({ caption: "Devices", columns: this.#columns(), sorted: (by) => this.#sortBy(by) });
     this.pager = new Pager((offset) => this.#turn(offset));
     this.totals = h("p", { class: "quiet", role: "status" });
     context.title("Devices");
@@ -125,6 +125,13 @@ export class DeviceList {
     }
   }
 
+  #whyNone() {
+    if (this.search.value.trim() || this.junction || this.view || this.offset) return ["No device fits."];
+    if (!this.context.can("admin")) return ["No device stands at the junctions that you see."];
+    const command = h("code", {}, "stopline-collector device add device.json");
+    return ["There is no device yet. Installing a Pi writes a file, device.json. On the collector's machine: ", command, "."];
+  }
+
   async read() {
     const asked = (this.asked = {});
     const [, , state] = VIEWS.find(([name]) => name === this.view) ?? VIEWS[0];
@@ -135,6 +142,7 @@ export class DeviceList {
       this.context.notice(null);
       this.nowMs = Date.parse(answer.as_of);
       this.table.update(answer.devices);
+      if (answer.devices.length === 0) this.table.tellEmpty(...this.#whyNone());
       this.pager.update({ offset: this.offset, limit: LIMIT, next: answer.next_offset, n: answer.devices.length });
     } catch (error) {
       this.context.fail(error);

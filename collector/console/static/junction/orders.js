@@ -27,8 +27,11 @@ export class OrderProgress {
     return this.item !== null && !SETTLED.includes(this.item.state);
   }
 
-  /** What is done needs no telling for long. */
-  draw(nowMs) {
+  /** What is done needs no telling for long; what waits, until when. */
+  draw(nowMs, timezone) {
+    if (this.item?.state === "queued") {
+      this.#tell(`Waits until ${format.clock(format.ms(this.item.expires_at), timezone)} for the lights to fetch it, and is given up then.`);
+    }
     const settledAt = this.item?.state === "applied" ? format.ms(this.item.settled_at) : null;
     if (settledAt !== null && nowMs - settledAt > APPLIED_SHOWN_MS) this.root.hidden = true;
   }
@@ -46,7 +49,10 @@ export class OrderProgress {
       step.className = index < at || item.state === "applied" ? "done" : index === at ? "now" : "";
       say(step, index === 2 && at === 2 ? WORDS[item.state] : WORDS[step.dataset.step]);
     });
-    const detail = item.state === "applied" ? "" : (item.detail ?? "");
+    this.#tell(item.state === "applied" ? "" : (item.detail ?? ""));
+  }
+
+  #tell(detail) {
     say(this.detail, detail);
     this.detail.hidden = !detail;
   }
@@ -136,7 +142,8 @@ export class History {
 export class Log {
   constructor() {
     this.list = h("ol", { class: "log" });
-    this.root = h("section", { class: "card", hidden: true }, h("h2", {}, "Log"), this.list);
+    const scroll = h("div", { class: "log-scroll", tabindex: "0", role: "region", "aria-label": "Log" }, this.list);
+    this.root = h("section", { class: "card", hidden: true }, h("h2", {}, "Log"), scroll);
   }
 
   update(lines, nowMs, timezone) {
@@ -148,7 +155,7 @@ export class Log {
           "li",
           { "data-level": line.level },
           h("time", { datetime: line.at }, format.moment(format.ms(line.at), nowMs, timezone)),
-          h("span", {}, line.message || line.action.replaceAll("_", " "), teller(line)),
+          h("span", {}, h("span", {}, line.message || line.action.replaceAll("_", " ")), teller(line)),
         ),
       ),
     );
@@ -157,7 +164,7 @@ export class Log {
 
 function teller({ device, said_by: user }) {
   const name = device?.name ?? user?.name;
-  return name ? h("span", { class: "quiet" }, ` \u00b7 ${name}`) : null;
+  return name ? h("span", { class: "quiet" }, " \u00b7 ", h("span", {}, name)) : null;
 }
 
 /** The order that is in force by the history, where the lights say so too; null: none. A fault is nobody's order. */

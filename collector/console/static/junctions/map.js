@@ -5,7 +5,7 @@
 import { arrange, h, say } from "../shell/dom.js";
 import { count } from "../shell/format.js";
 import { toast } from "../shell/toast.js";
-import { MapView } from "./view.js";
+import { MapView, radiusOf } from "./view.js";
 
 const WORDS = { live: "live", late: "late", silent: "silent", never: "never heard" };
 const WORST = ["silent", "late", "never", "live"];
@@ -13,7 +13,7 @@ const COLOURS = { live: "var(--live)", late: "var(--late)", silent: "var(--bad)"
 const ASK_AFTER_MS = 140;
 const STEP_PX = 80;
 const RULER_PX = 110;
-const LABEL = { height: 18, perLetter: 7.9, gap: 12 };
+const LABEL = { height: 18, perLetter: 7.9, most: 224, gap: 12 };
 const MOVED_PX = 4;
 
 export class JunctionMap {
@@ -43,6 +43,7 @@ export class JunctionMap {
 
   #listen() {
     new ResizeObserver(() => this.#resized()).observe(this.field);
+    this.field.addEventListener("focusin", (event) => event.target.matches(":focus-visible") && this.#reveal(event.target));
     this.field.addEventListener("keydown", (event) => this.#key(event));
     this.field.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     this.field.addEventListener("pointerdown", (event) => this.#down(event));
@@ -100,6 +101,12 @@ export class JunctionMap {
     return this.#changed();
   }
 
+  /** Whoever goes from mark to mark by keys sees where they are. */
+  #reveal(root) {
+    const mark = [...this.marks.values()].find((one) => one.root === root);
+    if (mark && this.view.bring(mark.x, mark.y)) this.#changed();
+  }
+
   #wheel(event) {
     event.preventDefault();
     const [x, y] = this.#at(event);
@@ -143,7 +150,7 @@ export class JunctionMap {
 
   draw() {
     const kept = new Map();
-    for (const cell of this.cells) {
+    for (const cell of this.#apart()) {
       const id = cell.junction?.id ?? `${cell.bounds.west} ${cell.bounds.south} ${cell.n}`;
       kept.set(id, this.marks.get(id) ?? this.#mark(cell));
       kept.get(id).update(cell, this.view);
@@ -153,6 +160,15 @@ export class JunctionMap {
     arrange(this.layer, marks.map((mark) => mark.root));
     label(marks, this.view);
     this.#ground();
+  }
+
+  /** Moving the map changes nothing of it, and is drawn often. */
+  #apart() {
+    const { cells, view } = this;
+    if (this.drawn?.cells !== cells || this.drawn.scale !== view.scale) {
+      this.drawn = { cells, scale: view.scale, apart: view.apart(cells) };
+    }
+    return this.drawn.apart;
   }
 
   #mark(cell) {
@@ -189,7 +205,7 @@ class JunctionMark extends Mark {
     this.name = h("span", { class: "map-name" }, name);
     this.shape = h("span", { class: "state" });
     this.root = h("a", { class: "mark", href: `/junctions/${id}` }, this.shape, this.name);
-    this.radius = 10;
+    this.radius = radiusOf(1);
   }
 
   update(cell, view) {
@@ -212,7 +228,7 @@ class ClusterMark extends Mark {
 
   update(cell, view) {
     super.update(cell, view);
-    this.radius = Math.min(27, 14 + 2.6 * Math.log2(cell.n));
+    this.radius = radiusOf(cell.n);
     const size = `${(2 * this.radius).toFixed(0)}px`;
     this.root.style.width = size;
     this.root.style.height = size;
@@ -246,7 +262,7 @@ function label(marks, view) {
   const named = marks.filter((mark) => mark.name);
   named.sort((a, b) => WORST.indexOf(a.shape.dataset.state) - WORST.indexOf(b.shape.dataset.state));
   for (const mark of named) {
-    const width = mark.name.textContent.length * LABEL.perLetter;
+    const width = Math.min(LABEL.most, mark.name.textContent.length * LABEL.perLetter);
     const toLeft = mark.x + LABEL.gap + width > view.width;
     const left = toLeft ? mark.x - LABEL.gap - width : mark.x + LABEL.gap;
     const box = [left, mark.y - LABEL.height / 2, left + width, mark.y + LABEL.height / 2];

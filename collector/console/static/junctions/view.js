@@ -3,12 +3,19 @@
 // Within a city the globe is flat enough: a degree of longitude is as wide as it is in the middle of the junctions.
 
 const M_PER_DEGREE = 111_195;
-/** At the sides there are buttons. */
-const MARGIN_PX = { high: 44, wide: 66 };
+/** At the sides there are buttons, beside which the largest mark has room. */
+const MARGIN_PX = { high: 44, wide: 80 };
 const MOST_PX_PER_M = 2;
 /** So far one junction alone, or several at one place, are shown from. */
 const LEAST_SPAN_DEGREES = 0.02;
 const CELL_PX = 60;
+/** Of a mark of one junction: so far apart, either can be hit without the other (WCAG 2.5.8 asks for 24 px). */
+const LEAST_RADIUS_PX = 12;
+
+/** The room that the mark of `n` junctions takes around its middle, in px. */
+export function radiusOf(n) {
+  return n === 1 ? LEAST_RADIUS_PX : Math.min(27, 14 + 2.6 * Math.log2(n));
+}
 
 export class MapView {
   constructor() {
@@ -69,6 +76,14 @@ export class MapView {
     this.latitude -= dy / this.scale;
   }
 
+  /** Move as far as it takes to have what is at `x`, `y` clear of the edge; false: it is already. */
+  bring(x, y) {
+    const beyond = (at, margin, size) => at - Math.min(Math.max(at, margin), Math.max(margin, size - margin));
+    const [dx, dy] = [beyond(x, MARGIN_PX.wide, this.width), beyond(y, MARGIN_PX.high, this.height)];
+    this.pan(dx, dy);
+    return dx !== 0 || dy !== 0;
+  }
+
   point(longitude, latitude) {
     return [
       this.width / 2 + (longitude - this.longitude) * this.scale * this.narrowing,
@@ -81,6 +96,32 @@ export class MapView {
       this.longitude + (x - this.width / 2) / (this.scale * this.narrowing),
       this.latitude - (y - this.height / 2) / this.scale,
     ];
+  }
+
+  /**
+   * The same cells, of which those whose marks would lie over each other are one. What the collector puts together
+   * goes by a grid, and neighbours on both sides of its lines may be at the same place.
+   */
+  apart(cells) {
+    const left = [...cells];
+    for (let joined = true; joined; ) {
+      joined = false;
+      for (let i = 0; i < left.length; i += 1) {
+        for (let j = left.length - 1; j > i; j -= 1) {
+          if (!this.#touch(left[i], left[j])) continue;
+          left[i] = together(left[i], left[j]);
+          left.splice(j, 1);
+          joined = true;
+        }
+      }
+    }
+    return left;
+  }
+
+  #touch(one, other) {
+    const x = (one.longitude - other.longitude) * this.scale * this.narrowing;
+    const y = (one.latitude - other.latitude) * this.scale;
+    return Math.hypot(x, y) < radiusOf(one.n) + radiusOf(other.n);
   }
 
   /** What the collector is to tell: some more than is seen, in cells that stay the same while the map is moved. */
@@ -108,4 +149,18 @@ export class MapView {
     const metres = [5, 2, 1].map((n) => n * power).find((m) => m <= most) ?? power;
     return [metres, metres * perM];
   }
+}
+
+function together(one, other) {
+  const n = one.n + other.n;
+  const mean = (name) => (one[name] * one.n + other[name] * other.n) / n;
+  const [a, b] = [one.bounds, other.bounds];
+  return {
+    n,
+    latitude: mean("latitude"),
+    longitude: mean("longitude"),
+    states: Object.fromEntries(Object.entries(one.states).map(([state, of]) => [state, of + other.states[state]])),
+    bounds: { west: Math.min(a.west, b.west), south: Math.min(a.south, b.south), east: Math.max(a.east, b.east), north: Math.max(a.north, b.north) },
+    junction: null,
+  };
 }

@@ -60,7 +60,7 @@ class Analytics {
   /** The first ones, for cities of a few. */
   #pick(junctions, isMore) {
     if (junctions.length === 0) {
-      this.controls.replaceChildren(h("p", { class: "empty" }, "There is no junction yet."));
+      this.controls.replaceChildren(h("p", { class: "empty" }, "You see no junction yet."));
       return;
     }
     const more = isMore && h("p", { class: "quiet" }, "There are more: find one by its name, above.");

@@ -40,12 +40,12 @@ class Junctions {
       caption: "Junctions",
       columns: COLUMNS,
       sorted: (sort) => this.choose({ sort }),
-      empty: "No junction is like that.",
     });
     this.pager = new Pager((offset) => this.choose({ offset }, true));
     this.map = new JunctionMap((query) => this.readMap(query));
     this.view = null;
     this.asked = 0;
+    this.readAt = Infinity;
     this.sum = h("p", { class: "quiet", role: "status" });
     this.unplaced = h("p", { class: "quiet map-words", hidden: true });
     const side = h("div", { class: "map-side" }, this.map.root, this.unplaced);
@@ -90,9 +90,12 @@ class Junctions {
     this.asked += 1;
     const mine = this.asked;
     const { q, state, sort, offset } = this.chosen;
+    // After the computer slept, what is shown is as old as that.
+    if (Date.now() - this.readAt > 2 * READ_EVERY_MS) this.context.link("reconnecting", "asking");
     try {
       const answer = await this.context.ask("/api/junctions", { query: { q, state, sort, offset, limit: PAGE } });
       if (mine !== this.asked) return;
+      this.readAt = Date.now();
       this.context.notice(null);
       this.context.link("live", "up to date");
       this.lostAt = null;
@@ -108,7 +111,23 @@ class Junctions {
   show({ junctions, next_offset: next }) {
     this.table.sortedBy(this.chosen.sort);
     this.table.update(junctions);
+    if (junctions.length === 0) this.table.tellEmpty(...this.#whyNone());
     this.pager.update({ offset: this.chosen.offset, limit: PAGE, next, n: junctions.length });
+  }
+
+  #whyNone() {
+    const { q, state, offset } = this.chosen;
+    if (q || state || offset) return ["No junction is like that."];
+    if (!this.context.can("admin")) return ["You see no junction yet. An admin grants them, on the page of Users."];
+    return [
+      "There is no junction yet. The first comes with its first Pi, whose file the collector's machine is given: ",
+      h("code", {}, "stopline-collector device add device.json"),
+      ". Or it is described in a file: ",
+      h("code", {}, "stopline-collector junction template \"Market Square\" > market.toml"),
+      ", then ",
+      h("code", {}, "stopline-collector junction import market.toml"),
+      ".",
+    ];
   }
 
   async readMap(view) {

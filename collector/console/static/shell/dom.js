@@ -25,12 +25,13 @@ export function say(element, text) {
   return true;
 }
 
-/** Make the children of `parent` these, in this order, moving only what is elsewhere. */
+/** Make the children of `parent` these, in this order. What only others go from before stays, and keeps the focus. */
 export function arrange(parent, children) {
+  const kept = new Set(children);
+  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
   children.forEach((child, index) => {
     if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
   });
-  while (parent.children.length > children.length) parent.lastElementChild.remove();
 }
 
 let made = 0;

@@ -1,6 +1,6 @@
 // Asking the collector: JSON in, JSON out, and problems in words.
 
-import { reach } from "./session.js";
+import { reach, SignInNeeded } from "./session.js";
 
 const PATIENCE_MS = 15_000;
 
@@ -25,7 +25,8 @@ export class Problem extends Error {
  * `query`: what is null, undefined or "" is left out; lists are repeated. `body` is sent as JSON, `method` is then
  * POST unless it is given. Answers what the collector answers, or null where that has no content.
  *
- * Throws `Problem`; `SignInNeeded`, by when the form is shown already; `TypeError` where nobody answers.
+ * Throws `Problem`; `TypeError` where nobody answers; `SignInNeeded` where something should have been changed and
+ * nobody is signed in, by when the form is shown. A question waits until somebody has signed in.
  */
 export async function ask(path, { query = {}, method, body, signal } = {}) {
   const url = new URL(path, location.origin);
@@ -34,9 +35,7 @@ export async function ask(path, { query = {}, method, body, signal } = {}) {
       if (one !== null && one !== undefined && one !== "") url.searchParams.append(name, one);
     }
   }
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  const options = { method: method ?? (body === undefined ? "GET" : "POST"), headers: {} };
-  options.signal = signal ? AbortSignal.any([signal, patience]) : patience;
+  const options = { method: method ?? (body === undefined ? "GET" : "POST"), headers: {}, signal, patienceMs: PATIENCE_MS };
   // A browser asks whether what it has still holds, where the collector says by what to know it.
   options.cache = "no-cache";
   if (body !== undefined) {
@@ -88,6 +87,6 @@ export function isAborted(error) {
 
 /** What went wrong, in words for people. */
 export function inWords(error) {
-  if (error instanceof Problem) return error.message;
+  if (error instanceof Problem || error instanceof SignInNeeded) return error.message;
   return "The collector cannot be reached. What is shown may be old.";
 }

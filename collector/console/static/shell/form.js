@@ -2,7 +2,6 @@
 
 import { freshId, h, say } from "./dom.js";
 import { Problem, inWords, isAborted } from "./fetching.js";
-import { SignInNeeded } from "./session.js";
 
 /**
  * A labelled field: `new Field("Cycle", {name: "cycle_s", type: "number", min: 20}, {hint: "seconds"})`.
@@ -76,7 +75,7 @@ export class Form {
     try {
       this.done(await this.send());
     } catch (error) {
-      if (!isAborted(error) && !(error instanceof SignInNeeded)) this.complain(error);
+      if (!isAborted(error)) this.complain(error);
     } finally {
       this.button.disabled = false;
     }

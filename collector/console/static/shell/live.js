@@ -4,22 +4,25 @@
 // that hangs is noticed, and what an error says can be shown.
 
 import { Problem, problemOf } from "./fetching.js";
-import { reach, SignInNeeded } from "./session.js";
+import { reach } from "./session.js";
 
 const SILENCE_MS = 25_000; // The collector says something every 10 s.
+/** After a sleep, in which no time passes for timers. */
+const SLEPT_MS = 13_000;
 const WAIT_MS = [300, 1000, 2000, 4000, 8000];
 
 /**
  * @param {object} on what to call: `opened()` after each connection; `event(kind, data)` for `count` (data: the
- *   count), `reset`, `paused` (nothing comes until a reset) and `dropped`; `lost(error)` when a connection ends, `error` telling why where that is known (a `Problem`,
- *   or `SignInNeeded`).
+ *   count), `reset`, `paused` (nothing comes until a reset) and `dropped`; `lost(problem)` when a connection ends, with a `Problem` where it is known why.
  * @param {AbortSignal} signal ends it.
- * @returns {{retry: function(): void}} `retry` tries again at once instead of waiting.
+ * @returns {{retry: function(): void}} `retry` tries again at once instead of waiting, and gives up a connection that
+ *   nothing came by for long: for whoever looks again, after the computer slept.
  */
 export function follow(path, on, signal) {
   let lastId = null;
   let failures = 0;
   let wake = () => {};
+  let watch = null;
 
   const pause = (ms) =>
     new Promise((resolve) => {
@@ -33,7 +36,7 @@ export function follow(path, on, signal) {
   const connect = async () => {
     const url = new URL(path, location.origin);
     if (lastId !== null) url.searchParams.set("last_id", lastId);
-    const watch = new Watch(SILENCE_MS);
+    watch = new Watch(SILENCE_MS);
     try {
       const ended = AbortSignal.any([watch.signal, signal]);
       const response = await reach(url, { headers: { Accept: "text/event-stream" }, cache: "no-store", signal: ended });
@@ -55,7 +58,7 @@ export function follow(path, on, signal) {
       try {
         await connect();
       } catch (error) {
-        why = error instanceof Problem || error instanceof SignInNeeded ? error : null;
+        why = error instanceof Problem ? error : null;
       }
       if (signal.aborted) return;
       on.lost(why);
@@ -66,7 +69,11 @@ export function follow(path, on, signal) {
   };
   signal.addEventListener("abort", () => wake());
   run();
-  return { retry: () => wake() };
+  const retry = () => {
+    watch?.endAfter(SLEPT_MS);
+    wake();
+  };
+  return { retry };
 }
 
 /** Aborts when nothing was heard for too long. */
@@ -80,7 +87,13 @@ class Watch {
 
   heard() {
     this.stop();
+    this.heardAt = Date.now();
     this.timer = setTimeout(() => this.controller.abort(), this.silenceMs);
+  }
+
+  /** Abort now where nothing was heard for `ms`, also if those passed in sleep. */
+  endAfter(ms) {
+    if (Date.now() - this.heardAt > ms) this.controller.abort();
   }
 
   stop() {

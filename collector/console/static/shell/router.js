@@ -14,21 +14,21 @@
 //     can(role) whether the user has at least the role `viewer`, `operator` or `admin`
 //     signal    AbortSignal that ends with the page; for `ask` and `follow`
 //     ask(path, options)   as `fetching.ask`, ended with the page
-//     every(ms, call)      calls while the page is there and seen, and at once when it is seen again
+//     every(ms, call)      calls while the page is there and seen, and at once when it is seen again; not while
+//                          somebody has to sign in
 //     on(target, event, call)
 //     go(path)             shows another page; a plain <a href="/..."> does so too
 //     remember({name: value})  keeps what was chosen in the address (null: no longer), without leaving the page
 //     title(words)         of the window
-//     fail(error)          tells above the page what went wrong; ended requests and missing sign-ins are left out
+//     fail(error)          tells above the page what went wrong; ended requests are left out
 //     notice(words)        the same with words; null: nothing any more
 //     link(state, words)   the pill in the bar: `connecting`, `live`, `reconnecting`, `stopped`; null: none
 //     toast(words, kind)   short words about what just happened; kind `bad`: they stay
 //
-// After somebody signed in, the page that stands there is begun anew.
+// After somebody else signed in, the page that stands there is begun anew.
 
 import { ask, inWords, isAborted } from "./fetching.js";
 import { h, say } from "./dom.js";
-import { SignInNeeded } from "./session.js";
 import { toast } from "./toast.js";
 
 const $ = (id) => document.getElementById(id);
@@ -202,7 +202,7 @@ function focusOn(heading) {
 }
 
 function every(ms, call, signal) {
-  const seen = () => document.visibilityState === "visible" && call();
+  const seen = () => document.visibilityState === "visible" && !$("sign-in").open && call();
   const timer = setInterval(seen, ms);
   document.addEventListener("visibilitychange", seen, { signal });
   signal.addEventListener("abort", () => clearInterval(timer));
@@ -218,7 +218,7 @@ function remember(chosen) {
 }
 
 function fail(error) {
-  if (error instanceof SignInNeeded || isAborted(error)) return;
+  if (isAborted(error)) return;
   notice(inWords(error));
 }
 

@@ -3,29 +3,54 @@
 const $ = (id) => document.getElementById(id);
 const REFRESHED_ELSEWHERE = "refresh_raced";
 
-/** Nobody is signed in, and the collector answers only those who are. The form is shown by then. */
-export class SignInNeeded extends Error {}
+/** Nobody is signed in any more, and so what should have changed something was not done. The form is shown by then. */
+export class SignInNeeded extends Error {
+  constructor() {
+    super("The session had ended, and nothing was sent. Sign in, and send it again.");
+  }
+}
 
 let refreshing = null;
-let askToSignIn = () => {};
+/** Shows the form, and answers when somebody has signed in. */
+let askToSignIn = () => Promise.resolve();
 
 /**
  * As `fetch`; an access token that is over is refreshed first, and what changes something bears the proof that this
- * page sent it. Throws `SignInNeeded`.
+ * page sent it. `patienceMs`: how long an answer is waited for; left out: for ever.
+ *
+ * Where nobody is signed in, a question waits until somebody is. What changes something does not: an order that was
+ * given an hour ago is not sent then. It throws `SignInNeeded`.
  */
 export async function reach(url, options = {}) {
-  const response = await send(url, options);
-  if (response.status !== 401) return response;
-  refreshing ??= refresh().finally(() => (refreshing = null));
-  const second = (await refreshing) ? await send(url, options) : response;
-  if (second.status !== 401) return second;
-  askToSignIn();
-  throw new SignInNeeded();
+  for (;;) {
+    const response = await send(url, options);
+    if (response.status !== 401) return response;
+    refreshing ??= refresh().finally(() => (refreshing = null));
+    const second = (await refreshing) ? await send(url, options) : response;
+    if (second.status !== 401) return second;
+    const signedIn = askToSignIn();
+    if (!isQuestion(options)) throw new SignInNeeded();
+    await Promise.race([signedIn, ended(options.signal)]);
+  }
 }
 
-function send(url, options) {
-  if ((options.method ?? "GET") === "GET") return fetch(url, options);
-  return fetch(url, { ...options, headers: { ...options.headers, "X-CSRF-Token": cookie("stopline_csrf") } });
+function send(url, { patienceMs, ...options }) {
+  const signals = [options.signal, patienceMs && AbortSignal.timeout(patienceMs)].filter(Boolean);
+  const all = { ...options, signal: AbortSignal.any(signals) };
+  if (isQuestion(options)) return fetch(url, all);
+  return fetch(url, { ...all, headers: { ...options.headers, "X-CSRF-Token": cookie("stopline_csrf") } });
+}
+
+function isQuestion({ method }) {
+  return (method ?? "GET") === "GET";
+}
+
+/** Never answers; throws when the signal ends. */
+function ended(signal) {
+  return new Promise((_, reject) => {
+    if (signal?.aborted) reject(signal.reason);
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
 }
 
 async function refresh() {
@@ -45,28 +70,47 @@ function cookie(name) {
   return found ? found.slice(name.length + 1) : "";
 }
 
-/** Wires the form and the button; `changed` is called when somebody has signed in. */
+/** Wires the form and the button; `changed` is called when somebody has signed in who was not before. */
 export class Session {
   constructor(changed) {
     this.changed = changed;
     /** As `GET /api/users/me` tells; null: nobody, who may read all the same where reading is open. */
     this.user = null;
+    /** Who was signed in when the form was shown. */
+    this.left = null;
+    this.isNeeded = false;
     $("sign-in-form").addEventListener("submit", (event) => {
       event.preventDefault();
       this.signIn();
     });
-    $("sign-in").addEventListener("cancel", (event) => event.preventDefault());
+    $("sign-in").addEventListener("cancel", (event) => this.isNeeded && event.preventDefault());
+    $("sign-in-later").addEventListener("click", () => $("sign-in").close());
     $("sign-out").addEventListener("click", () => this.signOut());
-    $("sign-in-open").addEventListener("click", () => this.ask());
-    askToSignIn = () => this.ask();
+    $("sign-in-open").addEventListener("click", () => this.ask({ isNeeded: false }));
+    askToSignIn = () => this.ask({ isNeeded: true });
+    this.#await();
   }
 
-  /** Show the form. */
-  ask() {
+  #await() {
+    this.signedIn = new Promise((resolve) => (this.release = resolve));
+  }
+
+  /** Show the form. `isNeeded`: there is no way around it. Answers when somebody has signed in. */
+  ask({ isNeeded }) {
+    if (!$("sign-in").open) {
+      this.left = this.user;
+      $("sign-in").showModal();
+      ($("sign-in-name").value ? $("sign-in-password") : $("sign-in-name")).focus();
+    }
+    this.isNeeded = isNeeded;
+    $("sign-in-later").hidden = isNeeded;
     this.#is(null);
-    if ($("sign-in").open) return;
-    $("sign-in").showModal();
-    ($("sign-in-name").value ? $("sign-in-password") : $("sign-in-name")).focus();
+    return this.signedIn;
+  }
+
+  /** Whether the page stands there for the same person as before. */
+  get #isSame() {
+    return this.left !== null && this.user?.id === this.left.id && this.user.role === this.left.role;
   }
 
   /** Find out who is signed in, if the collector knows anybody by this browser. */
@@ -109,7 +153,10 @@ export class Session {
       $("sign-in-password").value = "";
       await this.load();
       $("sign-in").close();
-      this.changed();
+      // What somebody was about to write stays: their page goes on where it was.
+      if (!this.#isSame) this.changed();
+      this.release();
+      this.#await();
     } catch {
       this.complain("The collector cannot be reached. Try again.");
     } finally {

@@ -44,6 +44,11 @@ export class Table {
     });
   }
 
+  /** What is told where there are no rows. */
+  tellEmpty(...words) {
+    this.empty.replaceChildren(...words);
+  }
+
   /** Show these rows; what has the same `id` as before is changed where it stands. */
   update(rows) {
     const kept = new Map(rows.map((row) => [row.id, this.rows.get(row.id) ?? this.#row()]));

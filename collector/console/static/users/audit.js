@@ -23,6 +23,7 @@ export class AuditLog {
       "section",
       { class: "card" },
       h("header", { class: "section-head" }, h("h2", {}, "Who did what"), this.action),
+      h("p", { class: "quiet" }, `Times as in ${Intl.DateTimeFormat().resolvedOptions().timeZone}.`),
       this.list,
       h("div", { class: "actions" }, this.more),
     );
@@ -58,7 +59,7 @@ function deed(entry) {
   return h(
     "li",
     {},
-    h("time", { datetime: entry.at }, format.moment(Date.parse(entry.at), Date.now())),
+    h("time", { datetime: entry.at, title: entry.at }, format.moment(Date.parse(entry.at), Date.now())),
     h(
       "span",
       {},
