@@ -448,6 +448,35 @@ def test_an_order_from_here_is_told_once(lights: Lights) -> None:
     ]
 
 
+def test_the_lights_own_log_tells_what_a_killed_agent_cannot(lights: Lights) -> None:
+    """Not of which order was taken where two are alike, and one of them was told as applied just then."""
+
+    def given(**body: Any) -> tuple[UUID, Any]:
+        command = lights.ordered(**body)
+        [one] = (one for one in lights.fetch().json()["commands"] if one["id"] == str(command))
+        return command, msgspec.convert(one["order"], Order)
+
+    flash, order = given(mode="flash")
+    lights.say(flash, "failed", "the agent was restarted")
+    again, order = given(mode="flash")
+    lights.say(again)
+    lights.send(lights.took(order, now_ms()))
+    assert [lights.state(one)[0] for one in (flash, again)] == ["failed", "applied"]
+    assert lights.history() == [("otto", "flash", True, None), ("otto", "flash", False, "restart")]
+
+    back, order = given(mode="automatic")
+    lights.say(back, "failed", "the agent was restarted")
+    lights.send(lights.took(order, now_ms()))
+    assert lights.state(back) == ("applied", None)
+    assert lights.history()[0] == ("otto", "flash", True, "order")
+
+    fixed, order = given(mode="fixed", plan="day", expires_s=600)
+    lights.send(lights.took(order, now_ms()))
+    lights.say(fixed, "failed", "the agent was restarted")
+    assert lights.state(fixed) == ("applied", None)
+    assert lights.history()[0] == ("otto", "fixed", True, None)
+
+
 def test_a_log_that_makes_no_sense_is_a_log_like_any_other(lights: Lights) -> None:
     nul = '{"order":"flash","by":"\\u0000"}'
     bad: list[dict[str, Any]] = [{"given": "{"}, {"given": nul}, {"given": 5}, {"order": "Dance"}, {}]
