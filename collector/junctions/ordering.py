@@ -89,7 +89,7 @@ class Ordering:
             lights = await self._lights(connection, "lights", junction)
             device, description = _driver(lights)
             order = _checked(description, body, user.name, lights.plan)
-            superseded = await self._supersede(connection, junction)
+            superseded = await self._supersede(connection, junction, user.name)
             item = await self._orders.queue(
                 connection, junction, device, order, Issuer(user.id, user.name), body.valid_s
             )
@@ -142,8 +142,8 @@ class Ordering:
             raise unknown_junction(junction)
         return _lights(junction, row, datetime.now(UTC))
 
-    async def _supersede(self, connection: Connection, junction: UUID) -> list[CommandItem]:
-        cursor = await connection.execute(self._queries["supersede"], {"junction": junction})
+    async def _supersede(self, connection: Connection, junction: UUID, by: str) -> list[CommandItem]:
+        cursor = await connection.execute(self._queries["supersede"], {"junction": junction, "by": by})
         superseded = [command_item(row) for row in await cursor.fetchall()]
         for one in superseded:
             await connection.execute(self._history["supersede_history"], {"command": one.id})

@@ -154,7 +154,7 @@ def test_an_override_from_order_to_end(lights: Lights) -> None:
 
     flash = lights.ordered("ada", mode="flash")
     back = lights.ordered(mode="automatic")
-    assert lights.state(flash) == ("expired", "a later order took its place before it was delivered")
+    assert lights.state(flash) == ("expired", "a later order, by otto, took its place before it was delivered")
     lights.fetched()
     lights.say(back)
     assert lights.history() == [
