@@ -206,7 +206,7 @@ def test_the_preview_is_what_the_lights_will_do(lights: Lights) -> None:
         "yellow_s": 3.0,
         "red_clearance_s": 2.0,
     }
-    assert lights.preview(mode="fixed", plan="day")["cycle_s"] == 55.0
+    assert lights.preview(mode="fixed", plan="day", expires_s=604_800)["cycle_s"] == 55.0, "a week is allowed"
     flash = lights.preview(mode="flash")
     assert (flash["accepted"], flash["stages"], flash["cycle_s"]) == (True, [], None)
     refused = lights.preview(**OVERRIDE | {"cycle_s": 20.0})
@@ -220,12 +220,14 @@ def test_bad_settings_are_told_with_what_would_do(lights: Lights) -> None:
         ({"mode": "fixed"}, "plan", "is missing"),
         ({"mode": "fixed", "plan": "dya"}, "plan", "did you mean day?"),
         ({"mode": "fixed", "plan": "day", "expires_s": 5}, "expires_s", "from 10 to 604800 s"),
+        (OVERRIDE | {"expires_s": 86_401}, "expires_s", "from 10 to 86400 s"),
         ({"mode": "flash", "expires_s": 60}, "expires_s", "leave it out"),
         (OVERRIDE | {"plan": "day"}, "plan", "leave it out"),
         (OVERRIDE | {"lane_green_s": {"nort": 40.0}}, "lane_green_s", "did you mean north?"),
         (OVERRIDE | {"lane_green_s": {"north": 40.0, "east": 25.0}}, "cycle_s", "make it 75 s"),
         (OVERRIDE | {"cycle_s": 55.0}, "lane_green_s", "needs 7 s at least"),
         ({"mode": "flash", "why": "\x00"}, "why", "NUL"),
+        ({"mode": "flash", "why": " \n"}, "why", "is missing"),
     ]
     for body, key, told in cases:
         answer = lights.order(**body)
