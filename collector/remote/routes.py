@@ -48,6 +48,7 @@ _EXAMPLE = {
     ],
     "server_time": 1767225600000,
     "v": 1,
+    "waited_s": 12.3,
 }
 
 
@@ -104,9 +105,10 @@ def remote_routes(tokens: DeviceTokens, desk: Desk) -> list[HTTPRouteHandler]:
         if not 0.0 <= wait_s <= MAX_WAIT_S:
             detail = f"wait_s has to be from 0 to {MAX_WAIT_S:g}"
             raise ApiProblem(400, "parameter_invalid", "A parameter cannot be used", detail, parameter="wait_s")
+        began_s = time.monotonic()
         device = await tokens.verify(authorization, time.time())
         found = await desk.commands(device, frozenset(known), wait_s, leaving)
-        return CommandList(found, server_time=unix_ms())
+        return CommandList(found, server_time=unix_ms(), waited_s=round(time.monotonic() - began_s, 3))
 
     return [device_commands]
 
