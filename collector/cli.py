@@ -35,6 +35,11 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    wrong = [one for one in arguments if any("\ud800" <= letter <= "\udfff" for letter in one)]
+    if wrong:
+        # Bytes of another encoding; no database takes them.
+        print(f"stopline-collector: {wrong[0]!r} is not UTF-8; look at the terminal's encoding", file=sys.stderr)
+        return 2
     try:
         # Loaded here, where Ctrl-C is minded: it takes a moment. All of them are for the help and for who is lost.
         options = make_parser([name for name in arguments[:1] if name in COMMANDS] or COMMANDS).parse_args(

@@ -45,7 +45,8 @@ class Command(msgspec.Struct, frozen=True):
     id: UUID
     order: Order
     expires_in_s: Annotated[float, Meta(ge=0.0, le=86_400.0)]
-    """From this answer on; afterwards the device must not carry it out. A Pi's clock may be off: so a duration."""
+    """From when this answer was sent; afterwards the device must not carry it out. A Pi's clock may be off: so a
+    duration."""
 
 
 class CommandList(msgspec.Struct, frozen=True):
@@ -54,3 +55,5 @@ class CommandList(msgspec.Struct, frozen=True):
     commands: list[Command]
     server_time: UnixMs
     v: int = 1
+    waited_s: float = 0.0
+    """So long the request waited here: what more it took, the answer may have been on its way."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
+
 from collector.commands.database import add_common_options, opened, settings
 from collector.db import Settings, make_pool
 from collector.errors import ApiProblem, SettingError
@@ -17,6 +19,7 @@ from collector.identity.audit import COMMAND_LINE
 from collector.identity.grants import Grants
 from collector.identity.passwords import Passwords
 from collector.identity.sessions import Sessions
+from collector.identity.shapes import UserName
 from collector.identity.users import Level, Role, User, Users
 
 T = TypeVar("T")
@@ -38,7 +41,7 @@ def add(subparsers: "argparse._SubParsersAction[Any]") -> None:
     parser = subparsers.add_parser("user", help="who may sign in, and who sees which junctions")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     adding = actions.add_parser("add", help="make a user; the first one should be an admin")
-    adding.add_argument("name", help="to sign in with")
+    adding.add_argument("name", type=_name, help="to sign in with")
     adding.add_argument("--role", choices=[*Role], default=Role.ADMIN, type=Role, help="default: admin")
     _add_junction_options(adding)
     adding.add_argument("--all-junctions", action="store_true", help="sees all; an admin does in any case")
@@ -89,6 +92,15 @@ def _add_password_options(parser: argparse.ArgumentParser) -> None:
         "--generate", action="store_true", help="make a password up, and print it; without it, it is asked for"
     )
     given.add_argument("--password-stdin", action="store_true", help="read the password from standard input")
+
+
+def _name(text: str) -> str:
+    """A name that its user can sign in with."""
+    try:
+        return msgspec.convert(text, UserName)
+    except msgspec.ValidationError:
+        told = f"{text!r} cannot be a name: 1 to 100 characters, all to be seen, with no blank at either end"
+        raise argparse.ArgumentTypeError(told) from None
 
 
 def _run_add(options: argparse.Namespace) -> int:

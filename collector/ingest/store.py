@@ -147,18 +147,18 @@ class Store:
                 raise StreamMoved("another bridge took over meanwhile")
             # In a fixed order, so that two writers with news of the same junctions cannot deadlock; and before
             # counts, which lock their devices: who edits a junction locks it first, and then its devices.
+            settled: list[CommandItem] = []
             for junction in sorted(news):
-                await self._tell(connection, junction, news[junction], is_lenient)
+                settled += await self._tell(connection, junction, news[junction], is_lenient)
             # Before their counts: those that have none yet are new.
             await self._tell_sources(connection, batches, is_lenient)
             await self.copy(connection, batches)
             marks = set(chain.from_iterable(rows.marks for rows in batches))
             if marks:
                 await self._copy(connection, ROLLUP_MARKS, sorted(marks))
-            settled: list[CommandItem] = []
             if results:
                 async with _beside(connection, "what came of orders", is_lenient=is_lenient):
-                    settled = await self._settle_commands(connection, results)
+                    settled += await self._settle_commands(connection, results)
             await self._advance(connection, advances)
         return settled
 
@@ -176,6 +176,10 @@ class Store:
             "details": [result.detail for result in results],
         }
         cursor = await connection.execute(self._queries["settle_commands"], parameters)
+        return await self._settled(connection, cursor)
+
+    async def _settled(self, connection: Connection, cursor: psycopg.AsyncCursor[Any]) -> list[CommandItem]:
+        """The commands that a statement settled and gave back, with their history."""
         settled = sorted((command_item(row) for row in await cursor.fetchall()), key=lambda one: one.issued_at)
         for item in settled:
             await connection.execute(self._history["settle_history"], {"command": item.id})
@@ -191,8 +195,11 @@ class Store:
                 async with _beside(connection, "what a camera counts at", is_lenient=is_lenient):
                     await connection.execute(self._queries["tell_sources"], parameters)
 
-    async def _tell(self, connection: Connection, junction: UUID, news: News, is_lenient: bool) -> None:
-        """Keep what is said of a junction."""
+    async def _tell(
+        self, connection: Connection, junction: UUID, news: News, is_lenient: bool
+    ) -> list[CommandItem]:
+        """Keep what is said of a junction; gives the commands that this settled."""
+        settled: list[CommandItem] = []
         if news.told:
             # Several devices may tell of one, each of other things first.
             await connection.execute(self._history["hold_junction"], {"junction": junction})
@@ -205,7 +212,10 @@ class Store:
         for told in sorted(news.told, key=lambda one: one.at_ms):
             parameters = {"junction": junction, "at": _timestamp(told.at_ms), **told.parameters}
             async with _beside(connection, f"{told.statement} of junction {junction}", is_lenient=is_lenient):
-                await connection.execute(self._history[told.statement], parameters)
+                cursor = await connection.execute(self._history[told.statement], parameters)
+                if cursor.description is not None:
+                    settled += await self._settled(connection, cursor)
+        return settled
 
     async def copy(self, connection: Connection, batches: Sequence[Rows]) -> None:
         """Add the rows of all batches to their tables, in the transaction that is open.

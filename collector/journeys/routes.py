@@ -296,7 +296,7 @@ def _journeys_answer(
         travel = TravelTimes(p5_s, p15_s, p50_s, p85_s, p95_s, histogram(found.by_second, p95_s))
     hidden = 0 < found.n < smallest_group
     shares = [
-        None if hidden or not n else round(matched / n, 4)
+        None if hidden or not n or 0 < matched < smallest_group else round(matched / n, 4)
         for matched, n in ((found.n, found.n_from), (found.n_ended_inside, found.n_to))
     ]
     return JourneysAnswer(

@@ -95,17 +95,15 @@ def _order(log: Log) -> Iterator[Told]:
     mode = _MODES.get(type(order)) if order else _BY_NAME.get(str(said.get("order")))
     if mode is None:
         return
-    yield Told(
-        log.at,
-        "begin_override",
-        {
-            "mode": None if mode is SignalMode.AUTOMATIC else str(mode),
-            "by": str(said.get("by") or "somebody beside the junction")[:200],
-            "why": str(said.get("why") or "")[:1000],
-            "given": Jsonb(_without_by(order) if order else {}),
-            "settings": Jsonb(settings_of(order) if order else {}),
-        },
-    )
+    heard = {
+        "mode": None if mode is SignalMode.AUTOMATIC else str(mode),
+        "by": str(said.get("by") or "somebody beside the junction")[:200],
+        "why": str(said.get("why") or "")[:1000],
+        "given": Jsonb(_without_by(order) if order else {}),
+        "settings": Jsonb(settings_of(order) if order else {}),
+    }
+    yield Told(log.at, "take_order", heard)
+    yield Told(log.at, "begin_override", heard)
 
 
 def _given(text: object) -> Order | None:

@@ -41,7 +41,7 @@ class ModeOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     cycle_s: Seconds | None = None
     lane_green_s: dict[Name, Seconds] | None = None
     plan: Name | None = None
-    expires_s: Seconds | None = None
+    expires_s: Annotated[float, Meta(ge=0.0, le=604_800.0)] | None = None
     """An override's default is an hour; a plan's is never."""
     valid_s: Annotated[float, Meta(ge=10.0, le=3_600.0)] = 120.0
     """So long the order may take to reach the lights."""
@@ -165,6 +165,8 @@ def _faults(body: ModeOrder) -> Iterator[Fault]:
         if getattr(body, name) is not None and name not in allowed:
             what = f"has {', '.join(allowed)}" if allowed else "has no settings"
             yield Fault(name, None, f"mode {body.mode} {what}; leave it out")
+    if not body.why.strip():
+        yield Fault("why", None, "is missing: in words, for the log and for whoever comes after")
     if body.mode == "manual_override" and body.cycle_s is None:
         yield Fault("cycle_s", None, "is missing: how long a round takes, in seconds")
     if body.mode == "fixed" and body.plan is None:

@@ -34,8 +34,9 @@ class OverrideItem(msgspec.Struct, frozen=True):
     `preemption` (an emergency vehicle: `by` is what it is called there, its `mode` is `preempt`) or `fault` (the
     lights flashed by themselves: `why` is the fault in their words, empty where they told none). `began_at` null:
     the lights have not taken it, or never did. `ended_at` null: it still goes on. `ended_by` is `expiry`, `order`
-    (the next one), `fault`, `restart` (of the lights), or `refusal`; of a preemption `exit`, `too_long`, `restart`
-    or `untold` (its end was not told); of a fault `cleared`, `restart` or `another` (came next).
+    (the next one), `fault`, `restart` (of the lights, or of the agent before it knew whether they took it), or
+    `refusal`; of a preemption `exit`, `too_long`, `restart` or `untold` (its end was not told); of a fault
+    `cleared`, `restart` or `another` (came next).
     """
 
     id: UUID
@@ -88,7 +89,7 @@ class Ordering:
             lights = await self._lights(connection, "lights", junction)
             device, description = _driver(lights)
             order = _checked(description, body, user.name, lights.plan)
-            superseded = await self._supersede(connection, junction)
+            superseded = await self._supersede(connection, junction, user.name)
             item = await self._orders.queue(
                 connection, junction, device, order, Issuer(user.id, user.name), body.valid_s
             )
@@ -141,8 +142,8 @@ class Ordering:
             raise unknown_junction(junction)
         return _lights(junction, row, datetime.now(UTC))
 
-    async def _supersede(self, connection: Connection, junction: UUID) -> list[CommandItem]:
-        cursor = await connection.execute(self._queries["supersede"], {"junction": junction})
+    async def _supersede(self, connection: Connection, junction: UUID, by: str) -> list[CommandItem]:
+        cursor = await connection.execute(self._queries["supersede"], {"junction": junction, "by": by})
         superseded = [command_item(row) for row in await cursor.fetchall()]
         for one in superseded:
             await connection.execute(self._history["supersede_history"], {"command": one.id})

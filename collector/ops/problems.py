@@ -22,6 +22,11 @@ _log = logging.getLogger(__name__)
 PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-ID"
 
+_FIELD = re.compile(r"^Object (?:missing required|contains unknown) field `(.+)`$")
+_BAD_CHARACTER = (
+    "has a character that is not taken here, such as a blank at its beginning or end, or one that cannot be seen"
+)
+
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -120,11 +125,11 @@ def _in_words(request: AnyRequest, fault: dict[str, Any]) -> dict[str, Any]:
         if found := _FIELD.search(wrong):
             key = found[1] if key == "data" else f"{key}.{found[1]}"
             wrong = "is missing, and has to be given" if "missing" in wrong else "there is no such field"
+    if "matching regex" in wrong:
+        # All of ours leave characters out.
+        wrong = _BAD_CHARACTER
     choices = _choices(kind) if kind and wrong.startswith("Invalid enum value") else []
     return fault | {"key": key, "message": wrong + (f"; it is one of {', '.join(choices)}" if choices else "")}
-
-
-_FIELD = re.compile(r"^Object (?:missing required|contains unknown) field `(.+)`$")
 
 
 def _member(body: FieldDefinition | None, path: str) -> FieldDefinition | None:

@@ -24,7 +24,7 @@ class CommandState(StrEnum):
     EXPIRED = "expired"
     """It was not delivered, or not given to the lights, in time: they never got it."""
     FAILED = "failed"
-    """It is not known what became of it."""
+    """It is not known what became of it. Where the lights' log tells later that they took it, it was applied."""
 
 
 class CommandItem(msgspec.Struct, frozen=True, kw_only=True):

@@ -110,8 +110,13 @@ class Desk:
         """How many devices wait."""
         return len(self._waiting)
 
-    async def commands(self, device: Device, known: Collection[UUID], wait_s: float) -> list[Command]:
+    async def commands(
+        self, device: Device, known: Collection[UUID], wait_s: float, leaving: asyncio.Task[None]
+    ) -> list[Command]:
         """The open commands of a device but those that it knows; as soon as there are some, none after `wait_s`.
+
+        Args:
+            leaving: ends when whoever asks has gone: then nothing is delivered any more that nobody would get.
 
         Raises:
             ApiProblem: the device may not, or it is not known whether there are any.
@@ -121,6 +126,7 @@ class Desk:
         if len(of_device) >= MAX_AT_ONCE:
             of_device[0].give([])
         of_device.append(waiting)
+        leaving.add_done_callback(lambda _: waiting.give([]))
         timer = asyncio.get_running_loop().call_later(0.0 if self._closed else wait_s, waiting.over)
         self.wake(device.id)
         try:

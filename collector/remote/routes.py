@@ -1,5 +1,6 @@
 """`GET /api/device/commands`, on which devices wait for orders. What is said there: see `common.remote`."""
 
+import asyncio
 import time
 from collections.abc import Collection
 from typing import Annotated, Any
@@ -20,6 +21,8 @@ from collector.ops.clock import unix_ms
 from collector.remote.desk import Desk
 from common.batch import Problem
 from common.remote import COMMANDS_PATH, MAX_KNOWN, MAX_WAIT_S, CommandList
+
+AnyRequest = Request[Any, Any, Any]
 
 _ENCODE = msgspec.json.Encoder()
 _TOLD = {
@@ -45,6 +48,7 @@ _EXAMPLE = {
     ],
     "server_time": 1767225600000,
     "v": 1,
+    "waited_s": 12.3,
 }
 
 
@@ -71,7 +75,7 @@ def remote_routes(tokens: DeviceTokens, desk: Desk) -> list[HTTPRouteHandler]:
         },
     )
     async def device_commands(
-        request: Request[Any, Any, Any],
+        request: AnyRequest,
         wait_s: Annotated[
             float,
             QueryParameter(description="Answered after so long in any case.", ge=0.0, le=MAX_WAIT_S),
@@ -86,17 +90,30 @@ def remote_routes(tokens: DeviceTokens, desk: Desk) -> list[HTTPRouteHandler]:
         A device carries each out once, and tells what came of it by a record `command_result`; until that is
         stored it may be given the order again.
         """
-        commands = await _commands(request.headers.get("authorization"), wait_s, known or ())
+        leaving = asyncio.create_task(_until_gone(request))
+        try:
+            commands = await _commands(request.headers.get("authorization"), wait_s, known or (), leaving)
+        finally:
+            leaving.cancel()
         return ASGIResponse(
             body=_ENCODE.encode(commands), media_type=MediaType.JSON, headers={"Cache-Control": "no-store"}
         )
 
-    async def _commands(authorization: str | None, wait_s: float, known: Collection[UUID]) -> CommandList:
+    async def _commands(
+        authorization: str | None, wait_s: float, known: Collection[UUID], leaving: asyncio.Task[None]
+    ) -> CommandList:
         if not 0.0 <= wait_s <= MAX_WAIT_S:
             detail = f"wait_s has to be from 0 to {MAX_WAIT_S:g}"
             raise ApiProblem(400, "parameter_invalid", "A parameter cannot be used", detail, parameter="wait_s")
+        began_s = time.monotonic()
         device = await tokens.verify(authorization, time.time())
-        found = await desk.commands(device, frozenset(known), wait_s)
-        return CommandList(found, server_time=unix_ms())
+        found = await desk.commands(device, frozenset(known), wait_s, leaving)
+        return CommandList(found, server_time=unix_ms(), waited_s=round(time.monotonic() - began_s, 3))
 
     return [device_commands]
+
+
+async def _until_gone(request: AnyRequest) -> None:
+    """Returns when the device has closed its connection, as one that is stopped does."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

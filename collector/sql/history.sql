@@ -41,8 +41,32 @@ UPDATE manual_override_history h SET ended_at = c.settled_at, ended_by = 'order'
 FROM commands c
 WHERE c.id = %(command)s AND h.command_id = c.id AND h.began_at IS NULL
 
--- An order that the lights took at `at`, as their log tells. `mode` NULL: back to automatic. One that came from here
--- is left out: it is settled by what the device tells of the command. The lights append to `by` whose program asked.
+-- The lights took an order at `at`, as their log tells. Was it one from here whose end its device has not told, or did
+-- not know since it was killed in between, then this tells it. Of several that are alike it is the latest that was
+-- given by then, and none where `at` is when another one was told as applied: its device asks for 5 s at most.
+-- What comes back are the columns of `remote.sql`; to be settled in the history as well.
+-- name: take_order
+WITH alike AS (
+    SELECT id, no, state, issued_at, settled_at FROM commands
+    WHERE junction_id = %(junction)s AND state IN ('delivered', 'failed', 'applied')
+      AND starts_with(%(by)s, (command ->> 'by') || ' (uid ') AND command - 'by' = %(given)s::jsonb
+      AND %(at)s BETWEEN issued_at - interval '1 hour' AND expires_at + interval '1 hour'
+)
+UPDATE commands c
+SET state = 'applied', detail = NULL, settled_at = greatest(c.issued_at, least(%(at)s, now())), told_at = now()
+WHERE c.id = (
+        SELECT id FROM alike WHERE state <> 'applied'
+        ORDER BY issued_at <= %(at)s::timestamptz + interval '2 seconds' DESC, no DESC LIMIT 1
+    )
+  AND NOT EXISTS (
+      SELECT FROM alike
+      WHERE state = 'applied'
+        AND settled_at BETWEEN %(at)s::timestamptz - interval '1 second' AND %(at)s::timestamptz + interval '6 seconds')
+RETURNING c.id, c.junction_id, c.device_id, c.command::text, c.issued_by_name, c.state,
+    c.detail, c.issued_at, c.expires_at, c.delivered_at, c.settled_at
+
+-- The same, where it did not come from here. `mode` NULL: back to automatic. The lights append to `by` whose program
+-- asked.
 -- name: begin_override
 WITH beside AS (
     SELECT 1 WHERE NOT EXISTS (

@@ -20,7 +20,8 @@ WHERE j.id = %(junction)s
 -- A later order takes the place of those that nobody has fetched yet.
 -- name: supersede
 UPDATE commands
-SET state = 'expired', settled_at = now(), detail = 'a later order took its place before it was delivered'
+SET state = 'expired', settled_at = now(),
+    detail = 'a later order, by ' || %(by)s::text || ', took its place before it was delivered'
 WHERE junction_id = %(junction)s AND state = 'queued'
 RETURNING id, junction_id, device_id, command::text, issued_by_name, state,
     detail, issued_at, expires_at, delivered_at, settled_at

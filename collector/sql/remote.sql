@@ -63,7 +63,7 @@ UPDATE commands c
 SET state = CASE c.state WHEN 'queued' THEN 'expired' ELSE 'failed' END,
     detail = CASE c.state
         WHEN 'queued' THEN 'the device did not fetch it in time; the lights never got it'
-        ELSE 'the device fetched it, and has not told what became of it' END,
+        ELSE 'it was sent to the device, which has not told what became of it' END,
     settled_at = now()
 FROM late
 WHERE c.id = late.id

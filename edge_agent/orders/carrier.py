@@ -103,14 +103,18 @@ class Carrier:
                 await self._note(entry)
             await self._tell(entry)
 
-    async def carry(self, offered: Offered, received: Stamp) -> None:
-        """Have an order carried out, unless it was begun before. Returns when its end is told."""
+    async def carry(self, offered: Offered, sent: Stamp) -> None:
+        """Have an order carried out, unless it was begun before. Returns when its end is told.
+
+        Args:
+            sent: when the collector gave it out, at the earliest; its time runs from then.
+        """
         before = self._journal[offered.id]
         if before is not None:
             # Told before, and the collector has not got it: its database or our outbox was lost.
             await self._tell(before)
             return
-        status, detail = await self._judge(offered, received)
+        status, detail = await self._judge(offered, sent)
         entry = Entry(offered.id, status, detail[:_DETAIL_CHARS], self._clock.stamp())
         await self._note(entry)
         await self._tell(entry)
@@ -119,7 +123,7 @@ class Carrier:
         """All that was open when this process began has been told."""
         self._journal.in_doubt = False
 
-    async def _judge(self, offered: Offered, received: Stamp) -> tuple[CommandStatus, str]:
+    async def _judge(self, offered: Offered, sent: Stamp) -> tuple[CommandStatus, str]:
         """Give an order to the lights, if it may be."""
         if self._journal.in_doubt:
             return CommandStatus.FAILED, _IN_DOUBT
@@ -127,13 +131,13 @@ class Carrier:
             order: Order = msgspec.json.decode(offered.order, type=Order)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return CommandStatus.REFUSED, f"the agent does not know this order; update it ({error})"
-        if not await self._lights_in_time(self._left_s(offered, received)):
-            if self._left_s(offered, received) > 0.0:
+        if not await self._lights_in_time(self._left_s(offered, sent)):
+            if self._left_s(offered, sent) > 0.0:
                 return CommandStatus.REFUSED, "the lights' daemon is not there; look at the lights, and at its log"
             return CommandStatus.EXPIRED, _TOO_LATE
         if not await self._note(Entry(offered.id)):
             return CommandStatus.REFUSED, "the agent's disk cannot be written, so that orders cannot be remembered"
-        if self._left_s(offered, received) <= 0.0:
+        if self._left_s(offered, sent) <= 0.0:
             # A worn SD card may take its time.
             return CommandStatus.EXPIRED, _TOO_LATE
         if not order.by.endswith(_FROM):
@@ -162,9 +166,9 @@ class Carrier:
             return False
         return True
 
-    def _left_s(self, offered: Offered, received: Stamp) -> float:
+    def _left_s(self, offered: Offered, sent: Stamp) -> float:
         """How long it may still be given to the lights. Boot time goes on while a machine sleeps."""
-        return offered.expires_in_s - (self._clock.stamp().boottime_ns - received.boottime_ns) / 1e9
+        return offered.expires_in_s - (self._clock.stamp().boottime_ns - sent.boottime_ns) / 1e9
 
     async def _note(self, entry: Entry) -> bool:
         """Whether it is on the disk."""

@@ -8,7 +8,7 @@ from random import Random
 
 import msgspec
 
-from common.clock import Anchor
+from common.clock import Anchor, Stamp
 from common.codes import ProblemCode
 from edge_agent.clock_source import Clock
 from edge_agent.enrol import Identity
@@ -79,13 +79,14 @@ class OrderFetcher:
         """One question, and all that it brings; gives the pause before the next."""
         asked_s = time.monotonic()
         wait_s = self._wait_s * self._rng.uniform(_LEAST, 1.0)
+        asked = self._clock.stamp()
         try:
             offer = await self._ask(wait_s)
         except SyncTrouble as trouble:
             return self._wait_after(trouble)
-        received = self._clock.stamp()
+        since = self._clock.stamp() if offer.waited_s is None else _after(asked, offer.waited_s)
         for offered in offer.commands:
-            await self._carrier.carry(offered, received)
+            await self._carrier.carry(offered, since)
         self._carrier.doubt_is_over()
         self._succeeded()
         is_early = not offer.commands and time.monotonic() - asked_s < wait_s / 2
@@ -123,6 +124,11 @@ class OrderFetcher:
         if self.state.phase is not Phase.CONNECTED:
             logger.info("orders from the collector are taken", extra={"action": "orders_taken"})
         self.state = OrdersState(Phase.CONNECTED, last=self._carrier.last)
+
+
+def _after(asked: Stamp, waited_s: float) -> Stamp:
+    """When an answer was sent, at the earliest: it may have been held up on its way, or this process stopped."""
+    return msgspec.structs.replace(asked, boottime_ns=asked.boottime_ns + round(waited_s * 1e9))
 
 
 def _forget(anchor: Anchor) -> None:

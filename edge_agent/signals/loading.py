@@ -30,6 +30,8 @@ _SEPARATOR = "__"
 _Tree = dict[str, Any]
 _PULLED_UP = (2, 3)
 """By resistors on the board, for I2C."""
+_FOR_THE_COLLECTOR = ("location", "devices", "metadata")
+"""What a junction's own file may say beside the description: the same file serves both."""
 _SECRET = re.compile("password|secret|token", re.IGNORECASE)
 
 
@@ -172,7 +174,8 @@ def _junction(source: _Source) -> tuple[Junction | None, _Source, list[Fault]]:
         other = _read(path, f"copy it there, or mend junction_file in {source.path}")
     except ConfigError as error:
         return None, source, error.faults
-    junction, flaws = read_struct(Junction, other.tree)
+    tree = {name: value for name, value in other.tree.items() if name not in _FOR_THE_COLLECTOR}
+    junction, flaws = read_struct(Junction, tree)
     return junction, other, [other.fault(*flaw) for flaw in flaws]
 
 

@@ -91,6 +91,8 @@ class Offer(msgspec.Struct, frozen=True):
 
     commands: list[Offered]
     server_time: UnixMs
+    waited_s: float | None = None
+    """None: an older collector does not tell."""
 
 
 _offer_decoder = msgspec.json.Decoder(Offer)

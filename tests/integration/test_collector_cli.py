@@ -127,6 +127,8 @@ def test_a_port_in_use_is_told(plain_dsn: str) -> None:
         (["serve", "--port", "0", "--dsn", "host=127.0.0.1 port=1 password=secret"], 69, "no database answers"),
         (["serve", "--port", "99999"], 78, "port"),
         (["serve", "--config", "/no/such/file"], 78, "/no/such/file cannot be read"),
+        (["user", "add", " x "], 2, "no blank at either end"),
+        (["user", "add", "\udcff"], 2, "is not UTF-8"),
         (["device", "revoke", "me"], 78, "'me' is no device's id"),
     ],
 )

@@ -82,6 +82,8 @@ def test_each_passage_is_of_one_journey_at_most(collector: RunningCollector, dsn
     assert back["travel"]["p50_s"] == 300.0
     assert journeys(collector, here, there, max_travel_s=125)["n"] is None, "three are too few to be told"
     assert journeys(collector, here, there, max_travel_s=60)["n"] is None
+    begun = journeys(collector, here, there, to=(DAY + timedelta(seconds=1125)).isoformat())
+    assert (begun["n"], begun["to"]["matched_share"]) == (5, None), "of three that ended by then"
     assert journeys(collector, here, there, max_travel_s=19)["n"] == 0
     assert "T4" not in str(answer)
 

@@ -154,7 +154,7 @@ def test_an_override_from_order_to_end(lights: Lights) -> None:
 
     flash = lights.ordered("ada", mode="flash")
     back = lights.ordered(mode="automatic")
-    assert lights.state(flash) == ("expired", "a later order took its place before it was delivered")
+    assert lights.state(flash) == ("expired", "a later order, by otto, took its place before it was delivered")
     lights.fetched()
     lights.say(back)
     assert lights.history() == [
@@ -206,7 +206,7 @@ def test_the_preview_is_what_the_lights_will_do(lights: Lights) -> None:
         "yellow_s": 3.0,
         "red_clearance_s": 2.0,
     }
-    assert lights.preview(mode="fixed", plan="day")["cycle_s"] == 55.0
+    assert lights.preview(mode="fixed", plan="day", expires_s=604_800)["cycle_s"] == 55.0, "a week is allowed"
     flash = lights.preview(mode="flash")
     assert (flash["accepted"], flash["stages"], flash["cycle_s"]) == (True, [], None)
     refused = lights.preview(**OVERRIDE | {"cycle_s": 20.0})
@@ -220,12 +220,14 @@ def test_bad_settings_are_told_with_what_would_do(lights: Lights) -> None:
         ({"mode": "fixed"}, "plan", "is missing"),
         ({"mode": "fixed", "plan": "dya"}, "plan", "did you mean day?"),
         ({"mode": "fixed", "plan": "day", "expires_s": 5}, "expires_s", "from 10 to 604800 s"),
+        (OVERRIDE | {"expires_s": 86_401}, "expires_s", "from 10 to 86400 s"),
         ({"mode": "flash", "expires_s": 60}, "expires_s", "leave it out"),
         (OVERRIDE | {"plan": "day"}, "plan", "leave it out"),
         (OVERRIDE | {"lane_green_s": {"nort": 40.0}}, "lane_green_s", "did you mean north?"),
         (OVERRIDE | {"lane_green_s": {"north": 40.0, "east": 25.0}}, "cycle_s", "make it 75 s"),
         (OVERRIDE | {"cycle_s": 55.0}, "lane_green_s", "needs 7 s at least"),
         ({"mode": "flash", "why": "\x00"}, "why", "NUL"),
+        ({"mode": "flash", "why": " \n"}, "why", "is missing"),
     ]
     for body, key, told in cases:
         answer = lights.order(**body)
@@ -446,6 +448,35 @@ def test_an_order_from_here_is_told_once(lights: Lights) -> None:
         ("otto (uid 1000)", "manual_override", True, None),
         ("otto", "manual_override", True, "order"),
     ]
+
+
+def test_the_lights_own_log_tells_what_a_killed_agent_cannot(lights: Lights) -> None:
+    """Not of which order was taken where two are alike, and one of them was told as applied just then."""
+
+    def given(**body: Any) -> tuple[UUID, Any]:
+        command = lights.ordered(**body)
+        [one] = (one for one in lights.fetch().json()["commands"] if one["id"] == str(command))
+        return command, msgspec.convert(one["order"], Order)
+
+    flash, order = given(mode="flash")
+    lights.say(flash, "failed", "the agent was restarted")
+    again, order = given(mode="flash")
+    lights.say(again)
+    lights.send(lights.took(order, now_ms()))
+    assert [lights.state(one)[0] for one in (flash, again)] == ["failed", "applied"]
+    assert lights.history() == [("otto", "flash", True, None), ("otto", "flash", False, "restart")]
+
+    back, order = given(mode="automatic")
+    lights.say(back, "failed", "the agent was restarted")
+    lights.send(lights.took(order, now_ms()))
+    assert lights.state(back) == ("applied", None)
+    assert lights.history()[0] == ("otto", "flash", True, "order")
+
+    fixed, order = given(mode="fixed", plan="day", expires_s=600)
+    lights.send(lights.took(order, now_ms()))
+    lights.say(fixed, "failed", "the agent was restarted")
+    assert lights.state(fixed) == ("applied", None)
+    assert lights.history()[0] == ("otto", "fixed", True, None)
 
 
 def test_a_log_that_makes_no_sense_is_a_log_like_any_other(lights: Lights) -> None:

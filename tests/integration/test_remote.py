@@ -239,6 +239,17 @@ def test_who_may_not_is_told(module_dsn: str, collector: RunningCollector, pi: R
     assert state(module_dsn, command)[0] == "queued"
 
 
+def test_nothing_is_delivered_to_who_has_gone(module_dsn: str, pi: RemotePi) -> None:
+    headers = {"Authorization": f"Bearer {pi.device.token()}"}
+    asked_s = time.monotonic()
+    with httpx.Client(headers=headers) as client, pytest.raises(httpx.ReadTimeout):
+        client.get(pi.collector.url + COMMANDS_PATH, params={"wait_s": 50}, timeout=0.5)
+    until(lambda: pi.device.id not in pi.collector.parts.desk._waiting)
+    assert time.monotonic() - asked_s < 45.0, "before its wait was over"
+    command = queue(module_dsn, pi)
+    assert state(module_dsn, command) == ("queued", None)
+
+
 def test_a_third_request_of_a_device_ends_the_first(module_dsn: str, pi: RemotePi) -> None:
     with waiting(pi) as first:
         second = threading.Thread(target=lambda: pi.fetch(30.0))

@@ -129,7 +129,9 @@ def test_what_was_stolen_opens_no_more_than_it_must(
                 ("register", {"name": name, "password": PASSWORD}),
             ]
             for path, body in bodies:
-                assert code(browser.post(f"/api/users/{path}", json=body)) == (400, "bad_request"), name
+                refused = browser.post(f"/api/users/{path}", json=body)
+                assert code(refused) == (400, "bad_request"), name
+                assert "a blank at its beginning or end" in refused.json()["detail"], "and no regular expression"
 
 
 def test_addresses_are_those_that_a_trusted_proxy_tells(plain_dsn: str) -> None:

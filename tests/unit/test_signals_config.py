@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collector.junctions.template import TemplateKind, template
 from edge_agent.config.faults import ConfigError
 from edge_agent.exit_codes import EXIT_USAGE
 from edge_agent.signals import cli
@@ -40,6 +41,13 @@ def test_a_sound_file_is_read(tmp_path: Path) -> None:
     wiring = wiring_of(config.heads)
     assert {name: {str(c): lamp.pin for c, lamp in head.items()} for name, head in wiring.lamps.items()} == PINS
     assert wiring.reads_back
+
+
+def test_the_file_that_the_collector_takes_serves_the_lights(tmp_path: Path) -> None:
+    (tmp_path / "junction.toml").write_text(template(TemplateKind.FOUR_WAY, "Märkt / 1", "Europe/Berlin"))
+    path = tmp_path / "signals.toml"
+    path.write_text('state_dir = "."\njunction_file = "junction.toml"\n[heads]\ndriver = "simulated"')
+    assert load_signals_config(path, {}).described.name == "Märkt / 1"
 
 
 def test_the_junction_may_stand_in_the_file_itself(tmp_path: Path) -> None:
