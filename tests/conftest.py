@@ -24,7 +24,7 @@ pytest_plugins = [
 
 CHECKOUT = Path(__file__).parents[1]
 DATA_VARIABLE = "STOPLINE_TEST_DATA"
-ANSWER_WITHIN_S = 60.0
+ANSWER_WITHIN_S = 30.0
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from common.clock import Stamp
+from common.codes import GapReason
 from common.records import Frames, Gap, Record
 from edge_agent.cameras.hours import Hours
 from edge_agent.cameras.messages import CameraJob
@@ -16,6 +17,7 @@ from edge_agent.clock_source import Clock
 
 R = TypeVar("R", bound=Record)
 _PATIENCE_S = 120.0
+_STALL_MS = 10_000
 PATIENT = SupervisorParams(end_s=20.0, retry_first_s=0.2, retry_cap_s=0.4)
 """What does not hang is not killed, as it might be on a busy machine."""
 HASTY = replace(PATIENT, hang_s=4.0, end_s=3.0)
@@ -88,6 +90,11 @@ class Watched:
         return [(kind, (to_ns - from_ns) / 1e9) for from_ns, to_ns, kind in spans]
 
 
+def _is_stall(part: Frames | Gap) -> bool:
+    stood = GapReason.CAMERA_DOWN, GapReason.TOO_SLOW
+    return isinstance(part, Gap) and part.reason in stood and part.detail is None and part.duration_ms < _STALL_MS
+
+
 @contextlib.asynccontextmanager
 async def watching(
     camera_job: CameraJob, hours: Hours | None = None, params: SupervisorParams = PATIENT
@@ -103,7 +110,13 @@ async def watching(
     assert watched.view.state == "stopped"
 
 
-def kinds(watched: Watched) -> list[str]:
-    """The account without repetitions."""
+def kinds(watched: Watched, *, stalls: bool = True) -> list[str]:
+    """The account without repetitions; without `stalls`, also without moments in which the process stood still.
+
+    A machine with other work makes those. Where the supervisor tells why, as when a process died, it was more.
+    """
     told = [kind for kind, _ in watched.account()]
+    if not stalls:
+        parts = [record for _, record in watched.records if isinstance(record, Frames | Gap)]
+        told = [kind for kind, part in zip(told, parts, strict=True) if not _is_stall(part)]
     return [kind for i, kind in enumerate(told) if i == 0 or told[i - 1] != kind]

@@ -88,7 +88,7 @@ async def test_a_stream_that_freezes_and_one_that_goes_black(http_camera: Networ
         pid, restarts = camera.view.pid, camera.view.restarts
         assert pid is not None
     assert restarts == 0, "the camera still gives pictures: there is nothing to reconnect"
-    assert kinds(camera) == ["agent_down", "measured", "camera_frozen", "camera_black", "measured"]
+    assert kinds(camera, stalls=False) == ["agent_down", "measured", "camera_frozen", "camera_black", "measured"]
     assert gap_s(camera, "camera_frozen") >= 1.9
 
 
@@ -108,7 +108,7 @@ async def test_lines_do_not_count_on_pictures_of_another_size(
         await camera.until(lambda: camera.view.state == "ok")
         assert camera.view.size_px == SIZE
         await camera.until_measuring()
-    assert kinds(camera) == ["agent_down", "measured", "camera_down", "measured"]
+    assert kinds(camera, stalls=False) == ["agent_down", "measured", "camera_down", "measured"]
 
 
 async def test_a_camera_that_is_unplugged_and_comes_back_counts_on(http_camera: NetworkCamera) -> None:
@@ -123,7 +123,7 @@ async def test_a_camera_that_is_unplugged_and_comes_back_counts_on(http_camera: 
         await camera.until(lambda: camera.view.state == "ok")
         n_before = len(camera.of(Count))
         await camera.until(lambda: len(camera.of(Count)) >= n_before + 2)
-    assert kinds(camera) == ["agent_down", "measured", "camera_down", "measured"]
+    assert kinds(camera, stalls=False) == ["agent_down", "measured", "camera_down", "measured"]
     spans = measured_spans(camera)
     (gap_from_ns, gap_to_ns) = max(
         ((a[1], b[0]) for a, b in itertools.pairwise(spans)), key=lambda gap: gap[1] - gap[0]

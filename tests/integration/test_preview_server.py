@@ -31,7 +31,7 @@ source = "sim:road"
 name = "stop"
 points = [[100, 180], [540, 180]]
 """
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Client:
