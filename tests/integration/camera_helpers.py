@@ -91,8 +91,10 @@ class Watched:
 
 
 def _is_stall(part: Frames | Gap) -> bool:
-    stood = GapReason.CAMERA_DOWN, GapReason.TOO_SLOW
-    return isinstance(part, Gap) and part.reason in stood and part.detail is None and part.duration_ms < _STALL_MS
+    if not isinstance(part, Gap) or part.detail is not None:
+        return False
+    is_short = part.reason is GapReason.CAMERA_DOWN and part.duration_ms < _STALL_MS
+    return is_short or part.reason is GapReason.TOO_SLOW
 
 
 @contextlib.asynccontextmanager
