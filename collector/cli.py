@@ -1,8 +1,10 @@
 """`stopline-collector`: a command per module of `collector.commands`, and the ladder from errors to exit codes."""
 
 import argparse
+import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from collector.commands import COMMANDS, load
 from collector.errors import EXIT_SETTING, EXIT_UNAVAILABLE, CollectorError
@@ -32,6 +34,17 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def _loading() -> Iterator[None]:
+    """What is loaded stays: garbage is not looked for in it, neither meanwhile nor ever after."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -42,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         # Loaded here, where Ctrl-C is minded: it takes a moment. All of them are for the help and for who is lost.
-        options = make_parser([name for name in arguments[:1] if name in COMMANDS] or COMMANDS).parse_args(
-            arguments
-        )
+        with _loading():
+            parser = make_parser([name for name in arguments[:1] if name in COMMANDS] or COMMANDS)
+        options = parser.parse_args(arguments)
         code: int = options.run(options)
     except CollectorError as error:
         print(f"stopline-collector: {error}", file=sys.stderr)

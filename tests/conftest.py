@@ -1,5 +1,7 @@
 """What all tests share: servers, real data, and a loud word at the end on what was not tested."""
 
+import gc
+import inspect
 import os
 import ssl
 from collections import defaultdict
@@ -8,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import certifi
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -21,6 +24,7 @@ pytest_plugins = [
 
 CHECKOUT = Path(__file__).parents[1]
 DATA_VARIABLE = "STOPLINE_TEST_DATA"
+ANSWER_WITHIN_S = 30.0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +35,17 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("stopline")
     config.addinivalue_line("markers", "long: a quarter of a minute or more, so it is not left for the end")
     config.addinivalue_line("markers", "timescaledb: needs TimescaleDB; tests/servers/timescaledb.sh makes one")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Tests and all that they import stay to the end: no garbage is looked for in them, here and later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -70,6 +85,16 @@ def certificates_are_read_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ssl, "create_default_context", create_default_context)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def answers_may_come_late() -> Iterator[None]:
+    """`httpx` waits for five seconds where it is not told for how long. A machine with other work takes longer."""
+    waits: httpx.Timeout = inspect.signature(httpx.get).parameters["timeout"].default
+    with pytest.MonkeyPatch.context() as patch:
+        for what in ("connect", "read", "write", "pool"):
+            patch.setattr(waits, what, ANSWER_WITHIN_S)
         yield
 
 

@@ -312,7 +312,7 @@ class CameraSupervisor:
                 pass
 
     async def _take_fact(self, fact: Fact) -> None:
-        record = fact.record
+        record = self._after_what_is_told(fact)
         if fact.open_block is not None:
             self._hold(fact.open_block)
         if isinstance(record, Count):
@@ -388,9 +388,22 @@ class CameraSupervisor:
 
     def _hold(self, block: Fact) -> None:
         """What is measured and not told yet: it stands if the process dies, or the agent."""
-        if isinstance(block.record, Frames) and block.boottime_ns > self._accounted_ns:
+        record = self._after_what_is_told(block)
+        if isinstance(record, Frames) and block.boottime_ns > self._accounted_ns:
             self._open_block = block
-            self._sink.hold(self._job.camera, block.record, self._stamp(block.boottime_ns))
+            self._sink.hold(self._job.camera, record, self._stamp(block.boottime_ns))
+
+    def _after_what_is_told(self, fact: Fact) -> Record:
+        """No moment is told twice: what is measured and what is not begins where the account ends.
+
+        A process learns only by and by how long its pictures take to arrive: what was a moment ago was longer ago.
+        """
+        record, left_ms = fact.record, max(0, round((fact.boottime_ns - self._accounted_ns) / 1e6))
+        if isinstance(record, Frames) and record.span_ms > left_ms:
+            return msgspec.structs.replace(record, span_ms=left_ms, measured_ms=min(record.measured_ms, left_ms))
+        if isinstance(record, Gap) and record.duration_ms > left_ms:
+            return msgspec.structs.replace(record, duration_ms=left_ms)
+        return record
 
     async def _settle(self) -> None:
         """The process is gone: what it had measured since its last block is told in its name."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -96,14 +97,27 @@ async def test_a_hot_processor_takes_fewer_pictures_and_says_so(tmp_path: Path) 
         await camera.until_measuring()
         await camera.until(lambda: camera.view.detail == "")  # a busy machine may be too slow at first
         put_temperature(tmp_path, 81)
-        await camera.until(lambda: camera.view.detail == "too hot: 3 of 6 pictures a second")
+        # And again later: then it is half of less, or of a rate that a standing machine makes look lower.
+        await camera.until(lambda: camera.view.detail.startswith("too hot: "))
         assert camera.view.state == "ok"
+        taken, of = _rates(camera.view.detail)
+        assert of == pytest.approx(6.0, abs=1.0)
+        assert taken <= 0.5 * of
         await camera.until(lambda: (camera.view.fps or 6.0) < 4.2)
-    assert kinds(camera) == ["agent_down", "measured"], "it is measured all the time, only less often"
+    assert kinds(camera, stalls=False) == ["agent_down", "measured"], (
+        "it is measured all the time, only less often"
+    )
     for block in camera.of(Frames):
         expected = block.span_ms / 1000 * 6
         assert block.n + block.dropped == pytest.approx(expected, abs=0.25 * expected + 4)
-    assert "too hot: 3 of 6 pictures a second" in {record.detail for record in camera.of(StreamQuality)}
+    assert any((record.detail or "").startswith("too hot: ") for record in camera.of(StreamQuality))
+
+
+def _rates(detail: str) -> tuple[float, float]:
+    """How many pictures a second are taken, and of how many, by the words that tell it."""
+    told = re.fullmatch(r"too hot: (\S+) of (\S+) pictures a second", detail)
+    assert told, detail
+    return float(told[1]), float(told[2])
 
 
 async def test_a_video_is_slowed_down_like_a_camera(tmp_path: Path) -> None:
@@ -114,7 +128,7 @@ async def test_a_video_is_slowed_down_like_a_camera(tmp_path: Path) -> None:
     writer.release()
     async with watching(job(str(tmp_path / "v.avi"), sysfs=str(tmp_path), fps=None)) as camera:
         await camera.until(lambda: (camera.view.fps or 10.0) < 7.0)
-    assert camera.of(Frames)[-1].dropped > 0
+    assert sum(block.dropped for block in camera.of(Frames)) > 0
 
 
 async def test_cameras_share_the_cores_fairly() -> None:

@@ -2,16 +2,18 @@
 
 import os
 import signal
+from itertools import groupby
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from common.codes import Via
+from common.codes import GapReason, Via
 from common.records import SOURCES_ACTION, Count, Frames, Gap, Log, StreamQuality
+from edge_agent.cameras.messages import Fact, Ready
 from edge_agent.cameras.supervisor import SupervisorParams, retry_delay_s
-from tests.integration.camera_helpers import HASTY, job, kinds, watching
+from tests.integration.camera_helpers import HASTY, PATIENT, Watched, job, kinds, watching
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +41,7 @@ async def test_a_camera_is_counted_and_ends_in_good_order() -> None:
         await camera.until(lambda: camera.of(Frames) and len(camera.of(Count)) > 3)
         pid = camera.view.pid
         assert pid is not None
-    assert kinds(camera) == ["agent_down", "measured"]
+    assert kinds(camera, stalls=False) == ["agent_down", "measured"]
     counts = camera.of(Count)
     assert {count.via for count in counts} == {Via.CAMERA, Via.TRUTH}
     assert {count.source for count in counts} == {"street"}
@@ -102,11 +104,27 @@ async def test_black_is_not_measured(tmp_path: Path) -> None:
         await camera.until(lambda: camera.view.state == "black")
         await camera.until(lambda: camera.view.state == "ok" and len(camera.of(Gap)) >= 2)
     told = camera.account()
-    assert kinds(camera) == ["agent_down", "measured", "camera_black", "measured"]
+    assert kinds(camera, stalls=False) == ["agent_down", "measured", "camera_black", "measured"]
     (black_s,) = [length_s for kind, length_s in told if kind == "camera_black"]
-    assert black_s == pytest.approx(4.0, abs=0.5)
-    states = [record.state for record in camera.of(StreamQuality)]
-    assert states[:4] == ["ok", "ok", "black", "black"], "each state at its beginning and at its end"
+    # Less off than it takes to notice: it begins with the first black picture. Not all of them are looked at.
+    assert black_s == pytest.approx(4.0, abs=0.9)
+    told_of = [(state, len(list(some))) for state, some in groupby(one.state for one in camera.of(StreamQuality))]
+    assert [state for state, _ in told_of[:3]] == ["ok", "black", "ok"]
+    assert min(n for _, n in told_of[:2]) >= 2, "each state at its beginning and at its end"
+
+
+async def test_no_moment_is_told_twice_when_it_turns_out_that_pictures_were_late() -> None:
+    """The first picture came late, and the process learns by later ones how late: they were taken before that."""
+    camera = Watched(job("sim:road"), None, PATIENT)
+    began_ns = camera.began_ns
+    first_ns, to_ns = began_ns + 2_000_000_000, began_ns + 5_000_000_000
+    tell = camera.supervisor._take
+    await tell(Ready(first_ns, 640, 360, 1.0, None, (), ("street",), (), ()))
+    await tell(Fact(to_ns, Frames(1, 0, 0, "north", 3300, 3300, 30, 0)))
+    await tell(Fact(to_ns + 1_000_000_000, Gap(1, 0, 0, GapReason.CAMERA_BLACK, 1200, sensor="north")))
+    assert [kind for kind, _ in camera.account()] == ["agent_down", "measured", "camera_black"]
+    (block,) = camera.of(Frames)
+    assert (block.span_ms, block.measured_ms, block.n) == (3000, 3000, 30)
 
 
 async def test_a_video_goes_round_and_the_cut_is_not_measured(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ async def test_a_stream_that_freezes_and_one_that_goes_black(http_camera: Networ
         pid, restarts = camera.view.pid, camera.view.restarts
         assert pid is not None
     assert restarts == 0, "the camera still gives pictures: there is nothing to reconnect"
-    assert kinds(camera) == ["agent_down", "measured", "camera_frozen", "camera_black", "measured"]
+    assert kinds(camera, stalls=False) == ["agent_down", "measured", "camera_frozen", "camera_black", "measured"]
     assert gap_s(camera, "camera_frozen") >= 1.9
 
 
@@ -108,7 +108,7 @@ async def test_lines_do_not_count_on_pictures_of_another_size(
         await camera.until(lambda: camera.view.state == "ok")
         assert camera.view.size_px == SIZE
         await camera.until_measuring()
-    assert kinds(camera) == ["agent_down", "measured", "camera_down", "measured"]
+    assert kinds(camera, stalls=False) == ["agent_down", "measured", "camera_down", "measured"]
 
 
 async def test_a_camera_that_is_unplugged_and_comes_back_counts_on(http_camera: NetworkCamera) -> None:
@@ -123,25 +123,29 @@ async def test_a_camera_that_is_unplugged_and_comes_back_counts_on(http_camera: 
         await camera.until(lambda: camera.view.state == "ok")
         n_before = len(camera.of(Count))
         await camera.until(lambda: len(camera.of(Count)) >= n_before + 2)
-    assert kinds(camera) == ["agent_down", "measured", "camera_down", "measured"]
-    spans = [span for span in measured_spans(camera) if span[1] > span[0]]
+    assert kinds(camera, stalls=False) == ["agent_down", "measured", "camera_down", "measured"]
+    spans = measured_spans(camera)
     (gap_from_ns, gap_to_ns) = max(
         ((a[1], b[0]) for a, b in itertools.pairwise(spans)), key=lambda gap: gap[1] - gap[0]
     )
     assert abs(gap_from_ns - pulled_ns) < 1e9, "the gap begins with the last picture"
     assert gap_to_ns > back_ns
+    # Where the machine took but some of the pictures, they were late as well: boxes cannot be told apart.
+    spans = measured_spans(camera, least_fps=0.5 * http_camera.fps)
     counted = [
-        nearest_crossing(http_camera, at_ns) for at_ns, record in camera.records if isinstance(record, Count)
+        nearest_crossing(http_camera, at_ns)
+        for at_ns, record in camera.records
+        if isinstance(record, Count) and any(from_ns <= at_ns <= to_ns for from_ns, to_ns in spans)
     ]
     assert len(counted) == len(set(counted)), "none is counted twice"
     assert expected_crossings(http_camera, spans) <= set(counted)
 
 
-def measured_spans(camera: Watched) -> list[tuple[int, int]]:
-    """What was measured, in ns, neighbours joined."""
+def measured_spans(camera: Watched, *, least_fps: float = 0.0) -> list[tuple[int, int]]:
+    """What was measured, in ns, neighbours joined; where so many pictures a second were looked at."""
     spans: list[tuple[int, int]] = []
     for to_ns, record in camera.records:
-        if isinstance(record, Frames):
+        if isinstance(record, Frames) and record.span_ms and record.n >= least_fps * record.span_ms / 1000:
             from_ns = to_ns - record.span_ms * 1_000_000
             if spans and from_ns - spans[-1][1] < 50_000_000:
                 from_ns = spans.pop()[0]

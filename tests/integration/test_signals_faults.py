@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,9 @@ from tests.servers.fake_chip.chip import Chip
 FLASH_WITHIN_S = 0.45
 BUSY_S = 1.0
 """So much later things may be on a machine with other work; the bound itself is looked at by the bench."""
+STANDS_S = 0.5
+"""The time of five steps, without one."""
+N_PLAYS = 3
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)
 
 
@@ -52,7 +56,7 @@ class Place:
     """One junction: its pins, its folder, its daemon."""
 
     def __init__(self, folder: Path, number: int) -> None:
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self.folder = folder
         self.config = write_signals_config(folder, read_back=True)
         self.chip: Chip = chip_for(folder, read_back=True)
@@ -80,6 +84,14 @@ class Place:
         kept = self.folder / "state/state.json"
         assert not kept.exists() or json.loads(kept.read_text())["fault"] is None
         assert not [line for line in self.lights.log if line["level"] == "critical"]
+
+    def stood_still(self) -> bool:
+        """Whether a daemon was left standing by the machine: each step ends with a pulse."""
+        pulses_s = [one.t_s for one in self.chip.changes() if one.pin == DEAD_MAN]
+        return any(
+            b_s - a_s > STANDS_S and not any(a_s < start_s < b_s for start_s in self.starts_s)
+            for a_s, b_s in pairwise(pulses_s)
+        )
 
     def until_flashing(self, since_s: float) -> None:
         self.lights.until(lambda: flashes_red(self.chip, since_s))
@@ -190,19 +202,18 @@ def the_agents_coming_and_going_is_nothing_to_the_lights(place: Place) -> None:
     place.until_green("north")
     since_s = now_s()
     path = str(place.folder / "link")
-    deaf = socket.socket(socket.AF_UNIX)
-    deaf.connect(path)
-    deaf.sendall(b'{"type":"take_records"}\n')
-    for garbage in (b"\x00\xff\n" * 50, b'{"type":"ask"', b"[1,2,3]\n", b"x" * 200_000):
-        with socket.socket(socket.AF_UNIX) as peer:
-            peer.connect(path)
-            peer.settimeout(PATIENCE_S)
-            try:
-                peer.sendall(garbage)
-            except OSError:
-                continue
-    place.lights.until(lambda: len({one.pin for one in greens_after(place.chip, since_s)}) == 4)
-    deaf.close()
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(path)
+        deaf.sendall(b'{"type":"take_records"}\n')
+        for garbage in (b"\x00\xff\n" * 50, b'{"type":"ask"', b"[1,2,3]\n", b"x" * 200_000):
+            with socket.socket(socket.AF_UNIX) as peer:
+                peer.connect(path)
+                peer.settimeout(PATIENCE_S)
+                try:
+                    peer.sendall(garbage)
+                except OSError:
+                    continue
+        place.lights.until(lambda: len({one.pin for one in greens_after(place.chip, since_s)}) == 4)
     place.assert_no_fault()
 
 
@@ -400,18 +411,28 @@ SCENARIOS: dict[str, Callable[[Place], None]] = {
 
 
 def played(scenario: Callable[[Place], None], folder: Path, number: int) -> None:
-    """One scenario from beginning to end, and the judge's word on it."""
-    place = Place(folder, number)
-    try:
-        scenario(place)
-    finally:
-        place.lights.kill()
-    verdict = place.judged()
-    assert verdict.wrong == []
-    assert verdict.n_greens > 0
+    """One scenario from beginning to end, and the judge's word on it.
+
+    Where the machine left the daemon standing, so that it was late or flashed as it must, it is played again.
+    """
+    for n_left in reversed(range(N_PLAYS)):
+        place = Place(folder / str(n_left), number)
+        try:
+            scenario(place)
+        except AssertionError:
+            if not n_left or scenario is a_step_that_comes_late_flashes or not place.stood_still():
+                raise
+            continue
+        finally:
+            place.lights.kill()
+        verdict = place.judged()
+        assert verdict.wrong == []
+        assert verdict.n_greens > 0
+        return
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_whatever_goes_wrong_the_lights_are_safe(tmp_path: Path) -> None:
     scenarios = dict(SCENARIOS)
     if FAKETIME is None:
