@@ -170,6 +170,7 @@ class Daemon:
         self._senses: Senses | None = None
         self._contacts: Contacts | None = None
         self._wait: Wait = wait_for_signal
+        self._clock_s: Callable[[], float] = time.monotonic
 
     def run(self) -> None:
         """Step until a signal ends it."""
@@ -209,7 +210,8 @@ class Daemon:
 
     def _begin(self, now_s: float) -> Driving:
         """Lights from their beginning, with what they have to remember."""
-        driving = Driving(self._new_lights(now_s), self._heads, [one.name for one in self._junction.movements])
+        names = [one.name for one in self._junction.movements]
+        driving = Driving(self._new_lights(now_s), self._heads, names, self._clock_s)
         self._recall(driving, now_s)
         return driving
 

@@ -69,11 +69,19 @@ class Driving:
     Args:
         lights: may be replaced between two steps, where `is_red`.
         movements: all of the junction's.
+        clock: the time that `now_s` is of, to see how long the heads took; None: they take none.
     """
 
-    def __init__(self, lights: Lights, heads: SignalHeads, movements: Sequence[str]) -> None:
+    def __init__(
+        self,
+        lights: Lights,
+        heads: SignalHeads,
+        movements: Sequence[str],
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         self.lights = lights
         self._heads = heads
+        self._clock = clock
         self._flash: Mapping[str, Aspect] = dict.fromkeys(movements, Aspect.FLASHING_RED)
         self._fallen: Fault | None = None
         self._shown: Mapping[str, Aspect] = {}
@@ -165,6 +173,9 @@ class Driving:
             self._took_it = False
         else:
             self._took_it = True
+            if self._clock is not None and self._fallen is None and aspects != self._shown:
+                at_s = self._clock()
+                self._guarded(lambda: self.lights.lit(now_s, at_s), now_s)
         self._shown = aspects
 
     def _guarded(self, act: Callable[[], None], now_s: float) -> None:

@@ -9,10 +9,8 @@ import subprocess
 import sys
 import time
 import tomllib
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -275,7 +273,6 @@ def judge(changes: Sequence[Change], junction: Junction, *, restarts_s: Sequence
     """
     wrong: list[str] = []
     rules = {one.name: one for one in junction.movements}
-    late = partial(_late_s, [change.t_s for change in changes if change.pin == DEAD_MAN])
     red_since: dict[str, float] = {}
     yellow_since: dict[str, float] = {}
     n_greens = 0
@@ -288,13 +285,12 @@ def judge(changes: Sequence[Change], junction: Junction, *, restarts_s: Sequence
         for name, lit in picture.lit.items():
             if "green" in lit and "green" not in before[name]:
                 n_greens += 1
-                wrong += _green_wrong(name, picture.t_s, red_since, junction, restarts_s, late)
+                wrong += _green_wrong(name, picture.t_s, red_since, junction, restarts_s)
             if "yellow" in lit and "yellow" not in before[name]:
                 yellow_since[name] = picture.t_s
             if "yellow" in before[name] and "yellow" not in lit and "red" in lit:
                 lasted_s = picture.t_s - yellow_since[name]
-                wanted_s = rules[name].yellow_s - late(yellow_since[name])
-                wrong += _yellow_wrong(name, picture.t_s, lasted_s, wanted_s, picture.lit)
+                wrong += _yellow_wrong(name, picture.t_s, lasted_s, rules[name].yellow_s, picture.lit)
             if lit == {"red"} and before[name] != {"red"}:
                 red_since[name] = picture.t_s
             elif "red" not in lit:
@@ -307,22 +303,8 @@ _SLACK_S = 0.15
 """Pins are written some time after the step began, and the time of writing is what is seen here."""
 
 
-def _late_s(pulses_s: Sequence[float], t_s: float) -> float:
-    """By how much more the step that wrote at `t_s` may have been late: the one before it ended with a pulse.
-
-    A machine with other work may leave the daemon standing within a step.
-    """
-    number = bisect_left(pulses_s, t_s)
-    return max(0.0, t_s - pulses_s[number - 1] - _SLACK_S) if number else 0.0
-
-
 def _green_wrong(
-    name: str,
-    t_s: float,
-    red_since: Mapping[str, float],
-    junction: Junction,
-    restarts_s: Sequence[float],
-    late: Callable[[float], float],
+    name: str, t_s: float, red_since: Mapping[str, float], junction: Junction, restarts_s: Sequence[float]
 ) -> list[str]:
     wrong = []
     for a, b in junction.conflicts:
@@ -330,9 +312,8 @@ def _green_wrong(
             continue
         rival = b if name == a else a
         red_s = t_s - red_since.get(rival, t_s)
-        late_s = late(red_since.get(rival, t_s))
         clearance_s = next(one.red_clearance_s for one in junction.movements if one.name == rival)
-        if red_s < clearance_s - late_s - _SLACK_S:
+        if red_s < clearance_s - _SLACK_S:
             wrong.append(f"{t_s:.3f}: {name} is green after {rival} was red for {red_s:.2f} s")
     all_red_s = max(
         junction.startup.all_red_s, *(one.yellow_s + one.red_clearance_s for one in junction.movements)

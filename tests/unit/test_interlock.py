@@ -127,6 +127,32 @@ def test_the_clearance_before_green(red_s: float, code: FaultCode | None) -> Non
     assert bench.fault is code
 
 
+@pytest.mark.parametrize(
+    ("held_up", "code"),
+    [
+        ("start-up", FaultCode.SHORT_CLEARANCE),
+        ("green", FaultCode.SHORT_GREEN),
+        ("yellow", FaultCode.SHORT_YELLOW),
+        ("clearance", FaultCode.SHORT_CLEARANCE),
+        ("", None),
+    ],
+)
+def test_all_lasts_from_when_the_heads_were_told(held_up: str, code: FaultCode | None) -> None:
+    bench = Bench()
+    for what, for_s, names, go in (
+        ("start-up", START_S, (), RED),
+        ("green", 7.0, ("north",), GREEN),
+        ("yellow", 3.0, ("north",), YELLOW),
+        ("clearance", 2.0, (), RED),
+        ("end", 2 * STEP_S, ("east",), GREEN),
+    ):
+        bench.want(0.0, *names, go=go)
+        if what == held_up:
+            bench.interlock.lit(bench.now_s, bench.now_s + 0.3)
+        bench.want(for_s - 2 * STEP_S, *names, go=go)
+    assert bench.fault is code
+
+
 def test_the_clearance_begins_with_red_and_not_with_yellow() -> None:
     bench = Bench()
     bench.start()

@@ -77,6 +77,7 @@ class Bench:
         self.loaded = self.config
         self.daemon = Daemon(self.config, self.heads, lambda: self.loaded, lost)
         self.now_s = 1000.0
+        self.daemon._clock_s = lambda: self.now_s
 
     def step(self, n: int = 1, *signals: int) -> bool:
         """Whether the last of them ended it."""

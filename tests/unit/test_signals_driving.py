@@ -1,9 +1,12 @@
 """Lights on heads: every failure ends in flashing red or red; what must be remembered is; the rest goes on."""
 
+import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+import msgspec
 import pytest
 
 from common.codes import Aspect
@@ -70,6 +73,47 @@ def test_it_serves_all(bench: Bench) -> None:
         bench.until_green(name)
     assert bench.driven.fault is None
     assert bench.driven.heads_took_it
+
+
+@pytest.mark.parametrize("flash_s", [0.0, 5.0])
+def test_a_yellow_and_a_clearance_last_from_when_the_heads_were_told(flash_s: float) -> None:
+    """The machine may stand still within a step, for less than is a fault."""
+    junction = crossroads()
+    startup = msgspec.structs.replace(junction.startup, flash_s=flash_s)
+    junction = msgspec.structs.replace(junction, startup=startup)
+    rules = {one.name: one for one in junction.movements}
+    now_s = seen_s = 1000.0
+    held_up_s, changes = itertools.cycle((0.38, 0.0, 0.21, 0.05)), list[tuple[float, str, Aspect]]()
+
+    class SlowHeads(SimulatedHeads):
+        """Seen at once, or some time after the step began."""
+
+        shown: Mapping[str, Aspect] = MappingProxyType({})
+
+        def show(self, aspects: Mapping[str, Aspect], now_s: float) -> None:
+            nonlocal seen_s
+            if aspects != self.shown:
+                seen_s += next(held_up_s)
+                changes.extend((seen_s, name, one) for name, one in aspects.items() if one != self.shown.get(name))
+                self.shown = dict(aspects)
+            super().show(aspects, now_s)
+
+    driving = Driving(Lights(junction, now_s), SlowHeads(NAMES), NAMES, lambda: seen_s)
+    while now_s < 1200.0:
+        now_s = seen_s = max(now_s + STEP_S, seen_s)
+        assert driving.step(now_s, None, None).fault is None
+    since, n_yellow, n_cleared = dict.fromkeys(NAMES, (0.0, RED)), 0, 0
+    for at_s, name, aspect in changes:
+        if since[name][1] is Aspect.YELLOW:
+            n_yellow += 1
+            assert at_s - since[name][0] >= rules[name].yellow_s - 1e-6
+        for rival in NAMES:
+            if aspect is GREEN and {name, rival} in [{*pair} for pair in junction.conflicts]:
+                n_cleared += 1
+                assert since[rival][1] is RED
+                assert at_s - since[rival][0] >= rules[rival].red_clearance_s - 1e-6
+        since[name] = at_s, aspect
+    assert min(n_yellow, n_cleared) > 10
 
 
 def test_who_waits_too_long_and_what_went_wrong_is_told_once(

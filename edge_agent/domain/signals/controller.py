@@ -114,6 +114,12 @@ class Controller:
             self._live(now_s, local, lanes)
         return self._decide()
 
+    def lit(self, step_s: float, at_s: float) -> None:
+        """What changed in the step of `step_s` is seen since `at_s` only: all that it lasts for begins then."""
+        self._runner.machine.lit(step_s, at_s)
+        if self._from_s == step_s:
+            self._from_s = at_s
+
     def order(self, order: Order, now_s: float) -> OrderResult:
         """Carry out an order whole, or refuse it whole with the reason. It takes effect at the next safe point.
 

@@ -11,6 +11,7 @@ both sides. The rules, each for every movement and all on the monotonic clock:
   dark, flash or a fault all heads are steady red for `all_red_s`, and for the longest yellow and clearance.
 * Flashing yellow, at which people go without a stop, begins when all that conflicts has flashed red for as long as
   its yellow and its clearance last: flash may have cut a green off.
+* All of this from the moment at which the heads were told, which may be later than that of the step.
 * Time goes on, and steps are not late. What is lit is what was allowed (see `lamps`).
 * What has a recall does not stay red for ever: at `max_red_s` it is `starving`, which is reported; at twice that
   and `STARVED_S` more, a fault. That is late with intent: one lane that waits is no danger, and a latched flash
@@ -178,6 +179,16 @@ class Interlock:
             return self._flash
         self._take(aspects, now_s)
         return self._shown
+
+    def lit(self, step_s: float, at_s: float) -> None:
+        """What changed in the call of `allow` at `step_s` is seen since `at_s` only, and lasts from then on."""
+        if not at_s >= step_s:
+            return
+        self._since_s = [at_s if since_s == step_s else since_s for since_s in self._since_s]
+        if self._closed_from_s == step_s:
+            self._closed_from_s = at_s
+        if self._fault is None:
+            self._look_s = self._next_look_s()
 
     def read_back(self, lit: Mapping[str, frozenset[Aspect]] | None, now_s: float) -> None:
         """Compare what is really lit with what was allowed last. None: the hardware cannot tell."""

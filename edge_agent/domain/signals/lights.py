@@ -61,6 +61,12 @@ class Lights:
         aspects = interlock.allow(decision.aspects, now_s, preempting=decision.mode is SignalMode.PREEMPT)
         return Step(aspects, decision, interlock.fault)
 
+    def lit(self, step_s: float, at_s: float) -> None:
+        """What was decided in the step of `step_s` is seen since `at_s` only, as where the machine stood still in
+        between: yellow, clearances and greens last from then on."""
+        self._controller.lit(step_s, at_s)
+        self.interlock.lit(step_s, at_s)
+
     def standing(self, now_s: float) -> ManualOverride | FixedPlan | None:
         """See `Controller.standing`."""
         return self._controller.standing(now_s)

@@ -57,6 +57,12 @@ class StageMachine:
         """Whether some movement is."""
         return Aspect.YELLOW in self._shown
 
+    def lit(self, step_s: float, at_s: float) -> None:
+        """What changed in the step of `step_s` is seen since `at_s` only, and lasts from then on."""
+        self._since_s = [at_s if since_s == step_s else since_s for since_s in self._since_s]
+        if self.green_from_s == step_s:
+            self.green_from_s = at_s
+
     def go(self, stage: int | None, why: Termination, *, cut_s: float | None = None) -> None:
         """From the next step on, make way for a stage.
 
