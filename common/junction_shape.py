@@ -90,16 +90,17 @@ def _table(value: object, kind: type[msgspec.Struct], path: str) -> Iterator[Fau
 def _in_words(error: str, kind: Any) -> str:
     """msgspec's own words, less where it is: the path tells that; and what there is to choose from."""
     words = re.sub(r" - at `[^`]*`$", "", error)
-    choices = _choices(kind) if words.startswith("Invalid enum value") else []
-    return f"{words}; it is one of {', '.join(choices)}" if choices else words
+    found = choices(kind) if words.startswith("Invalid enum value") else []
+    return f"{words}; it is one of {', '.join(found)}" if found else words
 
 
-def _choices(kind: Any) -> list[str]:
+def choices(kind: Any) -> list[str]:
+    """What a type leaves to choose from, also within others; none: it is not one of few."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return [str(one.value) for one in kind]
     if typing.get_origin(kind) is typing.Literal:
         return [str(one) for one in typing.get_args(kind)]
-    return next((found for found in map(_choices, typing.get_args(kind)) if found), [])
+    return next((found for found in map(choices, typing.get_args(kind)) if found), [])
 
 
 def short(value: object) -> object:

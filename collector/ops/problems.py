@@ -3,9 +3,8 @@
 import logging
 import re
 from collections.abc import Mapping
-from enum import Enum
 from http import HTTPStatus
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 import psycopg
@@ -16,6 +15,7 @@ from litestar.typing import FieldDefinition
 
 from collector.errors import ApiProblem
 from collector.ops.clock import unix_ms
+from common.junction_shape import choices
 
 _log = logging.getLogger(__name__)
 
@@ -115,21 +115,21 @@ def _in_words(request: AnyRequest, fault: dict[str, Any]) -> dict[str, Any]:
     parameters = request.route_handler.parsed_fn_signature.parameters
     kind: FieldDefinition | None = None
     if fault.get("source") == "query":
-        for name, field in parameters.items():
-            alias = getattr(field.kwarg_definition, "name", None) or name
+        for name, parameter in parameters.items():
+            alias = getattr(parameter.kwarg_definition, "name", None) or name
             if key in (name, alias):
-                key, kind = alias, field
+                key, kind = alias, parameter
                 break
     elif fault.get("source") == "body":
         kind = _member(parameters.get("data"), key)
-        if found := _FIELD.search(wrong):
-            key = found[1] if key == "data" else f"{key}.{found[1]}"
+        if field := _FIELD.search(wrong):
+            key = field[1] if key == "data" else f"{key}.{field[1]}"
             wrong = "is missing, and has to be given" if "missing" in wrong else "there is no such field"
     if "matching regex" in wrong:
         # All of ours leave characters out.
         wrong = _BAD_CHARACTER
-    choices = _choices(kind) if kind and wrong.startswith("Invalid enum value") else []
-    return fault | {"key": key, "message": wrong + (f"; it is one of {', '.join(choices)}" if choices else "")}
+    found = choices(kind.annotation) if kind and wrong.startswith("Invalid enum value") else []
+    return fault | {"key": key, "message": wrong + (f"; it is one of {', '.join(found)}" if found else "")}
 
 
 def _member(body: FieldDefinition | None, path: str) -> FieldDefinition | None:
@@ -141,14 +141,6 @@ def _member(body: FieldDefinition | None, path: str) -> FieldDefinition | None:
         annotation = get_type_hints(table, include_extras=True).get(name.partition("[")[0]) if table else None
         found = None if annotation is None else FieldDefinition.from_annotation(annotation)
     return found
-
-
-def _choices(field: FieldDefinition) -> list[str]:
-    if isinstance(field.annotation, type) and issubclass(field.annotation, Enum):
-        return [str(choice.value) for choice in field.annotation]
-    if get_origin(field.annotation) is Literal:
-        return [str(choice) for choice in get_args(field.annotation)]
-    return next((found for found in map(_choices, field.inner_types) if found), [])
 
 
 def on_store_error(request: AnyRequest, error: Exception) -> Response[bytes]:
