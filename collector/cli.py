@@ -36,12 +36,13 @@ def make_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 
 @contextmanager
 def _loading() -> Iterator[None]:
-    """What is loaded stays: garbage is not looked for in it, neither meanwhile nor ever after."""
+    """What is loaded stays: garbage is not looked for in it meanwhile."""
+    # To leave it out for good (gc.freeze) makes whole collections frequent, which look at all that waits: with ten
+    # thousand devices each stops the collector for a second.
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         gc.enable()
 
 
