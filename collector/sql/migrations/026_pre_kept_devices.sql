@@ -41,24 +41,6 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE OR REPLACE FUNCTION keep_heard(changed uuid[]) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO junction_heard (junction_id)
-    SELECT DISTINCT id FROM unnest(changed) AS id WHERE id IS NOT NULL ORDER BY id
-    ON CONFLICT DO NOTHING;
-    PERFORM FROM junction_heard WHERE junction_id = ANY (changed) ORDER BY junction_id FOR NO KEY UPDATE;
-    UPDATE junction_heard h
-    SET received_at = s.received_at, last_at = s.last_at
-    FROM unnest(changed) AS of (id)
-    CROSS JOIN LATERAL (
-        SELECT max(last_received_at) AS received_at, max(last_at) AS last_at
-        FROM ingest_streams
-        WHERE device_id = ANY (ARRAY(SELECT d.id FROM edge_devices d WHERE d.junction_id = of.id))
-    ) s
-    WHERE h.junction_id = of.id;
-END $$;
-
 -- Locks the device's row, and looks after that, as `keep_heard` does.
 CREATE FUNCTION keep_device_heard(device uuid) RETURNS void
 LANGUAGE plpgsql AS $$
