@@ -342,6 +342,15 @@ def test_no_order_brings_greens_back_while_the_lights_end(tmp_path: Path) -> Non
         assert not any(GREEN in lit for lit in before.values())
 
 
+def test_the_daemon_sees_how_late_its_heads_are_told(tmp_path: Path) -> None:
+    with running(tmp_path) as bench:
+        bench.daemon._clock_s = lambda: bench.now_s + 0.3
+        bench.until(lambda: bench.heads.lit["north"] == {YELLOW})
+        began_s = bench.now_s
+        bench.until(lambda: bench.heads.lit["north"] == {RED})
+        assert bench.now_s - began_s == pytest.approx(3.3)
+
+
 @pytest.mark.parametrize("min_green_s", [7.0, 20.0])
 def test_a_stop_waits_for_the_least_green_and_its_yellow(tmp_path: Path, min_green_s: float) -> None:
     with running(tmp_path, junction=crossroads(min_green_s=min_green_s)) as bench:

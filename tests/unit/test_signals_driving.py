@@ -76,12 +76,14 @@ def test_it_serves_all(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("flash_s", [0.0, 5.0])
-def test_a_yellow_and_a_clearance_last_from_when_the_heads_were_told(flash_s: float) -> None:
+def test_a_green_a_yellow_and_a_clearance_last_from_when_the_heads_were_told(flash_s: float) -> None:
     """The machine may stand still within a step, for less than is a fault."""
     junction = crossroads()
     startup = msgspec.structs.replace(junction.startup, flash_s=flash_s)
     junction = msgspec.structs.replace(junction, startup=startup)
     rules = {one.name: one for one in junction.movements}
+    stages = {one.name: one for one in junction.stages}
+    planned_s = {name: one.green_s for one in junction.plans[0].stages for name in stages[one.stage].movements}
     now_s = seen_s = 1000.0
     held_up_s, changes = itertools.cycle((0.38, 0.0, 0.21, 0.05)), list[tuple[float, str, Aspect]]()
 
@@ -107,6 +109,8 @@ def test_a_yellow_and_a_clearance_last_from_when_the_heads_were_told(flash_s: fl
         if since[name][1] is Aspect.YELLOW:
             n_yellow += 1
             assert at_s - since[name][0] >= rules[name].yellow_s - 1e-6
+        elif since[name][1] is GREEN:
+            assert at_s - since[name][0] >= planned_s[name] - 1e-6
         for rival in NAMES:
             if aspect is GREEN and {name, rival} in [{*pair} for pair in junction.conflicts]:
                 n_cleared += 1
