@@ -2628,6 +2628,8 @@ DROP INDEX ingest_streams_newest, junction_heard_in;
 -- Who crosses a line and stays in a zone before it is one vehicle.
 -- Where there are camera lines, what crossed them is the sum; else the visits of zones, else what readers counted.
 ALTER TABLE junction_parts ADD COLUMN by_zone boolean NOT NULL DEFAULT false;
+-- Nobody reads it.
+ALTER TABLE junction_parts DROP COLUMN summed;
 ALTER TABLE junction_counts ADD COLUMN n_zone bigint NOT NULL DEFAULT 0;
 ALTER TABLE junction_counts DROP COLUMN n_step;
 ALTER TABLE junction_counts ADD COLUMN n_step integer GENERATED ALWAYS AS (
@@ -2646,9 +2648,7 @@ BEGIN
     PERFORM FROM junction_parts WHERE junction_id = ANY (changed) ORDER BY junction_id FOR NO KEY UPDATE;
     UPDATE junction_parts p
     SET devices = d.n, active_devices = d.active, cameras = c.n, sources = z.n, by_camera = z.by_line,
-        by_zone = z.by_zone,
-        summed = CASE WHEN z.by_line THEN z.of_lines WHEN z.by_zone THEN z.of_zones ELSE z.of_others END,
-        device_ids = d.ids, stream_nos = s.nos, source_nos = z.nos, camera_nos = c.nos
+        by_zone = z.by_zone, device_ids = d.ids, stream_nos = s.nos, source_nos = z.nos, camera_nos = c.nos
     FROM unnest(changed) AS of (id)
     CROSS JOIN LATERAL (
         SELECT count(*) AS n, count(*) FILTER (WHERE status = 'active') AS active,
@@ -2666,9 +2666,6 @@ BEGIN
     CROSS JOIN LATERAL (
         SELECT count(*) FILTER (WHERE counts) AS n, coalesce(bool_or(via = 'camera' AND kind <> 'zone'), false) AS by_line,
                coalesce(bool_or(via = 'camera' AND kind = 'zone'), false) AS by_zone,
-               coalesce(array_agg(no) FILTER (WHERE via = 'camera' AND kind <> 'zone'), '{}') AS of_lines,
-               coalesce(array_agg(no) FILTER (WHERE via = 'camera' AND kind = 'zone'), '{}') AS of_zones,
-               coalesce(array_agg(no) FILTER (WHERE counts AND via <> 'camera'), '{}') AS of_others,
                coalesce(range_agg(int4range(no, no, '[]')), '{}') AS nos
         FROM (
             SELECT no, via, kind, via NOT IN ('truth', 'turn', 'unpaired') AS counts

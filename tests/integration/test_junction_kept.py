@@ -27,7 +27,7 @@ from tests.servers.postgres import PgServer
 
 KEPT = {
     "junction_parts": "junction_id, devices, active_devices, cameras, sources, by_camera, by_zone, stream_nos,"
-    " source_nos, camera_nos, ARRAY(SELECT unnest(summed) ORDER BY 1),"
+    " source_nos, camera_nos,"
     " ARRAY(SELECT unnest(device_ids) ORDER BY 1)",
     "junction_heard": "junction_id, received_at, last_at",
     "device_heard": "device_id, received_at",
