@@ -67,15 +67,15 @@ class Wanted:
     q: str | None = None
     """Part of the device's name or its junction's."""
 
-    def blocks(self) -> list[str]:
-        """Conditions by their names in devices.sql, but for states."""
+    def blocks(self, *, of_few: bool = False) -> list[str]:
+        """Conditions by their names in devices.sql, but for states. `of_few`: of those who are seen."""
         found = []
         is_bounded = VIEWER.get() is not None
         if self.ids:
             found.append("of_ids")
         if self.junctions:
             found.append("at_junctions")
-        if is_bounded:
+        if is_bounded and not of_few:
             is_heard = bool(self.states) and not {DeviceState.CRITICAL, DeviceState.NEVER} & {*self.states}
             found.append("seen_and_heard" if is_heard else "seen")
             if {*self.states} == {DeviceState.NEVER}:
@@ -265,19 +265,22 @@ def _page_statement(wanted: Wanted, order: Order, among: _Among | None = None) -
     is_bounded, is_by_received = VIEWER.get() is not None, order in _BY_RECEIVED
     is_asked = bool(wanted.states) and among is None
     is_slow = is_asked and is_bounded and not is_by_received
+    is_of_few = is_bounded and is_by_received and not wanted.status
     source, joined = b"edge_devices", b""
-    conditions = [queries[name] for name in wanted.blocks()]
+    conditions = [queries[name] for name in wanted.blocks(of_few=is_of_few)]
     if among is not None and among.is_few:
         source = queries["few"].replace(b"{candidates}", among.candidates)
     elif among is not None:
         conditions.append(queries["met"].replace(b"{candidates}", among.candidates))
     if is_asked and not is_slow:
         conditions.append(queries["of_states"])
-    if is_by_received or is_asked:
+    if is_of_few:
+        source, joined = queries["of_few"], queries["joined_of_few"]
+    elif is_by_received or is_asked:
         is_whole = is_by_received and among is None and not is_bounded
         joined = queries["joined_whole" if is_whole else "joined"]
     fragments = {
-        b"{facts}": b"seen_device_facts" if is_bounded else b"device_facts",
+        b"{shown}": b"seen_devices_shown" if is_bounded else b"devices_shown",
         b"{found}": queries["found_in_order" if is_slow else "found"],
         b"{source}": source,
         b"{joined}": joined,

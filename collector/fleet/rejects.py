@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 from uuid import UUID
 
 from psycopg.rows import class_row
 
-from collector.db import VIEWER, Pool, load_queries, reading
+from collector.db import VIEWER, Pool, Queries, load_queries, reading
 
 
 @dataclass(frozen=True)
@@ -18,6 +17,10 @@ class Put:
     received_at: datetime
     stream_no: int
     seq: int
+
+
+_NEWEST = Put(datetime.max.replace(tzinfo=UTC), 2**31 - 1, 2**63 - 1)
+"""Before it are all."""
 
 
 @dataclass(frozen=True)
@@ -53,27 +56,33 @@ class WantedRejects:
 async def read_rejects(pool: Pool, wanted: WantedRejects, *, limit: int, raw_characters: int) -> list[Reject]:
     """A page of rejects, newest first."""
     queries = load_queries("devices")
-    names = {
+    after = wanted.after or _NEWEST
+    values = {
+        "devices": list(wanted.devices) or None,
+        "junctions": list(wanted.junctions) or None,
+        "codes": list(wanted.codes) or None,
+        "is_open": wanted.open_only,
+        "received_at": after.received_at,
+        "stream_no": after.stream_no,
+        "seq": after.seq,
+        "limit": limit,
+        "raw": raw_characters,
+    }
+    page = queries["rejects_of_few"] if VIEWER.get() is not None else _page(queries, wanted)
+    async with reading(pool) as connection, connection.cursor(row_factory=class_row(Reject)) as cursor:
+        await cursor.execute(page, values)
+        return await cursor.fetchall()
+
+
+def _page(queries: Queries, wanted: WantedRejects) -> bytes:
+    """The statement of a page, with what narrows it and nothing else."""
+    narrows = {
         "rejects_of_devices": wanted.devices,
         "rejects_at_junctions": wanted.junctions,
         "rejects_of_codes": wanted.codes,
-        "rejects_seen": VIEWER.get() is not None,
         "rejects_from": wanted.after,
+        "rejects_open": wanted.open_only,
     }
-    filters = b" AND ".join(queries[name] for name, narrows in names.items() if narrows) or queries["any"]
-    source, joined = b"ingest_rejects", b""
-    if wanted.open_only and VIEWER.get() is not None:
-        source = queries["few_rejects"].replace(b"{filters}", filters)
-        filters = queries["rejects_open_one_by_one"]
-    elif wanted.open_only:
-        joined, filters = queries["joined_rejects"], filters + b" AND " + queries["rejects_open"]
-    values: dict[str, Any] = {"devices": list(wanted.devices), "junctions": list(wanted.junctions)}
-    values |= {"codes": list(wanted.codes), "limit": limit, "raw": raw_characters}
-    if wanted.after is not None:
-        after = wanted.after
-        values |= {"received_at": after.received_at, "stream_no": after.stream_no, "seq": after.seq}
-    async with reading(pool) as connection, connection.cursor(row_factory=class_row(Reject)) as cursor:
-        page = queries["rejects"].replace(b"{source}", source)
-        page = page.replace(b"{joined}", joined).replace(b"{filters}", filters)
-        await cursor.execute(page, values)
-        return await cursor.fetchall()
+    filters = b" AND ".join(queries[name] for name, value in narrows.items() if value) or queries["any"]
+    joined = queries["joined_rejects"] if wanted.open_only else b""
+    return queries["rejects"].replace(b"{joined}", joined).replace(b"{filters}", filters)

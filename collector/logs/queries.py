@@ -118,16 +118,13 @@ async def read_logs(pool: Pool, asked: Asked) -> list[LogRow]:
             "limit": asked.limit,
         }
         # Actions have an index of their own.
-        is_open = parameters["streams"] is None and not asked.actions
-        is_of_few, is_of_all = is_open and VIEWER.get() is not None, is_open and VIEWER.get() is None
+        is_open, is_bounded = parameters["streams"] is None and not asked.actions, VIEWER.get() is not None
+        is_of_few, is_of_all = is_open and is_bounded, is_open and not is_bounded
         sample = await _look_at_newest(connection, asked, parameters, is_of_few=is_of_few)
+        parameters["is_rare"] = is_of_few and sample.is_rare
         found: list[LogRow] = []
         for look in await _looks(connection, asked, sample, is_of_few=is_of_few, is_of_all=is_of_all):
-            if is_of_few and not asked.text and asked.context is None:
-                page = queries["page_of_few"]
-            else:
-                has_word = parameters["word"] is not None
-                page = _page(queries, look.by, is_of_few=is_of_few, is_rare=sample.is_rare, has_word=has_word)
+            page = queries["page_of_few"] if is_bounded else _page(queries, look.by, parameters)
             if look.by is _By.INDEX:
                 await connection.execute("SELECT set_config('enable_indexscan', 'off', true)")
             async with connection.cursor(row_factory=class_row(LogRow)) as cursor:
@@ -159,13 +156,11 @@ class _Look:
     by: _By
 
 
-def _page(queries: Queries, by: _By, *, is_of_few: bool, is_rare: bool, has_word: bool) -> bytes:
-    """The statement of a page. `is_rare`: what is asked for. `has_word`: a word of the text is sought first."""
-    is_by_places = is_of_few and is_rare
-    page = queries["page"].replace(b"{lines}", queries["at_places"] if is_by_places else b"system_logs l")
-    page = page.replace(b"{seen}", queries["seen"] if is_of_few and not is_by_places else b"")
+def _page(queries: Queries, by: _By, parameters: dict[str, Any]) -> bytes:
+    """The statement of a page. A word of the text may be sought first."""
+    has_word = parameters["word"] is not None
     # No index has lines in such an order, nor such texts.
-    page = page.replace(b"{at}", b"(l.at + interval '0')" if by is _By.INDEX else b"l.at")
+    page = queries["page"].replace(b"{at}", b"(l.at + interval '0')" if by is _By.INDEX else b"l.at")
     return page.replace(b"{message}", b"(l.message || '')" if has_word or by is _By.TIME else b"l.message")
 
 

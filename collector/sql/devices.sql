@@ -2,22 +2,7 @@
 
 -- name: page
 -- A page of devices, with all that a list shows of each. Filters and order are blocks of this file.
-WITH page AS MATERIALIZED (
-    SELECT d.id, d.name, d.status, d.created_at, d.revoked_at, d.junction_id, f.place
-    FROM (SELECT id, row_number() OVER () AS place FROM ({found}) found) f
-    CROSS JOIN LATERAL (SELECT * FROM edge_devices WHERE id = f.id OFFSET 0) d
-)
-SELECT p.id, p.name, p.status, p.created_at, p.revoked_at, p.junction_id, j.name AS junction_name,
-       t.received_at, t.last_at, coalesce(t.made, 0) AS made, coalesce(t.stored, 0) AS stored,
-       coalesce(t.rejected, 0) AS rejected, coalesce(t.lost, 0) AS lost, coalesce(t.adds_up, true) AS adds_up,
-       coalesce(t.gaps_last_day, 0) AS gaps_last_day, coalesce(t.lost_last_day, 0) AS lost_last_day,
-       coalesce(t.rejects_open, 0) AS rejects_open, t.health_at, t.version, t.uptime_s, t.cpu_percent,
-       t.memory_percent, t.temperature_c, t.disk_free_mb, t.throttled, t.clock_synced, t.clock_error_ms,
-       t.outbox_records, t.outbox_bytes, t.outbox_dropped, t.sensors, now() AS as_of
-FROM page p
-LEFT JOIN {facts}(ARRAY(SELECT id FROM page)) t ON t.device_id = p.id
-LEFT JOIN LATERAL (SELECT name FROM junctions WHERE id = p.junction_id OFFSET 0) j ON true
-ORDER BY p.place;
+SELECT d.*, now() AS as_of FROM {shown}(ARRAY({found})) d;
 
 -- name: found
 SELECT d.id FROM {source} d {joined} WHERE {filters} ORDER BY {order} LIMIT %(limit)s OFFSET %(offset)s
@@ -136,6 +121,13 @@ r.received_at NULLS FIRST, d.id
 -- name: by_received_down
 r.received_at DESC NULLS LAST, d.id DESC
 
+-- name: of_few
+-- Of a user who may see some junctions only, those whom they see, with when each was heard.
+seen_devices_heard()
+
+-- name: joined_of_few
+CROSS JOIN LATERAL (SELECT d.received_at) r
+
 -- name: joined
 -- When each was heard.
 LEFT JOIN LATERAL (SELECT received_at FROM device_heard WHERE device_id = d.id OFFSET 0) r ON true
@@ -167,7 +159,7 @@ LIMIT %(limit)s;
 -- name: rejects
 -- Records that were put aside, newest first, from a cursor on. Whose they are is looked up for those of the page only.
 WITH page AS MATERIALIZED (
-    SELECT r.* FROM {source} r {joined} WHERE {filters}
+    SELECT r.* FROM ingest_rejects r {joined} WHERE {filters}
     ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC
     LIMIT %(limit)s
 )
@@ -180,15 +172,11 @@ CROSS JOIN LATERAL (SELECT id, name, junction_id, metadata FROM edge_devices WHE
 LEFT JOIN LATERAL (SELECT id, name FROM junctions WHERE id = d.junction_id OFFSET 0) j ON true
 ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC;
 
--- name: few_rejects
--- Sorted before each is asked whether it is open, until the page is full.
-(SELECT r.* FROM ingest_rejects r WHERE {filters} ORDER BY r.received_at DESC, r.stream_no DESC, r.seq DESC OFFSET 0)
-
--- name: rejects_open_one_by_one
-NOT coalesce(r.received_at <= (
-    SELECT (d.metadata ->> 'rejects_seen_until')::timestamptz
-    FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id WHERE s.no = r.stream_no
-), false)
+-- name: rejects_of_few
+-- The same for a user who may see some junctions only.
+SELECT * FROM seen_rejects(
+    %(devices)s::text[], %(junctions)s::text[], %(codes)s::text[], %(is_open)s, %(received_at)s, %(stream_no)s, %(seq)s,
+    %(limit)s, %(raw)s);
 
 -- name: joined_rejects
 -- What `rejects_open` needs.
@@ -208,10 +196,6 @@ r.stream_no = ANY (ARRAY(
     SELECT s.no FROM junctions j JOIN edge_devices d ON d.junction_id = j.id JOIN ingest_streams s ON s.device_id = d.id
     WHERE j.name = ANY (%(junctions)s::text[]) OR j.id::text = ANY (%(junctions)s::text[])
 ))
-
--- name: rejects_seen
--- Of a user who may see some junctions only: looked up by their streams.
-r.stream_no = ANY (ARRAY(SELECT generate_series(lower(n), upper(n) - 1) FROM unnest(stream_ranges()) AS n))
 
 -- name: rejects_of_codes
 r.code = ANY (%(codes)s::text[])

@@ -2,14 +2,13 @@
 
 -- name: page
 -- Before a place, newest first. A posted log has no stream: it counts as of stream 0. Whose the lines are is looked up
--- for those of the page only. A condition that calls coalesce() might tell a guard's rows: no index serves it.
+-- for those of the page only.
 WITH page AS MATERIALIZED (
-    SELECT l.* FROM {lines}
+    SELECT l.* FROM system_logs l
     WHERE l.at >= %(since)s AND l.at < %(until)s AND l.at <= %(at)s
       AND (l.at, coalesce(l.stream_no, 0), l.seq) < (%(at)s::timestamptz, %(stream_no)s::integer, %(seq)s::bigint)
       AND (%(streams)s::integer[] IS NULL OR l.stream_no = ANY (%(streams)s::integer[])
            OR l.stream_no IS NULL AND l.junction_id = ANY (%(junctions)s::uuid[]))
-      {seen}
       AND (%(levels)s::text[] IS NULL OR l.level = ANY (%(levels)s::text[]))
       AND (%(actions)s::text[] IS NULL OR l.action = ANY (%(actions)s::text[]))
       AND (%(word)s::text IS NULL OR l.message ILIKE %(word)s::text)
@@ -29,15 +28,10 @@ LEFT JOIN LATERAL (SELECT id, name FROM junctions WHERE id = at.id OFFSET 0) j O
 ORDER BY l.at DESC, coalesce(l.stream_no, 0) DESC, l.seq DESC;
 
 -- name: page_of_few
--- The same for a user who may see some junctions only, of no text and no context.
-SELECT * FROM seen_log_page(%(since)s, %(until)s, %(at)s, %(stream_no)s, %(seq)s, %(levels)s::text[], %(limit)s);
-
--- name: at_places
-log_places(%(since)s, %(until)s, coalesce(%(word)s::text, %(text)s::text), %(context)s::jsonb) p
-CROSS JOIN LATERAL (
-    SELECT * FROM system_logs
-    WHERE at = p.at AND seq = p.seq AND coalesce(stream_no, 0) = coalesce(p.stream_no, 0) OFFSET 0
-) l
+-- The same for a user who may see some junctions only.
+SELECT * FROM seen_log_lines(
+    %(since)s, %(until)s, %(at)s, %(stream_no)s, %(seq)s, %(limit)s, %(levels)s::text[], %(actions)s::text[],
+    %(streams)s::integer[], %(junctions)s::uuid[], %(word)s::text, %(text)s::text, %(context)s::jsonb, %(is_rare)s);
 
 -- name: matches
 -- How many of the newest lines have each word, and how many the context.
@@ -60,11 +54,6 @@ SELECT s.no
 FROM ingest_streams s JOIN edge_devices d ON d.id = s.device_id
 WHERE (%(junctions)s::uuid[] IS NULL OR d.junction_id = ANY (%(junctions)s::uuid[]))
   AND (%(devices)s::uuid[] IS NULL OR d.id = ANY (%(devices)s::uuid[]));
-
--- name: seen
--- Of a user who may see some junctions only: of few streams, what is asked for is found faster.
-AND (l.stream_no = ANY (ARRAY(SELECT generate_series(lower(n), upper(n) - 1) FROM unnest(stream_ranges()) AS n))
-     OR l.stream_no IS NULL)
 
 -- name: post
 INSERT INTO system_logs (at, at_error_ms, seq, stream_no, level, action, message, context, junction_id, said_by, said_by_name)

@@ -415,7 +415,8 @@ def test_viewers_see_their_junctions_devices_and_change_nothing(fleet: Fleet) ->
         "INSERT INTO edge_devices (id, name, public_key, junction_id)"
         " SELECT gen_random_uuid(), 'never at ' || name, decode(repeat('00', 32), 'hex'), id FROM junctions",
     )
-    assert vic.devices(state="never") == [f"never at {mine.junction}"]
+    for sort in ("name", "-name", "received_at", "-received_at"):
+        assert vic.devices(state="never", sort=sort) == [f"never at {mine.junction}"], sort
     assert len(vic.devices(state=["healthy", "never"])) == 2
     assert vic.device(mine.device)["device"]["rejects_open"] == ASIDE
     for seq, (detail, raw) in enumerate(TELLING + TAGLESS, start=50):

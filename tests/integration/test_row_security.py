@@ -36,6 +36,7 @@ DEFINERS = {
     *("sees_all", "seen_junctions", "seen_devices", "seen_locations", "seen_streams"),
     *("stream_ranges", "source_ranges", "camera_ranges", "log_time_before", "log_matches", "log_places"),
     *("devices_told", "sources_told", "seen_device_facts", "seen_log_page"),
+    *("seen_devices_shown", "seen_devices_heard", "seen_rejects", "seen_log_lines"),
 }
 """Functions that see more than who calls them: they tell of the caller's own junctions alone, how dense the log of
 all is, and where lines are that were posted."""
@@ -255,28 +256,43 @@ def _check_functions(world: World, name: str, junctions: tuple[int, ...]) -> Non
             "SELECT j FROM unnest(%s::uuid[]) AS j WHERE sources_told(j) <> '[]'", (of,)
         ).fetchall()
         assert {junction for (junction,) in sources} == seen, name
-        facts = connection.execute(
-            "SELECT device_id FROM seen_device_facts(%s::uuid[])", ([device for _, device in places],)
-        ).fetchall()
-        assert {device for (device,) in facts} == {device for junction, device in places if junction in seen}, name
+        devices = {device for junction, device in places if junction in seen}
+        everything = {"all": [device for _, device in places]}
+        facts = connection.execute("SELECT device_id FROM seen_device_facts(%(all)s)", everything).fetchall()
+        assert {device for (device,) in facts} == devices, name
         lines = connection.execute(
             "SELECT p.stream_no = ANY (ARRAY(SELECT no FROM ingest_streams))"
             " FROM log_places('-infinity', 'infinity', '%', NULL) p WHERE p.stream_no IS NOT NULL"
         ).fetchall()
         if name not in ("admin", "everywhere"):
             assert set(lines) <= {(True,)}, name
-            lines = connection.execute(
-                "SELECT at, coalesce(stream_no, 0), seq, NULL FROM system_logs"
-                " EXCEPT SELECT at, stream_no, seq, (SELECT p.junction_id EXCEPT SELECT id FROM junctions)"
-                " FROM seen_log_page('-infinity', 'infinity', 'infinity', 0, 0, NULL, 10000) p"
-            ).fetchall()
-            assert not lines, name
-            n = connection.execute(
-                "SELECT (SELECT count(*) FROM system_logs), count(*)"
-                " FROM seen_log_page('-infinity', 'infinity', 'infinity', 0, 0, NULL, 10000)"
-            ).fetchone()
-            assert n is not None, name
-            assert n[0] == n[1], name
+            for shown in (b"seen_devices_shown(%(all)s)", b"seen_devices_heard()"):
+                rows = connection.execute(b"SELECT id FROM " + shown, everything).fetchall()
+                assert {device for (device,) in rows} == devices, (name, shown)
+            newest = "'-infinity', 'infinity', 'infinity', 0, 0"
+            streams = "(SELECT array_agg(n) FROM generate_series(1, 1000) n), ARRAY[NULL::uuid]"
+            for page, log in (
+                (f"seen_log_page({newest}, NULL, 10000)", "system_logs"),
+                (
+                    f"seen_log_lines({newest}, 10000, NULL, NULL, NULL, NULL, NULL, NULL, NULL, false)",
+                    "system_logs",
+                ),
+                (f"seen_log_lines({newest}, 10000, NULL, NULL, NULL, NULL, NULL, '%', NULL, true)", "system_logs"),
+                (
+                    f"seen_log_lines({newest}, 10000, NULL, NULL, {streams}, NULL, NULL, NULL, false)",
+                    "system_logs WHERE stream_no IS NOT NULL",
+                ),
+            ):
+                unseen = "(SELECT p.junction_id EXCEPT SELECT id FROM junctions)"
+                found = _rows_of(connection, f"{page} p", f"at, stream_no, seq, {unseen}")
+                assert found == _rows_of(connection, log, "at, coalesce(stream_no, 0), seq, NULL"), (name, page)
+            rejects = "seen_rejects(NULL, NULL, NULL, false, 'infinity', 0, 0, 10000, 100)"
+            columns = "received_at, stream_no, seq, code"
+            assert _rows_of(connection, rejects, columns) == _rows_of(connection, "ingest_rejects", columns), name
+
+
+def _rows_of(connection: psycopg.Connection[Any], source: str, columns: str) -> Counter[Any]:
+    return Counter(connection.execute(f"SELECT {columns} FROM {source}".encode()).fetchall())
 
 
 def _check_hidden(world: World) -> None:
