@@ -86,8 +86,9 @@ WITH asked AS (
     SELECT start, jsonb_object_agg(cls, n) AS by_class FROM counted GROUP BY start
 ), cycled AS (
     SELECT a.start, c.mean_s, CASE WHEN c.n > 0 OR EXISTS (
-               SELECT FROM streams s JOIN signal_events e ON e.stream_no = s.no
-               WHERE e.at >= a.start AND e.at < a.until AND e.at >= %(low)s AND e.at < %(high)s
+               SELECT FROM junctions j CROSS JOIN streams s JOIN signal_events e ON e.stream_no = s.no
+               WHERE j.id = %(junction)s AND (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights')
+                 AND e.at >= a.start AND e.at < a.until AND e.at >= %(low)s AND e.at < %(high)s
            ) THEN c.n END AS n
     FROM asked a
     CROSS JOIN LATERAL (

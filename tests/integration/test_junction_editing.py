@@ -192,6 +192,8 @@ def test_admins_change_all_operators_a_little_and_others_nothing(city: City) -> 
     assert (details["name"], details["access"], details["metadata"]) == ("Summit", "operate", {"note": "steep"})
     assert city.get(f"/{made}", "vic")["access"] == "read", "a level without the role"
     assert details["location"]["address"] == "1 Hill Road"
+    versions = {city.get(f"/{made}", by)["version"] for by in ("ada", "otto", "vic")}
+    assert versions == {renamed["version"]}, "the same to whoever may see it"
     other = city.ask("POST", "", json={"name": "Valley"}).json()["id"]
     assert city.ask("PATCH", f"/{other}", json={"name": "Summit"}).json()["code"] == "junction_exists"
     wrong = city.ask("PATCH", f"/{made}", json={"description": _described(stages=[])})

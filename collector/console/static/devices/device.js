@@ -167,7 +167,7 @@ export class DevicePage {
     const name = new Field("Name", { name: "name", value: device.name, required: true, maxlength: 100 });
     const hint = "It cannot be changed later: what is counted belongs there.";
     const place = device.junction === null ? new JunctionField(this.context, { label: "Junction (may be left empty)", hint }) : null;
-    formDialog("Name and place", {
+    formDialog(place ? "Name and place" : "Name", {
       fields: [name, place].filter(Boolean),
       submit: "Save",
       send: async () => {

@@ -76,13 +76,13 @@ function ofPlace(values) {
   ];
 }
 
-/** What the fields show, by their names. */
+/** What the fields show, by their names. A place that is called as the junction goes on being so. */
 function valuesOf({ name, timezone, location }) {
   const text = (value) => String(value ?? "");
   return {
     name,
     timezone,
-    "location.name": text(location?.name),
+    "location.name": location?.name === name ? "" : text(location?.name),
     "location.address": text(location?.address),
     "location.latitude": text(location?.latitude),
     "location.longitude": text(location?.longitude),
