@@ -11,6 +11,7 @@ Structure is checked by msgspec as it is read (unknown members are refused); wha
 is checked by `common.junction_checks`, which tells all faults at once. Nothing here reads a clock or a file.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -27,6 +28,12 @@ Phase = Annotated[int, Meta(ge=1, le=16)]
 Channel = Annotated[int, Meta(ge=1, le=255)]
 LEAST_SEEN = 0.25
 """Where less than this share of the vehicles is seen, no sensor tells what a lane needs."""
+
+
+def name_order(name: str) -> tuple[list[str | int], str]:
+    """By which names are sorted where no description says how: as people count, `lane 2` before `lane 10`."""
+    # Of what it is split into, every second part is a number.
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))], name
 
 
 class Algorithm(StrEnum):

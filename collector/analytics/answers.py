@@ -5,6 +5,14 @@ from uuid import UUID
 
 import msgspec
 
+_DIGITS = 7
+"""Of what is kept in four bytes."""
+
+
+def as_kept(value: float | None) -> float | None:
+    """A mean of such values, without digits that none of them has: 0.3, and not 0.30000001192092896."""
+    return None if value is None else float(f"{value:.{_DIGITS}g}")
+
 
 class JunctionRef(msgspec.Struct, frozen=True):
     """The junction that was asked about."""

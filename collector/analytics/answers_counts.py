@@ -13,11 +13,13 @@ class DayItem(msgspec.Struct, frozen=True):
     Attributes:
         hours: how long the day is: 24, or 23 or 25 where the clocks change.
         vehicles: all but people, at the stop lines where the lights' description names them.
-        measured_share: how much of the day, as far as it is over, was measured, on average over the lines whose
-            cameras measured in the period or in the five weeks before it; null: it cannot be told, as tag readers
-            do not tell.
-        unmeasured: names of the lines that were measured at no time of the day: what passed there is in no figure.
-        cycles: that ended on this day; null: dropped by retention before they were added up.
+        measured_share: how much of the day, as far as it is over, was measured, on average over the lanes that are
+            described; where none are, over the lines whose cameras measured in the period or in the five weeks
+            before it. Null: it cannot be told, as tag readers do not tell.
+        unmeasured: names of those of them that were measured at no time of the day: what passed there is in no
+            figure.
+        cycles: that ended on this day; null: its lights told nothing then, or retention dropped them before they
+            were added up.
         saturation: vehicles over what the greens could have sent, mean over `saturation_cycles` cycles of a lane,
             weighted by their green.
         overrides: orders by hand that took the lights on this day.
@@ -184,7 +186,7 @@ EXAMPLE_DAILY = EXAMPLE_PERIOD | {
             "by_class": {},
             "measured_share": 0.0,
             "unmeasured": ["north", "east"],
-            "cycles": 0,
+            "cycles": None,
             "mean_cycle_s": None,
             "saturation": None,
             "saturation_cycles": 0,

@@ -162,12 +162,17 @@ async def read_counters(connection: Connection, asked: Asked) -> Counters:
 
 def _due(source: Source | None, asked: Asked, *, is_lane: bool, expected: Sequence[int]) -> Sequence[Span]:
     """A lane should be counted all the time. So should what counts at the end of the period where no lanes are
-    described, as if it had been drawn at its beginning; what was taken away before, while it was there."""
+    described, as if it had been drawn at its beginning; what was taken away before, while it was there; and what
+    belongs to a camera that is silent for weeks, never. Readers do not tell when they measured."""
+    if source is not None and source.camera_no is None:
+        return ()
+    if is_lane:
+        return [(asked.start, asked.end)]
     if source is None or source.camera_no not in expected:
         return ()
     there = spans_within(source.in_force, asked.start, asked.end)
     end = min(asked.end, asked.place.as_of)
-    if is_lane or any(start < end <= until for start, until in there):
+    if any(start < end <= until for start, until in there):
         return [(asked.start, asked.end)]
     return there
 

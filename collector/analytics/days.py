@@ -7,8 +7,9 @@ from typing import Any
 
 from psycopg.rows import class_row
 
+from collector.analytics.answers import as_kept
 from collector.analytics.answers_counts import DailyAnswer, DayItem
-from collector.analytics.counters import Counters, is_live, read_counters
+from collector.analytics.counters import Counters, Line, is_live, read_counters
 from collector.analytics.period import Asked
 from collector.counting.measured import Measured
 from collector.counting.queries import Bucket
@@ -90,11 +91,8 @@ def parameters_of(days: Sequence[Edges], parameters: dict[str, Any], *, live: bo
 
 
 def _item(day: Day, counters: Counters, measured: Measured) -> DayItem:
-    by_line = {
-        line.name: 0.0 if line.source is None else measured.of(line.source, day.starts_at, day.ends_at)
-        for line in counters.lines
-    }
-    is_told = bool(day.by_class) or any(by_line.values())
+    by_line = [(line, _measured_ms(line, day, measured)) for line in counters.lines]
+    is_told = bool(day.by_class) or any(measured_ms for _, measured_ms in by_line)
     by_class = dict(sorted(day.by_class.items()))
     return DayItem(
         date=day.day,
@@ -105,13 +103,22 @@ def _item(day: Day, counters: Counters, measured: Measured) -> DayItem:
         people=by_class.get(PERSON, 0) if is_told else None,
         by_class=by_class,
         measured_share=_share(day, counters, measured),
-        unmeasured=[name for name, measured_ms in by_line.items() if measured_ms == 0.0],
+        unmeasured=[
+            line.name
+            for line, measured_ms in by_line
+            if not measured_ms and counters.due_s(line.due, day.starts_at, day.ends_at)
+        ],
         cycles=day.cycles,
-        mean_cycle_s=day.mean_cycle_s,
-        saturation=day.saturation,
+        mean_cycle_s=as_kept(day.mean_cycle_s),
+        saturation=as_kept(day.saturation),
         saturation_cycles=day.saturation_cycles,
         overrides=day.overrides,
     )
+
+
+def _measured_ms(line: Line, day: Day, measured: Measured) -> float | None:
+    """None: it cannot be told."""
+    return 0.0 if line.source is None else measured.of(line.source, day.starts_at, day.ends_at)
 
 
 def _share(day: Day, counters: Counters, measured: Measured) -> float | None:
@@ -119,7 +126,7 @@ def _share(day: Day, counters: Counters, measured: Measured) -> float | None:
         return None
     due_s = measured_s = 0.0
     for line in counters.lines:
-        if line.source is not None and line.due:
+        if line.due:
             due_s += counters.due_s(line.due, day.starts_at, day.ends_at)
-            measured_s += (measured.of(line.source, day.starts_at, day.ends_at) or 0.0) / 1000
+            measured_s += (_measured_ms(line, day, measured) or 0.0) / 1000
     return min(1.0, measured_s / due_s) if due_s > 0.0 else 0.0

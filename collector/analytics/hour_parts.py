@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from common.junction import name_order
+
 
 class Lane(msgspec.Struct, array_like=True, frozen=True):
     """Cycles of a lane that ended in the time.
@@ -56,11 +58,11 @@ class Zone(msgspec.Struct, array_like=True, frozen=True):
 
 
 def add_lanes(lanes: Iterable[Lane]) -> list[Lane]:
-    """Those of one name as one, in order of names."""
+    """Those of one name as one, in `name_order`."""
     grouped: dict[str, list[Lane]] = {}
     for one in lanes:
         grouped.setdefault(one.lane, []).append(one)
-    return [_sum(grouped[name]) for name in sorted(grouped)]
+    return [_sum(grouped[name]) for name in sorted(grouped, key=name_order)]
 
 
 def _sum(lanes: list[Lane]) -> Lane:

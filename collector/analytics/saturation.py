@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from collector.analytics.answers import as_kept
 from collector.analytics.answers_lights import LaneSaturation, SaturationAnswer
 from collector.analytics.hour_parts import Lane
 from collector.analytics.hours import Part, read_hours
@@ -27,4 +28,5 @@ async def read_saturation(connection: Connection, asked: Asked) -> SaturationAns
 
 
 def _item(lane: Lane, start: datetime, end: datetime) -> LaneSaturation:
-    return LaneSaturation(lane.lane, start, end, lane.n, lane.n_measured, lane.saturation, lane.n_saturated)
+    saturation = as_kept(lane.saturation)
+    return LaneSaturation(lane.lane, start, end, lane.n, lane.n_measured, saturation, lane.n_saturated)

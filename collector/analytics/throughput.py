@@ -7,6 +7,7 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
+from collector.analytics.answers import as_kept
 from collector.analytics.answers_counts import Difference, PlanChange, Side, ThroughputAnswer
 from collector.analytics.counters import is_live, read_counters, read_lines
 from collector.analytics.peaks import read_cells
@@ -78,9 +79,11 @@ async def _cycles_of_sides(connection: Connection, asked: Asked, change: datetim
     async with connection.cursor(row_factory=dict_row) as cursor:
         parameters: dict[str, Any] = asked.parameters | {"change": change}
         await cursor.execute(load_queries("analytics_counts")["cycles_of_sides"], parameters, prepare=False)
-        return [
-            {name: value for name, value in row.items() if name != "is_after"} for row in await cursor.fetchall()
-        ]
+        rows = await cursor.fetchall()
+    for row in rows:
+        del row["is_after"]
+        row |= {name: as_kept(row[name]) for name in ("mean_cycle_s", "saturation")}
+    return rows
 
 
 def _difference(n_pairs: int, before: float | None, mean: float | None, deviation: float | None) -> Difference:

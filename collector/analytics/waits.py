@@ -14,7 +14,7 @@ from collector.analytics.hours import Hour, Part, read_hours
 from collector.analytics.lane_hours import by_lane
 from collector.analytics.period import Asked
 from collector.db import Connection, load_queries
-from common.junction import DetectorKind
+from common.junction import DetectorKind, name_order
 
 _OVERFLOW_H = 1.0
 _RANDOMNESS = 0.5
@@ -40,7 +40,7 @@ async def read_waits(connection: Connection, asked: Asked) -> WaitsAnswer:
     described = asked.place.described
     known = {lane.name for lane in described.lanes} if described else set()
     hours, totals = [], []
-    for lane in sorted(known | of_cycles.keys() | of_zones.keys()):
+    for lane in sorted(known | of_cycles.keys() | of_zones.keys(), key=name_order):
         zones, cycles = of_zones.get(lane, []), [_webster(hour, one) for hour, one in of_cycles.get(lane, ())]
         found = zones if any(one.n for one in zones) or not cycles else cycles
         hours += [_wait(lane, [one], one.hour.start, one.hour.until) for one in found]

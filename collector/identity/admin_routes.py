@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from litestar import delete, get, patch, post, put
+from litestar import Response, delete, get, patch, post, put
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 
@@ -46,7 +46,9 @@ from collector.identity.shapes import (
     user_item,
 )
 from collector.identity.users import Filter, Invited, Role, User, no_such_user
+from collector.ops.etag import CHANGED, NOT_MODIFIED, IfMatch, etagged, wanted_versions
 from collector.ops.parameters import Limit, Offset
+from collector.ops.problems import problem_specs
 
 _TAGS = ["users"]
 _FIRST = 100
@@ -123,9 +125,11 @@ def _user_routes(identity: Identity) -> list[HTTPRouteHandler]:
         description="Another role or status ends their access tokens; `disabled` ends their sessions as well.",
         tags=_TAGS,
         guards=admins,
-        responses=answer(UserItem, USER_EXAMPLE, "The user as they are now."),
+        responses=answer(UserItem, USER_EXAMPLE, "The user as they are now.") | problem_specs(CHANGED, 412),
     )
-    async def change(user_id: FromPath[UUID], data: JSONBody[UserChange], request: AnyRequest) -> UserItem:
+    async def change(
+        user_id: FromPath[UUID], data: JSONBody[UserChange], request: AnyRequest, if_match: IfMatch = None
+    ) -> UserItem:
         await users.update(
             await access.needed_user(request),
             user_id,
@@ -133,6 +137,7 @@ def _user_routes(identity: Identity) -> list[HTTPRouteHandler]:
             status=data.status,
             display_name=data.display_name,
             all_junctions=data.all_junctions,
+            versions=wanted_versions(if_match),
         )
         return user_item(await _found(identity, user_id))
 
@@ -149,14 +154,16 @@ def _user_route(identity: Identity) -> HTTPRouteHandler:
         description="For admins, and for the user themself.",
         tags=_TAGS,
         guards=[access.requires(Role.VIEWER)],
-        responses=answer(UserDetails, USER_DETAILS_EXAMPLE, "The user."),
+        responses=answer(UserDetails, USER_DETAILS_EXAMPLE, "The user.") | NOT_MODIFIED,
     )
-    async def one(user_id: FromPath[UUID], request: AnyRequest) -> UserDetails:
+    async def one(user_id: FromPath[UUID], request: AnyRequest) -> Response[UserDetails]:
         who = await access.needed_user(request)
         if who.id != user_id:
             check_role(who, Role.ADMIN)
         user = await _found(identity, user_id)
-        return user_details(user, await identity.grants.page(user_id, _FIRST, 0), await users.holds(user_id))
+        granted = await identity.grants.page(user_id, _FIRST, 0)
+        found = user_details(user, granted, await users.holds(user_id))
+        return etagged(request, found, version=found.version)
 
     return one
 
@@ -270,13 +277,17 @@ def _grant_routes(identity: Identity) -> list[HTTPRouteHandler]:
         description="Or change how far their access goes. It holds from their next request on.",
         tags=_TAGS,
         guards=admins,
-        responses=answer(GrantItem, GRANT_EXAMPLE, "What is granted now."),
+        responses=answer(GrantItem, GRANT_EXAMPLE, "What is granted now.") | problem_specs(CHANGED, 412),
     )
     async def grant(
-        user_id: FromPath[UUID], junction_id: FromPath[UUID], data: JSONBody[JunctionAccess], request: AnyRequest
+        user_id: FromPath[UUID],
+        junction_id: FromPath[UUID],
+        data: JSONBody[JunctionAccess],
+        request: AnyRequest,
+        if_match: IfMatch = None,
     ) -> GrantItem:
-        by = await access.needed_user(request)
-        return grant_item(await grants.grant(by, user_id, junction_id, data.level))
+        by, versions = await access.needed_user(request), wanted_versions(if_match)
+        return grant_item(await grants.grant(by, user_id, junction_id, data.level, versions))
 
     @delete(
         "/api/users/{user_id:uuid}/junctions/{junction_id:uuid}",
@@ -285,9 +296,13 @@ def _grant_routes(identity: Identity) -> list[HTTPRouteHandler]:
         description="It is gone with their next request; streams that are open end or narrow within a minute.",
         tags=_TAGS,
         guards=admins,
+        responses=problem_specs(CHANGED, 412),
     )
-    async def withdraw(user_id: FromPath[UUID], junction_id: FromPath[UUID], request: AnyRequest) -> None:
-        await grants.withdraw(await access.needed_user(request), user_id, junction_id)
+    async def withdraw(
+        user_id: FromPath[UUID], junction_id: FromPath[UUID], request: AnyRequest, if_match: IfMatch = None
+    ) -> None:
+        by, versions = await access.needed_user(request), wanted_versions(if_match)
+        await grants.withdraw(by, user_id, junction_id, versions)
 
     return [granted, grant, withdraw]
 

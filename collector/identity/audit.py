@@ -36,6 +36,7 @@ class AuditAction(StrEnum):
     TOKEN_REVOKED = "token_revoked"
     JUNCTION_CREATED = "junction_created"
     JUNCTION_CHANGED = "junction_changed"
+    JUNCTION_DELETED = "junction_deleted"
     MODE_ORDERED = "mode_ordered"
     DEVICE_CHANGED = "device_changed"
     DEVICE_REVOKED = "device_revoked"

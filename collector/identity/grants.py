@@ -4,7 +4,7 @@ Admins, and users with `all_junctions`, see all; others those that were granted.
 role of an operator besides the level.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from collector.db import Connection, Pool, load_queries, reading, writing
 from collector.errors import ApiProblem
 from collector.identity.audit import Actor, AuditAction, audit
 from collector.identity.users import Level, Role, no_such_user, user_subject
+from collector.ops.etag import check_version, version_of
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class Grant:
     level: str
     granted_at: datetime
     granted_by: str | None
+
+    @property
+    def version(self) -> str:
+        return version_of([self.level, self.granted_at])
 
 
 class Grants:
@@ -94,16 +99,26 @@ class Grants:
             row = await self._one(connection, "junction_named", name=name)
         return None if row is None else row[0]
 
-    async def grant(self, by: Actor, user_id: UUID, junction_id: UUID, level: Level) -> Grant:
+    async def grant(
+        self,
+        by: Actor,
+        user_id: UUID,
+        junction_id: UUID,
+        level: Level,
+        versions: Collection[str] | None = None,
+    ) -> Grant:
         """Grant access, or change its level. Granted already, nothing happens.
 
-        Raises ApiProblem: there is no such user, or no such junction.
+        `versions`: one of which it has to have (`check_version`). Raises ApiProblem: there is no such user, or no
+        such junction.
         """
         async with writing(self._pool) as connection:
             user, junction = await self._names(connection, user_id, junction_id)
             values = {"user_id": user_id, "junction_id": junction_id, "level": level, "by": by.id}
+            found = await self._granted(connection, user_id, junction_id)
             row = await self._one(connection, "grant", **values)
             if row is not None:
+                check_version(versions, found.version if found else None, f"what {user} may at {junction}")
                 before = None if row[0] is None else {"level": row[0], "junction": junction}
                 after = {"level": level, "junction": junction}
                 await audit(
@@ -115,21 +130,26 @@ class Grants:
                     before=before,
                     after=after,
                 )
-            async with connection.cursor(row_factory=class_row(Grant)) as cursor:
-                await cursor.execute(self._queries["grant_of"], values)
-                found = await cursor.fetchone()
+            found = await self._granted(connection, user_id, junction_id)
         assert found is not None
         return found
 
-    async def withdraw(self, by: Actor, user_id: UUID, junction_id: UUID) -> None:
-        """Raises ApiProblem: there is no such user or junction, or the user was not granted it."""
+    async def withdraw(
+        self, by: Actor, user_id: UUID, junction_id: UUID, versions: Collection[str] | None = None
+    ) -> None:
+        """`versions`: one of which it has to have (`check_version`).
+
+        Raises ApiProblem: there is no such user or junction, or the user was not granted it.
+        """
         async with writing(self._pool) as connection:
             user, junction = await self._names(connection, user_id, junction_id)
+            found = await self._granted(connection, user_id, junction_id)
             row = await self._one(connection, "withdraw", user_id=user_id, junction_id=junction_id)
             if row is None:
                 raise ApiProblem(
                     404, "access_unknown", "No such access", f"{user} was not granted the junction {junction}"
                 )
+            check_version(versions, found.version if found else None, f"what {user} may at {junction}")
             await audit(
                 connection,
                 by,
@@ -148,6 +168,12 @@ class Grants:
         if junction is None:
             raise ApiProblem(404, "junction_unknown", "No such junction", f"there is no junction {junction_id}")
         return user[0], junction[0]
+
+    async def _granted(self, connection: Connection, user_id: UUID, junction_id: UUID) -> Grant | None:
+        async with connection.cursor(row_factory=class_row(Grant)) as cursor:
+            values = {"user_id": user_id, "junction_id": junction_id}
+            await cursor.execute(self._queries["grant_of"], values)
+            return await cursor.fetchone()
 
     async def _one(self, connection: Connection, query: str, **values: Any) -> tuple[Any, ...] | None:
         cursor = await connection.execute(self._queries[query], values)

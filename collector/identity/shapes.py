@@ -127,6 +127,8 @@ class UserItem(msgspec.Struct, frozen=True):
     """A user. `all_junctions`: sees all junctions; admins do so in any case."""
 
     id: UUID
+    version: str
+    """Of what an admin may change: another where any of it is. For `If-Match`."""
     name: str
     display_name: str | None
     role: Role
@@ -192,6 +194,8 @@ class GrantItem(msgspec.Struct, frozen=True):
     """Access to one junction; by whom it was granted, if that user is still there."""
 
     id: UUID
+    version: str
+    """Of this access: another where it was granted anew. For `If-Match`."""
     name: str
     level: Level
     granted_at: datetime
@@ -309,6 +313,7 @@ def user_details(user: User, granted: Sequence[Grant], holds: Holds) -> UserDeta
 def _user_fields(user: User) -> dict[str, Any]:
     return {
         "id": user.id,
+        "version": user.version,
         "name": user.name,
         "display_name": user.display_name,
         "role": Role(user.role),
@@ -322,7 +327,8 @@ def _user_fields(user: User) -> dict[str, Any]:
 
 def grant_item(grant: Grant) -> GrantItem:
     """A user's access to a junction as told."""
-    return GrantItem(grant.id, grant.name, Level(grant.level), grant.granted_at, grant.granted_by)
+    level = Level(grant.level)
+    return GrantItem(grant.id, grant.version, grant.name, level, grant.granted_at, grant.granted_by)
 
 
 def status_of(user: User) -> Status:
@@ -342,8 +348,10 @@ def answer(kind: Any, example: Any, description: str = "Done.", status: int = 20
 
 ID = "8f3f9a70-1f9d-4a7c-8a50-3f1f0c1e2d3a"
 _WHEN = "2026-05-04T10:00:57Z"
+_VERSION = "6d1f0b7c2e5a9384"
 USER_EXAMPLE = {
     "id": ID,
+    "version": _VERSION,
     "name": "ada",
     "display_name": "Ada L.",
     "role": "operator",
@@ -353,12 +361,13 @@ USER_EXAMPLE = {
     "password_changed_at": _WHEN,
     "signed_in_at": None,
 }
-ME_EXAMPLE = USER_EXAMPLE | {
+ME_EXAMPLE = {name: value for name, value in USER_EXAMPLE.items() if name != "version"} | {
     "junctions": [{"id": ID, "name": "Market Square", "level": "operate"}],
     "more_junctions": False,
 }
 GRANT_EXAMPLE = {
     "id": ID,
+    "version": _VERSION,
     "name": "Market Square",
     "level": "operate",
     "granted_at": _WHEN,

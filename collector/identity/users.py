@@ -1,6 +1,6 @@
 """Users and who was invited, in the database. Raises `ApiProblem`s that routes answer as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +15,7 @@ from collector.errors import ApiProblem
 from collector.identity.audit import COMMAND_LINE, Actor, AuditAction, Subject, SubjectKind, audit
 from collector.identity.passwords import Passwords, check_password
 from collector.identity.tokens import digest, make_secret_token
+from collector.ops.etag import check_version, version_of
 
 
 class Role(StrEnum):
@@ -54,6 +55,10 @@ class User:
     created_at: datetime
     password_changed_at: datetime | None
     signed_in_at: datetime | None
+
+    @property
+    def version(self) -> str:
+        return user_version(vars(self))
 
 
 @dataclass(frozen=True)
@@ -197,8 +202,12 @@ class Users:
         status: str | None = None,
         display_name: str | None = None,
         all_junctions: bool | None = None,
+        versions: Collection[str] | None = None,
     ) -> None:
-        """Raises ApiProblem: there is no such user, or no admin would be left."""
+        """`versions`: one of which the user has to have (`check_version`).
+
+        Raises ApiProblem: there is no such user, or no admin would be left.
+        """
         values = {"role": role, "status": status, "display_name": display_name, "all_junctions": all_junctions}
         async with writing(self._pool) as connection:
             if (role is not None and role is not Role.ADMIN) or status == "disabled":
@@ -210,6 +219,7 @@ class Users:
             after = await self._state(connection, user_id)
             changed = [key for key in after if after[key] != before[key]]
             if changed:
+                check_version(versions, user_version(before), f"the user {after['name']}")
                 await audit(
                     connection,
                     by,
@@ -325,6 +335,11 @@ class Users:
 
     async def _run(self, connection: Connection, query: str, **values: Any) -> None:
         await connection.execute(self._queries[query], values)
+
+
+def user_version(values: Mapping[str, Any]) -> str:
+    """Of what an admin may change of a user; their junctions have versions of their own."""
+    return version_of([values[name] for name in ("display_name", "role", "status", "all_junctions")])
 
 
 def user_subject(user_id: UUID | None, name: str) -> Subject:

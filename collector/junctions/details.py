@@ -13,6 +13,7 @@ from collector.identity.access import CurrentUser
 from collector.identity.users import Level
 from collector.junctions.description import read_description
 from collector.junctions.differences import differences
+from collector.junctions.editing import junction_version
 from collector.junctions.queries import Freshness, freshness, level_for
 from collector.junctions.unmatched import SourceNow, Unmatched, unmatched
 from common.junction import Junction
@@ -60,6 +61,8 @@ class JunctionDetails(msgspec.Struct, frozen=True):
     """A junction. Where lights have told what they are, that is its description; else what is wanted of it."""
 
     id: UUID
+    version: str
+    """Of what can be edited: another where any of that is changed, and only then. For `If-Match`."""
     name: str
     timezone: str
     location: LocationItem | None
@@ -105,6 +108,7 @@ def _details(row: Mapping[str, Any], user: CurrentUser | None) -> JunctionDetail
     here = {name for device in devices for name in (device.name, str(device.id))}
     return JunctionDetails(
         id=row["id"],
+        version=junction_version(row),
         name=row["name"],
         timezone=row["timezone"],
         location=_location(row),

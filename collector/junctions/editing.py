@@ -1,6 +1,6 @@
 """Making junctions, and changing them: each time in one transaction, whole or not at all, and written down."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from collector.db import Connection, Pool, load_queries, writing
@@ -18,18 +18,32 @@ from collector.junctions.description import read_description
 from collector.junctions.differences import Difference, compare, differences
 from collector.junctions.standing import KnownDevice, Standing, stand
 from collector.junctions.wanted import Location, Wanted
+from collector.ops.etag import check_version, version_of
 from common.junction import Junction
 from common.junction_checks import Fault
 
 Outcome = Literal["created", "updated", "unchanged"]
+_EDITABLE = (
+    *("name", "timezone", "location_name", "latitude", "longitude", "address"),
+    *("wanted", "wanted_devices", "metadata"),
+)
+_BOUND = {
+    "devices": ("device", "devices"),
+    "orders": ("order", "orders"),
+    "overrides": ("override or fault", "overrides and faults"),
+    "days": ("day of counts", "days of counts"),
+}
+"""What belongs to a junction and is never deleted, in words: one, and several."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """What an edit did, or would do. `id` None: it would be made."""
+    """What an edit did, or would do. `id` None: it would be made. `version`: after it; of one that is only tried,
+    as it is now."""
 
     id: UUID | None
     name: str
+    version: str | None
     outcome: Outcome
     changes: list[Difference]
     notes: list[str]
@@ -51,6 +65,10 @@ class _Row:
     wanted_devices: list[str]
     metadata: dict[str, Any]
     has_counted: bool
+
+    @property
+    def version(self) -> str:
+        return junction_version(vars(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,21 +104,34 @@ class Editing:
                 raise _taken(wanted.name)
             return await self._put(connection, None, wanted, who)
 
-    async def take_in(self, wanted: Wanted, who: Actor, *, dry_run: bool = False) -> Edited:
+    async def take_in(
+        self, wanted: Wanted, who: Actor, *, dry_run: bool = False, versions: Collection[str] | None = None
+    ) -> Edited:
         """Make a junction as it is wanted, or bring the one of that name there. What is so already is not touched.
 
-        Raises ApiProblem: something does not fit.
+        `versions`: one of which it has to have (`check_version`). Raises ApiProblem: something does not fit.
         """
         async with self._editing() as connection, connection.transaction(force_rollback=dry_run):
             await self._hold_days(connection, wanted, name=wanted.name)
             row = await self._row(connection, name=wanted.name)
-            edited = await self._put(connection, row, wanted, who)
-            return replace(edited, id=None) if dry_run and edited.outcome == "created" else edited
+            edited = await self._put(connection, row, wanted, who, versions)
+            if not dry_run:
+                return edited
+            is_new = edited.outcome == "created"
+            return replace(edited, id=None if is_new else edited.id, version=row.version if row else None)
 
-    async def change(self, junction: UUID, change: Wanted | None, name: str | None, who: Actor) -> Edited:
+    async def change(
+        self,
+        junction: UUID,
+        change: Wanted | None,
+        name: str | None,
+        who: Actor,
+        versions: Collection[str] | None = None,
+    ) -> Edited:
         """Change a junction in what `change` says, and to a new name. Its own name in `change` is not looked at.
 
-        Raises ApiProblem: there is no such junction, or something does not fit.
+        `versions`: one of which it has to have (`check_version`). Raises ApiProblem: there is no such junction, or
+        something does not fit.
         """
         async with self._editing() as connection:
             if change is not None:
@@ -111,7 +142,44 @@ class Editing:
             wanted = replace(change or Wanted(row.name), name=name or row.name)
             if wanted.name != row.name and await self._row(connection, name=wanted.name) is not None:
                 raise _taken(wanted.name)
-            return await self._put(connection, row, wanted, who)
+            return await self._put(connection, row, wanted, who, versions)
+
+    async def remove(self, junction: UUID, who: Actor, versions: Collection[str] | None = None) -> None:
+        """Take away a junction that was made by mistake, with its lanes and who may see it.
+
+        `versions`: one of which it has to have (`check_version`). Raises ApiProblem: there is no such junction, or
+        something is known of it that would be lost.
+        """
+        async with self._editing() as connection:
+            await connection.execute(self._queries["hold_days"])
+            await connection.execute(self._queries["lock_whole"], {"id": junction})
+            row = await self._row(connection, id=junction)
+            if row is None:
+                raise unknown_junction(junction)
+            check_version(versions, row.version, f"the junction {row.name}")
+            await self._check_empty(connection, row)
+            await connection.execute(self._queries["remove"], {"id": junction})
+            before = _head(_state(row)) | {"description": row.wanted and msgspec.json.decode(row.wanted)}
+            subject = Subject(SubjectKind.JUNCTION, junction, row.name)
+            await audit(
+                connection, who, AuditAction.JUNCTION_DELETED, subject, junction_id=junction, before=before
+            )
+
+    async def _check_empty(self, connection: Connection, row: _Row) -> None:
+        """Raises ApiProblem: something belongs to it that is never deleted."""
+        async with connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(self._queries["bound_to"], {"id": row.id})
+            found = await cursor.fetchone()
+        assert found is not None
+        bound = {name: n for name, n in found.items() if n}
+        if not bound:
+            return
+        told = ", ".join(f"{n} {_BOUND[name][n > 1]}" for name, n in bound.items())
+        detail = (
+            f"{row.name} has {told}, and no history is ever deleted; to take it out of service, revoke its"
+            " devices, and give it a name that says so"
+        )
+        raise ApiProblem(409, "junction_in_use", "It has a history", detail, bound=bound)
 
     @asynccontextmanager
     async def _editing(self) -> AsyncIterator[Connection]:
@@ -137,12 +205,23 @@ class Editing:
             await connection.execute(self._queries["hold_days"])
 
     async def _row(self, connection: Connection, **key: Any) -> _Row | None:
+        """A junction as it is once nobody else edits it."""
+        parameters = {"id": None, "name": None, **key}
         async with connection.cursor(row_factory=class_row(_Row)) as cursor:
-            await cursor.execute(self._queries["current"], {"id": None, "name": None, **key})
+            await cursor.execute(self._queries["lock"], parameters)
+            await cursor.execute(self._queries["current"], parameters)
             return await cursor.fetchone()
 
-    async def _put(self, connection: Connection, row: _Row | None, wanted: Wanted, who: Actor) -> Edited:
-        """Bring a junction where it is wanted."""
+    async def _put(
+        self,
+        connection: Connection,
+        row: _Row | None,
+        wanted: Wanted,
+        who: Actor,
+        versions: Collection[str] | None = None,
+    ) -> Edited:
+        """Bring a junction where it is wanted. Where it is there already, as after an answer that was lost, its
+        version does not matter."""
         standing = await self._standing(connection, row, wanted)
         before = _state(row) if row else None
         after = _merged(before, wanted)
@@ -151,8 +230,9 @@ class Editing:
             raise faulty(faults)
         changes = _changes(before, after) if before else []
         changes += [Difference(f"devices: {one.name}", None, "stands there") for one in standing.arriving]
-        if before and not changes:
-            return Edited(row.id if row else None, after.name, "unchanged", [], standing.notes)
+        if row and not changes:
+            return Edited(row.id, after.name, row.version, "unchanged", [], standing.notes)
+        check_version(versions, row.version if row else None, f"the junction {row.name if row else wanted.name}")
         identity = row.id if row else await self._create(connection, after)
         is_placed = before is None or before.location != after.location
         await self._write(connection, identity, after, is_placed=is_placed)
@@ -166,7 +246,9 @@ class Editing:
             before={one.path: one.before for one in changes} if before else None,
             after={one.path: one.after for one in changes} if before else _head(after),
         )
-        return Edited(identity, after.name, "updated" if before else "created", changes, standing.notes)
+        row = await self._row(connection, id=identity)
+        assert row is not None
+        return Edited(row.id, row.name, row.version, "updated" if before else "created", changes, standing.notes)
 
     async def _standing(self, connection: Connection, row: _Row | None, wanted: Wanted) -> Standing:
         if not wanted.devices:
@@ -222,6 +304,11 @@ class Editing:
         if arriving:
             parameters = {"id": identity, "devices": [one.id for one in arriving]}
             await connection.execute(self._queries["stand_there"], parameters)
+
+
+def junction_version(row: Mapping[str, Any]) -> str:
+    """Of all that can be edited of a junction, by the columns that it is read from."""
+    return version_of([row[name] for name in _EDITABLE])
 
 
 def unknown_junction(junction: UUID) -> ApiProblem:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response, get, patch, post
+from litestar import Request, Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
@@ -19,6 +19,7 @@ from collector.junctions.editing import Edited, Editing, Outcome, faulty
 from collector.junctions.examples import EDITED_EXAMPLE, FILE_EXAMPLE
 from collector.junctions.template import TemplateKind, template
 from collector.junctions.wanted import MAX_FILE_BYTES, Location, Wanted, read_file, read_tree
+from collector.ops.etag import CHANGED, IfMatch, wanted_versions
 from collector.ops.problems import problem_specs
 from common.junction import Name
 from common.junction_checks import timezone_faults
@@ -32,7 +33,7 @@ _TOLD = {
     409: "The name is taken.",
     413: f"The file is larger than {MAX_FILE_BYTES // 1024} kB.",
     422: "The junction cannot be so; `errors` tells everything that is wrong with it.",
-}
+} | CHANGED
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -71,6 +72,8 @@ class EditedItem(msgspec.Struct, frozen=True):
     id: UUID | None
     """Null: it would be made."""
     name: str
+    version: str | None
+    """After it; with `dry_run` as it is, to be sent with `If-Match`. Null: there is none of that name yet."""
     outcome: Outcome
     dry_run: bool
     changes: list[Difference]
@@ -130,19 +133,45 @@ def editing_routes(editing: Editing, access: Access) -> list[HTTPRouteHandler]:
         operation_id="changeJunction",
         summary="Change a junction",
         tags=_TAGS,
+        description=(
+            "What is left out stays. With `If-Match`, nothing that somebody else changed meanwhile is overwritten;"
+            " what is so already is no fault, so that a request whose answer was lost can be sent again."
+        ),
         request_max_body_size=MAX_FILE_BYTES,
-        responses={200: _EDITED, **problem_specs(_TOLD, 401, 403, 404, 409, 422)},
+        responses={200: _EDITED, **problem_specs(_TOLD, 401, 403, 404, 409, 412, 422)},
     )
     async def change(
-        junction_id: FromPath[UUID], data: JSONBody[JunctionChange], request: AnyRequest
+        junction_id: FromPath[UUID],
+        data: JSONBody[JunctionChange],
+        request: AnyRequest,
+        if_match: IfMatch = None,
     ) -> EditedItem:
         user = await access.may_operate(request, junction_id)
         if any(part is not None for part in (data.name, data.timezone, data.description, data.devices)):
             check_role(user, Role.ADMIN)
         wanted = _wanted(data, data.name or "x")
-        return _item(await editing.change(junction_id, wanted, data.name, user))
+        versions = wanted_versions(if_match)
+        return _item(await editing.change(junction_id, wanted, data.name, user, versions))
 
-    return [create, change, *_file_routes(editing, access)]
+    @delete(
+        "/api/junctions/{junction_id:uuid}",
+        operation_id="deleteJunction",
+        summary="Delete a junction that was made by mistake",
+        description=(
+            "Its lanes, and who may see it, go along; the audit log keeps what it was. One to which anything"
+            " belongs that is never deleted stays: `bound` says how many devices, orders, overrides and days."
+        ),
+        tags=_TAGS,
+        guards=admins,
+        responses={
+            204: ResponseSpec(None, description="It is gone."),
+            **problem_specs(_TOLD | {409: "It has a history."}, 401, 403, 404, 409, 412),
+        },
+    )
+    async def remove(junction_id: FromPath[UUID], request: AnyRequest, if_match: IfMatch = None) -> None:
+        await editing.remove(junction_id, await access.needed_user(request), wanted_versions(if_match))
+
+    return [create, change, remove, *_file_routes(editing, access)]
 
 
 def _file_routes(editing: Editing, access: Access) -> list[HTTPRouteHandler]:
@@ -152,20 +181,24 @@ def _file_routes(editing: Editing, access: Access) -> list[HTTPRouteHandler]:
         summary="Make or change a junction by a file",
         description=(
             "The junction of that name is made, or changed in what the file says otherwise. The same file again"
-            " changes nothing."
+            " changes nothing. With `If-Match`, only what was seen before, as by `dry_run`, is changed."
         ),
         tags=_TAGS,
         status_code=200,
         guards=[access.requires(Role.ADMIN)],
         operation_class=_FileOperation,
-        responses={200: _EDITED, **problem_specs(_TOLD, 401, 403, 413, 422)},
+        responses={200: _EDITED, **problem_specs(_TOLD, 401, 403, 412, 413, 422)},
     )
-    async def import_junction(request: AnyRequest, dry_run: DryRun = False) -> EditedItem:
+    async def import_junction(
+        request: AnyRequest, dry_run: DryRun = False, if_match: IfMatch = None
+    ) -> EditedItem:
         wanted, faults = read_file(await _file(request), is_toml=_is_toml(request))
         if wanted is None:
             raise faulty(faults)
         user = await access.needed_user(request)
-        return _item(await editing.take_in(wanted, user, dry_run=dry_run), dry_run=dry_run)
+        versions = wanted_versions(if_match)
+        edited = await editing.take_in(wanted, user, dry_run=dry_run, versions=versions)
+        return _item(edited, dry_run=dry_run)
 
     @get(
         "/api/junctions/template",
@@ -219,4 +252,6 @@ def _is_toml(request: AnyRequest) -> bool:
 
 
 def _item(edited: Edited, *, dry_run: bool = False) -> EditedItem:
-    return EditedItem(edited.id, edited.name, edited.outcome, dry_run, edited.changes, edited.notes)
+    return EditedItem(
+        edited.id, edited.name, edited.version, edited.outcome, dry_run, edited.changes, edited.notes
+    )

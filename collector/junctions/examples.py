@@ -29,6 +29,7 @@ JUNCTIONS_EXAMPLE = {
 
 DETAILS_EXAMPLE = {
     "id": "8f3f9a70-1f9d-4a7c-8a50-3f1f0c1e2d3a",
+    "version": "6d1f0b7c2e5a9384",
     "name": "Market Square",
     "timezone": "Europe/Berlin",
     "location": {"name": "Market Square", "latitude": 52.52, "longitude": 13.405, "address": None},
@@ -82,6 +83,7 @@ FILE_EXAMPLE = {
 EDITED_EXAMPLE = {
     "id": "8f3f9a70-1f9d-4a7c-8a50-3f1f0c1e2d3a",
     "name": "Market Square",
+    "version": "b20c9a41d7e6f358",
     "outcome": "updated",
     "dry_run": False,
     "changes": [{"path": "plans[day].stages[north].green_s", "before": 15.0, "after": 20.0}],

@@ -18,7 +18,7 @@ from collector.junctions.examples import NO_JUNCTION
 from collector.junctions.lights_queries import Cycle, JunctionLights, Place, read_cycles, read_junction_lights
 from collector.ops.problems import problem_specs
 from common.codes import Aspect, SignalMode
-from common.junction import Junction
+from common.junction import Junction, name_order
 
 
 class JunctionRef(msgspec.Struct, frozen=True):
@@ -199,7 +199,8 @@ def signals_answer(found: JunctionLights) -> SignalsAnswer:
 
 
 def _cycle(cycle: Cycle) -> CycleItem:
-    lanes = [msgspec.convert(lane, LaneItem) for lane in cycle.lanes]
+    lanes = msgspec.convert(cycle.lanes, list[LaneItem])
+    lanes.sort(key=lambda one: name_order(one.lane))
     head = (cycle.at, cycle.at_error_ms, cycle.device)
     return CycleItem(*head, cycle.length_s, cycle.mode, cycle.algorithm, cycle.plan, lanes)
 

@@ -130,7 +130,7 @@ def junction_routes(pool: Pool, access: Access | None = None) -> list[HTTPRouteH
         found = await read_details(pool, junction_id, await who_asks(access, request))
         if found is None:
             raise unknown_junction(junction_id)
-        return etagged(request, found)
+        return etagged(request, found, version=found.version)
 
     return [junctions, junction_details]
 

@@ -34,7 +34,16 @@ WITH waiting AS (
     SELECT DISTINCT bucket_start(at, 86400, %(zone)s)
     FROM junction_day_marks WHERE junction_id = %(junction)s AND at >= %(low)s AND at < %(high)s
 )
-SELECT day, starts_at, ends_at, by_class, cycles, mean_cycle_s, saturation, saturation_cycles, overrides
+SELECT day, starts_at, ends_at, by_class,
+       -- Days that an earlier release has made have 0 also where the lights told nothing.
+       CASE WHEN cycles > 0 OR EXISTS (
+           SELECT FROM junctions j
+           JOIN edge_devices d ON d.junction_id = j.id
+           JOIN ingest_streams s ON s.device_id = d.id
+           JOIN signal_events e ON e.stream_no = s.no AND e.at >= starts_at AND e.at < ends_at
+           WHERE j.id = %(junction)s AND (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights')
+       ) THEN cycles END AS cycles,
+       mean_cycle_s, saturation, saturation_cycles, overrides
 FROM junction_daily_stats
 WHERE junction_id = %(junction)s AND starts_at >= %(low)s AND starts_at < %(high)s
   AND starts_at NOT IN (SELECT start FROM waiting)
@@ -42,7 +51,8 @@ ORDER BY day
 
 -- name: computed
 -- Some days of a junction as they are now. `live`: with what waits to be rolled up. Cycles of a time whose rows were
--- dropped are those that were added up before, and not known (NULL) if none were.
+-- dropped are those that were added up before, and not known (NULL) if none were; nor are they of a day on which the
+-- lights told nothing.
 WITH asked AS (
     SELECT * FROM unnest(%(starts)s::timestamptz[], %(ends)s::timestamptz[], %(days)s::date[]) AS d (start, until, day)
 ), streams AS (
@@ -75,7 +85,11 @@ WITH asked AS (
 ), classes AS (
     SELECT start, jsonb_object_agg(cls, n) AS by_class FROM counted GROUP BY start
 ), cycled AS (
-    SELECT a.start, c.n, c.mean_s
+    SELECT a.start, c.mean_s, CASE WHEN c.n > 0 OR EXISTS (
+               SELECT FROM junctions j CROSS JOIN streams s JOIN signal_events e ON e.stream_no = s.no
+               WHERE j.id = %(junction)s AND (j.lights_device_id IS NOT NULL OR j.metadata ? 'lights')
+                 AND e.at >= a.start AND e.at < a.until AND e.at >= %(low)s AND e.at < %(high)s
+           ) THEN c.n END AS n
     FROM asked a
     CROSS JOIN LATERAL (
         SELECT count(*)::integer AS n, avg(length_s::double precision) AS mean_s

@@ -1,7 +1,13 @@
 -- Making and changing junctions.
 
--- What is known of a junction, by id or by name; it is locked until the transaction ends, but for days that are made
--- of it.
+-- Until the transaction ends nobody else edits a junction, by id or by name; days may be made of it. By itself: a
+-- statement that has waited for others does not see all that they did, as where they put it.
+-- name: lock
+SELECT FROM junctions
+WHERE id = %(id)s::uuid OR (%(id)s::uuid IS NULL AND name = %(name)s)
+FOR NO KEY UPDATE
+
+-- What is known of it.
 -- name: current
 SELECT j.id, j.name, j.timezone, l.name AS location_name, l.latitude, l.longitude, l.address, j.location_id,
        j.wanted::text AS wanted, j.wanted_devices, j.metadata - 'lights' AS metadata,
@@ -13,7 +19,6 @@ SELECT j.id, j.name, j.timezone, l.name AS location_name, l.latitude, l.longitud
 FROM junctions j
 LEFT JOIN locations l ON l.id = j.location_id
 WHERE j.id = %(id)s::uuid OR (%(id)s::uuid IS NULL AND j.name = %(name)s)
-FOR NO KEY UPDATE OF j
 
 -- Whether a junction gets another time zone, or devices.
 -- name: needs_days
@@ -48,9 +53,10 @@ SELECT EXISTS (
 INSERT INTO junctions (name, timezone) VALUES (%(name)s, %(timezone)s) ON CONFLICT (name) DO NOTHING
 RETURNING id
 
+-- A description that a later release has written, and that cannot be read here, stays.
 -- name: change
 UPDATE junctions
-SET name = %(name)s, timezone = %(timezone)s, wanted = %(wanted)s::jsonb, wanted_devices = %(devices)s,
+SET name = %(name)s, timezone = %(timezone)s, wanted = coalesce(%(wanted)s::jsonb, wanted), wanted_devices = %(devices)s,
     metadata = %(metadata)s::jsonb || CASE WHEN metadata ? 'lights'
         THEN jsonb_build_object('lights', metadata -> 'lights') ELSE '{}' END
 WHERE id = %(id)s
@@ -93,3 +99,34 @@ FROM (
     ORDER BY id FOR NO KEY UPDATE
 ) those
 WHERE edge_devices.id = those.id
+
+-- Until the transaction ends nothing comes to belong to a junction.
+-- name: lock_whole
+SELECT FROM junctions WHERE id = %(id)s FOR UPDATE
+
+-- How much of what is never deleted belongs to it.
+-- name: bound_to
+SELECT (SELECT count(*) FROM edge_devices WHERE junction_id = %(id)s) AS devices,
+       (SELECT count(*) FROM commands WHERE junction_id = %(id)s) AS orders,
+       (SELECT count(*) FROM manual_override_history WHERE junction_id = %(id)s)
+           + (SELECT count(*) FROM preemption_history WHERE junction_id = %(id)s)
+           + (SELECT count(*) FROM fault_history WHERE junction_id = %(id)s) AS overrides,
+       (SELECT count(*) FROM junction_daily_stats WHERE junction_id = %(id)s) AS days
+
+-- name: remove
+-- What is kept of it by foreign keys goes along; a place that is of nothing else goes, too.
+WITH marks AS (
+    DELETE FROM junction_day_marks WHERE junction_id = %(id)s
+), hours AS (
+    DELETE FROM junction_hour_marks WHERE junction_id = %(id)s
+), back AS (
+    DELETE FROM junction_hours_back WHERE junction_id = %(id)s
+), described AS (
+    DELETE FROM lanes WHERE junction_id = %(id)s
+), gone AS (
+    DELETE FROM junctions WHERE id = %(id)s RETURNING location_id
+)
+DELETE FROM locations l USING gone
+WHERE l.id = gone.location_id
+  AND NOT EXISTS (SELECT FROM junctions o WHERE o.location_id = l.id AND o.id <> %(id)s)
+  AND NOT EXISTS (SELECT FROM cameras c WHERE c.location_id = l.id)

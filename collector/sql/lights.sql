@@ -75,7 +75,7 @@ WITH streams AS (
 SELECT p.at, p.at_error_ms, p.stream_no, p.seq, p.device, p.length_s, p.mode, p.algorithm, p.plan,
        coalesce(jsonb_agg(jsonb_build_object(
            'lane', l.lane, 'vehicles', l.vehicles, 'green_s', l.green_s, 'yellow_s', l.yellow_s, 'red_s', l.red_s,
-           'saturation', l.saturation, 'tags', cardinality(l.epc_ids)) ORDER BY l.lane) FILTER (WHERE l.lane IS NOT NULL),
+           'saturation', l.saturation, 'tags', cardinality(l.epc_ids))) FILTER (WHERE l.lane IS NOT NULL),
            '[]') AS lanes
 FROM page p
 LEFT JOIN lane_cycle_data l ON l.stream_no = p.stream_no AND l.at = p.at AND l.seq = p.seq

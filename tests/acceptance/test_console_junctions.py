@@ -203,6 +203,9 @@ def test_the_list_is_turned_and_links_lead_there_and_back_by_keyboard(
 def test_the_map_puts_together_what_is_close_and_opens_it(browser: Any, collector: RunningCollector) -> None:
     with opened(browser, collector.url, user=ADA) as page:
         field = page.get_by_role("application")
+        assert field.evaluate("(map) => map.getBoundingClientRect().bottom") <= (
+            page.locator(".map-buttons").evaluate("(buttons) => buttons.getBoundingClientRect().top")
+        ), "a mark may lie below a button"
         cluster = field.get_by_role("button", name=f"{N_SUBURB} junctions: {N_SUBURB} never heard")
         expect(cluster).to_be_visible()
         square = field.get_by_role("link", name="Market Square, live")
@@ -282,6 +285,61 @@ def test_the_list_is_filtered_and_sorted_by_the_collector(browser: Any, collecto
     # Who sees nothing yet is told what to do about it.
     with opened(browser, collector.url, user=("nina", PASSWORD)) as page:
         expect(page.get_by_text("You see no junction yet. An admin grants them")).to_be_visible()
+
+
+def test_two_who_edit_a_junction_do_not_overwrite_each_other(browser: Any, collector: RunningCollector) -> None:
+    with httpx.Client(base_url=collector.url) as other:
+        other.headers.update(bearer(other))
+        place = {"latitude": 52.5, "longitude": 13.4}
+        made = other.post("/api/junctions", json={"name": "Old Mill", "location": place}).json()
+        path = f"/api/junctions/{made['id']}"
+        with opened(browser, f"{collector.url}/junctions/{made['id']}", user=ADA) as page:
+            # By keyboard alone.
+            page.get_by_role("button", name="Edit").focus()
+            page.keyboard.press("Enter")
+            form = page.get_by_role("dialog", name="Edit Old Mill")
+            name, address = form.get_by_label("Name", exact=True), form.get_by_label("Address")
+            expect(name).to_be_focused()
+            address.fill("1 Mill Lane")
+            form.get_by_label("Latitude").fill("95")
+            page.keyboard.press("Enter")
+            expect(form.get_by_label("Latitude")).to_be_focused()
+            form.get_by_label("Latitude").fill("52.75")
+            theirs = {"location": place | {"address": "2 Mill Lane", "longitude": 13.5}}
+            other.patch(path, json=theirs | {"name": "New Mill"}).raise_for_status()
+            page.keyboard.press("Enter")
+            expect(form.get_by_role("alert")).to_contain_text("Somebody else has saved changes meanwhile")
+            expect(address).to_have_value("1 Mill Lane")
+            expect(form).to_contain_text("made this \u201c2 Mill Lane\u201d. Save again to have yours.")
+            expect(name).to_have_value("New Mill")
+            expect(form.get_by_label("Longitude")).to_have_value("13.5")
+            assert other.get(path).json()["location"]["address"] == "2 Mill Lane"
+            form.get_by_role("button", name="Save").press("Enter")
+            expect(form).to_be_hidden()
+            expect(heading(page)).to_have_text("New Mill")
+            expect(page.get_by_role("button", name="Edit")).to_be_focused()
+            told = other.get(path).json()
+            assert told["name"] == "New Mill"
+            assert told["location"] == {
+                "name": "New Mill",
+                "address": "1 Mill Lane",
+                "latitude": 52.75,
+                "longitude": 13.5,
+            }
+            page.keyboard.press("Enter")
+            form = page.get_by_role("dialog", name="Edit New Mill")
+            other.patch(path, json={"metadata": {"note": "mill"}}).raise_for_status()
+            for _ in range(2):
+                form.get_by_role("button", name="Delete").press("Enter")
+                page.get_by_role("dialog", name="Delete New Mill").get_by_role("button", name="Delete it").click()
+                expect(form.get_by_role("alert")).to_contain_text("Changed meanwhile")
+            page.keyboard.press("Escape")
+            page.get_by_role("button", name="Edit").press("Enter")
+            form.get_by_role("button", name="Delete").press("Enter")
+            page.get_by_role("dialog", name="Delete New Mill").get_by_role("button", name="Delete it").click()
+            expect(heading(page)).to_have_text("Junctions")
+            expect(page.get_by_text("New Mill was deleted.")).to_be_visible()
+            assert other.get(path).status_code == 404
 
 
 @pytest.mark.parametrize(("scheme", "width_px"), [("light", 360), ("dark", 390), ("light", 1280)])

@@ -173,7 +173,7 @@ class World:
                     "vehicles": sum(k for cls, k in by_class.items() if cls != "person"),
                     "people": by_class["person"],
                     "by_class": {cls: k for cls, k in by_class.items() if k},
-                    "measured_share": measured_s / len(CAMERAS) / length_s,
+                    "measured_share": measured_s / len(self.junction.lanes) / length_s,
                     "cycles": len(cycles),
                     "mean_cycle_s": mean(one.length_s for one in cycles),
                     "saturation": saturation_of(lanes),

@@ -188,6 +188,43 @@ def test_an_admin_grants_and_withdraws(admin: httpx.Client, plain_dsn: str) -> N
             assert code(viewer.request(method, path, json=body)) == (403, "role_too_low"), path
 
 
+def test_what_another_admin_has_changed_of_a_user_is_not_overwritten(admin: httpx.Client, plain_dsn: str) -> None:
+    [junction] = make_junctions(plain_dsn, "First")
+    url = f"/api/users/{user_id(admin, 'vic')}"
+    grant = f"{url}/junctions/{junction}"
+
+    def version() -> str:
+        found = admin.get(url)
+        assert found.headers["etag"].startswith(f'"{found.json()["version"]}.')
+        return f'"{found.json()["version"]}"'
+
+    def of_grant() -> str:
+        return f'"{admin.get(url).json()["junctions"][0]["version"]}"'
+
+    def sent(method: str, path: str, body: Any, if_match: str) -> int:
+        return admin.request(method, path, json=body, headers={"If-Match": if_match}).status_code
+
+    seen = version()
+    assert admin.patch(url, json={"role": "operator"}).json()["version"] == version().strip('"')
+    assert sent("PATCH", url, {"role": "viewer", "display_name": "Vic"}, seen) == 412
+    assert sent("PATCH", url, {"role": "operator"}, seen) == 200, "so it is already"
+    told = admin.get(url).json()
+    assert (told["role"], told["display_name"], version() != seen) == ("operator", None, True)
+    seen = version()
+
+    granted = admin.put(grant, json={"level": "read"}).json()["version"]
+    assert of_grant() == f'"{granted}"'
+    assert sent("PUT", grant, {"level": "operate"}, f'"other", "{granted}"') == 200
+    assert sent("PUT", grant, {"level": "operate"}, f'"{granted}"') == 200, "so it is already"
+    assert sent("PUT", grant, {"level": "read"}, f'"{granted}"') == 412
+    assert sent("DELETE", grant, None, f'"{granted}"') == 412
+    assert admin.get(url).json()["junctions"][0]["level"] == "operate"
+    granted = of_grant()
+    assert sent("DELETE", grant, None, granted) == 204
+    assert sent("PUT", grant, {"level": "read"}, granted) == 412, "it was withdrawn"
+    assert version() == seen
+
+
 def test_who_was_invited_sees_what_the_invitation_says(admin: httpx.Client, plain_dsn: str) -> None:
     first, second, gone = make_junctions(plain_dsn, "First", "Second", "Gone")
     asked = [{"junction": first, "level": "operate"}, {"junction": second}, {"junction": gone}]

@@ -123,7 +123,7 @@ def test_all_that_is_wrong_with_a_file_is_told_at_once(city: City) -> None:
     assert (fault["key"], fault["value"]) == ("detectors[0].kind", "stopline")
     assert "it is one of stop_line, approach, " in fault["message"]
     assert city.get("", q="Wrong")["junctions"] == []
-    refused = city.ask("DELETE", f"/{uuid4()}")
+    refused = city.ask("PUT", f"/{uuid4()}", json={})
     assert (refused.status_code, "PATCH" in refused.headers["allow"]) == (405, True)
     assert "PATCH" in refused.json()["detail"]
 
@@ -192,6 +192,8 @@ def test_admins_change_all_operators_a_little_and_others_nothing(city: City) -> 
     assert (details["name"], details["access"], details["metadata"]) == ("Summit", "operate", {"note": "steep"})
     assert city.get(f"/{made}", "vic")["access"] == "read", "a level without the role"
     assert details["location"]["address"] == "1 Hill Road"
+    versions = {city.get(f"/{made}", by)["version"] for by in ("ada", "otto", "vic")}
+    assert versions == {renamed["version"]}, "the same to whoever may see it"
     other = city.ask("POST", "", json={"name": "Valley"}).json()["id"]
     assert city.ask("PATCH", f"/{other}", json={"name": "Summit"}).json()["code"] == "junction_exists"
     wrong = city.ask("PATCH", f"/{made}", json={"description": _described(stages=[])})
@@ -310,6 +312,112 @@ def test_what_has_not_changed_is_not_sent_again(city: City) -> None:
         city.ask("PATCH", f"/{made}", json={"location": {"name": path, "address": path}})
         again = city.ask("GET", path, headers={"If-None-Match": tag})
         assert (again.status_code, again.headers["etag"] != tag) == (200, True)
+
+
+def test_what_another_has_changed_is_not_overwritten(city: City) -> None:
+    made = city.ask("POST", "", json={"name": "Twice", "location": {"latitude": 1.0, "longitude": 2.0}}).json()
+    path, seen, first = f"/{made['id']}", city.ask("GET", f"/{made['id']}"), made["version"]
+    assert (seen.json()["version"], seen.headers["etag"].split(".")[0]) == (first, f'"{first}')
+
+    def change(address: str, if_match: str) -> httpx.Response:
+        json = {"location": {"latitude": 1.0, "longitude": 2.0, "address": address}}
+        return city.ask("PATCH", path, json=json, headers={"If-Match": if_match})
+
+    done = change("1 High St", seen.headers["etag"])
+    assert (done.status_code, done.json()["version"]) == (200, city.get(path)["version"])
+    assert done.json()["version"] != first
+    late = change("2 High St", f'"{first}"')
+    assert (late.status_code, late.json()["code"]) == (412, "changed_meanwhile")
+    assert "read it again" in late.json()["detail"]
+    assert city.get(path)["location"]["address"] == "1 High St"
+    assert change("1 High St", f'"{first}"').json()["outcome"] == "unchanged", "as after an answer that was lost"
+    version = done.json()["version"]
+    assert change("3 High St", f'W/"{version}"').status_code == 412, "a weak one"
+    assert change("3 High St", f"{version}").status_code == 400, "no tag"
+    assert change("3 High St", f'W/"{first}", "x,y" , "{version}"').status_code == 200
+    assert change("4 High St", "*").status_code == 200
+
+    # What is measured is no edit, nor is what runs.
+    version = city.get(path)["version"]
+    city.device("twice pi", made["id"])
+    city.execute("UPDATE junctions SET lights_mode = 'flash', metadata = '{\"lights\": {}}' WHERE name = 'Twice'")
+    assert city.get(path)["version"] == version
+
+    text = 'name = "Twice"\nmetadata = { note = "a" }'
+    tried = city.take_in(text, dry_run=True).json()
+    assert (tried["version"], tried["outcome"]) == (version, "updated")
+    assert change("5 High St", f'"{version}"').status_code == 200
+    headers = {"If-Match": f'"{tried["version"]}"', "Content-Type": "application/toml"}
+    assert city.ask("POST", "/import", content=text, headers=headers).status_code == 412
+    assert city.ask("POST", "/import", content=text.replace("Twice", "None"), headers=headers).status_code == 412
+    assert city.take_in(text.replace("Twice", "None"), dry_run=True).json()["version"] is None
+
+
+def test_an_edit_that_waits_for_another_sees_all_of_it(city: City) -> None:
+    made = city.ask("POST", "", json={"name": "Busy", "location": {"address": "before"}}).json()
+    answers = []
+
+    def edit() -> None:
+        json, headers = {"location": {"address": "mine"}}, {"If-Match": f'"{made["version"]}"'}
+        answers.append(city.ask("PATCH", f"/{made['id']}", json=json, headers=headers).status_code)
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+    with psycopg.connect(city.dsn) as other, psycopg.connect(city.dsn, autocommit=True) as looking:
+        # As another edit does: in a place of its own, whose row stays the same one.
+        other.execute("SELECT FROM junctions WHERE id = %s FOR NO KEY UPDATE", (made["id"],))
+        other.execute("UPDATE locations SET address = 'theirs' WHERE name = 'Busy'")
+        editing = threading.Thread(target=edit)
+        editing.start()
+        while looking.execute(waiting, (other.info.backend_pid,)).fetchone() == (0,):
+            assert editing.is_alive()
+        other.commit()
+        editing.join()
+    assert answers == [412]
+    assert city.get(f"/{made['id']}")["location"]["address"] == "theirs"
+
+
+def test_a_junction_made_by_mistake_is_deleted_and_none_with_a_history(city: City) -> None:
+    place = {"latitude": 1.0, "longitude": 2.0, "address": "of the mistake"}
+    made = city.ask("POST", "", json={"name": "Mistake", "description": _described(), "location": place}).json()
+    path = f"/{made['id']}"
+    city.grant("otto", made["id"], "operate")
+    assert city.ask("DELETE", path, "otto").json()["code"] == "role_too_low"
+    assert city.ask("DELETE", path, headers={"If-Match": '"other"'}).status_code == 412
+    gone = city.ask("DELETE", path, headers={"If-Match": f'"{made["version"]}"'})
+    assert (gone.status_code, gone.content) == (204, b"")
+    assert city.ask("GET", path).status_code == city.ask("DELETE", path).status_code == 404
+    for table in ("lanes", "user_junction_access", "junction_heard"):
+        assert not rows(city.dsn, f"SELECT FROM {table} WHERE junction_id = %s", made["id"]), table
+    assert not rows(city.dsn, "SELECT FROM locations WHERE address = 'of the mistake'")
+    told = rows(city.dsn, "SELECT * FROM audit_log WHERE junction_id = %s ORDER BY no DESC LIMIT 1", made["id"])[0]
+    assert (told["action"], told["user_name"], told["subject_name"]) == ("junction_deleted", "ada", "Mistake")
+    assert len(told["before"]["description"]["lanes"]) == 4
+    again = city.ask("POST", "", json={"name": "Mistake"}).json()
+    assert again["outcome"] == "created"
+
+    city.device("first", again["id"])
+    city.device("second", again["id"])
+    city.execute("INSERT INTO fault_history (junction_id, why, began_at) VALUES (%s, 'lamp', now())", again["id"])
+    kept = city.ask("DELETE", f"/{again['id']}")
+    assert (kept.status_code, kept.json()["code"]) == (409, "junction_in_use")
+    assert kept.json()["bound"] == {"devices": 2, "overrides": 1}
+    assert "2 devices, 1 override or fault" in kept.json()["detail"]
+    assert city.get(f"/{again['id']}")["name"] == "Mistake"
+
+
+def test_a_device_that_comes_while_a_junction_is_deleted_keeps_it(city: City) -> None:
+    made, answers = city.ask("POST", "", json={"name": "Raced"}).json()["id"], []
+    deleting = threading.Thread(target=lambda: answers.append(city.ask("DELETE", f"/{made}").status_code))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+    statement = "INSERT INTO edge_devices (id, junction_id, name, public_key) VALUES (%s, %s, 'racer', %s)"
+    with psycopg.connect(city.dsn) as other, psycopg.connect(city.dsn, autocommit=True) as looking:
+        other.execute(statement, (uuid4(), made, KEY))
+        deleting.start()
+        while looking.execute(waiting, (other.info.backend_pid,)).fetchone() == (0,):
+            assert deleting.is_alive()
+        other.commit()
+        deleting.join()
+    assert answers == [409]
 
 
 def test_the_command_line_makes_junctions_too(

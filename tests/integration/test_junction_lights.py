@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 from common.junction import DESCRIBED_ACTION, Junction
-from common.records import Log, Occupancy, SignalEvent
+from common.records import LaneCycle, Log, Occupancy, SignalEvent
 from tests.integration.ingest_helpers import count, now_ms, send
 from tests.junctions import crossroads
 from tests.servers.collector import RunningCollector, running_collector
@@ -115,6 +115,7 @@ def test_cycles_come_in_pages_newest_first(dsn: str, any_pi: Pi) -> None:
     newest = pi.ask("cycles", limit=1)["cycles"][0]
     assert newest["device"] == str(pi.device.id)
     assert (newest["length_s"], newest["mode"], newest["plan"]) == (60.0, "automatic", "day")
+    assert [lane["lane"] for lane in newest["lanes"]] == ["east", "north", "south", "west"]
     lanes = {lane.pop("lane"): lane for lane in newest["lanes"]}
     assert lanes["north"] == {
         "vehicles": 5,
@@ -128,6 +129,10 @@ def test_cycles_come_in_pages_newest_first(dsn: str, any_pi: Pi) -> None:
     assert lanes["south"]["vehicles"] is None
     assert lanes["south"]["saturation"] is None
     assert pi.ask("signals")["algorithm"] == "last"
+    numbered = [LaneCycle(name, None, 20.0, 3.0, 37.0, None, []) for name in ("lane 10", "lane 2", "lane 1")]
+    pi.send(cycle(now + 1, lanes=numbered))
+    latest = pi.ask("cycles", limit=1)["cycles"][0]
+    assert [lane["lane"] for lane in latest["lanes"]] == ["lane 1", "lane 2", "lane 10"]
 
 
 def test_cycles_of_the_same_moment_are_all_on_some_page(pi: Pi) -> None:

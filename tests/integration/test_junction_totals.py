@@ -210,9 +210,15 @@ def _days(history: History, client: TestClient[Litestar], junction: str) -> None
         measured_s = [history.measured(line)[span].sum() for line in history.lines]
         is_told = bool(vehicles or people or sum(measured_s))
         assert (day["vehicles"], day["people"]) == ((vehicles, people) if is_told else (None, None))
-        due_s = sum(history.due(line)[span].sum() for line in history.lines)
+        its_due_s = [history.due(line)[span].sum() for line in history.lines]
+        # The lane of which nobody has told is due all day, too.
+        due_s = sum(its_due_s) + history.described * (end - start).total_seconds()
         assert day["measured_share"] == pytest.approx(sum(measured_s) / due_s if due_s else 0.0, abs=1e-4)
-        unmeasured = [line.told_as for line, its_own in zip(history.lines, measured_s, strict=True) if not its_own]
+        unmeasured = [
+            line.told_as
+            for line, its_own, its_due in zip(history.lines, measured_s, its_due_s, strict=True)
+            if its_due and not its_own
+        ]
         assert sorted(day["unmeasured"]) == sorted(unmeasured + ["west"] * history.described)
 
 

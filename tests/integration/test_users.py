@@ -272,6 +272,7 @@ def test_what_only_admins_may(browser: httpx.Client) -> None:
             "n_junctions": 0,
             "n_sessions": 2,
             "n_api_tokens": 1,
+            "version": told["version"],
         }
     )
     promoted = browser.patch(f"/api/users/{vic}", json={"role": "operator"}, headers=admin)

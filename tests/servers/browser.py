@@ -84,8 +84,9 @@ def opened(
 
 
 def _is_complaint(text: str) -> bool:
-    # A collector that is away is part of these tests; so is one that asks who it is, or has no such thing.
-    return not any(usual in text for usual in ("net::ERR", "status of 401", "status of 404", "status of 503"))
+    # A collector that is away is part of these tests; so is one that asks who it is, or refuses.
+    usual = ("net::ERR", *(f"status of {status}" for status in (401, 404, 409, 412, 503)))
+    return not any(one in text for one in usual)
 
 
 def expect_fit(page: Any, width_px: int) -> None:

@@ -1,8 +1,8 @@
 // One device: what is wrong and what to do about it, its sensors, its last day, its gaps, and what was put aside.
 
-import { confirmed } from "../shell/dialog.js";
+import { confirmed, formDialog } from "../shell/dialog.js";
 import { h } from "../shell/dom.js";
-import { Field, Form } from "../shell/form.js";
+import { Field } from "../shell/form.js";
 import { JunctionField } from "../shell/junction_field.js";
 import * as format from "../shell/format.js";
 import { Table } from "../shell/table.js";
@@ -163,16 +163,13 @@ export class DevicePage {
     this.actions.replaceChildren(change, device.status === "active" ? revoke : "");
   }
 
-  async #change(device) {
+  #change(device) {
     const name = new Field("Name", { name: "name", value: device.name, required: true, maxlength: 100 });
     const hint = "It cannot be changed later: what is counted belongs there.";
     const place = device.junction === null ? new JunctionField(this.context, { label: "Junction (may be left empty)", hint }) : null;
-    const dialog = h("dialog", { class: "dialog", "aria-label": "Name and place" });
-    const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
-    const form = new Form({
+    formDialog(place ? "Name and place" : "Name", {
       fields: [name, place].filter(Boolean),
       submit: "Save",
-      after: [cancel],
       send: async () => {
         const junction = place?.value ? await place.id() : undefined;
         if (junction !== null) return this.context.ask(this.path, { method: "PATCH", body: { name: name.value, junction } });
@@ -180,17 +177,11 @@ export class DevicePage {
         return null;
       },
       done: (story) => {
-        if (story === null) return;
-        dialog.close();
         this.actions.dataset.status = "";
         this.show(story);
         this.context.toast("Saved.");
       },
     });
-    dialog.append(h("h2", {}, "Name and place"), form.root);
-    dialog.addEventListener("close", () => dialog.remove());
-    document.body.append(dialog);
-    dialog.showModal();
   }
 
   async #revoke(device) {

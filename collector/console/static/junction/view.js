@@ -5,6 +5,7 @@ import * as format from "../shell/format.js";
 import { Card } from "./card.js";
 import { Crossings } from "./crossings.js";
 import { Cycles } from "./cycles.js";
+import { EditButton } from "./edit.js";
 import { LightsCard } from "./lights_card.js";
 import { History, inForce, Log, OrderProgress, Running } from "./orders.js";
 import { OverrideForm } from "./override.js";
@@ -13,12 +14,13 @@ import { Unmatched } from "./unmatched.js";
 const STATES = { live: "live", late: "late", silent: "silent", never: "never heard" };
 
 export class View {
-  /** `means`: {ask, path, ordered, fail, now}, for what can be ordered here. */
+  /** `means`: {ask, path, can, ordered, edited, deleted, fail, now}, for what can be ordered and changed here. */
   constructor(means) {
     this.heading = h("h1", {}, "Junction");
     this.state = h("span", { class: "state" });
     this.day = h("p", { class: "quiet" });
     this.more = h("a", { class: "button", hidden: true }, "Analytics");
+    this.edit = new EditButton(means);
     this.old = h("p", { class: "old-words", role: "status", hidden: true });
     this.progress = new OrderProgress();
     this.running = new Running(means);
@@ -37,7 +39,7 @@ export class View {
 
   #arranged() {
     const title = h("div", {}, this.heading, h("p", { class: "under" }, this.state, this.day));
-    const head = h("div", { class: "page-head" }, title, h("div", { class: "actions" }, this.more, this.override.open));
+    const head = h("div", { class: "page-head" }, title, h("div", { class: "actions" }, this.more, this.edit.root, this.override.open));
     const orders = h("div", { class: "orders" }, this.running.root, this.progress.root, this.override.root);
     this.counts = h("div", { class: "counts" }, h("div", {}, h("h2", { class: "section-head" }, "Today"), this.waiting, this.lines), this.crossings.root);
     return [head, this.old, orders, this.unmatched.root, this.lights.root, this.counts, this.cycles.root, this.history.root, this.log.root];
@@ -67,6 +69,7 @@ export class View {
     const place = summary.location && summary.location !== summary.name ? ` \u00b7 ${summary.location}` : "";
     say(this.day, `${format.day(nowMs, junction.timezone)}, ${format.minute(nowMs, junction.timezone)} there${place}`);
     this.more.hidden = !summary.state;
+    this.edit.root.hidden = summary.access !== "operate";
     if (summary.state) this.more.href = `/analytics/${summary.id}`;
   }
 

@@ -13,7 +13,7 @@ const COLOURS = { live: "var(--live)", late: "var(--late)", silent: "var(--bad)"
 const ASK_AFTER_MS = 140;
 const STEP_PX = 80;
 const RULER_PX = 110;
-const LABEL = { height: 18, perLetter: 7.9, most: 224, gap: 12 };
+const LABEL = { height: 18, perLetter: 8.5, most: 224, gap: 12 };
 const MOVED_PX = 4;
 
 export class JunctionMap {

@@ -3,8 +3,8 @@
 // Within a city the globe is flat enough: a degree of longitude is as wide as it is in the middle of the junctions.
 
 const M_PER_DEGREE = 111_195;
-/** At the sides there are buttons, beside which the largest mark has room. */
-const MARGIN_PX = { high: 44, wide: 80 };
+/** The largest mark has room beside the edge. */
+const MARGIN_PX = { high: 44, wide: 44 };
 const MOST_PX_PER_M = 2;
 /** So far one junction alone, or several at one place, are shown from. */
 const LEAST_SPAN_DEGREES = 0.02;

@@ -36,8 +36,17 @@ class JunctionPage {
     this.reading = null;
     this.asking = false;
     this.gone = new AbortController();
-    const { ask, fail } = context;
-    this.view = new View({ ask, fail, path: this.store.path, ordered: (item) => this.ordered(item), now: () => this.store.now() });
+    const { ask, can, fail } = context;
+    this.view = new View({
+      ask,
+      can,
+      fail,
+      path: this.store.path,
+      ordered: (item) => this.ordered(item),
+      edited: () => this.edited(),
+      deleted: (name) => this.deleted(name),
+      now: () => this.store.now(),
+    });
     root.append(...this.view.parts);
   }
 
@@ -92,6 +101,16 @@ class JunctionPage {
   signalled(event) {
     if (!this.model.lights.any) this.readSoon();
     if (!this.model.lights.signal(event)) this.readLightsSoon();
+  }
+
+  edited() {
+    this.context.toast("Saved.");
+    this.read();
+  }
+
+  deleted(name) {
+    this.context.toast(`${name} was deleted.`);
+    this.context.go("/");
   }
 
   // What is asked.

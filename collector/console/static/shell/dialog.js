@@ -1,6 +1,31 @@
 // Questions that have to be answered before anything else.
 
 import { freshId, h } from "./dom.js";
+import { Form } from "./form.js";
+
+/**
+ * A form over the page, as `Form` takes it: `formDialog("Name and place", {fields, submit: "Save", send, done})`. What
+ * `send` answers is done with, unless it is null: then something is still to be mended, and the form stays.
+ */
+export function formDialog(title, { after = [], done, ...parts }) {
+  const id = freshId("dialog");
+  const dialog = h("dialog", { class: "dialog", "aria-labelledby": id });
+  const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
+  const form = new Form({
+    ...parts,
+    after: [cancel, ...after],
+    done: (answer) => {
+      if (answer === null) return;
+      dialog.close();
+      done(answer);
+    },
+  });
+  dialog.append(h("h2", { id }, title), form.root);
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return { dialog, form };
+}
 
 /**
  * Ask yes or no: `await confirmed({title, body: [elements], yes: "Revoke it", danger: true})`. Escape is no. Focus

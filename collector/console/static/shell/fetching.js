@@ -23,12 +23,13 @@ export class Problem extends Error {
  * Ask for JSON: `await ask("/api/junctions", {query: {limit: 50, state: ["live", "late"]}, signal})`.
  *
  * `query`: what is null, undefined or "" is left out; lists are repeated. `body` is sent as JSON, `method` is then
- * POST unless it is given. Answers what the collector answers, or null where that has no content.
+ * POST unless it is given. `version`: it is changed only if it still has that one, as read; else the code of the
+ * problem is `changed_meanwhile`. Answers what the collector answers, or null where that has no content.
  *
  * Throws `Problem`; `TypeError` where nobody answers; `SignInNeeded` where something should have been changed and
  * nobody is signed in, by when the form is shown. A question waits until somebody has signed in.
  */
-export async function ask(path, { query = {}, method, body, signal } = {}) {
+export async function ask(path, { query = {}, method, body, version, signal } = {}) {
   const url = new URL(path, location.origin);
   for (const [name, value] of Object.entries(query)) {
     for (const one of Array.isArray(value) ? value : [value]) {
@@ -42,6 +43,7 @@ export async function ask(path, { query = {}, method, body, signal } = {}) {
     options.body = JSON.stringify(body);
     options.headers["Content-Type"] = "application/json";
   }
+  if (version !== undefined) options.headers["If-Match"] = `"${version}"`;
   const response = await reach(url, options);
   if (!response.ok) throw await problemOf(response);
   return response.headers.get("Content-Type")?.includes("json") ? confirmed(await response.json(), response) : null;

@@ -31,9 +31,16 @@ export class Field {
     return this.value === "" ? null : Number(this.value);
   }
 
-  complain(words) {
+  /** Something that should be known, and is no fault of what is in it. */
+  tell(words) {
     say(this.fault, words ?? "");
     this.fault.hidden = !words;
+    this.fault.classList.add("told");
+  }
+
+  complain(words) {
+    this.tell(words);
+    this.fault.classList.remove("told");
     if (words) this.control.setAttribute("aria-invalid", "true");
     else this.control.removeAttribute("aria-invalid");
   }
@@ -50,12 +57,17 @@ export function select(options, chosen = "") {
  *
  * While it is sent its button waits. A problem about fields is told at them, and the first gets the focus; any other
  * stands above the button.
+ *
+ * `renew`: reads anew what is edited, where somebody else has changed it, and answers the fields' values by name. What
+ * was typed stays, and what they changed is told; sent again, it is put over theirs.
  */
 export class Form {
-  constructor({ fields, submit, send, done, before = [], after = [] }) {
+  constructor({ fields, submit, send, done, renew = null, before = [], after = [] }) {
     this.fields = fields;
     this.send = send;
     this.done = done;
+    this.renew = renew;
+    this.shown = new Map(fields.map((field) => [field.name, field.control.value]));
     this.button = h("button", { type: "submit", class: "primary" }, submit);
     this.fault = h("p", { class: "fault", role: "alert", hidden: true });
     const actions = h("div", { class: "actions" }, this.button, ...after);
@@ -71,13 +83,39 @@ export class Form {
   async submit() {
     this.complain(null);
     if (!this.#filled()) return;
+    const { activeElement } = document;
     this.button.disabled = true;
     try {
       this.done(await this.send());
     } catch (error) {
-      if (!isAborted(error)) this.complain(error);
+      if (error.code === "changed_meanwhile" && this.renew) await this.#bring();
+      else if (!isAborted(error)) this.complain(error);
     } finally {
       this.button.disabled = false;
+      // A button that waits loses the focus.
+      if (document.activeElement === document.body && activeElement?.isConnected) activeElement.focus();
+    }
+  }
+
+  /** Somebody else was first: what they changed is brought in, but for what is being changed here. */
+  async #bring() {
+    try {
+      const values = await this.renew();
+      const changed = this.fields.filter((field) => values[field.name] !== this.shown.get(field.name));
+      for (const field of changed) {
+        const { control, name } = field;
+        const [before, now] = [this.shown.get(name), values[name]];
+        if (control.value === before) control.value = now;
+        const words = control.value === now ? `Somebody else has changed this; it was ${told(control, before)}.` : `Somebody else has made this ${told(control, now)}. Save again to have yours.`;
+        field.tell(words);
+        this.shown.set(name, now);
+      }
+      const what = changed.length > 0 ? "See what they changed" : "They changed nothing of what is asked here";
+      say(this.fault, `Somebody else has saved changes meanwhile, and yours are not saved yet. ${what}, and save again.`);
+      this.fault.hidden = false;
+      changed[0]?.control.focus();
+    } catch (error) {
+      if (!isAborted(error)) this.complain(error);
     }
   }
 
@@ -102,6 +140,12 @@ export class Form {
     say(this.fault, rest);
     this.fault.hidden = !rest;
   }
+}
+
+/** A value as it is seen in a control: a select shows words for it. */
+function told(control, value) {
+  const words = control.matches("select") ? [...control.options].find((one) => one.value === value)?.text : value;
+  return words ? `\u201c${words}\u201d` : "empty";
 }
 
 function wordsFor(field, fields) {

@@ -15,11 +15,12 @@ export class UserJunctions {
     this.context = context;
     this.changed = changed;
     this.path = `/api/users/${encodeURIComponent(userId)}/junctions`;
+    this.granted = [];
     this.words = h("p", { class: "quiet" });
     this.table = new Table({ caption: "Junctions", stacks: true, columns: this.#columns(), empty: "None was granted." });
     this.field = new JunctionField(context);
     this.level = new Field("Access", { name: "level" }, { control: select(LEVELS, "read") });
-    const form = new Form({ fields: [this.field, this.level], submit: "Grant", send: () => this.#grant(), done: () => this.#granted() });
+    const form = new Form({ fields: [this.field, this.level], submit: "Grant", send: () => this.#grant(), done: (answer) => this.#granted(answer) });
     form.root.classList.add("in-line");
     this.root = h("section", { class: "card" }, h("h2", {}, "Junctions"), this.words, this.table.root, form.root);
   }
@@ -28,7 +29,8 @@ export class UserJunctions {
     try {
       const answer = await this.context.ask(this.path, { query: { limit: LIMIT } });
       this.words.textContent = answer.all_junctions ? "Sees all junctions, whatever is granted here." : "Sees these junctions, and no other.";
-      this.table.update(answer.junctions);
+      this.granted = answer.junctions;
+      this.table.update(this.granted);
     } catch (error) {
       this.context.fail(error);
     }
@@ -50,11 +52,19 @@ export class UserJunctions {
       this.field.control.focus();
       return null;
     }
-    return this.context.ask(`${this.path}/${id}`, { method: "PUT", body: { level: this.level.value } });
+    const known = this.granted.find((grant) => grant.id === id);
+    try {
+      return await this.context.ask(`${this.path}/${id}`, { method: "PUT", body: { level: this.level.value }, version: known?.version });
+    } catch (error) {
+      if (error.code !== "changed_meanwhile") throw error;
+      await this.read();
+      this.level.complain("Somebody else has changed this access meanwhile: see the list, and grant it again.");
+      return null;
+    }
   }
 
-  #granted() {
-    if (this.field.control.getAttribute("aria-invalid")) return;
+  #granted(answer) {
+    if (answer === null) return;
     this.field.control.value = "";
     this.context.toast("Granted.");
     this.changed();
@@ -63,12 +73,13 @@ export class UserJunctions {
 
   async #withdraw(grant) {
     try {
-      await this.context.ask(`${this.path}/${grant.id}`, { method: "DELETE" });
+      await this.context.ask(`${this.path}/${grant.id}`, { method: "DELETE", version: grant.version });
       this.context.toast(`${grant.name} was withdrawn.`);
       this.changed();
-      await this.read();
     } catch (error) {
-      this.context.fail(error);
+      if (error.code === "changed_meanwhile") this.context.toast(`Somebody else has changed what they may at ${grant.name}: see the list. Nothing was withdrawn.`, "bad");
+      else this.context.fail(error);
     }
+    await this.read();
   }
 }

@@ -1,6 +1,6 @@
 // One user: role and sight, junctions, password, tokens, and what they did. For admins.
 
-import { confirmed } from "../shell/dialog.js";
+import { confirmed, formDialog } from "../shell/dialog.js";
 import { h, say } from "../shell/dom.js";
 import { Field, Form, select } from "../shell/form.js";
 import * as format from "../shell/format.js";
@@ -77,10 +77,18 @@ export class UserPage {
     const form = new Form({
       fields: [name, role, sight],
       submit: "Save",
-      send: () => this.context.ask(this.path, { method: "PATCH", body: { role: role.value, all_junctions: sight.value === "yes", display_name: name.value || null } }),
+      send: () => this.#patch({ role: role.value, all_junctions: sight.value === "yes", display_name: name.value || null }),
+      renew: async () => {
+        const now = (this.user = await this.context.ask(this.path));
+        return { display_name: now.display_name ?? "", role: now.role, all_junctions: now.all_junctions ? "yes" : "no" };
+      },
       done: (changed) => this.#changed(changed, "Saved."),
     });
     this.rights.replaceChildren(h("h2", {}, "Rights"), form.root);
+  }
+
+  #patch(body) {
+    return this.context.ask(this.path, { method: "PATCH", body, version: this.user.version });
   }
 
   async #setStatus(status) {
@@ -88,31 +96,28 @@ export class UserPage {
     const name = this.user.display_name ?? this.user.name;
     if (status === "disabled" && !(await confirmed({ title: `Disable ${name}?`, body, yes: "Disable", danger: true }))) return;
     try {
-      this.#changed(await this.context.ask(this.path, { method: "PATCH", body: { status } }), status === "disabled" ? "Disabled." : "May sign in again.");
+      this.#changed(await this.#patch({ status }), status === "disabled" ? "Disabled." : "May sign in again.");
     } catch (error) {
       this.context.fail(error);
+      if (error.code === "changed_meanwhile") this.begin();
     }
   }
 
   #resetPassword() {
     const password = new Field("New password", { name: "password", type: "password", autocomplete: "new-password", required: true }, { hint: "Tell it to them; they change it under Account." });
-    const dialog = h("dialog", { class: "dialog", "aria-label": "Set a new password" });
-    const form = new Form({
+    const { form } = formDialog("Set a new password", {
       fields: [password],
       submit: "Set it",
-      after: [h("button", { type: "button", onclick: () => dialog.close() }, "Cancel")],
-      send: () => this.context.ask(`${this.path}/password`, { body: { password: password.control.value } }),
+      send: async () => {
+        await this.context.ask(`${this.path}/password`, { body: { password: password.control.value } });
+        return true;
+      },
       done: () => {
-        dialog.close();
         this.context.toast("The password is set; their sessions ended.");
         this.audit.read();
       },
     });
     form.root.prepend(whose(this.user.name));
-    dialog.append(h("h2", {}, "Set a new password"), form.root);
-    dialog.addEventListener("close", () => dialog.remove());
-    document.body.append(dialog);
-    dialog.showModal();
   }
 
   #changed(user, words) {

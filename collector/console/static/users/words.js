@@ -26,6 +26,7 @@ export const ACTIONS = {
   token_revoked: "revoked the API token",
   junction_created: "made the junction",
   junction_changed: "changed the junction",
+  junction_deleted: "deleted the junction",
   mode_ordered: "ordered the lights of",
   device_changed: "changed the device",
   device_revoked: "revoked the device",
