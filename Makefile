@@ -11,7 +11,7 @@
 #   make model    train the bundled model anew (PyTorch is installed; wants a GPU); MINUTES=8
 #   make clean    remove .venv and caches; the data of the demo stays
 #
-# PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest, WORKERS=3 says how many processes run tests.
+# PYTHON=... names the interpreter, PYTEST_ARGS=... goes to pytest, WORKERS=4 says how many processes run tests.
 
 .PHONY: help setup demo test bench bench-signals lint verify model bundle clean servers test-tools
 .DEFAULT_GOAL := help
@@ -24,6 +24,9 @@ STAMP_RUN := $(VENV)/.installed-to-run
 STAMP_DEV := $(VENV)/.installed-to-develop
 $(shell [ "$$(cat $(VENV)/.checkout 2>/dev/null)" = "$$(pwd -P)" ] && $(BIN)/python -c '' 2>/dev/null || \
 	rm -f $(STAMP_RUN) $(STAMP_DEV) $(VENV)/.checkout)
+
+# Two more than cores: a good part of the tests wait for cameras, lights and servers most of their time.
+WORKERS ?= $(shell echo $$(($$(nproc 2>/dev/null || echo 2) + 2)))
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -47,7 +50,7 @@ test: $(VENV)/.checkout
 	@$(BIN)/python -m compileall -q -j 0 common edge_agent collector
 	@$(MAKE) --no-print-directory lint & lint=$$!; trap 'kill $$lint' INT TERM; \
 	$(BIN)/pytest -n 0 --collect-only -q $(PYTEST_ARGS) >/dev/null 2>&1; \
-	$(BIN)/pytest -n $(or $(WORKERS),3) --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS); code=$$?; \
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal --durations 10 --durations-min 5 $(PYTEST_ARGS); code=$$?; \
 	wait $$lint || { echo "The lint found something: see above, or run 'make lint'" >&2; [ $$code -ne 0 ] || code=1; }; \
 	exit $$code
 

@@ -5,7 +5,7 @@ import inspect
 import os
 import ssl
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -62,8 +62,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         run = others[k * len(others) // n : (k + 1) * len(others) // n]
         own = long[k::n]
         for place, item in enumerate(own):
-            run.insert(place * len(run) // (2 * len(own)), item)
+            run.insert(_between_modules(run, place * len(run) // (2 * len(own))), item)
         items += run
+
+
+def _between_modules(run: Sequence[pytest.Item], index: int) -> int:
+    """The next place from `index` on where no module is cut in two: each part would make what they share anew."""
+    while 0 < index < len(run) and run[index - 1].path == run[index].path:
+        index += 1
+    return index
 
 
 @pytest.fixture(scope="session", autouse=True)

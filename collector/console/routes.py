@@ -8,6 +8,7 @@ import gzip
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -71,6 +72,7 @@ def make_asset(content: bytes, media_type: str) -> Asset:
     return Asset(content, gzip.compress(content, 9, mtime=0), media_type, etag)
 
 
+@cache
 def load_assets() -> Mapping[str, Asset]:
     """All files of the console by their names below `static`, such as `shell/dom.js`."""
     return dict(_assets_below(resources.files(__package__) / "static", ""))

@@ -43,7 +43,8 @@ class WallClock:
 
 async def test_a_camera_is_closed_outside_of_its_hours_and_says_until_when() -> None:
     clock = WallClock("21:59")
-    async with watching(job("sim:road"), clock.hours()) as camera:
+    # Few pictures: on a busy machine it would else be too slow, and that is not what is looked at.
+    async with watching(job("sim:road", fps=4.0), clock.hours()) as camera:
         await camera.until_measuring()
         clock.put("22:00")
         await camera.until(lambda: camera.view.state == "paused")

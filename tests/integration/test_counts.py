@@ -3,10 +3,13 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
 
 from collector.config import Retention
 from collector.counting.routes import counting_routes
@@ -18,14 +21,21 @@ from tests.integration.test_rollups import bucket_of, drain
 NOON = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module")
+def idle(module_dsn: str) -> Iterator[TestClient[Litestar]]:
+    """A reader of a store with one junction, in which nothing counts."""
+    Facts(module_dsn).commit()
+    with reading_client(module_dsn, counting_routes) as client:
+        yield client
+
+
 def _counts(dsn: str, **params: Any) -> Any:
     with reading_client(dsn, counting_routes) as client:
         return get(client, "/api/counts", **params)
 
 
-def _refusal(dsn: str, path: str = "/api/counts", **params: Any) -> Any:
-    with reading_client(dsn, counting_routes) as client:
-        response = client.get(path, params={name.rstrip("_"): value for name, value in params.items()})
+def _refusal(client: TestClient[Litestar], **params: Any) -> Any:
+    response = client.get("/api/counts", params=params)
     assert response.headers["content-type"] == "application/problem+json"
     return response.json()
 
@@ -165,10 +175,8 @@ def test_counts_outlive_their_raw_rows_and_late_ones_are_seen_at_once(dsn: str) 
         drain(dsn)
 
 
-def test_an_offset_may_be_written_with_a_plus_that_was_not_escaped(plain_dsn: str) -> None:
-    Facts(plain_dsn).commit()
-    with reading_client(plain_dsn, counting_routes) as client:
-        response = client.get("/api/counts?from=2026-05-04T12:00:00+02:00&to=2026-05-04T13:00:00%2B02:00")
+def test_an_offset_may_be_written_with_a_plus_that_was_not_escaped(idle: TestClient[Litestar]) -> None:
+    response = idle.get("/api/counts?from=2026-05-04T12:00:00+02:00&to=2026-05-04T13:00:00%2B02:00")
     assert response.status_code == 200, response.text
 
 
@@ -192,9 +200,9 @@ def test_an_offset_may_be_written_with_a_plus_that_was_not_escaped(plain_dsn: st
     ],
 )
 def test_a_wrong_time_is_told_by_its_parameter(
-    plain_dsn: str, params: dict[str, str], parameter: str, told: str
+    idle: TestClient[Litestar], params: dict[str, str], parameter: str, told: str
 ) -> None:
-    problem = _refusal(plain_dsn, **params)
+    problem = _refusal(idle, **params)
     assert (problem["status"], problem["code"], problem["parameter"]) == (400, "parameter_invalid", parameter)
     assert told in problem["detail"]
 
@@ -207,16 +215,17 @@ def test_a_wrong_time_is_told_by_its_parameter(
         ({"via": "radar"}, "via: Invalid enum value 'radar'; it is one of camera, rfid, "),
     ],
 )
-def test_a_wrong_choice_is_told_by_its_parameter(plain_dsn: str, params: dict[str, str], detail: str) -> None:
-    problem = _refusal(plain_dsn, **params)
+def test_a_wrong_choice_is_told_by_its_parameter(
+    idle: TestClient[Litestar], params: dict[str, str], detail: str
+) -> None:
+    problem = _refusal(idle, **params)
     assert problem["status"] == 400
     assert problem["detail"].startswith(detail)
 
 
-def test_a_source_that_does_not_exist_is_no_empty_road(plain_dsn: str) -> None:
-    Facts(plain_dsn).commit()
+def test_a_source_that_does_not_exist_is_no_empty_road(idle: TestClient[Litestar]) -> None:
     for parameter in ("source", "junction"):
-        problem = _refusal(plain_dsn, **{parameter: "nowhere"})
+        problem = _refusal(idle, **{parameter: "nowhere"})
         assert (problem["status"], problem["code"]) == (404, f"{parameter}_unknown")
         assert f"{parameter}=nowhere" in problem["detail"]
 
@@ -239,9 +248,8 @@ def test_sources_are_listed_in_pages(plain_dsn: str) -> None:
     assert [(each["kind"], each["camera"]) for each in readers["sources"]] == [("reader", None)]
 
 
-def test_the_description_names_every_parameter_and_gives_examples(plain_dsn: str) -> None:
-    with reading_client(plain_dsn, counting_routes) as client:
-        schema = get(client, "/schema/openapi.json")
+def test_the_description_names_every_parameter_and_gives_examples(idle: TestClient[Litestar]) -> None:
+    schema = get(idle, "/schema/openapi.json")
     operation = schema["paths"]["/api/counts"]["get"]
     names = {each["name"] for each in operation["parameters"]}
     assert names == {"source", "junction", "via", "from", "to", "bucket", "class", "direction"}

@@ -28,13 +28,20 @@ def collector(dsn: str) -> Iterator[RunningCollector]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def shared(each_module_dsn: str) -> Iterator[RunningCollector]:
+    with running_collector(each_module_dsn) as running:
+        yield running
+
+
 class Pi:
     """One camera, which always measures."""
 
     def __init__(self, dsn: str, collector: RunningCollector) -> None:
         self.device, self.collector, self.seq = FakeDevice(), collector, 0
         with psycopg.connect(dsn) as connection:
-            made = connection.execute("INSERT INTO junctions (name) VALUES ('j') RETURNING id").fetchone()
+            insert = "INSERT INTO junctions (name) VALUES (%s) RETURNING id"
+            made = connection.execute(insert, (str(self.device.id),)).fetchone()
         assert made is not None
         self.junction = made[0]
         self.device.enrol(dsn, self.junction)
@@ -56,6 +63,7 @@ class Pi:
             "to": iso(10),
             "bucket": "1m",
             "source": source,
+            "junction": str(self.junction),
             "via": "camera",
         }
         answer = httpx.get(f"{self.collector.url}/api/counts", params=query)
@@ -157,9 +165,9 @@ def test_what_counted_before_anybody_told_was_always_there(dsn: str, collector: 
     ],
 )
 def test_what_cannot_be_read_is_a_line_of_the_log_and_no_more(
-    dsn: str, collector: RunningCollector, names: dict[str, Any]
+    each_module_dsn: str, shared: RunningCollector, names: dict[str, Any]
 ) -> None:
-    pi = Pi(dsn, collector)
+    pi = Pi(each_module_dsn, shared)
     pi.tell(crossed("a", 1), *measured(10))
     pi.tell(counts_at(3, **names))
     assert pi.counted("a") == [0, 1, *[0] * 8]

@@ -16,14 +16,26 @@ from tests.servers.collector import RunningCollector, running_collector
 from tests.servers.device import FakeDevice
 
 
-@pytest.fixture
-def collector(dsn: str) -> Iterator[RunningCollector]:
-    with running_collector(dsn) as running:
+@pytest.fixture(scope="module")
+def collector(each_module_dsn: str) -> Iterator[RunningCollector]:
+    """One for all tests that look at what is their own device's alone."""
+    with running_collector(each_module_dsn) as running:
         yield running
 
 
 @pytest.fixture
-def device(dsn: str) -> FakeDevice:
+def device(collector: RunningCollector) -> FakeDevice:
+    return enrolled(collector.dsn)
+
+
+@pytest.fixture
+def alone(dsn: str) -> Iterator[RunningCollector]:
+    """A collector of the test's own, on a database of its own."""
+    with running_collector(dsn) as running:
+        yield running
+
+
+def enrolled(dsn: str) -> FakeDevice:
     made = FakeDevice()
     made.enrol(dsn)
     return made
@@ -40,7 +52,7 @@ def assert_problem(response: httpx.Response, status: int, code: str) -> dict[str
 
 @pytest.mark.parametrize("encoding", ["zstd", "gzip", "identity"])
 def test_a_batch_is_stored_once_however_often_it_comes(
-    collector: RunningCollector, dsn: str, device: FakeDevice, encoding: str
+    collector: RunningCollector, device: FakeDevice, encoding: str
 ) -> None:
     for _ in range(3):
         response = send(collector, device, counts(1, 20), encoding=encoding)
@@ -49,38 +61,34 @@ def test_a_batch_is_stored_once_however_often_it_comes(
         assert (ack["watermark"], ack["rejected"], ack["epoch"]) == (20, [], str(device.epoch))
         assert abs(ack["server_time"] - now_ms()) < 60_000
         assert ack["pace"]["max_records"] > 0
-    assert stored_seqs(dsn, device) == list(range(1, 21))
-    assert account(dsn, device) == (20, 20, 0, 0)
+    assert stored_seqs(collector.dsn, device) == list(range(1, 21))
+    assert account(collector.dsn, device) == (20, 20, 0, 0)
 
 
-def test_a_resend_with_more_behind_it_adds_only_that(
-    collector: RunningCollector, dsn: str, device: FakeDevice
-) -> None:
+def test_a_resend_with_more_behind_it_adds_only_that(collector: RunningCollector, device: FakeDevice) -> None:
     send(collector, device, counts(1, 20))
     assert send(collector, device, counts(11, 20), 11).json()["watermark"] == 30
     assert send(collector, device, counts(5, 3), 5).json()["watermark"] == 30
-    assert stored_seqs(dsn, device) == list(range(1, 31))
+    assert stored_seqs(collector.dsn, device) == list(range(1, 31))
 
 
-def test_a_hole_is_told_and_nothing_stored(collector: RunningCollector, dsn: str, device: FakeDevice) -> None:
+def test_a_hole_is_told_and_nothing_stored(collector: RunningCollector, device: FakeDevice) -> None:
     assert assert_problem(send(collector, device, counts(5, 2), 5), 409, "sequence_gap")["expected_seq"] == 1
     send(collector, device, counts(1, 3))
     assert assert_problem(send(collector, device, counts(5, 2), 5), 409, "sequence_gap")["expected_seq"] == 4
     assert_problem(send(collector, device, [count(4), count(6)], 4), 400, "batch_malformed")
-    assert stored_seqs(dsn, device) == [1, 2, 3]
+    assert stored_seqs(collector.dsn, device) == [1, 2, 3]
 
 
-def test_streams_and_epochs_stand_for_themselves(
-    collector: RunningCollector, dsn: str, device: FakeDevice
-) -> None:
+def test_streams_and_epochs_stand_for_themselves(collector: RunningCollector, device: FakeDevice) -> None:
     renewed = replace(device, epoch=uuid4())
     send(collector, device, counts(1, 3))
     send(collector, renewed, counts(1, 5))
     send(collector, device, counts(1, 2), stream="signals")
     assert_problem(send(collector, renewed, counts(9, 1), 9), 409, "sequence_gap")
-    assert stored_seqs(dsn, device) == [1, 2, 3]
-    assert stored_seqs(dsn, renewed) == [1, 2, 3, 4, 5]
-    assert stored_seqs(dsn, device, "signals") == [1, 2]
+    assert stored_seqs(collector.dsn, device) == [1, 2, 3]
+    assert stored_seqs(collector.dsn, renewed) == [1, 2, 3, 4, 5]
+    assert stored_seqs(collector.dsn, device, "signals") == [1, 2]
     assert ask(collector, renewed).json()["watermark"] == 5
 
 
@@ -91,9 +99,7 @@ def test_a_stream_can_be_asked_for(collector: RunningCollector, device: FakeDevi
     assert (answer["watermark"], answer["rejected"]) == (3, [])
 
 
-def test_batches_of_one_stream_in_flight_at_once(
-    collector: RunningCollector, dsn: str, device: FakeDevice
-) -> None:
+def test_batches_of_one_stream_in_flight_at_once(collector: RunningCollector, device: FakeDevice) -> None:
     """Whatever order they arrive in: all are stored once, or told to come again."""
     with ThreadPoolExecutor(8) as pool:
         batches = [(seq, counts(seq, 5)) for seq in range(1, 101, 5)]
@@ -104,18 +110,20 @@ def test_batches_of_one_stream_in_flight_at_once(
                 break
         else:
             pytest.fail("some batches were never stored")
-    assert stored_seqs(dsn, device) == list(range(1, 101))
-    assert account(dsn, device) == (100, 100, 0, 0)
+    assert stored_seqs(collector.dsn, device) == list(range(1, 101))
+    assert account(collector.dsn, device) == (100, 100, 0, 0)
 
 
-def test_gaps_stand_for_what_was_lost(collector: RunningCollector, dsn: str, device: FakeDevice) -> None:
+def test_gaps_stand_for_what_was_lost(alone: RunningCollector) -> None:
+    device = enrolled(alone.dsn)
     lost = ["gap", 9, now_ms(), 0, "outbox_full", 5000, None, 3, {"counts": 7}, "disk"]
     unmeasured = ["gap", 11, now_ms(), 250, "camera_down", 60_000, "north"]
-    assert send(collector, device, [count(1), count(2), lost, count(10), unmeasured]).json()["watermark"] == 11
-    send(collector, device, [["gap", 14, now_ms(), 0, "outbox_full", 5, None, 8]], 8)
-    assert account(dsn, device) == (14, 4, 0, 10)
-    assert stored_seqs(dsn, device) == [1, 2, 10]
-    found = rows(dsn, "SELECT seq, from_seq, reason, sensor, dropped, at_error_ms FROM ingest_gaps ORDER BY seq")
+    assert send(alone, device, [count(1), count(2), lost, count(10), unmeasured]).json()["watermark"] == 11
+    send(alone, device, [["gap", 14, now_ms(), 0, "outbox_full", 5, None, 8]], 8)
+    assert account(alone.dsn, device) == (14, 4, 0, 10)
+    assert stored_seqs(alone.dsn, device) == [1, 2, 10]
+    query = "SELECT seq, from_seq, reason, sensor, dropped, at_error_ms FROM ingest_gaps ORDER BY seq"
+    found = rows(alone.dsn, query)
     assert [tuple(row.values()) for row in found] == [
         (9, 3, "outbox_full", None, {"counts": 7}, 0),
         (11, None, "camera_down", "north", {}, 250),
@@ -123,20 +131,18 @@ def test_gaps_stand_for_what_was_lost(collector: RunningCollector, dsn: str, dev
     ]
 
 
-def test_a_gap_that_is_put_aside_still_tells_what_was_lost(
-    collector: RunningCollector, dsn: str, device: FakeDevice
-) -> None:
+def test_a_gap_that_is_put_aside_still_tells_what_was_lost(alone: RunningCollector) -> None:
     """Else the account of the stream would hold losses that no gap explains."""
+    device = enrolled(alone.dsn)
     broken = ["gap", 9, 5, 0, "outbox_full", 5, None, 2]
-    assert [r["seq"] for r in send(collector, device, [count(1), broken, count(10)]).json()["rejected"]] == [9]
-    assert account(dsn, device) == (10, 2, 1, 7)
-    (gap,) = rows(dsn, "SELECT from_seq, seq FROM ingest_gaps")
+    assert [r["seq"] for r in send(alone, device, [count(1), broken, count(10)]).json()["rejected"]] == [9]
+    assert account(alone.dsn, device) == (10, 2, 1, 7)
+    (gap,) = rows(alone.dsn, "SELECT from_seq, seq FROM ingest_gaps")
     assert tuple(gap.values()) == (2, 8)
 
 
-def test_bad_records_are_put_aside_with_their_text(
-    collector: RunningCollector, dsn: str, device: FakeDevice
-) -> None:
+def test_bad_records_are_put_aside_with_their_text(alone: RunningCollector) -> None:
+    device = enrolled(alone.dsn)
     records = [
         count(1),
         ["count", 2, "when?"],
@@ -146,13 +152,13 @@ def test_bad_records_are_put_aside_with_their_text(
         ["log", 6, now_ms(), 0, "info", "a", "\x00"],
         count(7),
     ]
-    ack = send(collector, device, records).json()
+    ack = send(alone, device, records).json()
     assert ack["watermark"] == 7
     verdicts = [(2, "malformed"), (3, "unknown_kind"), (4, "time_implausible"), (5, "time_implausible")]
     assert [(r["seq"], r["code"]) for r in ack["rejected"]] == [*verdicts, (6, "malformed")]
-    assert stored_seqs(dsn, device) == [1, 7]
-    assert account(dsn, device) == (7, 2, 5, 0)
-    found = rows(dsn, "SELECT seq, code, raw FROM ingest_rejects ORDER BY seq")
+    assert stored_seqs(alone.dsn, device) == [1, 7]
+    assert account(alone.dsn, device) == (7, 2, 5, 0)
+    found = rows(alone.dsn, "SELECT seq, code, raw FROM ingest_rejects ORDER BY seq")
     assert [(row["seq"], row["code"]) for row in found] == [(r["seq"], r["code"]) for r in ack["rejected"]]
     assert found[1]["raw"] == f'["teleport",3,{records[2][2]},0]'
     assert "\\u0000" in found[4]["raw"]
@@ -222,26 +228,27 @@ def test_what_a_record_says_and_cannot_be_kept_costs_no_record(dsn: str) -> None
     assert [(row["why"], row["n"]) for row in kept] == [("a lamp", 12), ("a squirrel", 11)]
 
 
-def test_a_batch_of_nothing_but_refused_records(collector: RunningCollector, dsn: str, device: FakeDevice) -> None:
-    refuse_trams(dsn)
-    assert len(send(collector, device, counts(1, 9, cls="tram")).json()["rejected"]) == 9
-    assert account(dsn, device) == (9, 0, 9, 0)
-    assert send(collector, device, counts(10, 1), 10).json()["watermark"] == 10
+def test_a_batch_of_nothing_but_refused_records(alone: RunningCollector) -> None:
+    device = enrolled(alone.dsn)
+    refuse_trams(alone.dsn)
+    assert len(send(alone, device, counts(1, 9, cls="tram")).json()["rejected"]) == 9
+    assert account(alone.dsn, device) == (9, 0, 9, 0)
+    assert send(alone, device, counts(10, 1), 10).json()["watermark"] == 10
 
 
 def test_a_device_cannot_make_names_without_end(
-    collector: RunningCollector, dsn: str, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+    collector: RunningCollector, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("collector.ingest.names.MAX_NAMES_PER_DEVICE", 3)
     records = [count(seq, source=f"line {seq}") for seq in range(1, 7)]
     ack = send(collector, device, records).json()
     assert [(r["seq"], r["code"]) for r in ack["rejected"]] == [(seq, "not_storable") for seq in (4, 5, 6)]
     assert send(collector, device, [count(7, source="line 2")], 7).json()["rejected"] == []
-    assert account(dsn, device) == (7, 4, 3, 0)
+    assert account(collector.dsn, device) == (7, 4, 3, 0)
 
 
 def test_a_device_cannot_begin_streams_without_end(
-    collector: RunningCollector, dsn: str, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+    collector: RunningCollector, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("collector.ingest.store.MAX_STREAMS_PER_DEVICE", 2)
     epochs = [uuid4() for _ in range(3)]
@@ -249,12 +256,11 @@ def test_a_device_cannot_begin_streams_without_end(
     assert [answer.status_code for answer in answers[:2]] == [200, 200]
     assert_problem(answers[2], 403, "streams_exhausted")
     assert send(collector, device, counts(2, 1), 2, epoch=epochs[0]).status_code == 200, "those that it has go on"
-    assert rows(dsn, "SELECT count(*) AS n FROM ingest_streams") == [{"n": 2}]
+    began = "SELECT count(*) AS n FROM ingest_streams WHERE device_id = %s"
+    assert rows(collector.dsn, began, device.id) == [{"n": 2}]
 
 
-def test_who_may_not_send_is_told_and_nothing_stored(
-    collector: RunningCollector, dsn: str, device: FakeDevice
-) -> None:
+def test_who_may_not_send_is_told_and_nothing_stored(collector: RunningCollector, device: FakeDevice) -> None:
     body = device.batch(counts(1, 2), first_seq=1)
     stranger = FakeDevice()
     assert_problem(post(collector, body, None), 401, "token_missing")
@@ -262,35 +268,35 @@ def test_who_may_not_send_is_told_and_nothing_stored(
     assert_problem(post(collector, body, replace(stranger, id=device.id).token()), 401, "token_invalid")
     assert_problem(post(collector, body, device.token(5.0)), 401, "token_time")
     assert_problem(send(collector, stranger, counts(1, 2)), 403, "device_unknown")
-    stranger.enrol(dsn)
+    stranger.enrol(collector.dsn)
     assert_problem(post(collector, body, stranger.token()), 403, "device_mismatch")
-    assert account(dsn, device) == (0, 0, 0, 0)
+    assert account(collector.dsn, device) == (0, 0, 0, 0)
     assert post(collector, body, device.token()).status_code == 200
 
 
 def test_a_revoked_device_is_stopped_at_once_even_with_a_token_that_still_holds(
-    collector: RunningCollector, dsn: str, device: FakeDevice
+    collector: RunningCollector, device: FakeDevice
 ) -> None:
     token = device.token()
     assert post(collector, device.batch(counts(1, 2), first_seq=1), token).status_code == 200
     change = "UPDATE edge_devices SET status = 'revoked', revoked_at = now() WHERE id = %s RETURNING id"
-    rows(dsn, change, device.id)
+    rows(collector.dsn, change, device.id)
     assert_problem(post(collector, device.batch(counts(3, 2), first_seq=3), token), 403, "device_revoked")
     assert_problem(ask(collector, device), 403, "device_revoked")
     back = "UPDATE edge_devices SET status = 'active', revoked_at = NULL WHERE id = %s RETURNING id"
-    rows(dsn, back, device.id)
+    rows(collector.dsn, back, device.id)
     assert post(collector, device.batch(counts(3, 2), first_seq=3), token).status_code == 200
     rows(
-        dsn,
+        collector.dsn,
         "UPDATE edge_devices SET public_key = %s WHERE id = %s RETURNING id",
         FakeDevice().public_key,
         device.id,
     )
     assert_problem(post(collector, device.batch(counts(5, 2), first_seq=5), token), 401, "token_invalid")
-    assert stored_seqs(dsn, device) == [1, 2, 3, 4]
+    assert stored_seqs(collector.dsn, device) == [1, 2, 3, 4]
 
 
-def test_bad_bodies_are_told_and_nothing_stored(collector: RunningCollector, dsn: str, device: FakeDevice) -> None:
+def test_bad_bodies_are_told_and_nothing_stored(collector: RunningCollector, device: FakeDevice) -> None:
     token = device.token()
     bomb = bytes(64 * 1024 * 1024)
     assert_problem(post(collector, b"garbage", token), 400, "batch_malformed")
@@ -305,32 +311,32 @@ def test_bad_bodies_are_told_and_nothing_stored(collector: RunningCollector, dsn
     halved = device.batch(counts(1, 1), first_seq=1).replace(b'"agent"', b'"\\ud800"')
     assert_problem(post(collector, halved, token), 400, "batch_malformed")
     assert_problem(ask(collector, device, "a%00b"), 400, "parameter_invalid")
-    assert account(dsn, device) == (0, 0, 0, 0)
+    assert account(collector.dsn, device) == (0, 0, 0, 0)
 
 
-def test_a_database_that_stores_nothing_is_no_good_health(collector: RunningCollector, dsn: str) -> None:
-    device = FakeDevice()
-    device.enrol(dsn)
+def test_a_database_that_stores_nothing_is_no_good_health(alone: RunningCollector) -> None:
+    device = enrolled(alone.dsn)
 
     def health() -> tuple[int, str]:
-        answer = httpx.get(collector.url + "/health")
+        answer = httpx.get(alone.url + "/health")
         return answer.status_code, answer.json()["store"]
 
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(alone.dsn) as connection:
         connection.execute(
             "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql"
             " AS $$ BEGIN RAISE EXCEPTION 'No space left on device' USING ERRCODE = 'disk_full'; END $$;"
             " CREATE TRIGGER full_disk BEFORE INSERT ON count_events EXECUTE FUNCTION full_disk()"
         )
-    assert_problem(send(collector, device, counts(1, 2)), 503, "store_unavailable")
+    assert_problem(send(alone, device, counts(1, 2)), 503, "store_unavailable")
     assert health() == (503, "refuses")
-    with psycopg.connect(dsn) as connection:
+    with psycopg.connect(alone.dsn) as connection:
         connection.execute("DROP TRIGGER full_disk ON count_events")
-    assert send(collector, device, counts(1, 2)).status_code == 200
+    assert send(alone, device, counts(1, 2)).status_code == 200
     assert health() == (200, "ok")
 
 
-def test_a_full_queue_asks_to_wait(dsn: str, device: FakeDevice) -> None:
+def test_a_full_queue_asks_to_wait(dsn: str) -> None:
+    device = enrolled(dsn)
     with running_collector(dsn, limits=Limits(queue_bytes=300)) as collector:
         response = send(collector, device, counts(1, 20))
         assert_problem(response, 429, "overloaded")
@@ -338,7 +344,8 @@ def test_a_full_queue_asks_to_wait(dsn: str, device: FakeDevice) -> None:
     assert account(dsn, device) == (0, 0, 0, 0)
 
 
-def test_every_kind_is_stored_as_it_was_sent(collector: RunningCollector, dsn: str, device: FakeDevice) -> None:
+def test_every_kind_is_stored_as_it_was_sent(alone: RunningCollector) -> None:
+    device = enrolled(alone.dsn)
     at = now_ms() - 5000
     lane_cycles = [["n", None, 30, 3, 57, 0.5, ["E1", "E2"]], ["s", 4, 1, 2, 3, None]]
     machine = ["1.0", 99.5, 12.5, None, 55.5, -4.5, 1000]
@@ -354,13 +361,13 @@ def test_every_kind_is_stored_as_it_was_sent(collector: RunningCollector, dsn: s
         ["log", 9, at, 0, "warning", "camera", "it is dark", {"lux": 0.5, "on": None}],
         ["command_result", 10, at, 0, "c1", "done", "ok"],
     ]
-    ack = send(collector, device, sent).json()
+    ack = send(alone, device, sent).json()
     assert (ack["watermark"], ack["rejected"]) == (10, [])
-    assert account(dsn, device) == (10, 10, 0, 0)
+    assert account(alone.dsn, device) == (10, 10, 0, 0)
 
     def stored(table: str, columns: str) -> list[tuple[Any, ...]]:
         head = "(extract(epoch FROM at) * 1000)::bigint = %s AS in_time"
-        found = rows(dsn, f"SELECT {columns}, {head} FROM {table} ORDER BY seq", at)
+        found = rows(alone.dsn, f"SELECT {columns}, {head} FROM {table} ORDER BY seq", at)
         assert all(row.pop("in_time") for row in found)
         return [tuple(row.values()) for row in found]
 
@@ -397,9 +404,8 @@ def test_every_kind_is_stored_as_it_was_sent(collector: RunningCollector, dsn: s
     assert stored("command_results", "command, status, detail") == [("c1", "done", "ok")]
 
 
-def test_sources_and_cameras_come_into_being_with_their_first_record(
-    collector: RunningCollector, dsn: str, device: FakeDevice
-) -> None:
+def test_sources_and_cameras_come_into_being_with_their_first_record(alone: RunningCollector) -> None:
+    device = enrolled(alone.dsn)
     at = now_ms()
     records = [
         count(1),
@@ -412,12 +418,13 @@ def test_sources_and_cameras_come_into_being_with_their_first_record(
         count(8, source="left", via="turn", direction="none"),
         count(9, source="line: no exit seen", via="unpaired", direction="none"),
     ]
-    assert send(collector, device, records).json()["rejected"] == []
+    assert send(alone, device, records).json()["rejected"] == []
     query = (
         "SELECT z.sensor, z.name, z.via, z.kind, c.name AS camera FROM counting_zones z"
         " LEFT JOIN cameras c ON c.id = z.camera_id WHERE z.device_id = %s ORDER BY z.no"
     )
-    assert sorted((*tuple(row.values())[:4], row["camera"] or "") for row in rows(dsn, query, device.id)) == [
+    found = rows(alone.dsn, query, device.id)
+    assert sorted((*tuple(row.values())[:4], row["camera"] or "") for row in found) == [
         ("gate", "reader", "rfid", "reader", "gate"),
         ("north", "bay", "camera", "zone", "north"),
         ("north", "left", "turn", "turn", "north"),
@@ -426,27 +433,30 @@ def test_sources_and_cameras_come_into_being_with_their_first_record(
         ("north", "line: no exit seen", "unpaired", "unpaired", "north"),
         ("south", "yard", "camera", "zone", "south"),
     ]
-    assert {row["name"] for row in rows(dsn, "SELECT name FROM cameras")} == {"gate", "north", "south", "west"}
+    cameras = rows(alone.dsn, "SELECT name FROM cameras")
+    assert {row["name"] for row in cameras} == {"gate", "north", "south", "west"}
 
 
-def test_rollup_marks_are_written_with_the_rows(collector: RunningCollector, dsn: str, device: FakeDevice) -> None:
+def test_rollup_marks_are_written_with_the_rows(alone: RunningCollector) -> None:
     """Every minute that rows touch reaches the rollups, without anyone asking."""
+    device = enrolled(alone.dsn)
     start = now_ms() // 60_000 * 60_000 - 600_000
     records = [count(1, start + 1), count(2, start + 59_999), count(3, start + 60_000)]
     records.append(["frames", 4, start + 90_000, 0, "north", 60_000, 60_000, 600, 0])
-    send(collector, device, records)
+    send(alone, device, records)
     for _ in range(200):
-        counted = rows(dsn, "SELECT n FROM count_rollups WHERE step_s = 60 ORDER BY bucket")
-        covered = rows(dsn, "SELECT measured_ms FROM coverage_rollups WHERE step_s = 60 ORDER BY bucket")
+        counted = rows(alone.dsn, "SELECT n FROM count_rollups WHERE step_s = 60 ORDER BY bucket")
+        covered = rows(alone.dsn, "SELECT measured_ms FROM coverage_rollups WHERE step_s = 60 ORDER BY bucket")
         if len(counted) == 2 and len(covered) == 2:
             break
-        rows(dsn, "SELECT pg_sleep(0.05)")
+        rows(alone.dsn, "SELECT pg_sleep(0.05)")
     assert [row["n"] for row in counted] == [2, 1]
     assert [row["measured_ms"] for row in covered] == [30_000, 30_000]
 
 
-def test_two_collectors_on_one_database_never_store_twice(dsn: str, device: FakeDevice) -> None:
+def test_two_collectors_on_one_database_never_store_twice(dsn: str) -> None:
     """A load balancer may lead a resend to another collector while the first is still at work."""
+    device = enrolled(dsn)
     with running_collector(dsn) as one, running_collector(dsn) as other, ThreadPoolExecutor(16) as pool:
         for first_seq in range(1, 400, 20):
             batch = counts(first_seq, 20)

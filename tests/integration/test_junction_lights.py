@@ -24,22 +24,28 @@ GREEN, YELLOW, RED = 1, 8, 10
 NO_JUNCTION = UUID(int=0)
 
 
-@pytest.fixture
-def collector(plain_dsn: str) -> Iterator[RunningCollector]:
-    with running_collector(plain_dsn) as running:
+@pytest.fixture(scope="module")
+def collector(module_dsn: str) -> Iterator[RunningCollector]:
+    """Shared: each Pi has a junction of its own."""
+    with running_collector(module_dsn) as running:
         yield running
 
 
 @pytest.fixture
-def pi(plain_dsn: str, collector: RunningCollector) -> Pi:
-    return Pi(plain_dsn, collector)
+def pi(collector: RunningCollector) -> Pi:
+    return Pi(collector.dsn, collector)
+
+
+@pytest.fixture(scope="module")
+def of_each_edition(each_module_dsn: str) -> Iterator[RunningCollector]:
+    with running_collector(each_module_dsn) as running:
+        yield running
 
 
 @pytest.fixture
-def any_pi(dsn: str) -> Iterator[Pi]:
+def any_pi(of_each_edition: RunningCollector) -> Pi:
     """Once per edition of the database: where its queries are at stake."""
-    with running_collector(dsn) as running:
-        yield Pi(dsn, running)
+    return Pi(of_each_edition.dsn, of_each_edition)
 
 
 def test_what_the_lights_show(any_pi: Pi) -> None:
@@ -99,9 +105,9 @@ def test_queues_are_told_by_the_zones_that_the_description_names(pi: Pi) -> None
     assert (queue["lane"], queue["n"], queue["standing"]) == ("north", 3, 2)
 
 
-def test_cycles_come_in_pages_newest_first(dsn: str, any_pi: Pi) -> None:
+def test_cycles_come_in_pages_newest_first(any_pi: Pi) -> None:
     pi, now = any_pi, now_ms()
-    other = Pi(dsn, pi.collector)
+    other = Pi(pi.collector.dsn, pi.collector)
     other.send(cycle(now))
     pi.send(*(cycle(now - 60_000 * i, algorithm=f"a{i}") for i in (0, 2, 1, 4, 3)), cycle(now, algorithm="last"))
     pages, before = [], None
@@ -155,29 +161,31 @@ def test_an_older_description_does_not_replace_a_newer_one(pi: Pi) -> None:
     assert pi.ask("signals")["description"]["name"] == "newest"
 
 
-def test_other_metadata_of_a_junction_stays(plain_dsn: str, pi: Pi) -> None:
-    with psycopg.connect(plain_dsn) as connection:
-        connection.execute("UPDATE junctions SET metadata = '{\"note\": 1}'")
+def test_other_metadata_of_a_junction_stays(module_dsn: str, pi: Pi) -> None:
+    with psycopg.connect(module_dsn) as connection:
+        connection.execute("UPDATE junctions SET metadata = '{\"note\": 1}' WHERE id = %s", (pi.junction,))
     pi.describe(crossroads())
-    with psycopg.connect(plain_dsn) as connection:
+    with psycopg.connect(module_dsn) as connection:
         row = connection.execute("SELECT metadata FROM junctions WHERE id = %s", (pi.junction,)).fetchone()
     assert row is not None
     assert row[0].keys() == {"note", "lights"}
 
 
-def test_a_description_that_cannot_be_read_is_a_log_like_any_other(plain_dsn: str, pi: Pi) -> None:
+def test_a_description_that_cannot_be_read_is_a_log_like_any_other(module_dsn: str, pi: Pi) -> None:
     for text in ("{}", '{"name":"\\u0000"}', 5, "x" * 20_000):
         pi.send(Log(1, now_ms(), 0, "info", DESCRIBED_ACTION, "a junction", {"description": text}))
     assert pi.ask("signals")["description"] is None
-    with psycopg.connect(plain_dsn) as connection:
+    with psycopg.connect(module_dsn) as connection:
         row = connection.execute(
-            "SELECT count(*) FROM system_logs WHERE action = %s", (DESCRIBED_ACTION,)
+            "SELECT count(*) FROM system_logs JOIN ingest_streams s ON s.no = stream_no"
+            " WHERE action = %s AND device_id = %s",
+            (DESCRIBED_ACTION, pi.device.id),
         ).fetchone()
     assert row == (4,)
 
 
-def test_a_device_without_a_junction_describes_none(plain_dsn: str, collector: RunningCollector) -> None:
-    pi = Pi(plain_dsn, collector, has_junction=False)
+def test_a_device_without_a_junction_describes_none(module_dsn: str, collector: RunningCollector) -> None:
+    pi = Pi(module_dsn, collector, has_junction=False)
     pi.describe(crossroads())
     pi.tell((0, GREEN, NORTH))
     assert pi.ask("signals")["description"] is None

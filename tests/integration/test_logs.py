@@ -273,14 +273,6 @@ def posting(module_dsn: str) -> Iterator[Reader]:
         yield Reader(running, "otto")
 
 
-@pytest.fixture(scope="module")
-def module_dsn(plain_server: Any, database_names: Iterator[str]) -> Iterator[str]:
-    from tests.servers.databases import cloned_database
-
-    with cloned_database(plain_server, next(database_names)) as made:
-        yield made
-
-
 def test_posted_lines_go_when_they_are_old_and_completeness_still_adds_up(
     dsn: str, collector: RunningCollector, pi: Pi
 ) -> None:

@@ -90,14 +90,6 @@ def waiting(pi: RemotePi, wait_s: float = 30.0) -> Iterator[list[httpx.Response]
 
 
 @pytest.fixture(scope="module")
-def module_dsn(plain_server: Any) -> Iterator[str]:
-    from tests.servers.databases import cloned_database
-
-    with cloned_database(plain_server, "test_remote") as dsn:
-        yield dsn
-
-
-@pytest.fixture(scope="module")
 def collector(module_dsn: str) -> Iterator[RunningCollector]:
     with running_collector(module_dsn, kind=OrderingCollector) as collector:
         yield collector

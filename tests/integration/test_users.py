@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -23,18 +24,31 @@ PASSWORD = "three quiet green lamps"
 OTHER = "a bus waits at the stop line"
 
 
-@pytest.fixture
-def collector(plain_dsn: str) -> Iterator[RunningCollector]:
-    make_user(plain_dsn, "Ada", Role.ADMIN)
-    make_user(plain_dsn, "vic", Role.VIEWER)
-    with running_collector(plain_dsn, reading_open=False) as running:
+@contextmanager
+def with_users(dsn: str) -> Iterator[RunningCollector]:
+    make_user(dsn, "Ada", Role.ADMIN)
+    make_user(dsn, "vic", Role.VIEWER)
+    with running_collector(dsn, reading_open=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def collector(module_dsn: str) -> Iterator[RunningCollector]:
+    with with_users(module_dsn) as running:
         yield running
 
 
 @pytest.fixture
 def browser(collector: RunningCollector) -> Iterator[httpx.Client]:
-    """Keeps cookies, as a browser does."""
+    """Keeps cookies, as a browser does. Its users are everybody's: they stay as they are, and can sign in."""
     with httpx.Client(base_url=collector.url) as client:
+        yield client
+
+
+@pytest.fixture
+def alone(plain_dsn: str) -> Iterator[httpx.Client]:
+    """A browser of a collector of the test's own, whose users it may change."""
+    with with_users(plain_dsn) as running, httpx.Client(base_url=running.url) as client:
         yield client
 
 
@@ -109,39 +123,39 @@ def test_cookies_alone_change_nothing(browser: httpx.Client) -> None:
     assert browser.post("/api/users/invitations", json={}, headers=csrf(browser)).status_code == 201
 
 
-def test_who_is_wrong_learns_nothing_and_has_to_wait(browser: httpx.Client) -> None:
-    unknown = sign_in(browser, "nobody", OTHER)
-    wrong = sign_in(browser, "ada", OTHER)
+def test_who_is_wrong_learns_nothing_and_has_to_wait(alone: httpx.Client) -> None:
+    unknown = sign_in(alone, "nobody", OTHER)
+    wrong = sign_in(alone, "ada", OTHER)
     assert code(unknown) == code(wrong) == (401, "sign_in_refused")
     assert unknown.json()["detail"] == wrong.json()["detail"]
-    told = [code(sign_in(browser, "ada", OTHER)) for _ in range(6)]
+    told = [code(sign_in(alone, "ada", OTHER)) for _ in range(6)]
     assert told[0] == (401, "sign_in_refused")
     assert told[-1] == (429, "sign_in_throttled")
     # Also with the right password, whatever its spelling, and in another browser.
-    refused = sign_in(browser, "ADA")
+    refused = sign_in(alone, "ADA")
     assert code(refused) == (429, "sign_in_throttled")
     assert int(refused.headers["retry-after"]) >= 1
-    assert sign_in(browser, "vic").status_code == 200
+    assert sign_in(alone, "vic").status_code == 200
 
 
 def test_after_the_wait_the_right_password_is_taken_and_all_is_forgotten(
-    browser: httpx.Client, plain_dsn: str
+    alone: httpx.Client, plain_dsn: str
 ) -> None:
     for _ in range(5):
-        sign_in(browser, "ada", OTHER)
-    assert sign_in(browser).status_code == 429
+        sign_in(alone, "ada", OTHER)
+    assert sign_in(alone).status_code == 429
     execute(plain_dsn, "UPDATE failed_sign_ins SET blocked_until = now()")
-    assert sign_in(browser).status_code == 200
-    assert code(sign_in(browser, "ada", OTHER)) == (401, "sign_in_refused")
-    assert sign_in(browser).status_code == 200
+    assert sign_in(alone).status_code == 200
+    assert code(sign_in(alone, "ada", OTHER)) == (401, "sign_in_refused")
+    assert sign_in(alone).status_code == 200
 
 
-def test_a_refresh_token_that_comes_again_ends_the_session(browser: httpx.Client, plain_dsn: str) -> None:
+def test_a_refresh_token_that_comes_again_ends_the_session(browser: httpx.Client, module_dsn: str) -> None:
     stolen = sign_in(browser).json()["refresh_token"]
     successor = browser.post("/api/users/refresh", json={"refresh_token": stolen}).json()["refresh_token"]
     again = browser.post("/api/users/refresh", json={"refresh_token": stolen})
     assert code(again) == (401, "refresh_raced"), "another tab may have been a moment faster"
-    execute(plain_dsn, "UPDATE refresh_tokens SET used_at = used_at - interval '1 minute'")
+    execute(module_dsn, "UPDATE refresh_tokens SET used_at = used_at - interval '1 minute'")
     assert code(browser.post("/api/users/refresh", json={"refresh_token": stolen})) == (401, "refresh_refused")
     ended = browser.post("/api/users/refresh", json={"refresh_token": successor})
     assert code(ended) == (401, "refresh_refused")
@@ -165,7 +179,7 @@ def test_what_is_no_token_opens_nothing(browser: httpx.Client) -> None:
         assert code(refused) == (401, "token_invalid"), spoilt
 
 
-def test_only_our_own_unexpired_tokens_hold(browser: httpx.Client, plain_dsn: str) -> None:
+def test_only_our_own_unexpired_tokens_hold(browser: httpx.Client, module_dsn: str) -> None:
     token = bearer(browser)["Authorization"].removeprefix("Bearer ")
     claims = jwt.decode(token, options={"verify_signature": False})
     forged = [
@@ -173,7 +187,7 @@ def test_only_our_own_unexpired_tokens_hold(browser: httpx.Client, plain_dsn: st
         jwt.encode(claims, "", algorithm="none"),
         jwt.encode(claims | {"aud": "others"}, "k" * 32, algorithm="HS256"),
     ]
-    with psycopg.connect(plain_dsn) as connection:
+    with psycopg.connect(module_dsn) as connection:
         [(secret,)] = connection.execute("SELECT value FROM secrets WHERE name = 'access_token_key'").fetchall()
     forged.append(make_access_token(bytes(secret), UUID(claims["sub"]), claims["ver"], time.time() - 1000))
     for each in forged:
@@ -185,51 +199,51 @@ def test_only_our_own_unexpired_tokens_hold(browser: httpx.Client, plain_dsn: st
     assert browser.get("/api/users/me", headers={"Authorization": f"Bearer {held}"}).status_code == 200
 
 
-def test_a_new_password_ends_all_other_sessions(browser: httpx.Client) -> None:
-    before = bearer(browser)
-    elsewhere = sign_in(browser).json()["refresh_token"]
+def test_a_new_password_ends_all_other_sessions(alone: httpx.Client) -> None:
+    before = bearer(alone)
+    elsewhere = sign_in(alone).json()["refresh_token"]
     body = {"old_password": PASSWORD, "new_password": OTHER}
     wrong = {"old_password": OTHER, "new_password": OTHER}
-    assert code(browser.post("/api/users/me/password", json=wrong, headers=before)) == (403, "password_wrong")
-    changed = browser.post("/api/users/me/password", json=body, headers=before)
+    assert code(alone.post("/api/users/me/password", json=wrong, headers=before)) == (403, "password_wrong")
+    changed = alone.post("/api/users/me/password", json=body, headers=before)
     assert changed.status_code == 200
-    assert code(browser.get("/api/users/me", headers=before)) == (401, "token_invalid")
-    assert browser.post("/api/users/refresh", json={"refresh_token": elsewhere}).status_code == 401
+    assert code(alone.get("/api/users/me", headers=before)) == (401, "token_invalid")
+    assert alone.post("/api/users/refresh", json={"refresh_token": elsewhere}).status_code == 401
     now = {"Authorization": f"Bearer {changed.json()['access_token']}"}
-    assert browser.get("/api/users/me", headers=now).status_code == 200
-    assert sign_in(browser, "ada", PASSWORD).status_code == 401
-    assert sign_in(browser, "ada", OTHER).status_code == 200
+    assert alone.get("/api/users/me", headers=now).status_code == 200
+    assert sign_in(alone, "ada", PASSWORD).status_code == 401
+    assert sign_in(alone, "ada", OTHER).status_code == 200
 
 
-def test_a_password_that_is_none_is_refused_in_words(browser: httpx.Client) -> None:
-    invitation = browser.post("/api/users/invitations", json={}, headers=bearer(browser)).json()["invitation"]
+def test_a_password_that_is_none_is_refused_in_words(alone: httpx.Client) -> None:
+    invitation = alone.post("/api/users/invitations", json={}, headers=bearer(alone)).json()["invitation"]
     body = {"name": "newcomer", "invitation": invitation}
     for password, why in (
         ("short", "12 are needed"),
         ("aaaaaaaaaaaaaaaa", "5 different"),
         ("newcomer-1234", "hardly more than"),
     ):
-        refused = browser.post("/api/users/register", json=body | {"password": password})
+        refused = alone.post("/api/users/register", json=body | {"password": password})
         assert code(refused) == (422, "password_refused")
         assert why in refused.json()["detail"]
-    held = browser.post("/api/users/register", json=body | {"password": PASSWORD})
+    held = alone.post("/api/users/register", json=body | {"password": PASSWORD})
     assert held.status_code == 201, "the invitation still holds"
 
 
-def test_an_invitation_makes_one_user_with_its_role(browser: httpx.Client, plain_dsn: str) -> None:
+def test_an_invitation_makes_one_user_with_its_role(alone: httpx.Client, plain_dsn: str) -> None:
     body = {"name": "Otto", "password": PASSWORD}
-    assert code(browser.post("/api/users/register", json=body)) == (403, "invitation_needed")
-    invite = browser.post("/api/users/invitations", json={"role": "operator"}, headers=bearer(browser))
+    assert code(alone.post("/api/users/register", json=body)) == (403, "invitation_needed")
+    invite = alone.post("/api/users/invitations", json={"role": "operator"}, headers=bearer(alone))
     body["invitation"] = invite.json()["invitation"]
-    taken = browser.post("/api/users/register", json=body | {"name": "VIC"})
+    taken = alone.post("/api/users/register", json=body | {"name": "VIC"})
     assert code(taken) == (409, "name_taken")
-    assert browser.post("/api/users/register", json=body).status_code == 201
-    again = browser.post("/api/users/register", json=body | {"name": "Otto the second"})
+    assert alone.post("/api/users/register", json=body).status_code == 201
+    again = alone.post("/api/users/register", json=body | {"name": "Otto the second"})
     assert code(again) == (403, "invitation_invalid")
-    assert browser.get("/api/users/me", headers=bearer(browser, "otto")).json()["role"] == "operator"
-    late = browser.post("/api/users/invitations", json={}, headers=bearer(browser)).json()["invitation"]
+    assert alone.get("/api/users/me", headers=bearer(alone, "otto")).json()["role"] == "operator"
+    late = alone.post("/api/users/invitations", json={}, headers=bearer(alone)).json()["invitation"]
     execute(plain_dsn, "UPDATE invitations SET expires_at = now() WHERE used_at IS NULL")
-    refused = browser.post("/api/users/register", json=body | {"name": "late", "invitation": late})
+    refused = alone.post("/api/users/register", json=body | {"name": "late", "invitation": late})
     assert code(refused) == (403, "invitation_invalid")
 
 
@@ -242,9 +256,9 @@ def test_open_registration_is_a_switch(plain_dsn: str) -> None:
             assert client.get("/api/users/me").json()["role"] == "viewer"
 
 
-def test_what_only_admins_may(browser: httpx.Client) -> None:
-    viewer, admin = bearer(browser, "vic"), bearer(browser)
-    users = browser.get("/api/users", headers=admin).json()["users"]
+def test_what_only_admins_may(alone: httpx.Client) -> None:
+    viewer, admin = bearer(alone, "vic"), bearer(alone)
+    users = alone.get("/api/users", headers=admin).json()["users"]
     assert [user["name"] for user in users] == ["Ada", "vic"]
     vic = users[1]["id"]
     for method, path, body in (
@@ -253,14 +267,14 @@ def test_what_only_admins_may(browser: httpx.Client) -> None:
         ("POST", f"/api/users/{vic}/password", {"password": OTHER}),
         ("POST", "/api/users/invitations", {"role": "admin"}),
     ):
-        assert code(browser.request(method, path, json=body, headers=viewer)) == (403, "role_too_low"), path
-    assert browser.get("/api/users/me", headers=viewer).json()["role"] == "viewer"
-    assert code(browser.get(f"/api/users/{users[0]['id']}", headers=viewer)) == (403, "role_too_low")
-    assert code(browser.get(f"/api/users/{uuid4()}", headers=viewer)) == (403, "role_too_low"), "nor who there is"
-    assert code(browser.get(f"/api/users/{uuid4()}", headers=admin)) == (404, "user_unknown")
-    bearer(browser, "vic")
-    assert browser.post("/api/users/me/tokens", json={"name": "x"}, headers=viewer).status_code == 201
-    mine, told = (browser.get(f"/api/users/{vic}", headers=by).json() for by in (viewer, admin))
+        assert code(alone.request(method, path, json=body, headers=viewer)) == (403, "role_too_low"), path
+    assert alone.get("/api/users/me", headers=viewer).json()["role"] == "viewer"
+    assert code(alone.get(f"/api/users/{users[0]['id']}", headers=viewer)) == (403, "role_too_low")
+    assert code(alone.get(f"/api/users/{uuid4()}", headers=viewer)) == (403, "role_too_low"), "nor who there is"
+    assert code(alone.get(f"/api/users/{uuid4()}", headers=admin)) == (404, "user_unknown")
+    bearer(alone, "vic")
+    assert alone.post("/api/users/me/tokens", json={"name": "x"}, headers=viewer).status_code == 201
+    mine, told = (alone.get(f"/api/users/{vic}", headers=by).json() for by in (viewer, admin))
     assert (
         mine
         == told
@@ -275,23 +289,23 @@ def test_what_only_admins_may(browser: httpx.Client) -> None:
             "version": told["version"],
         }
     )
-    promoted = browser.patch(f"/api/users/{vic}", json={"role": "operator"}, headers=admin)
+    promoted = alone.patch(f"/api/users/{vic}", json={"role": "operator"}, headers=admin)
     assert promoted.json()["role"] == "operator"
-    assert code(browser.get("/api/users/me", headers=viewer)) == (401, "token_invalid"), "it was for another role"
-    assert browser.post(f"/api/users/{vic}/password", json={"password": OTHER}, headers=admin).status_code == 204
-    assert browser.get(f"/api/users/{vic}", headers=admin).json()["n_sessions"] == 0
-    assert sign_in(browser, "vic", OTHER).status_code == 200
+    assert code(alone.get("/api/users/me", headers=viewer)) == (401, "token_invalid"), "it was for another role"
+    assert alone.post(f"/api/users/{vic}/password", json={"password": OTHER}, headers=admin).status_code == 204
+    assert alone.get(f"/api/users/{vic}", headers=admin).json()["n_sessions"] == 0
+    assert sign_in(alone, "vic", OTHER).status_code == 200
 
 
-def test_a_user_who_is_disabled_is_out_at_once(browser: httpx.Client) -> None:
-    viewer, admin = bearer(browser, "vic"), bearer(browser)
-    token = browser.post("/api/users/me/tokens", json={"name": "export"}, headers=viewer).json()["token"]
-    vic = browser.get("/api/users/me", headers=viewer).json()["id"]
-    changed = browser.patch(f"/api/users/{vic}", json={"status": "disabled"}, headers=admin)
+def test_a_user_who_is_disabled_is_out_at_once(alone: httpx.Client) -> None:
+    viewer, admin = bearer(alone, "vic"), bearer(alone)
+    token = alone.post("/api/users/me/tokens", json={"name": "export"}, headers=viewer).json()["token"]
+    vic = alone.get("/api/users/me", headers=viewer).json()["id"]
+    changed = alone.patch(f"/api/users/{vic}", json={"status": "disabled"}, headers=admin)
     assert changed.json()["status"] == "disabled"
     for headers in (viewer, {"Authorization": f"Bearer {token}"}):
-        assert code(browser.get("/api/junctions", headers=headers)) == (401, "token_invalid")
-    assert code(sign_in(browser, "vic")) == (401, "sign_in_refused")
+        assert code(alone.get("/api/junctions", headers=headers)) == (401, "token_invalid")
+    assert code(sign_in(alone, "vic")) == (401, "sign_in_refused")
 
 
 def test_one_admin_stays(browser: httpx.Client) -> None:
@@ -302,32 +316,30 @@ def test_one_admin_stays(browser: httpx.Client) -> None:
     assert browser.patch(f"/api/users/{ada}", json={"display_name": "Ada L."}, headers=admin).status_code == 200
 
 
-def test_a_program_has_a_token_of_its_own(browser: httpx.Client, plain_dsn: str) -> None:
-    admin = bearer(browser)
-    created = browser.post("/api/users/me/tokens", json={"name": "export", "days": 1}, headers=admin).json()
+def test_a_program_has_a_token_of_its_own(alone: httpx.Client, plain_dsn: str) -> None:
+    admin = bearer(alone)
+    created = alone.post("/api/users/me/tokens", json={"name": "export", "days": 1}, headers=admin).json()
     program = {"Authorization": f"Bearer {created['token']}"}
     assert created["token"].startswith("stl_")
-    assert browser.get("/api/junctions", headers=program).status_code == 200
-    assert code(browser.get("/api/users", headers=program)) == (403, "role_too_low"), (
-        "a viewer's token of an admin"
-    )
+    assert alone.get("/api/junctions", headers=program).status_code == 200
+    assert code(alone.get("/api/users", headers=program)) == (403, "role_too_low"), "a viewer's token of an admin"
     change = {"old_password": PASSWORD, "new_password": OTHER}
-    assert code(browser.post("/api/users/me/password", json=change, headers=program)) == (403, "person_needed")
-    other = browser.post("/api/users/me/tokens", json={"name": "more", "role": "admin"}, headers=admin).json()
+    assert code(alone.post("/api/users/me/password", json=change, headers=program)) == (403, "person_needed")
+    other = alone.post("/api/users/me/tokens", json={"name": "more", "role": "admin"}, headers=admin).json()
     path = f"/api/users/me/tokens/{other['details']['id']}"
-    assert code(browser.delete(path, headers=program)) == (403, "person_needed"), "a lesser token ends a greater"
+    assert code(alone.delete(path, headers=program)) == (403, "person_needed"), "a lesser token ends a greater"
     itself = {"Authorization": f"Bearer {other['token']}"}
-    assert browser.delete(path, headers=itself).status_code == 204
-    [kept] = browser.get("/api/users/me/tokens", headers=admin).json()
+    assert alone.delete(path, headers=itself).status_code == 204
+    [kept] = alone.get("/api/users/me/tokens", headers=admin).json()
     assert (kept["name"], kept["role"], kept["used_at"] is not None) == ("export", "viewer", True)
     assert created["token"] not in str(kept)
     execute(plain_dsn, "UPDATE api_tokens SET expires_at = now()")
-    assert code(browser.get("/api/junctions", headers=program)) == (401, "token_invalid")
+    assert code(alone.get("/api/junctions", headers=program)) == (401, "token_invalid")
     execute(plain_dsn, "UPDATE api_tokens SET expires_at = NULL")
-    assert browser.get("/api/junctions", headers=program).status_code == 200
-    assert browser.delete(f"/api/users/me/tokens/{kept['id']}", headers=bearer(browser, "vic")).status_code == 404
-    assert browser.delete(f"/api/users/me/tokens/{kept['id']}", headers=admin).status_code == 204
-    assert code(browser.get("/api/junctions", headers=program)) == (401, "token_invalid")
+    assert alone.get("/api/junctions", headers=program).status_code == 200
+    assert alone.delete(f"/api/users/me/tokens/{kept['id']}", headers=bearer(alone, "vic")).status_code == 404
+    assert alone.delete(f"/api/users/me/tokens/{kept['id']}", headers=admin).status_code == 204
+    assert code(alone.get("/api/junctions", headers=program)) == (401, "token_invalid")
 
 
 def test_nobody_gives_more_than_they_have(browser: httpx.Client) -> None:
@@ -344,12 +356,12 @@ def test_what_is_no_sign_in_is_told(browser: httpx.Client) -> None:
         assert refused.headers["content-type"].startswith("application/problem+json")
 
 
-def test_no_secret_is_kept_as_it_is(browser: httpx.Client, plain_dsn: str) -> None:
+def test_no_secret_is_kept_as_it_is(browser: httpx.Client, module_dsn: str) -> None:
     session = sign_in(browser).json()
     invitation = browser.post("/api/users/invitations", json={}, headers=csrf(browser)).json()["invitation"]
     token = browser.post("/api/users/me/tokens", json={"name": "x"}, headers=csrf(browser)).json()["token"]
     tables = ("users", "refresh_tokens", "api_tokens", "invitations", "failed_sign_ins")
-    with psycopg.connect(plain_dsn) as connection:
+    with psycopg.connect(module_dsn) as connection:
         kept = str([connection.execute(f"SELECT * FROM {table}".encode()).fetchall() for table in tables])
     for secret in (session["refresh_token"], session["access_token"], invitation, token, PASSWORD):
         assert secret not in kept

@@ -33,6 +33,7 @@ def weak_passwords() -> Passwords:
 class RunningCollector:
     """A collector that serves."""
 
+    dsn: str
     port: int
     parts: Collector
     loop: asyncio.AbstractEventLoop
@@ -86,7 +87,7 @@ def running_collector(
                 assert thread.is_alive(), "the collector did not start"
                 assert time.monotonic() < deadline_s, "the collector starts too slowly"
                 time.sleep(0.005)
-            yield RunningCollector(listener.getsockname()[1], parts, server.loop)
+            yield RunningCollector(dsn, listener.getsockname()[1], parts, server.loop)
         finally:
             server.should_exit = True
             thread.join(60)

@@ -1,6 +1,8 @@
 """Fixtures: a migrated database of its own for each test, on each edition of the store that this machine can run.
 
 `dsn` runs a test once on plain PostgreSQL and once on TimescaleDB, `plain_dsn` and `timescaledb_dsn` on the one.
+`module_dsn` (plain) and `each_module_dsn` (once per edition) are shared by tests of a module, which make devices
+and junctions of their own and look at those alone: a collector there is built once, and not for each test.
 `pg_server` is a plain server of the test's own that keeps its promises through a crash: kill it, start it again.
 """
 
@@ -26,6 +28,7 @@ EDITIONS: dict[str, Callable[[], Installation]] = {
     "plain": plain_installation,
     "timescaledb": timescaledb_installation,
 }
+EACH_EDITION = ("plain", pytest.param("timescaledb", marks=pytest.mark.timescaledb))
 TEMPLATE = "stopline_template"
 REQUIRE_TIMESCALE = "STOPLINE_REQUIRE_TIMESCALE"
 
@@ -124,11 +127,26 @@ def timescaledb_dsn(timescaledb_server: PgServer, database_names: Iterator[str])
         yield dsn
 
 
-@pytest.fixture(params=["plain", pytest.param("timescaledb", marks=pytest.mark.timescaledb)])
+@pytest.fixture(params=EACH_EDITION)
 def dsn(request: pytest.FixtureRequest) -> str:
     """A fresh migrated database, once per edition."""
     found: str = request.getfixturevalue(f"{request.param}_dsn")
     return found
+
+
+@pytest.fixture(scope="module")
+def module_dsn(plain_server: PgServer, database_names: Iterator[str]) -> Iterator[str]:
+    """A migrated database on plain PostgreSQL for all tests of a module."""
+    with cloned_database(plain_server, next(database_names)) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module", params=EACH_EDITION)
+def each_module_dsn(request: pytest.FixtureRequest, database_names: Iterator[str]) -> Iterator[str]:
+    """A migrated database for all tests of a module, once per edition."""
+    server: PgServer = request.getfixturevalue(f"{request.param}_server")
+    with cloned_database(server, next(database_names)) as dsn:
+        yield dsn
 
 
 @pytest.fixture

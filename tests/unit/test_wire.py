@@ -6,6 +6,7 @@ never changed and never made anew: when one of these tests fails, the code is wr
 
 import json
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -142,8 +143,9 @@ def values(info: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
     raise NotImplementedError(f"the wire has a type that no value is known for: {info}")
 
 
+@cache
 def structs(cls: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
-    """Any value of a wire struct."""
+    """Any value of a wire struct. Made once, and not for each value: that takes as long as all the rest."""
     info = msgspec.inspect.type_info(cls)
     assert isinstance(info, msgspec.inspect.StructType)
     return st.builds(cls, **{field.name: values(field.type) for field in info.fields})
