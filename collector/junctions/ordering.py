@@ -82,6 +82,8 @@ class Ordering:
     async def order(self, junction: UUID, body: ModeOrder, user: CurrentUser) -> CommandItem:
         """Queue an order, in place of those that still wait. The caller has looked whether the user may.
 
+        One that was sent already stays open until its device tells whether it had begun it (`sql/remote.sql`).
+
         Raises:
             ApiProblem: 409 where nobody drives the lights who could be told, 422 where the lights would refuse it.
         """

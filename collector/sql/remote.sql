@@ -14,7 +14,8 @@ RETURNING id, junction_id, device_id, command::text, issued_by_name, state,
 SELECT id, status, public_key FROM edge_devices WHERE id = ANY (%(devices)s::uuid[])
 
 -- All open commands of these devices, oldest first. Those that waited are delivered by this. What was delivered
--- before comes again, expired or not: its device may have lost the answer, and has to tell what became of it. An
+-- before comes again, expired or not: its device may have lost the answer, and has to tell what became of it. Where a
+-- later order was given for the junction no time is left to it, so that a device that did not begin it does not. An
 -- order is for the lights of one junction: to a device that was moved to another it is not given any more.
 -- name: deliver
 WITH waiting AS (
@@ -40,7 +41,8 @@ WITH waiting AS (
 )
 SELECT id, junction_id, device_id, command::text, issued_by_name, state,
     detail, issued_at, expires_at, delivered_at, settled_at,
-    greatest(extract(epoch FROM expires_at - now()), 0)::float8, is_new
+    CASE WHEN EXISTS (SELECT FROM commands later WHERE later.junction_id = open.junction_id AND later.no > open.no) THEN 0
+         ELSE greatest(extract(epoch FROM expires_at - now()), 0) END::float8, is_new
 FROM open
 ORDER BY no
 
