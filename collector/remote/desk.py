@@ -194,10 +194,15 @@ class Desk:
 
     async def _find(self, devices: Sequence[UUID], connection: Connection) -> _Found:
         """Look devices up, and deliver what waits for them."""
-        parameters = {"devices": devices}
-        cursor = await connection.execute(self._queries["devices_asked"], parameters)
+        cursor = await connection.execute(self._queries["devices_asked"], {"devices": devices})
         known = {identity: (status, bytes(key)) for identity, status, key in await cursor.fetchall()}
-        cursor = await connection.execute(self._queries["deliver"], parameters)
+        # Nothing is delivered by a request that is refused, as one with a key that was replaced.
+        proven = [
+            one
+            for one in devices
+            if one in known and any(w.device.public_key == known[one][1] for w in self._waiting.get(one, ()))
+        ]
+        cursor = await connection.execute(self._queries["deliver"], {"devices": proven})
         commands: defaultdict[UUID, list[Command]] = defaultdict(list)
         for row in await cursor.fetchall():
             *columns, left_s, is_new = row
