@@ -193,9 +193,10 @@ def enrol(dsn: str, devices: Sequence[FakeDevice], junction: UUID) -> None:
     """Make the devices known."""
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO junctions (id, name) VALUES (%s, 'bench')", (junction,))
-        cursor.executemany(
-            "INSERT INTO edge_devices (id, name, public_key, junction_id) VALUES (%s, %s, %s, %s)",
-            [(one.id, str(one.id), one.public_key, junction) for one in devices],
+        cursor.execute(
+            "INSERT INTO edge_devices (id, name, public_key, junction_id)"
+            " SELECT id, id::text, key, %s FROM unnest(%s::uuid[], %s::bytea[]) AS one (id, key)",
+            (junction, [one.id for one in devices], [one.public_key for one in devices]),
         )
 
 
