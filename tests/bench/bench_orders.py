@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from uuid import UUID, uuid4
@@ -83,15 +83,12 @@ class Waiter:
         """Ask, until cancelled; after a refusal or a broken connection again, as agents do."""
         known: list[str] = []
         while True:
-            async with gate:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                while await self._ask(reader, writer, known):
-                    pass
-            except (OSError, asyncio.IncompleteReadError):
-                pass
-            finally:
-                writer.close()
+            with suppress(OSError, asyncio.IncompleteReadError):
+                async with gate:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                with closing(writer):
+                    while await self._ask(reader, writer, known):
+                        pass
             self.n_refused += 1
             await asyncio.sleep(random.uniform(1.0, 5.0))
 
