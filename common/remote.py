@@ -46,7 +46,7 @@ class Command(msgspec.Struct, frozen=True):
     order: Order
     expires_in_s: Annotated[float, Meta(ge=0.0, le=86_400.0)]
     """From when this answer was sent; afterwards the device must not carry it out. A Pi's clock may be off: so a
-    duration."""
+    duration. 0: it is too late, or a later order took its place; what came of it is still to be told."""
 
 
 class CommandList(msgspec.Struct, frozen=True):

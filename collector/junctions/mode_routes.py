@@ -57,8 +57,8 @@ def mode_routes(ordering: Ordering, access: Access) -> list[HTTPRouteHandler]:
         summary="Say who decides what the lights show",
         description=(
             "The order is checked against what the lights run, and queued for the device that drives them, in"
-            " place of orders that nobody has fetched yet. The lights judge it once more; what came of it is told"
-            " by `/commands/{command}`, and live by the event `mode`."
+            " place of orders that the lights have not got yet. The lights judge it once more; what came of it is"
+            " told by `/commands/{command}`, and live by the event `mode`."
         ),
         tags=_TAGS,
         request_max_body_size=_MAX_BODY_BYTES,

@@ -34,9 +34,9 @@ class OverrideItem(msgspec.Struct, frozen=True):
     `preemption` (an emergency vehicle: `by` is what it is called there, its `mode` is `preempt`) or `fault` (the
     lights flashed by themselves: `why` is the fault in their words, empty where they told none). `began_at` null:
     the lights have not taken it, or never did. `ended_at` null: it still goes on. `ended_by` is `expiry`, `order`
-    (the next one), `fault`, `restart` (of the lights, or of the agent before it knew whether they took it), or
-    `refusal`; of a preemption `exit`, `too_long`, `restart` or `untold` (its end was not told); of a fault
-    `cleared`, `restart` or `another` (came next).
+    (the next one), `fault`, `restart` (of the lights; or, where it did not begin, it is not known whether it did:
+    the agent was restarted before it knew, or told nothing), or `refusal`; of a preemption `exit`, `too_long`,
+    `restart` or `untold` (its end was not told); of a fault `cleared`, `restart` or `another` (came next).
     """
 
     id: UUID
@@ -81,6 +81,8 @@ class Ordering:
 
     async def order(self, junction: UUID, body: ModeOrder, user: CurrentUser) -> CommandItem:
         """Queue an order, in place of those that still wait. The caller has looked whether the user may.
+
+        One that was sent already stays open until its device tells whether it had begun it (`sql/remote.sql`).
 
         Raises:
             ApiProblem: 409 where nobody drives the lights who could be told, 422 where the lights would refuse it.

@@ -1,7 +1,7 @@
 """Where devices wait for commands: ten thousand cost one look into the database a second, and no connection.
 
-A device that comes is looked up once, together with all others that came in the meantime. Then it waits in memory
-until it is woken: at once when this worker queues a command for it, within a second when another one does.
+A device that comes is looked up once, together with all others that came within a tenth of a second. Then it waits
+in memory until it is woken: at once when this worker queues a command for it, within a second when another does.
 
 A command is marked as delivered before it is given out. Whoever never gets that answer asks again, and is given it
 again; the device carries it out once.
@@ -34,6 +34,8 @@ from common.remote import Command
 _log = logging.getLogger(__name__)
 
 POLL_S = 1.0
+_GATHER_S = 0.1
+"""Devices that mean to wait are looked up so often at most: each look costs as much as many devices in it."""
 PATIENCE_S = 120.0
 """So long after its expiry a delivered command may stay without a word from its device."""
 MAX_AT_ONCE = 2
@@ -101,7 +103,7 @@ class Desk:
         self._history = load_queries("history")
         self._waiting: defaultdict[UUID, list[_Waiting]] = defaultdict(list)
         self._due: dict[UUID, None] = {}
-        self._something = asyncio.Event()
+        self._something, self._hurry = asyncio.Event(), asyncio.Event()
         self._closed = False
         self._is_troubled = False
 
@@ -128,7 +130,7 @@ class Desk:
         of_device.append(waiting)
         leaving.add_done_callback(lambda _: waiting.give([]))
         timer = asyncio.get_running_loop().call_later(0.0 if self._closed else wait_s, waiting.over)
-        self.wake(device.id)
+        self._have_looked_up(device.id, at_once=wait_s < _GATHER_S)
         try:
             return await waiting.answer
         finally:
@@ -138,10 +140,15 @@ class Desk:
                 del self._waiting[device.id]
 
     def wake(self, device: UUID) -> None:
-        """There may be something for a device; if it waits here, it is looked up."""
+        """There may be something for a device; if it waits here, it is looked up at once."""
         if device in self._waiting:
-            self._due[device] = None
-            self._something.set()
+            self._have_looked_up(device, at_once=True)
+
+    def _have_looked_up(self, device: UUID, *, at_once: bool) -> None:
+        self._due[device] = None
+        self._something.set()
+        if at_once:
+            self._hurry.set()
 
     def close(self) -> None:
         """Let all go who wait, also those to come: the collector stops."""
@@ -172,6 +179,9 @@ class Desk:
             else:
                 for waiting in looked_up:
                     _answer(waiting, found)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_GATHER_S):
+                    await self._hurry.wait()
 
     def _take_due(self) -> list[UUID]:
         devices = list(self._due)[:_LOOK_DEVICES]
@@ -179,14 +189,20 @@ class Desk:
             del self._due[device]
         if not self._due:
             self._something.clear()
+            self._hurry.clear()
         return devices
 
     async def _find(self, devices: Sequence[UUID], connection: Connection) -> _Found:
         """Look devices up, and deliver what waits for them."""
-        parameters = {"devices": devices}
-        cursor = await connection.execute(self._queries["devices_asked"], parameters)
+        cursor = await connection.execute(self._queries["devices_asked"], {"devices": devices})
         known = {identity: (status, bytes(key)) for identity, status, key in await cursor.fetchall()}
-        cursor = await connection.execute(self._queries["deliver"], parameters)
+        # Nothing is delivered by a request that is refused, as one with a key that was replaced.
+        proven = [
+            one
+            for one in devices
+            if one in known and any(w.device.public_key == known[one][1] for w in self._waiting.get(one, ()))
+        ]
+        cursor = await connection.execute(self._queries["deliver"], {"devices": proven})
         commands: defaultdict[UUID, list[Command]] = defaultdict(list)
         for row in await cursor.fetchall():
             *columns, left_s, is_new = row

@@ -5,7 +5,7 @@
 -- same transaction, order by order, oldest first.
 -- name: settle_history
 WITH settled AS (
-    SELECT id, no, junction_id, state, settled_at FROM commands
+    SELECT id, no, junction_id, state, settled_at, expires_at FROM commands
     WHERE id = %(command)s AND state NOT IN ('queued', 'delivered')
 ), own AS (
     UPDATE manual_override_history h
@@ -13,7 +13,11 @@ WITH settled AS (
         expires_at = CASE s.state WHEN 'applied'
             THEN s.settled_at + make_interval(secs => (h.settings ->> 'expires_s')::double precision) END,
         ended_at = CASE s.state WHEN 'applied' THEN n.at ELSE s.settled_at END,
-        ended_by = CASE s.state WHEN 'refused' THEN 'refusal' WHEN 'expired' THEN 'expiry' WHEN 'failed' THEN 'restart'
+        ended_by = CASE s.state WHEN 'refused' THEN 'refusal' WHEN 'failed' THEN 'restart'
+                   WHEN 'expired' THEN CASE WHEN EXISTS (
+                       SELECT FROM commands later
+                       WHERE later.junction_id = s.junction_id AND later.no > s.no AND later.issued_at < s.expires_at
+                   ) THEN 'order' ELSE 'expiry' END
                    ELSE CASE WHEN n.at IS NOT NULL THEN 'order' END END
     FROM settled s
     CROSS JOIN LATERAL (

@@ -124,7 +124,8 @@ SELECT keep_lanes(%(junction)s)
 
 -- What came of commands, as their devices tell. The first word that a device says of a command stands; a command of
 -- another device, or one that is not known, stays as it is. A device's clock may be off: it was settled between its
--- issue and now. The columns that come back are those of `sql/remote.sql`.
+-- issue and now. What a device did not give to the lights in time was too late, or, as it cannot know, too late since a
+-- later order had been given. The columns that come back are those of `sql/remote.sql`.
 -- name: settle_commands
 WITH said AS (
     SELECT * FROM unnest(
@@ -140,7 +141,11 @@ WITH said AS (
 )
 UPDATE commands c
 SET state = said.state,
-    detail = said.detail,
+    detail = CASE WHEN said.state = 'expired' THEN coalesce(
+        (SELECT 'a later order, by ' || later.issued_by_name || ', took its place before the lights got it'
+         FROM commands later
+         WHERE later.junction_id = c.junction_id AND later.no > c.no AND later.issued_at < c.expires_at
+         ORDER BY later.no LIMIT 1), said.detail) ELSE said.detail END,
     settled_at = greatest(c.issued_at, least(said.at, now())),
     told_at = now()
 FROM said JOIN locked ON locked.id = said.command

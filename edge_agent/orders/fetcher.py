@@ -30,6 +30,8 @@ _CAP_S = 60.0
 """Of the wait after a failure: whoever gives an order stands before a screen."""
 _PAUSE_S = 1.0
 """After an answer that came early and empty: who answers so does it again."""
+HELD_UP_S = 5.0
+"""An answer that was longer on its way is asked for anew: a later order may have taken the place of one in it."""
 
 
 class OrdersState(msgspec.Struct, frozen=True):
@@ -79,25 +81,30 @@ class OrderFetcher:
         """One question, and all that it brings; gives the pause before the next."""
         asked_s = time.monotonic()
         wait_s = self._wait_s * self._rng.uniform(_LEAST, 1.0)
-        asked = self._clock.stamp()
         try:
-            offer = await self._ask(wait_s)
+            offer, sent = await self._ask(wait_s)
+            while self._is_held_up(offer, sent):
+                offer, sent = await self._ask(0.0)
         except SyncTrouble as trouble:
             return self._wait_after(trouble)
-        since = self._clock.stamp() if offer.waited_s is None else _after(asked, offer.waited_s)
         for offered in offer.commands:
-            await self._carrier.carry(offered, since)
+            await self._carrier.carry(offered, sent)
         self._carrier.doubt_is_over()
         self._succeeded()
         is_early = not offer.commands and time.monotonic() - asked_s < wait_s / 2
         return self._rng.uniform(_PAUSE_S, 2 * _PAUSE_S) if is_early else 0.0
 
-    async def _ask(self, wait_s: float) -> Offer:
-        """Raises SyncTrouble."""
-        known = self._carrier.known
-        answer = await self._exchange.wait_for_commands(known, wait_s, await self._writer.now())
+    def _is_held_up(self, offer: Offer, sent: Stamp) -> bool:
+        """Whether something in it would be given to the lights that may not stand any more."""
+        way_s = (self._clock.stamp().boottime_ns - sent.boottime_ns) / 1e9
+        return way_s > HELD_UP_S and any(one.expires_in_s > way_s for one in offer.commands)
+
+    async def _ask(self, wait_s: float) -> tuple[Offer, Stamp]:
+        """The answer, and when it was sent, at the earliest. Raises SyncTrouble."""
+        now, asked = await self._writer.now(), self._clock.stamp()
+        answer = await self._exchange.wait_for_commands(self._carrier.known, wait_s, now)
         if not isinstance(answer, Refusal):
-            return answer
+            return answer, self._clock.stamp() if answer.waited_s is None else _after(asked, answer.waited_s)
         problem = answer.problem
         if problem is not None and problem.code is ProblemCode.TOKEN_TIME:
             # The sync asks as well, and learns the time from its answers.

@@ -139,7 +139,15 @@ def test_what_the_lights_refuse_is_told_in_their_words(browser: Any, pi: RemoteP
         expect_fit(page, 390)
 
 
-def test_only_who_may_operate_is_offered_to_and_all_see_what_took_the_lights(browser: Any, pi: RemotePi) -> None:
+def test_only_who_may_operate_is_offered_to_and_all_see_what_took_the_lights(
+    browser: Any, pi: RemotePi, store: str
+) -> None:
+    execute(
+        store,
+        "INSERT INTO manual_override_history (junction_id, user_name, mode, ordered_at, ended_at, ended_by)"
+        " VALUES (%s, 'otto', 'off', now() - interval '100 s', now() - interval '90 s', 'restart')",
+        pi.junction,
+    )
     pi.tell((80_000, PREEMPT_ENTRY, 3), (70_000, PREEMPT_EXIT, 3), (60_000, FLASH, MONITOR), (55_000, FLASH, 2))
     pi.tell((50_000, FLASH, MONITOR))
     with opened(browser, address(pi), user=("vic", PASSWORD)) as page:
@@ -149,6 +157,7 @@ def test_only_who_may_operate_is_offered_to_and_all_see_what_took_the_lights(bro
         expect(told).to_contain_text(["in force", "the fault was over", "the vehicle had passed"])
         expect(told.nth(1)).to_contain_text("Flashingby a faultthe lights themselves\u20135\u202fs")
         expect(told.nth(2)).to_contain_text("Emergency vehiclepreemption 3\u201310\u202fs")
+        expect(told.nth(3)).to_contain_text("not known whether it began")
         expect(page.get_by_role("region", name="In force")).to_contain_text("no order from here ends")
 
 

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from uuid import UUID, uuid4
@@ -83,15 +83,12 @@ class Waiter:
         """Ask, until cancelled; after a refusal or a broken connection again, as agents do."""
         known: list[str] = []
         while True:
-            async with gate:
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            try:
-                while await self._ask(reader, writer, known):
-                    pass
-            except (OSError, asyncio.IncompleteReadError):
-                pass
-            finally:
-                writer.close()
+            with suppress(OSError, asyncio.IncompleteReadError):
+                async with gate:
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                with closing(writer):
+                    while await self._ask(reader, writer, known):
+                        pass
             self.n_refused += 1
             await asyncio.sleep(random.uniform(1.0, 5.0))
 
@@ -193,9 +190,10 @@ def enrol(dsn: str, devices: Sequence[FakeDevice], junction: UUID) -> None:
     """Make the devices known."""
     with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO junctions (id, name) VALUES (%s, 'bench')", (junction,))
-        cursor.executemany(
-            "INSERT INTO edge_devices (id, name, public_key, junction_id) VALUES (%s, %s, %s, %s)",
-            [(one.id, str(one.id), one.public_key, junction) for one in devices],
+        cursor.execute(
+            "INSERT INTO edge_devices (id, name, public_key, junction_id)"
+            " SELECT id, id::text, key, %s FROM unnest(%s::uuid[], %s::bytea[]) AS one (id, key)",
+            (junction, [one.id for one in devices], [one.public_key for one in devices]),
         )
 
 

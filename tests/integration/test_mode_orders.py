@@ -178,6 +178,33 @@ def test_an_override_from_order_to_end(lights: Lights) -> None:
     ]
 
 
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_an_order_whose_answer_was_lost_is_not_begun_after_a_later_one(lights: Lights, is_begun: bool) -> None:
+    """Its device tells what became of it: whether it had it before is not known here."""
+    flash = lights.ordered("ada", mode="flash")
+    assert lights.fetched() == [flash]
+    back = lights.ordered(**OVERRIDE)
+    given = lights.fetch().json()["commands"]
+    assert [(one["id"], one["expires_in_s"] > 0.0) for one in given] == [(str(flash), False), (str(back), True)]
+    lights.say(flash, *(["applied"] if is_begun else ["expired", "it came too late"]))
+    assert lights.state(flash) == (
+        ("applied", None)
+        if is_begun
+        else ("expired", "a later order, by otto, took its place before the lights got it")
+    )
+    lights.say(back)
+    assert lights.history() == [("otto", "manual_override", True, None), ("ada", "flash", is_begun, "order")]
+    # One that came too late before there was a later one came too late.
+    late = lights.ordered(mode="flash")
+    lights.fetched()
+    gone = "UPDATE commands SET expires_at = issued_at WHERE id = %s"
+    execute(lights.control.dsn, gone, late)
+    lights.ordered(**OVERRIDE)
+    lights.say(late, "expired", "it came too late")
+    assert lights.state(late) == ("expired", "it came too late")
+    assert lights.history()[1] == ("otto", "flash", False, "expiry")
+
+
 def test_what_the_lights_refuse_never_began(lights: Lights) -> None:
     command = lights.ordered(mode="fixed", plan="day")
     polled = [f"{lights.junction}/{what}" for what in ("commands", f"commands/{command}", "overrides")]

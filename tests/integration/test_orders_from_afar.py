@@ -107,6 +107,7 @@ def test_orders_reach_the_lights_once_whatever_breaks(plain_dsn: str, tmp_path: 
             what_the_lights_refuse_is_told_in_their_words,
             what_comes_too_late_never_gets_there,
             an_answer_that_is_lost_comes_again,
+            one_whose_answer_was_lost_is_not_given_after_a_later_one,
             another_worker_may_give_it,
             the_collector_may_be_started_anew,
             lights_that_are_away_refuse,
@@ -173,6 +174,22 @@ def an_answer_that_is_lost_comes_again(street: Street) -> None:
     street.proxy.wait_until_lost(n_lost + 1)
     assert street.until_settled(command)[0] == "applied"
     assert len(street.orders_heard()) == n_before + 1
+
+
+def one_whose_answer_was_lost_is_not_given_after_a_later_one(street: Street) -> None:
+    n_before, n_lost = len(street.orders_heard()), street.proxy.n_lost
+    street.agent.process.send_signal(signal.SIGSTOP)
+    try:
+        street.proxy.lose_answers(1)
+        first = street.give(Flash(by="x", why="lost"))
+        street.proxy.wait_until_lost(n_lost + 1)
+        second = street.give(override(20.0, north=6.0))
+    finally:
+        street.agent.process.send_signal(signal.SIGCONT)
+    took_its_place = "a later order, by ada, took its place before the lights got it"
+    assert street.until_settled(first) == ("expired", took_its_place)
+    assert street.until_settled(second)[0] == "applied"
+    assert [text for text in street.orders_heard()[n_before:] if "Flash" in text] == []
 
 
 def another_worker_may_give_it(street: Street) -> None:

@@ -21,6 +21,7 @@ from common.records import CommandResult
 from common.remote import COMMANDS_PATH
 from tests.integration.ingest_helpers import now_ms, rows, send
 from tests.servers.collector import RunningCollector, running_collector
+from tests.servers.device import FakeDevice
 from tests.servers.lights import Pi
 from tests.servers.ordering import Given, OrderingCollector, order
 from tests.waiting import until
@@ -205,6 +206,61 @@ def test_an_order_does_not_follow_a_device_to_another_junction(module_dsn: str, 
         )
     assert pi.fetched() == []
     assert state(module_dsn, command)[0] == ("delivered" if given else "queued")
+
+
+def test_an_order_is_for_who_drives_the_lights_and_holds_the_key(module_dsn: str, pi: RemotePi) -> None:
+    """Also where another device began to, or its key was replaced, while it waited."""
+    with waiting(pi) as answers:
+        with psycopg.connect(module_dsn) as connection:
+            connection.execute(
+                "UPDATE edge_devices SET public_key = %s WHERE id = %s", (FakeDevice().public_key, pi.device.id)
+            )
+        command = queue(module_dsn, pi)
+    assert answers[0].json()["code"] == "token_invalid"
+    assert state(module_dsn, command)[0] == "queued"
+    with psycopg.connect(module_dsn) as connection:
+        connection.execute(
+            "UPDATE edge_devices SET public_key = %s WHERE id = %s", (pi.device.public_key, pi.device.id)
+        )
+    assert pi.fetched() == [command]
+    later = queue(module_dsn, pi)
+    successor = RemotePi(module_dsn, pi.collector)
+    with psycopg.connect(module_dsn) as connection:
+        connection.execute(
+            "UPDATE junctions SET lights_device_id = %s WHERE id = %s", (successor.device.id, pi.junction)
+        )
+    (given,) = pi.fetch().json()["commands"]
+    assert (given["id"], given["expires_in_s"]) == (str(command), 0.0)
+    assert state(module_dsn, later)[0] == "queued"
+
+
+def test_a_clock_that_is_set_back_makes_no_order_last_longer(module_dsn: str, pi: RemotePi) -> None:
+    def set_back(command: UUID, by_s: float) -> None:
+        with psycopg.connect(module_dsn) as connection:
+            connection.execute(
+                "UPDATE commands SET issued_at = issued_at + make_interval(secs => %(by)s),"
+                " expires_at = expires_at + make_interval(secs => %(by)s) WHERE id = %(id)s",
+                {"by": by_s, "id": command},
+            )
+
+    command = queue(module_dsn, pi)
+    set_back(command, 4.0)
+    (given,) = pi.fetch().json()["commands"]
+    assert given["expires_in_s"] <= 60.0
+    set_back(command, 3600.0)
+    until(lambda: state(module_dsn, command)[0] == "failed", rest)
+    (item,) = rows(module_dsn, "SELECT settled_at >= issued_at AS ok FROM commands WHERE id = %s", command)
+    assert item["ok"]
+    with psycopg.connect(module_dsn) as connection:
+        row = connection.execute(
+            "INSERT INTO commands (junction_id, device_id, command, issued_by_name, issued_at, expires_at)"
+            " VALUES (%s, %s, %s, 'ada', now() + interval '1 h', now() + interval '61 m') RETURNING id",
+            (pi.junction, pi.device.id, json.dumps(OVERRIDE)),
+        ).fetchone()
+    assert row is not None
+    assert pi.fetched() == []
+    until(lambda: state(module_dsn, row[0])[0] == "expired", rest)
+    assert "clock was set back" in str(state(module_dsn, row[0])[1])
 
 
 def test_who_may_not_is_told(module_dsn: str, collector: RunningCollector, pi: RemotePi) -> None:

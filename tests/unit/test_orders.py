@@ -5,7 +5,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import msgspec
@@ -20,8 +22,9 @@ from common.remote import MAX_KNOWN, CommandStatus
 from edge_agent.link.client import LightsAbsent
 from edge_agent.orders import carrier as carrier_module
 from edge_agent.orders.carrier import Carrier
+from edge_agent.orders.fetcher import OrderFetcher, OrdersState
 from edge_agent.orders.journal import Entry, Journal
-from edge_agent.sync.exchange import Offered
+from edge_agent.sync.exchange import Offer, Offered
 from tests.outbox_model import stamp_at
 
 
@@ -60,6 +63,9 @@ class World:
     async def put(self, record: Record, stamp: Stamp) -> None:
         assert isinstance(record, CommandResult)
         self.unsaved.append(record)
+
+    async def now(self) -> None:
+        pass
 
     async def flush(self) -> bool:
         self.step()
@@ -140,6 +146,39 @@ def test_one_that_comes_too_late_is_not_given(world: World) -> None:
     run(world, offered(expires_in_s=9.9), offered(expires_in_s=10.1), meanwhile=time_passes)
     assert [status for status, _ in world.words] == ["expired", "applied"]
     assert len(world.given) == 1
+
+
+def test_an_answer_that_was_held_up_is_asked_for_anew(world: World) -> None:
+    """It may say less than the collector knows by now. What is too late in any case needs no second question."""
+    first, later, late = offered(), offered(), offered(expires_in_s=1.0)
+    answers = [
+        (9.0, [first]),  # seconds on its way, and what it brings
+        (6.0, [msgspec.structs.replace(first, expires_in_s=0.0), later]),
+        (1.0, [msgspec.structs.replace(first, expires_in_s=0.0), later]),
+        (9.0, [late]),
+    ]
+    waits_s = []
+
+    async def answer(known: object, wait_s: float, now: object) -> Offer:
+        way_s, commands = answers.pop(0)
+        waits_s.append(wait_s)
+        world.now_ns += round((wait_s + way_s) * 1e9)
+        return Offer(commands, 0, waited_s=wait_s)
+
+    fetcher = OrderFetcher.__new__(OrderFetcher)
+    fetcher.__dict__ |= {"_carrier": world.start(), "_clock": world, "_writer": world, "_wait_s": 45.0}
+    fetcher.__dict__ |= {"_rng": Random(1), "_failures": 0, "state": OrdersState()}
+    fetcher.__dict__ |= {"_exchange": SimpleNamespace(wait_for_commands=answer)}
+    asyncio.run(fetcher._round())
+    assert [(one.command, one.status) for one in world.told] == [
+        (str(first.id), "expired"),
+        (str(later.id), "applied"),
+    ]
+    assert world.given == [(later.id, "ada (collector)")]
+    assert (waits_s[0] > 30.0, waits_s[1:]) == (True, [0.0, 0.0])
+    asyncio.run(fetcher._round())
+    assert world.words[2:] == [("expired", "it came too late, and was not given to the lights")]
+    assert answers == []
 
 
 def test_one_that_became_late_while_it_was_written_down_is_not_given(

@@ -183,8 +183,8 @@ function endOf(override) {
 }
 
 function lasted({ began_at: began, ended_at: ended, ended_by: by, duration_s: durationS }) {
-  if (by === "refusal" || (!began && ended)) return by === "refusal" ? "refused" : "never began";
-  if (!began) return "not yet";
+  if (by === "refusal") return "refused";
+  if (!began) return !ended ? "not yet" : by === "restart" ? "not known whether it began" : "never began";
   if (!ended) return "in force";
   const took = durationS ?? (format.ms(ended) - format.ms(began)) / 1000;
   return h("span", {}, format.duration(took * 1000), h("span", { class: "quiet sub" }, ENDED[by] ?? ""));
