@@ -57,10 +57,12 @@ from collector.junctions.ordering import Ordering
 from collector.junctions.routes import junction_routes
 from collector.logs.routes import log_routes
 from collector.ops import problems
+from collector.ops.bodies import JsonRequest
 from collector.ops.health import STUCK_S, Signs, health_route, metrics_route
 from collector.ops.limits import STORE, ForgettingStore, Readers, limit_requests
 from collector.ops.metrics import Metrics
 from collector.ops.openapi import DescribedLate, describe_bodies, describe_problems
+from collector.ops.parameters import check_query
 from collector.ops.requests import RequestObserver
 from collector.ops.worker import WorkerLink
 from collector.realtime.hub import Hub, Publisher
@@ -197,6 +199,8 @@ class Collector:
             middleware=[limit_requests(limit, self._readers).middleware]
             if (limit := config.requests_per_minute)
             else [],
+            request_class=JsonRequest,
+            before_request=check_query,
             stores={STORE: ForgettingStore()},
             exception_handlers={
                 ApiProblem: problems.on_problem,

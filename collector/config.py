@@ -113,7 +113,7 @@ class CollectorConfig(_Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     """Processes that serve. Several need `live.redis`."""
     requests_per_minute: Annotated[int, Field(ge=0)] = 1200
-    """Of one session, API token or address. 0: any number."""
+    """Of one session, API token or address, at one worker: each counts by itself. 0: any number."""
     smallest_group: Annotated[int, Field(ge=1, le=1000)] = 5
     """Of fewer tagged vehicles than this, no figure is told."""
     live: Live = Live()

@@ -5,6 +5,7 @@ and each tells its own fault.
 """
 
 import re
+import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,25 @@ import msgspec
 from common.nearest import nearest
 
 _SHOWN = 60
+_EXPECTED = re.compile(r"Expected `([^`]+)`(?:( of length)? ([<>]=?) (\S+))?(?:, got `([^`]+)`)?")
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "datetime": "a time",
+}
+_BOUNDS = {">=": "at least", "<=": "at most", ">": "more than", "<": "less than"}
+_INSTANT = "a time with an offset from UTC, such as 2026-05-04T08:00:00+02:00"
+_OTHERS = {
+    "Invalid UUID": "has to be a UUID, such as 8f3f9a70-1f9d-4a7c-8a50-3f1f0c1e2d3a",
+    "Invalid RFC3339 encoded datetime": f"has to be {_INSTANT}",
+    "Invalid epoch timestamp": f"has to be {_INSTANT}",
+    "Timestamp is out of range ": f"has to be {_INSTANT}",
+    "Expected `datetime` with a timezone component": f"has to be {_INSTANT}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +75,40 @@ def shape_faults(value: object, kind: Any, path: str) -> Iterator[Fault]:
         kind: the type that it has to have.
         path: where it stands.
     """
+    kind = _of_a_union(value, kind)
     plain = typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Annotated else kind
-    parts = typing.get_args(plain) if typing.get_origin(plain) is tuple else ()
+    parts = typing.get_args(plain)
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         yield from _table(value, plain, path)
         return
-    if isinstance(value, list | tuple) and len(parts) == 2 and parts[1] is ...:
-        found = [fault for i, one in enumerate(value) for fault in shape_faults(one, parts[0], f"{path}[{i}]")]
-        yield from found
-        if found:
-            return
+    members: Iterable[tuple[str, object]] = ()
+    if isinstance(value, list | tuple) and (typing.get_origin(plain) is list or parts[1:] == (...,)):
+        members = ((f"{path}[{i}]", one) for i, one in enumerate(value))
+    elif isinstance(value, Mapping) and typing.get_origin(plain) is dict:
+        members = ((f"{path}.{name}", one) for name, one in value.items())
+    found = False
+    for where, member in members:
+        for fault in shape_faults(member, parts[-1] if isinstance(value, Mapping) else parts[0], where):
+            yield fault
+            found = True
+    if found:
+        return
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        yield Fault(path or "junction", short(value), _in_words(str(error), kind))
+        yield Fault(path or "junction", short(value), in_words(str(error), kind))
+
+
+def _of_a_union(value: object, kind: Any) -> Any:
+    """The one choice that a table or a list can be."""
+    if typing.get_origin(kind) not in (typing.Union, types.UnionType):
+        return kind
+    for choice in typing.get_args(kind):
+        made_of = typing.get_origin(choice) or choice
+        is_table = made_of is dict or (isinstance(made_of, type) and issubclass(made_of, msgspec.Struct))
+        if (isinstance(value, Mapping) and is_table) or (isinstance(value, list) and made_of in (list, tuple)):
+            return choice
+    return kind
 
 
 def _table(value: object, kind: type[msgspec.Struct], path: str) -> Iterator[Fault]:
@@ -87,11 +127,26 @@ def _table(value: object, kind: type[msgspec.Struct], path: str) -> Iterator[Fau
         yield Fault(f"{path}.{name}" if path else name, None, "is missing, and has to be given")
 
 
-def _in_words(error: str, kind: Any) -> str:
-    """msgspec's own words, less where it is: the path tells that; and what there is to choose from."""
+def in_words(error: str, kind: Any) -> str:
+    """What msgspec has to say, in plain words, less where it is; and what there is to choose from."""
     words = re.sub(r" - at `[^`]*`$", "", error)
-    found = choices(kind) if words.startswith("Invalid enum value") else []
-    return f"{words}; it is one of {', '.join(found)}" if found else words
+    if words.startswith("Invalid enum value"):
+        found = choices(kind)
+        words = re.sub(rf"'(.{{{_SHOWN}}}).+'$", r"'\1...'", words, flags=re.DOTALL)
+        return f"{words}; it is one of {', '.join(found)}" if found else words
+    if words in _OTHERS:
+        return _OTHERS[words]
+    expected = _EXPECTED.fullmatch(words)
+    if not expected:
+        return words
+    kinds, of_length, sign, bound, got = expected.groups()
+    wanted = " or ".join(_KINDS.get(one, one) for one in kinds.split(" | "))
+    if of_length:
+        what = "character" if kinds == "str" else "element"
+        return f"has to have {_BOUNDS[sign]} {bound} {what}{'' if bound == '1' else 's'}"
+    if sign:
+        return f"has to be {wanted}, {_BOUNDS[sign]} {bound.removesuffix('.0')}"
+    return f"has to be {wanted}" + (f", and is {_KINDS.get(got, got)}" if got else "")
 
 
 def choices(kind: Any) -> list[str]:

@@ -1,11 +1,12 @@
 """`/api/users` and `/api/audit` for admins: who there is, who is invited, who sees what, and who did what."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import Response, delete, get, patch, post, put
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.spec import Example
 from litestar.params import FromPath, JSONBody, QueryParameter
 
 from collector.errors import ApiProblem
@@ -47,7 +48,7 @@ from collector.identity.shapes import (
 )
 from collector.identity.users import Filter, Invited, Role, User, no_such_user
 from collector.ops.etag import CHANGED, NOT_MODIFIED, IfMatch, etagged, wanted_versions
-from collector.ops.parameters import Limit, Offset
+from collector.ops.parameters import Limit, Offset, moment, not_before
 from collector.ops.problems import problem_specs
 
 _TAGS = ["users"]
@@ -356,14 +357,18 @@ def _audit_route(identity: Identity) -> HTTPRouteHandler:
         junction: Annotated[
             UUID | None, QueryParameter(name="junction", description="Only what concerns this junction.")
         ] = None,
-        since: Annotated[datetime | None, QueryParameter(name="from", description="Not before this time.")] = None,
-        until: Annotated[datetime | None, QueryParameter(name="to", description="Before this time.")] = None,
+        start: Annotated[str | None, _time("from", "Not before this time. Default: whenever.")] = None,
+        end: Annotated[str | None, _time("to", "Before this time. Default: now.")] = None,
         cursor: Annotated[
             int | None, QueryParameter(name="cursor", ge=1, le=2**63 - 1, description="`next` of the page before.")
         ] = None,
         limit: Limit = 100,
     ) -> AuditList:
-        wanted = Wanted(user, action, junction, _time(since, "from"), _time(until, "to"))
+        since = None if start is None else moment("from", start)
+        until = None if end is None else moment("to", end)
+        if since is not None and since >= (until or datetime.now(UTC)):
+            raise not_before(start, end)
+        wanted = Wanted(user, action, junction, since, until)
         found = await identity.audit_log.page(wanted, limit + 1, cursor)
         items = [
             AuditItem(
@@ -399,9 +404,9 @@ def _text(value: str | None, name: str) -> str | None:
     return value or None
 
 
-def _time(value: datetime | None, name: str) -> datetime | None:
-    if value is not None and value.tzinfo is None:
-        raise ApiProblem(
-            400, "bad_request", "Bad Request", f"{name}: tell the time's zone, such as 2026-05-04T10:00:00Z"
-        )
-    return value
+def _time(name: str, description: str) -> QueryParameter:
+    return QueryParameter(
+        name=name,
+        description=f"RFC 3339 time. {description}",
+        examples=[Example(value="2026-05-04T00:00:00+02:00")],
+    )

@@ -28,7 +28,8 @@ class JunctionItem(msgspec.Struct, frozen=True):
     """A junction. `counts_today` null: nothing was measured since midnight there (`today_from`).
 
     Each vehicle once: where cameras have lines it is what crossed those, else the visits of their zones, else what
-    tag readers counted.
+    tag readers counted. Of all classes, people too, and at all lines; `vehicles` of `.../daily` are those at the
+    stop lines that the lights' description names, without people.
     """
 
     id: UUID

@@ -2,14 +2,18 @@
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
+from litestar import Request
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
+from litestar.typing import FieldDefinition
 
 from collector.errors import ApiProblem
+from common.junction_shape import hint
 
+_OF_DEVICES = re.compile("/api/(ingest|device)/")
 DEFAULT_SPAN = timedelta(days=1)
 _AN_INSTANT = "a time with an offset from UTC, such as 2026-05-04T08:00:00+02:00 or ...Z"
 
@@ -107,6 +111,29 @@ def check_text(parameter: str, *texts: str | None) -> None:
     """ApiProblem (400) for what PostgreSQL does not take."""
     if any("\x00" in text for text in texts if text):
         raise unusable(parameter, "it holds a NUL character, which no text here does")
+
+
+def check_query(request: Request[Any, Any, Any]) -> None:
+    """ApiProblem (400) for a parameter that the route does not know, which would narrow nothing down, unnoticed;
+    and for one that is given twice where one is meant. Devices may know more than their collector."""
+    if not request.url.query or not request.url.path.startswith("/api/") or _OF_DEVICES.match(request.url.path):
+        return
+    known = {}
+    for name, parameter in request.route_handler.parsed_fn_signature.parameters.items():
+        told = parameter.kwarg_definition
+        if isinstance(told, QueryParameter):
+            known[told.name or name] = parameter
+    given: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            raise unusable(name[:100], f"there is no such parameter here; {hint(name, known)}")
+        if name in given and not _is_list(known[name]):
+            raise unusable(name, "is given twice; give it once")
+        given.add(name)
+
+
+def _is_list(parameter: FieldDefinition) -> bool:
+    return any(one.is_non_string_sequence for one in (parameter, *parameter.inner_types))
 
 
 def unusable(parameter: str, detail: str) -> ApiProblem:

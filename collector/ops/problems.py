@@ -2,9 +2,10 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Any, get_type_hints
+from itertools import islice
+from typing import Any
 
 import msgspec
 import psycopg
@@ -14,15 +15,18 @@ from litestar.openapi.datastructures import ResponseSpec
 from litestar.typing import FieldDefinition
 
 from collector.errors import ApiProblem
+from collector.ops.bodies import json_of
 from collector.ops.clock import unix_ms
-from common.junction_shape import choices
+from common.junction_shape import Fault, choices, in_words, shape_faults
 
 _log = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-ID"
 
-_FIELD = re.compile(r"^Object (?:missing required|contains unknown) field `(.+)`$")
+_MISSING = re.compile(r"Missing required query parameter '(\w+)'")
+_BODY = "body"
+_MOST_FAULTS = 20
 _BAD_CHARACTER = (
     "has a character that is not taken here, such as a blank at its beginning or end, or one that cannot be seen"
 )
@@ -91,8 +95,12 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
     detail = str(error.detail)
     allowed = (error.headers or {}).get("allow")
     if isinstance(error, ValidationException) and isinstance(error.extra, list):
-        members["errors"] = told = [_in_words(request, one) for one in error.extra if isinstance(one, dict)]
-        detail = "; ".join(f"{one['key']}: {one['message']}" for one in told) or detail
+        found = (_faults(request, one) for one in error.extra if isinstance(one, dict))
+        members["errors"] = [fault for faults in found for fault in faults]
+    elif missing := _MISSING.match(detail):
+        members["errors"] = [_missing(request, missing[1])]
+    if members:
+        detail = "; ".join(f"{one['key']}: {one['message']}" for one in members["errors"]) or detail
     if status is HTTPStatus.NOT_FOUND and detail == status.phrase:
         detail = "there is nothing at this path; /schema/openapi.json tells what there is"
     if status is HTTPStatus.METHOD_NOT_ALLOWED and allowed:
@@ -108,39 +116,50 @@ def on_http_exception(request: AnyRequest, error: HTTPException) -> Response[byt
     return response
 
 
-def _in_words(request: AnyRequest, fault: dict[str, Any]) -> dict[str, Any]:
+def _faults(request: AnyRequest, told: dict[str, Any]) -> Iterable[dict[str, Any]]:
     """What is wrong with the body or a parameter, by the name that it has in requests, and what it may be, where
     that is one of few."""
-    key, wrong = str(fault.get("key", "body")), str(fault.get("message", ""))
+    key, wrong = str(told.get("key", _BODY)), str(told.get("message", ""))
     parameters = request.route_handler.parsed_fn_signature.parameters
-    kind: FieldDefinition | None = None
-    if fault.get("source") == "query":
-        for name, parameter in parameters.items():
-            alias = getattr(parameter.kwarg_definition, "name", None) or name
-            if key in (name, alias):
-                key, kind = alias, parameter
-                break
-    elif fault.get("source") == "body":
-        kind = _member(parameters.get("data"), key)
-        if field := _FIELD.search(wrong):
-            key = field[1] if key == "data" else f"{key}.{field[1]}"
-            wrong = "is missing, and has to be given" if "missing" in wrong else "there is no such field"
-    if "matching regex" in wrong:
-        # All of ours leave characters out.
-        wrong = _BAD_CHARACTER
-    found = choices(kind.annotation) if kind and wrong.startswith("Invalid enum value") else []
-    return fault | {"key": key, "message": wrong + (f"; it is one of {', '.join(found)}" if found else "")}
+    if told.get("source") == "body":
+        yield from _faults_of_body(request, parameters["data"], told)
+        return
+    alias, parameter = _parameter(request, key)
+    # All that a query holds is text, and nothing in it is null.
+    words = in_words(wrong.replace(" | null`", "`"), parameter and parameter.annotation)
+    yield told | {"key": alias, "message": _plain(words.removesuffix(", and is a text"))}
 
 
-def _member(body: FieldDefinition | None, path: str) -> FieldDefinition | None:
-    """The part of a body that a path such as `location.latitude` leads to; what is not a table leads nowhere."""
-    found = body
-    for name in path.split(".") if path != "data" else ():
-        kinds = [one.annotation for one in (found, *found.inner_types)] if found else []
-        table = next((one for one in kinds if isinstance(one, type) and issubclass(one, msgspec.Struct)), None)
-        annotation = get_type_hints(table, include_extras=True).get(name.partition("[")[0]) if table else None
-        found = None if annotation is None else FieldDefinition.from_annotation(annotation)
-    return found
+def _parameter(request: AnyRequest, key: str) -> tuple[str, FieldDefinition | None]:
+    """A parameter by the name that it has in requests, and what it may be."""
+    for name, parameter in request.route_handler.parsed_fn_signature.parameters.items():
+        alias = getattr(parameter.kwarg_definition, "name", None) or name
+        if key in (name, alias):
+            return alias, parameter
+    return key, None
+
+
+def _faults_of_body(request: AnyRequest, body: FieldDefinition, told: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    found = json_of(request)
+    if found is None:
+        yield told | {"key": _BODY, "message": "is missing, and has to be given as JSON"}
+        return
+    faults = list(islice(shape_faults(found, body.annotation, _BODY), _MOST_FAULTS))
+    for fault in faults or [Fault(str(told["key"]), None, str(told["message"]))]:
+        yield told | {"key": fault.path.removeprefix(f"{_BODY}."), "message": _plain(fault.message)}
+
+
+def _plain(words: str) -> str:
+    """All of our patterns leave characters out."""
+    return _BAD_CHARACTER if "matching regex" in words else words
+
+
+def _missing(request: AnyRequest, key: str) -> dict[str, Any]:
+    """A parameter that has to be given."""
+    _, parameter = _parameter(request, key)
+    found = choices(parameter.annotation) if parameter else []
+    wrong = "is missing, and has to be given" + (f"; it is one of {', '.join(found)}" if found else "")
+    return {"key": key, "message": wrong, "source": "query"}
 
 
 def on_store_error(request: AnyRequest, error: Exception) -> Response[bytes]:

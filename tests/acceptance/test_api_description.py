@@ -86,6 +86,41 @@ def test_every_body_has_an_example_that_is_understood(collector: RunningCollecto
     assert not refused, "\n".join(refused)
 
 
+def test_all_routes_refuse_what_they_do_not_know_and_bodies_that_are_no_json(
+    collector: RunningCollector, token: str
+) -> None:
+    bodies = {
+        b"{": "body: it is no JSON",
+        b'{"name": "\xff"}': "body: it is no JSON, which is UTF-8",
+        b"[" * 3000: "body: its lists and tables are nested too deeply",
+        b"7": "body: has to be a table",
+    }
+    with httpx.Client(base_url=collector.url, headers={"Authorization": f"Bearer {token}"}) as client:
+        nothing = client.post("/api/users/login")
+        assert (nothing.status_code, nothing.json()["errors"][0]["key"]) == (400, "body")
+        for path, methods in client.get("/schema/openapi.json").json()["paths"].items():
+            if not path.startswith("/api/") or path.startswith(("/api/ingest", "/api/device")):
+                continue
+            url = re.sub(r"\{\w+\}", str(uuid4()), path)
+            for method, operation in methods.items():
+                content = operation.get("requestBody", {}).get("content", {})
+                example: dict[str, Any] = next(
+                    iter(content.get("application/json", {}).get("examples", {}).values()), {}
+                )
+                needed = {
+                    one["name"]: "counts"
+                    for one in operation.get("parameters", [])
+                    if one["in"] == "query" and one.get("required")
+                }
+                asked = client.request(method, url, params=needed | {"nosuch": "1"}, json=example.get("value"))
+                assert asked.status_code == 400, f"{method} {url}: {asked.text}"
+                assert "nosuch: there is no such parameter here" in asked.json()["detail"]
+                for body, told in bodies.items() if example and not path.endswith("/import") else ():
+                    answer = client.request(method, url, content=body)
+                    assert answer.status_code == 400, f"{method} {url}: {answer.text}"
+                    assert told in answer.json()["detail"]
+
+
 def _try(operation: Any, token: str) -> None:
     @settings(max_examples=N_EXAMPLES, suppress_health_check=list(HealthCheck), database=None)
     @given(case=strategies.one_of(operation.as_strategy(), operation.as_strategy(GenerationMode.NEGATIVE)))

@@ -140,7 +140,10 @@ def test_charts_are_drawn_and_their_tables_and_files_are_what_the_api_tells(brow
 
 
 def test_other_days_are_asked_and_kept_in_the_address(browser: Any, week: Week) -> None:
-    with signed_in(browser, week.url, "/analytics") as page:
+    with signed_in(browser, week.url, f"/analytics/{week.junction.int % 7:032x}") as page:
+        expect(page.get_by_text("There is no such junction, or you may not see it.")).to_be_visible()
+        expect(page.locator(".panel")).to_have_count(0)
+        page.get_by_role("link", name="Analytics").first.click()
         chooser = page.get_by_role("combobox", name="Junction")
         chooser.fill("no such")
         expect(page.get_by_text("No junction has that in its name.")).to_be_visible()

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.codes import Direction, Via
 from common.junction import Junction, Lane
-from common.records import Occupancy
+from common.records import Count, Occupancy
 from tests.integration.ingest_helpers import now_ms
 from tests.junctions import crossroads
 from tests.servers.browser import browser, expect_fit, opened, playwright
@@ -93,6 +94,11 @@ def test_the_junction_is_drawn_and_lives(browser: Any, pi: Pi) -> None:
         expect(rows.first.locator("td").nth(3)).to_have_text(re.compile(r"^not measured22.s green$"))
         expect(lane(page, "south").locator("td").nth(2)).to_have_text(re.compile(r"^not measured22.s green$"))
         page.evaluate("window.same = document.querySelector('.junction-plan')")
+        crossed = Count(1, now_ms(), 0, "cam-north", "stop", Via.CAMERA, "car", Direction.IN)
+        pi.send(
+            crossed, msgspec.structs.replace(crossed, cls="bus"), msgspec.structs.replace(crossed, cls="person")
+        )
+        expect(lane(page, "north").locator("td").nth(3)).to_have_text("2")
 
         pi.tell((0, YELLOW, NORTH))
         expect(aspect(page, "north")).to_have_text("yellow")

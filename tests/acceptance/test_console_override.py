@@ -22,6 +22,16 @@ CONTROL = 155
 AUTOMATIC, OVERRIDE = 6, 5
 MONITOR, PREEMPT_ENTRY, PREEMPT_EXIT = UnitFlash.MONITOR, Code.PREEMPT_ENTRY, Code.PREEMPT_EXIT
 expect = playwright.expect
+REWORDED = """
+async () => {
+  const words = new Set();
+  for (const end = performance.now() + 2_500; performance.now() < end; await new Promise(requestAnimationFrame)) {
+    words.add(document.querySelector(".order-detail").textContent);
+  }
+  return [...words];
+}
+"""
+"""What an order's detail says within two and a half seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +126,41 @@ def test_an_override_and_the_lights_that_follow(browser: Any, pi: RemotePi) -> N
         expect(running).to_be_hidden()
         expect(fact(page, "Mode")).to_have_text("Automatic")
         expect(page.locator(".history tbody tr").first).to_contain_text("by another order")
+
+
+def test_what_is_over_is_not_told_as_in_force_nor_what_never_began(browser: Any, pi: RemotePi, store: str) -> None:
+    with opened(browser, address(pi), user=("otto", PASSWORD)) as page:
+
+        def order(**more: Any) -> None:
+            body = {
+                "mode": "manual_override",
+                "why": "the fair",
+                "cycle_s": 70.0,
+                "lane_green_s": {"north": 40.0},
+            } | more
+            token = page.evaluate("document.cookie.match(/stopline_csrf=([^;]+)/)[1]")
+            url = f"{pi.collector.url}/api/junctions/{pi.junction}/mode"
+            assert page.context.request.put(url, data=body, headers={"X-CSRF-Token": token}).ok
+
+        expect(fact(page, "Mode")).to_have_text("Automatic")
+        order(valid_s=3600)
+        told = page.locator(".order-detail")
+        expect(told).to_contain_text("Waits until")
+        assert len(page.evaluate(REWORDED)) == 1, "once a second it was taken away, and told anew"
+        execute(store, "UPDATE commands SET expires_at = now()")
+        expect(step(page, "Came too late")).to_be_visible()
+        expect(step(page, "With the lights")).to_be_hidden()
+        order(expires_s=10.0)
+        [command] = pi.fetched()
+        pi.say(command)
+        pi.tell((11_000, CONTROL, OVERRIDE))
+        running = page.get_by_role("region", name="In force")
+        expect(running).to_contain_text("Manual override, ordered by otto since")
+        expect(running).to_contain_text("but the lights have not told so yet")
+        expect(step(page, "In force")).to_be_visible()
+        pi.tell((0, CONTROL, AUTOMATIC))
+        expect(running).to_be_hidden()
+        expect(step(page, "In force")).to_be_hidden()
 
 
 def test_what_the_lights_refuse_is_told_in_their_words(browser: Any, pi: RemotePi) -> None:

@@ -441,7 +441,16 @@ def _check_pages(admin: httpx.Client, entries: list[Any]) -> None:
         if (cursor := page["next"]) is None:
             break
     assert paged == entries
-    for query in ({"cursor": "0"}, {"action": "x"}, {"from": "2026-05-04T10:00:00"}, {"user": "ada"}):
+    day, next_day = "2026-05-04T00:00:00Z", "2026-05-05T00:00:00Z"
+    wrong: list[dict[str, Any]] = [
+        {"cursor": "0"},
+        {"action": "x"},
+        {"from": "2026-05-04T10:00:00"},
+        {"user": "ada"},
+    ]
+    wrong += [{"from": "1.5"}, {"to": "9999-12-31T00:00:00Z"}, {"from": next_day, "to": day}]
+    wrong += [{"form": day}, {"from": [day, next_day]}]
+    for query in wrong:
         assert admin.get("/api/audit", params=query).status_code == 400, query
 
 

@@ -221,6 +221,10 @@ async def _found(dsn: str, name: str | None) -> list[list[str]]:
         ([], "1 to 1000"),
         ([line("x")] * 1001, "1 to 1000"),
         (line("x", level="loud"), "level: Invalid enum value 'loud'; it is one of debug, info, "),
+        (
+            [line("x"), line("x", level="loud")],
+            "body[1].level: Invalid enum value 'loud'; it is one of debug, info, ",
+        ),
         ({"level": "info", "message": "x"}, "action: is missing"),
         (line("x", action=""), "action"),
         (line("a\x00b"), "line 0: a text holds a NUL"),
@@ -230,7 +234,8 @@ async def _found(dsn: str, name: str | None) -> list[list[str]]:
         (line("x", at="2999-01-01T00:00:00Z"), "at must be"),
         (line("x", at="yesterday"), "at"),
         (line("x", junction="nowhere"), "junction=nowhere: there is none"),
-        (line("x", unknown=1), "unknown: there is no such field"),
+        (line("x", levle=1), "levle: there is no such field; did you mean level?"),
+        (line("x", context=1), "context: has to be a table, and is a whole number"),
     ],
 )
 def test_what_cannot_be_written_down_is_told(posting: Reader, body: Any, told: str) -> None:

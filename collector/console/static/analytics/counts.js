@@ -11,7 +11,7 @@ export const DAYS = {
   id: "days",
   title: "Vehicles by day",
   path: "daily",
-  about: "What passed the stop lines. A day that was not measured has no bar; one that was measured in part is hatched.",
+  about: "Vehicles, and no people, that passed the stop lines. What the list of junctions tells of today is all that crossed any line. A day that was not measured has no bar; one that was measured in part is hatched.",
   summary({ days, lines, as_of: asOf }) {
     const measured = days.filter((day) => day.vehicles !== null);
     if (measured.length === 0) return "No day was measured.";

@@ -104,7 +104,7 @@ export const CYCLES = {
   summary(answer) {
     if (answer.cycles === 0) return "The lights told of no cycle.";
     const lost = answer.lost_share === null ? "" : ` Nobody had green or yellow for ${percent(answer.lost_share, 1)} of the time.`;
-    return `${several(answer.cycles, "cycle")} of ${seconds(answer.mean_s)} on average, half of them below ${seconds(answer.p50_s)}.${lost}`;
+    return `${several(answer.cycles, "cycle")} of ${seconds(answer.mean_s)} on average, half of them of ${seconds(answer.p50_s)} at most.${lost}`;
   },
   columns: [
     { label: "Lane", value: (lane) => lane.lane },

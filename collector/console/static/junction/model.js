@@ -6,6 +6,7 @@ import { Tally } from "./tally.js";
 export const MINUTES = 60;
 const MINUTE_MS = 60_000;
 const KEPT_CROSSINGS = 14;
+const PERSON = "person";
 /** A minute's coverage comes in blocks of ten seconds and is summed up after that. */
 const GRACE_MS = 30_000;
 
@@ -82,15 +83,15 @@ export class Model {
       .map((source) => ({ source, truth: truths.get(place(source)) ?? null }));
   }
 
-  /** What crossed a lane's stop line since midnight; null: nothing was measured. A camera goes before tags. */
+  /** Vehicles that crossed a lane's stop line since midnight; null: nothing was measured. A camera goes before tags. */
   laneToday(lane) {
     const told = this.lights.stopLines(lane).flatMap((one) =>
       [...this.sources.values()].filter((source) => source.sensor === one.sensor && source.name === one.source),
     );
     const source = told.find((one) => one.via === "camera") ?? told.find((one) => one.via !== "truth");
     if (!source || this.unmeasured.has(source.id)) return null;
-    const { total } = this.totals(source);
-    return [...total.values()].reduce((sum, n) => sum + n, 0);
+    const vehicles = [...this.totals(source).classes].filter(([cls]) => cls !== PERSON);
+    return vehicles.flatMap(([, directions]) => [...directions.values()]).reduce((sum, n) => sum + n, 0);
   }
 
   /** Today's counts of a source: {measured, total: Map(direction -> n), classes: Map(class -> Map(direction -> n))}. */

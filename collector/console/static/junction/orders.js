@@ -9,7 +9,7 @@ import { seconds } from "./plan_bar.js";
 
 const SETTLED = ["applied", "refused", "expired", "failed"];
 const WORDS = { queued: "Queued", delivered: "With the lights", applied: "In force", refused: "Refused", expired: "Came too late", failed: "Not known what came of it" };
-/** So long it stays told that an order is in force; why one is not stays until the next. */
+/** So long it stays told that an order is in force, if it is; why one is not stays until the next. */
 const APPLIED_SHOWN_MS = 30_000;
 const ENDED = { expiry: "by itself", order: "by another order", fault: "by a fault", restart: "by a restart", refusal: "refused", exit: "the vehicle had passed", too_long: "it stayed for too long", untold: "its end is not known", cleared: "the fault was over", another: "by another fault" };
 
@@ -17,6 +17,7 @@ const ENDED = { expiry: "by itself", order: "by another order", fault: "by a fau
 export class OrderProgress {
   constructor() {
     this.item = null;
+    this.began = false;
     this.words = h("p", { class: "order-words" });
     this.steps = ["queued", "delivered", "applied"].map((state) => h("li", { "data-step": state }));
     this.detail = h("p", { class: "order-detail" });
@@ -27,29 +28,33 @@ export class OrderProgress {
     return this.item !== null && !SETTLED.includes(this.item.state);
   }
 
-  /** What is done needs no telling for long; what waits, until when. */
-  draw(nowMs, timezone) {
+  /** What is done needs no telling for long, nor what is over; what waits, until when. `mode`: of the lights. */
+  draw(nowMs, timezone, mode) {
     if (this.item?.state === "queued") {
       this.#tell(`Waits until ${format.clock(format.ms(this.item.expires_at), timezone)} for the lights to fetch it, and is given up then.`);
     }
-    const settledAt = this.item?.state === "applied" ? format.ms(this.item.settled_at) : null;
-    if (settledAt !== null && nowMs - settledAt > APPLIED_SHOWN_MS) this.root.hidden = true;
+    if (this.item?.state !== "applied") return;
+    this.began ||= mode === this.item.mode;
+    const isOver = this.began && mode !== null && mode !== this.item.mode;
+    if (isOver || nowMs - format.ms(this.item.settled_at) > APPLIED_SHOWN_MS) this.root.hidden = true;
   }
 
   /** Take in an order, from an answer or told live; an older one changes nothing. */
   update(item) {
     if (this.item && this.item.id !== item.id && item.issued_at < this.item.issued_at) return;
     if (this.item?.id === item.id && SETTLED.includes(this.item.state) && !SETTLED.includes(item.state)) return;
+    if (this.item?.id !== item.id) this.began = false;
     this.item = item;
     this.root.hidden = false;
     this.root.dataset.state = item.state;
     say(this.words, `${MODES[item.mode] ?? item.mode}, ordered by ${item.by}`);
     const at = { queued: 0, delivered: 1 }[item.state] ?? 2;
+    this.steps[1].hidden = item.state === "expired" && item.delivered_at === null; // They never had it.
     this.steps.forEach((step, index) => {
       step.className = index < at || item.state === "applied" ? "done" : index === at ? "now" : "";
       say(step, index === 2 && at === 2 ? WORDS[item.state] : WORDS[step.dataset.step]);
     });
-    this.#tell(item.state === "applied" ? "" : (item.detail ?? ""));
+    if (item.state !== "queued") this.#tell(item.state === "applied" ? "" : (item.detail ?? ""));
   }
 
   #tell(detail) {
@@ -69,8 +74,9 @@ export class Running {
     this.fail = fail;
     this.what = h("p", { class: "running-what" });
     this.why = h("p", { class: "running-why" });
+    this.lead = h("span");
     this.left = h("strong", { class: "running-left" });
-    this.until = h("p", { class: "running-until" });
+    this.until = h("p", { class: "running-until" }, this.lead, this.left);
     this.back = h("button", { type: "button", onclick: () => this.#end() }, "Back to automatic");
     this.root = h("section", { class: "running", "aria-label": "In force", hidden: true }, h("div", {}, this.what, this.why), h("div", { class: "running-end" }, this.until, this.back));
   }
@@ -89,8 +95,9 @@ export class Running {
     const ends = own && own.origin !== "preemption" ? endOf(own) : null;
     this.until.hidden = ends === null;
     if (ends !== null) {
-      say(this.left, format.countdown(ends - nowMs));
-      if (!this.left.parentNode) this.until.append("Automatic again in ", this.left);
+      const isOver = nowMs >= ends;
+      say(this.lead, isOver ? `Over since ${format.clock(ends, junction.timezone)}, but the lights have not told so yet` : "Automatic again in ");
+      say(this.left, isOver ? "" : format.countdown(ends - nowMs));
     }
     this.back.hidden = faulty || junction.access !== "operate" || !["manual_override", "fixed", "flash", "off"].includes(mode);
   }
@@ -167,9 +174,13 @@ function teller({ device, said_by: user }) {
   return name ? h("span", { class: "quiet" }, " \u00b7 ", h("span", {}, name)) : null;
 }
 
-/** The order that is in force by the history, where the lights say so too; null: none. A fault is nobody's order. */
+/**
+ * The order that is in force by the history, where the lights say so too; null: none. A fault is nobody's order. One
+ * whose time is over is in force until the lights tell that they are automatic again.
+ */
 export function inForce(overrides, mode) {
-  return overrides.find((one) => one.mode === mode && one.origin !== "fault" && one.began_at && !one.ended_at) ?? null;
+  const own = overrides.filter((one) => one.mode === mode && one.origin !== "fault" && one.began_at);
+  return own.find((one) => !one.ended_at) ?? (own[0] === overrides[0] && own[0]?.ended_by === "expiry" ? own[0] : null);
 }
 
 function who(override) {

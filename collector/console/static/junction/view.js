@@ -86,7 +86,7 @@ export class View {
 
   #orders(lights, junction, overrides, nowMs) {
     this.running.update(inForce(overrides, lights.mode), lights, junction, nowMs);
-    this.progress.draw(nowMs, junction.timezone);
+    this.progress.draw(nowMs, junction.timezone, lights.mode);
     const may = lights.any && junction.access === "operate" && lights.description !== null;
     this.override.allow(may);
     if (may) this.override.update(junction, lights);

@@ -33,12 +33,13 @@ class Analytics {
     this.files = new ExportCard(context, this.base);
     this.panels = this.id ? PANELS.map((described) => new Panel(described, context, (answer) => described === DAYS && this.files.update(answer))) : [];
     for (const panel of this.panels) panel.root.classList.toggle("wide", WIDE.has(panel.described.id));
+    this.board = h("div", { class: "panels" }, ...this.panels.map((panel) => panel.root), this.files.root);
     context.title("Analytics");
     root.append(
       this.ways,
       h("div", { class: "page-head" }, this.heading, this.chooser),
       this.controls,
-      h("div", { class: "panels" }, ...this.panels.map((panel) => panel.root), this.files.root),
+      this.board,
     );
   }
 
@@ -50,8 +51,9 @@ class Analytics {
         return;
       }
       const [junction] = (await this.context.ask("/api/junctions", { query: { junction: this.id } })).junctions;
-      if (junction) this.#show(junction);
-      else this.context.notice("There is no such junction, or you may not see it.");
+      if (junction) return this.#show(junction);
+      this.context.notice("There is no such junction, or you may not see it.");
+      this.board.remove(); // It would look as if nothing had been counted there.
     } catch (error) {
       this.context.fail(error);
     }
@@ -60,7 +62,8 @@ class Analytics {
   /** The first ones, for cities of a few. */
   #pick(junctions, isMore) {
     if (junctions.length === 0) {
-      this.controls.replaceChildren(h("p", { class: "empty" }, "You see no junction yet."));
+      const how = this.context.can("admin") ? "There is no junction yet. The page of Junctions tells how the first one comes." : "You see no junction yet. An admin grants them, on the page of Users.";
+      this.controls.replaceChildren(h("p", { class: "empty" }, how));
       return;
     }
     const more = isMore && h("p", { class: "quiet" }, "There are more: find one by its name, above.");

@@ -50,8 +50,9 @@ class Junctions {
     this.unplaced = h("p", { class: "quiet map-words", hidden: true });
     const side = h("div", { class: "map-side" }, this.map.root, this.unplaced);
     this.body = h("div", { class: "junctions", "data-shown": context.query.get("show") === "map" ? "map" : "list" });
+    const today = h("p", { class: "elsewhere quiet" }, "Today: all that was counted since midnight there, at any line, people too.");
     const elsewhere = h("p", { class: "elsewhere" }, h("a", { href: "/junctions/none" }, "What stands at no junction"));
-    this.body.append(h("div", { class: "card list-side" }, this.table.root, this.pager.root, elsewhere), side);
+    this.body.append(h("div", { class: "card list-side" }, this.table.root, this.pager.root, today, elsewhere), side);
     const head = h("div", { class: "page-head" }, h("h1", {}, "Junctions"), this.sum);
     this.parts = [head, this.#tools(), this.body];
   }
