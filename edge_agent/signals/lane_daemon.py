@@ -26,7 +26,7 @@ from edge_agent.signals.aside import Aside
 from edge_agent.signals.broker import connect, speaker_for
 from edge_agent.signals.config import SignalsConfig
 from edge_agent.signals.lane_pi import LanePi, will_of
-from edge_agent.signals.loop import STEP_S, Tick, ticks
+from edge_agent.signals.loop import STEP_S, Tick, monotonic_s, ticks
 from edge_agent.signals.priority import settle
 
 logger = logging.getLogger(__name__)
@@ -119,6 +119,7 @@ class LaneDaemon:
             self._heads,
             self._speaker,
             now_s,
+            clock=monotonic_s,
             save=self._save,
             obeys=self._read_obeys(),
             limits=limits,

@@ -58,6 +58,7 @@ class LanePi:
         head: its name in the topics.
         movement: what it shows.
         obeys: as it was saved; None: nobody yet.
+        clock: the time that `now_s` is of, to see since when the lamps show something.
         save: see `Save`.
         now_s: monotonic, as in all methods.
     """
@@ -71,6 +72,7 @@ class LanePi:
         speaker: Speaker,
         now_s: float,
         *,
+        clock: Callable[[], float],
         save: Save,
         obeys: Obeyed | None = None,
         times: LeaseTimes = LEASE_TIMES,
@@ -82,7 +84,7 @@ class LanePi:
         own_times = HeadTimes(own.yellow_s, own.min_green_s, start_red_s(single))
         self._head = Head(head, str(speaker.boot), times, own_times, now_s, obeys)
         self._gate = Interlock(single, now_s, limits)
-        self._heads, self._speaker, self._save = heads, speaker, save
+        self._heads, self._speaker, self._clock, self._save = heads, speaker, clock, save
         self._saved = obeys
         self._saving: Obeyed | None = obeys
         self._aspect, self._since_s = Aspect.RED, now_s
@@ -132,8 +134,9 @@ class LanePi:
             if isinstance(message, Lease):
                 self._head.hear(answer_in(message), now_s)
         self._read_back(now_s)
-        ask = self._head.step(now_s)
+        self._head.step(now_s)
         self._show(now_s)
+        ask = self._head.ask(now_s)
         if self._head.obeys != self._saving and self._head.obeys is not None:
             self._saving = self._head.obeys
             self._save(self._saving)
@@ -162,7 +165,10 @@ class LanePi:
             self._head.fail(now_s)
             self._heads.fail_safe()
         if aspects[self._movement] is not self._aspect:
-            self._aspect, self._since_s, self._state_s = aspects[self._movement], now_s, float("-inf")
+            at_s = self._clock()
+            self._head.lit(now_s, at_s)
+            self._gate.lit(now_s, at_s)
+            self._aspect, self._since_s, self._state_s = aspects[self._movement], at_s, float("-inf")
 
     # --- what informs ---
 
@@ -170,7 +176,7 @@ class LanePi:
         epoch = self._head.obeys.epoch if self._head.obeys else 0
         if now_s - self._state_s >= STATE_EVERY_S:
             self._state_s = now_s
-            since_ms = int((now_s - self._since_s) * 1000)
+            since_ms = int(max(0.0, now_s - self._since_s) * 1000)
             self._speaker.say(
                 self._speaker.make(
                     LaneState, epoch, lane=self._name, online=True, aspect=self._aspect, aspect_since_ms=since_ms

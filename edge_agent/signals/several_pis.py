@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -24,7 +24,7 @@ from edge_agent.safe_file import write_safely, written
 from edge_agent.signals.broker import connect, speaker_for
 from edge_agent.signals.config import SignalsConfig
 from edge_agent.signals.driving import Driven
-from edge_agent.signals.loop import STEP_S
+from edge_agent.signals.loop import STEP_S, monotonic_s
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ before though the disk be a new one, as long as the clock is right; where it is 
 class Lanes(LanesHeads):
     """`LanesHeads` that also hand on what lanes count, and tell lanes and people how the junction is."""
 
-    def __init__(self, junction: Junction, link: LaneLink, speaker: Speaker) -> None:
-        super().__init__(junction, link, speaker)
+    def __init__(self, junction: Junction, link: LaneLink, speaker: Speaker, clock: Callable[[], float]) -> None:
+        super().__init__(junction, link, speaker, clock)
         self._voice = speaker
         self._stop_lines = _stop_lines(junction)
         self._movement_of = {lane: one.name for one in junction.movements for lane in one.lanes}
@@ -163,9 +163,9 @@ def open_lanes(config: SignalsConfig) -> Lanes:
         """A start after this one is to be newer than that one."""
         Thread(target=written, args=(path, str(by).encode()), name="term", daemon=True).start()
 
-    # A lane's step may be late by as much as ours: once at the end of its green, once at the end of its yellow.
-    times = replace(LEASE_TIMES, guard_s=2.0 * (STEP_S + config.loop.late_s))
-    return Lanes(junction, LaneLink(heads, epoch, times, superseded=superseded), speaker)
+    # A lane's step may be late by as much as ours.
+    times = replace(LEASE_TIMES, guard_s=4.0 * (STEP_S + config.loop.late_s))
+    return Lanes(junction, LaneLink(heads, epoch, times, superseded=superseded), speaker, monotonic_s)
 
 
 def _next_term(path: Path) -> int:

@@ -96,8 +96,9 @@ HEAD: Mapping[HeadState, Mapping[HeadEvent, HeadState]] = {
 }
 """What follows; an event that is not listed changes nothing."""
 
-HELD_IN = frozenset({HeadState.GREEN, HeadState.YELLOW})
-"""States in which a head cannot say that it holds nothing."""
+HELD_IN = frozenset(HeadState) - {HeadState.RED}
+"""States in which a head cannot say that it holds nothing: flash and darkness may have cut a green off, and who
+was on the way then clears as after a yellow."""
 
 
 class Hold(StrEnum):
@@ -157,7 +158,8 @@ class LeaseTimes:
         ask_every_s: from an answered ask to the next.
         patience_s: from an ask without an answer to the next. Only the newest ask can be answered, so a way there
             and back may not take longer.
-        guard_s: for steps that come late, at a head and at the coordinator together.
+        guard_s: for what comes late at a head: that its lease is over is seen up to a late step after it, yellow
+            is lit up to one after that, and with red it is the same again.
         lost_after_s: so long without word from the other side, and it counts as lost.
         drift: by how much the rate of a clock may be off; 0.0005 is five times what a Pi's crystal does.
     """
@@ -165,7 +167,7 @@ class LeaseTimes:
     lease_s: float = 2.0
     ask_every_s: float = 0.25
     patience_s: float = 0.6
-    guard_s: float = 1.0
+    guard_s: float = 2.0
     lost_after_s: float = 3.0
     drift: float = 0.0005
 
@@ -174,7 +176,7 @@ class LeaseTimes:
         return (self.lease_s + yellow_s / (1.0 - self.drift) + clearance_s) * (1.0 + self.drift) + self.guard_s
 
     def clearing_s(self, clearance_s: float) -> float:
-        """How long it does after it said that it is red. Late steps are no matter: it was red before."""
+        """How long it does after it was heard to say that it is red. Late steps are no matter: red came before."""
         return clearance_s * (1.0 + self.drift)
 
 
