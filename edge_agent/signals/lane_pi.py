@@ -51,7 +51,7 @@ class LaneCount:
 
 
 class LanePi:
-    """One head, step by step. One thread calls all methods.
+    """One head, step by step. One thread calls all methods. `heads_took_it`: so it was in the last step.
 
     Args:
         junction: the whole one; the same description as the coordinator's.
@@ -91,6 +91,7 @@ class LanePi:
         self._state_s = float("-inf")
         self._counts = _counts(junction, own)
         self._measures: dict[str, tuple[bool, float]] = {}
+        self.heads_took_it = True
         self._span_from_s = now_s
 
     @property
@@ -102,6 +103,11 @@ class LanePi:
     def fault(self) -> Fault | None:
         """Of this Pi's own; latched."""
         return self._gate.fault
+
+    def report(self, code: FaultCode, detail: str, now_s: float) -> None:
+        """Something else is wrong; flash."""
+        self._gate.report(code, detail, now_s)
+        self._head.fail(now_s)
 
     def saved(self, obeys: Obeyed) -> None:
         """Whom the head obeys is durable now."""
@@ -161,9 +167,11 @@ class LanePi:
         try:
             self._heads.show(aspects, now_s)
         except HeadsError as error:
-            self._gate.report(FaultCode.DRIVER_FAILED, str(error), now_s)
-            self._head.fail(now_s)
             self._heads.fail_safe()
+            self.report(FaultCode.DRIVER_FAILED, str(error), now_s)
+            self.heads_took_it = False
+        else:
+            self.heads_took_it = True
         if aspects[self._movement] is not self._aspect:
             at_s = self._clock()
             self._head.lit(now_s, at_s)
