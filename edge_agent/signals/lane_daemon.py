@@ -16,7 +16,7 @@ from common.commands import ClearFault, OrderResult
 from common.notify import notify, watchdog_interval_s
 from common.topics import LEASE
 from edge_agent.domain.signals.interlock import Limits
-from edge_agent.domain.signals.leases import Obeyed
+from edge_agent.domain.signals.leases import Obeyed, lease_times
 from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.link.messages import TOO_LATE, Ask, OrderAnswer
 from edge_agent.link.server import LinkServer
@@ -130,6 +130,7 @@ class LaneDaemon:
             clock=monotonic_s,
             save=self._save,
             obeys=self._read_obeys(),
+            times=lease_times(limits.late_step_s),
             limits=limits,
         )
         if self._kept.fault is not None:

@@ -4,7 +4,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,7 +13,7 @@ from common import __version__, topics
 from common.codes import Aspect
 from common.junction import DetectorKind, Junction
 from common.topics import CAR_COUNTS, JUNCTION_STATUS, LEASE_ASK, CarCounts, GreenTime, JunctionStatus
-from edge_agent.domain.signals.leases import LEASE_TIMES
+from edge_agent.domain.signals.leases import lease_times
 from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.lanes import LaneLink, LanesHeads
 from edge_agent.link.messages import Crossing, Presence, SensorState
@@ -163,8 +162,7 @@ def open_lanes(config: SignalsConfig) -> Lanes:
         """A start after this one is to be newer than that one."""
         Thread(target=written, args=(path, str(by).encode()), name="term", daemon=True).start()
 
-    # A lane's step may be late by as much as ours.
-    times = replace(LEASE_TIMES, guard_s=4.0 * (STEP_S + config.loop.late_s))
+    times = lease_times(STEP_S + config.loop.late_s)
     return Lanes(junction, LaneLink(heads, epoch, times, superseded=superseded), speaker, monotonic_s)
 
 

@@ -392,7 +392,7 @@ def granted(got: Answer | None) -> bool:
 def test_a_coordinator_waits_after_its_start() -> None:
     made = coordinator()
     made.hear(ask("c", 1), 1.0)
-    full_s = TIMES.hold_s(3.0, 2.0)
+    full_s = TIMES.hold_s(TIMES.ending_s(3.0), 2.0)
     assert full_s == pytest.approx(9.0, abs=0.01)
     assert not granted(made.hear(ask("a", 1), full_s - 0.1))
     assert granted(made.hear(ask("a", 2), full_s + 0.1))
@@ -424,6 +424,17 @@ def test_a_granted_head_is_taken_for_the_full_time_or_until_it_says_that_it_is_r
     made.hear(ask("a", 2), 12.0)
     assert not granted(made.hear(ask("c", 2), 13.9))
     assert granted(made.hear(ask("c", 3), 14.1))
+
+
+def test_a_head_that_was_told_a_longer_yellow_is_taken_for_as_long() -> None:
+    """Its Pi has an older description, or lets steps be later."""
+    made = coordinator()
+    made.hear(ask("c", 1), 1.0)
+    assert granted(made.hear(ask("a", 1, ending_s=8.0), 10.0))
+    made.want({"a": Aspect.RED, "c": Aspect.GREEN}, 10.5)
+    assert not granted(made.hear(ask("c", 2), 21.9))
+    assert granted(made.hear(ask("c", 3), 22.1))
+    assert ask_of(Head("a", "head-boot", TIMES, OWN, 2.0, ME), 4.0).ending_s == OWN.yellow_s + TIMES.guard_s
 
 
 def test_a_change_is_told_at_once_and_only_once() -> None:

@@ -80,7 +80,7 @@ class Coordinator:
         self._known = {name: _Known() for name in lanes}
         self._rivals = {name: _rivals(name, lanes, conflicts) for name in lanes}
         self._wanted: dict[str, Aspect] = {}
-        self._not_before_s = now_s + max(times.hold_s(lane.yellow_s, lane.clearance_s) for lane in lanes.values())
+        self._not_before_s = now_s + max(self._hold_s(name)[0] for name in lanes)
         self.superseded_by: int | None = None
 
     @property
@@ -188,8 +188,10 @@ class Coordinator:
         return known.open_since_s is not None and now_s - known.open_since_s <= self._times.lost_after_s
 
     def _hold_s(self, name: str) -> tuple[float, float]:
-        lane = self._lanes[name]
-        return self._times.hold_s(lane.yellow_s, lane.clearance_s), self._times.clearing_s(lane.clearance_s)
+        """After a grant, and after the word that it is red. A lane may have been told another yellow than we."""
+        lane, asked = self._lanes[name], self._known[name].asked
+        ending_s = max(self._times.ending_s(lane.yellow_s), asked.ending_s if asked is not None else 0.0)
+        return self._times.hold_s(ending_s, lane.clearance_s), self._times.clearing_s(lane.clearance_s)
 
 
 def _rivals(name: str, lanes: Mapping[str, Lane], conflicts: Collection[tuple[str, str]]) -> tuple[str, ...]:

@@ -168,8 +168,17 @@ class Head:
         self._n_asked += 1
         self._asked_s, self._answered, self._has_news = now_s, False, False
         holds = self._state in HELD_IN or self._was_cut_off(now_s)
-        heard = self._heard
-        return Ask(self._name, self._boot, self._n_asked, self._nonce(), self._obeys, holds, self.aspect, heard)
+        return Ask(
+            self._name,
+            self._boot,
+            self._n_asked,
+            self._nonce(),
+            self._obeys,
+            holds,
+            self.aspect,
+            self._heard,
+            self._times.ending_s(self._own.yellow_s),
+        )
 
     def _nonce(self) -> str:
         return f"{self._boot}.{self._n_asked}"

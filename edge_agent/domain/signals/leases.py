@@ -23,7 +23,7 @@ All times are monotonic seconds of the party's own clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from common.codes import Aspect
@@ -151,7 +151,7 @@ HOLD: Mapping[Hold, Mapping[HoldEvent, Hold]] = {
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimes:
-    """The protocol's durations, the same on all Pis of a junction.
+    """The protocol's durations, the same on all Pis of a junction but for the guard.
 
     Attributes:
         lease_s: how long a grant holds from the ask on.
@@ -171,9 +171,13 @@ class LeaseTimes:
     lost_after_s: float = 3.0
     drift: float = 0.0005
 
-    def hold_s(self, yellow_s: float, clearance_s: float) -> float:
+    def ending_s(self, yellow_s: float) -> float:
+        """How long after its lease it may be until a head is red, by the head's clock."""
+        return yellow_s + self.guard_s
+
+    def hold_s(self, ending_s: float, clearance_s: float) -> float:
         """How long a head counts as taken after a grant, by the coordinator's clock."""
-        return (self.lease_s + yellow_s / (1.0 - self.drift) + clearance_s) * (1.0 + self.drift) + self.guard_s
+        return (self.lease_s + ending_s / (1.0 - self.drift) + clearance_s) * (1.0 + self.drift)
 
     def clearing_s(self, clearance_s: float) -> float:
         """How long it does after it was heard to say that it is red. Late steps are no matter: red came before."""
@@ -181,6 +185,11 @@ class LeaseTimes:
 
 
 LEASE_TIMES = LeaseTimes()
+
+
+def lease_times(late_step_s: float) -> LeaseTimes:
+    """The protocol's durations where a step that comes so long after the last one is no fault yet."""
+    return replace(LEASE_TIMES, guard_s=4.0 * late_step_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +213,8 @@ class Ask:
     aspect: Aspect
     heard: int = 0
     """`seq` of the newest answer it took from the coordinator that it obeys."""
+    ending_s: float = 0.0
+    """How long after its lease it may be until it is red, as it has been told itself."""
 
 
 @dataclass(frozen=True, slots=True)
