@@ -253,6 +253,9 @@ class World:
             for answer in [*(program.hear(ask, heard_s) for ask in asks), *answers]:
                 if answer is not None:
                     self._send(which, answer)
+            # Where it forgets what it heard before a hold can be over.
+            if self.times.lost_after_s <= TIMES.lost_after_s and program.clash(heard_s):
+                raise Unsafe(f"the coordinator hears that {program.clash(heard_s)} go together")
             yield next(pauses_ms)
 
     def _pauses_ms(self) -> Iterator[int]:

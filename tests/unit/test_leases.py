@@ -472,6 +472,17 @@ def test_who_does_not_hear_us_is_lost_though_we_hear_it() -> None:
     assert made.lost(13.1) == ("a", "c")
 
 
+def test_conflicting_heads_that_say_that_they_go_are_told_of() -> None:
+    made = coordinator()
+    for second in range(1, 4):
+        made.hear(ask("a", second, aspect=Aspect.YELLOW, holds=True, heard=second - 1), float(second))
+        made.hear(ask("c", second, aspect=Aspect.RED, heard=second - 1), float(second))
+    assert made.clash(3.0) == ()
+    made.hear(ask("c", 4, aspect=Aspect.GREEN, holds=True, heard=3), 3.5)
+    assert made.clash(3.5) == ("a", "c")
+    assert made.clash(9.0) == (), "they are lost"
+
+
 def test_the_tables_are_whole() -> None:
     assert set(HEAD) == set(HeadState)
     assert set(HOLD) == set(Hold)

@@ -290,6 +290,16 @@ def test_a_lane_that_is_cut_off_makes_all_flash_and_its_return_mends_it(place: P
     assert place.fault == ""
 
 
+def test_lanes_that_say_that_they_go_together_make_all_flash_at_once(place: Place) -> None:
+    lie = next(one for one in reversed(place.net.said) if isinstance(one, LeaseAsk) and one.lane == "east")
+    lie = structs.replace(lie, seq=lie.seq + 1, holds=True, aspect=Aspect.GREEN)
+    topic = LEASE_ASK.topic(JUNCTION.name, "east")
+    place.net.boxes["coordinator"].append(Came(topic, topics.write(lie), False))
+    place.run(0.2)
+    assert place.fault.startswith("conflict: ")
+    assert "east" in place.fault
+
+
 def test_a_lane_whose_lamp_fails_makes_all_flash_until_somebody_clears_it_there(place: Place) -> None:
     place.lamps["south"].stuck["south", Aspect.RED] = True
     place.run(2.0)

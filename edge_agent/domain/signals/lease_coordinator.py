@@ -8,6 +8,8 @@ from itertools import chain
 from common.codes import Aspect
 from edge_agent.domain.signals.leases import HOLD, Answer, Ask, Hold, HoldEvent, LeaseTimes, Obeyed
 
+_GO = frozenset({Aspect.GREEN, Aspect.YELLOW})
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -138,6 +140,15 @@ class Coordinator:
             if known.asked is not None and self._is_open(known, now_s):
                 shown[self._lanes[name].movement].add(known.asked.aspect)
         return {movement: frozenset(aspects) for movement, aspects in shown.items()}
+
+    def clash(self, now_s: float) -> tuple[str, ...]:
+        """Heads that conflict and say that they are green or yellow, both, which no lease permits."""
+        going = {
+            name
+            for name, known in self._known.items()
+            if known.asked is not None and known.asked.aspect in _GO and self._is_open(known, now_s)
+        }
+        return tuple(name for name in self._known if name in going and not going.isdisjoint(self._rivals[name]))
 
     def hold(self, name: str, now_s: float) -> Hold:
         """What is believed of a head."""

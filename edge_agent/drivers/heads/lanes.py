@@ -97,6 +97,8 @@ class LanesHeads:
     def care(self, interlock: Interlock, now_s: float) -> None:
         """Report what is wrong with the links, and clear that fault when it is over."""
         coordinator = self._coordinator or self._begin(now_s)
+        if clash := coordinator.clash(now_s):
+            interlock.report(FaultCode.CONFLICT, f"{' and '.join(clash)} say that they are lit to go", now_s)
         wrong = self._wrong(coordinator, now_s)
         if wrong:
             interlock.report(FaultCode.LINK_LOST, wrong, now_s)
