@@ -136,6 +136,9 @@ class LeaseAsk(LaneMessage, frozen=True, kw_only=True):
     """What is lit. None: unknown."""
     heard: Annotated[int, Meta(ge=0, le=2**53)] = 0
     """`seq` of the newest answer that came: whoever sent it knows that both ways were open since then."""
+    ending_ms: Milliseconds = 0
+    """So long after its lease it may be until the head is red, as this Pi was told itself: yellow, and late steps.
+    0: no longer than the coordinator was told."""
 
 
 class Lease(LaneMessage, frozen=True, kw_only=True):

@@ -1,10 +1,11 @@
 """A junction of several Pis in which everything goes wrong that may go wrong, and a judge who sees all lamps.
 
-Real time is counted in ms. Each party has a clock of its own, which began anywhere and runs too fast or too slow.
-The network loses, delays, doubles and reorders; programs die and come back; a second coordinator may appear.
+Real time is counted in ms. Each party has a clock of its own, which began anywhere and runs too fast or too slow,
+and may stand still at any point of a step, as long as that is no fault. The network loses, delays, doubles and
+reorders; programs die and come back; a second coordinator may appear.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
 
@@ -14,13 +15,14 @@ from edge_agent.domain.signals.lease_head import Head
 from edge_agent.domain.signals.leases import Answer, Ask, HeadTimes, LeaseTimes, Obeyed
 
 HEADS = ("a", "b", "c")
-STAGES = ({"a", "b"}, {"c"}, set[str]())
+STAGES: tuple[set[str] | None, ...] = ({"a", "b"}, {"c"}, set(), None)
+"""Who is wanted to be green. None: all are to flash, which cuts greens off."""
 CONFLICTS = (("a", "c"), ("c", "b"))
 YELLOW_S, CLEARANCE_S, RED_FIRST_S = 3.0, 2.0, 3.0
 TIMES = LeaseTimes()
 STEP_MS = 100
 LATE_MS = 480
-"""The guard is for two late steps of a head."""
+"""So long a step may take, wherever it stands still, and so late the next one may be."""
 
 
 class Unsafe(AssertionError):
@@ -57,6 +59,8 @@ class Judge:
     since_ms: dict[str, int] = field(default_factory=lambda: dict.fromkeys(HEADS, -60_000))
     went_ms: dict[str, int] = field(default_factory=lambda: dict.fromkeys(HEADS, -60_000))
     """When traffic had green or yellow last."""
+    owed_ms: dict[str, float] = field(default_factory=lambda: dict.fromkeys(HEADS, 0.0))
+    """What its last yellow was short of, since flash or a crash cut it off, or the green before it."""
     n_greens: int = 0
     shortest_yellow_ms: float = YELLOW_S * 1000
 
@@ -81,6 +85,8 @@ class Judge:
             raise Unsafe(f"{head} went from yellow to green")
         if before in (Aspect.GREEN, Aspect.YELLOW):
             self.went_ms[head] = now_ms
+            had_ms = lasted_ms if before is Aspect.YELLOW else 0
+            self.owed_ms[head] = 0.0 if aspect is Aspect.RED and not by_crash else YELLOW_S * 1000 - had_ms
         self.lamps[head], self.since_ms[head] = aspect, now_ms
 
     def _check_green(self, head: str, now_ms: int) -> None:
@@ -93,7 +99,7 @@ class Judge:
             red_ms = now_ms - self.went_ms[other]
             if self.lamps[other] in (Aspect.GREEN, Aspect.YELLOW):
                 raise Unsafe(f"{head} is green while {other} is {self.lamps[other]}")
-            if red_ms < CLEARANCE_S * 1000:
+            if red_ms < CLEARANCE_S * 1000 + self.owed_ms[other]:
                 raise Unsafe(f"{head} is green, and {other} was red for {red_ms} ms only")
 
 
@@ -105,7 +111,8 @@ class LanePi:
     clock: Clock
     head: Head | None = None
     disk: Obeyed | None = None
-    next_step_ms: int = 0
+    life: Iterator[int] = field(default_factory=lambda: iter(()))
+    goes_on_ms: int = 0
     inbox: list[Answer] = field(default_factory=list)
 
 
@@ -116,7 +123,8 @@ class CoordinatorPi:
     clock: Clock
     program: Coordinator | None = None
     term: int = 0
-    next_step_ms: int = 0
+    life: Iterator[int] = field(default_factory=lambda: iter(()))
+    goes_on_ms: int = 0
     inbox: list[Ask] = field(default_factory=list)
 
 
@@ -149,7 +157,7 @@ class World:
         self._net: list[tuple[int, int, Ask | Answer]] = []
         self.lanes = {name: LanePi(name, self._clock()) for name in HEADS}
         self.coordinators = [CoordinatorPi(self._clock())]
-        self.stage: set[str] = set()
+        self.stage: set[str] | None = set()
         for name in HEADS:
             self.start_lane(name)
         self.start_coordinator(0)
@@ -170,7 +178,7 @@ class World:
             self.judge.see(name, Aspect.RED, self.now_ms, by_crash=True)
         own = HeadTimes(YELLOW_S, 0.0, RED_FIRST_S)
         pi.head = self._make_head(name, self._boot(), self.times, own, pi.clock.read_s(self.now_ms), pi.disk)
-        pi.next_step_ms = self.now_ms
+        pi.life, pi.goes_on_ms = self._live_lane(pi, pi.head), self.now_ms
 
     def kill_lane(self, name: str) -> None:
         self.lanes[name].head = None
@@ -186,7 +194,7 @@ class World:
         lanes = {name: Lane(name, YELLOW_S, CLEARANCE_S) for name in HEADS}
         me = Obeyed(pi.term, self._boot())
         pi.program = self._make_coordinator(lanes, CONFLICTS, me, self.times, pi.clock.read_s(self.now_ms))
-        pi.next_step_ms = self.now_ms
+        pi.life, pi.goes_on_ms = self._live_coordinator(which, pi, pi.program), self.now_ms
 
     def kill_coordinator(self, which: int) -> None:
         self.coordinators[which].program = None
@@ -202,34 +210,60 @@ class World:
             self.now_ms += 20
             self._deliver()
             for lane in self.lanes.values():
-                if lane.head is not None and self.now_ms >= lane.next_step_ms:
-                    self._step_lane(lane, lane.head)
-            for which, pi in enumerate(self.coordinators):
-                if pi.program is not None and self.now_ms >= pi.next_step_ms:
-                    self._step_coordinator(which, pi, pi.program)
+                while lane.head is not None and self.now_ms >= lane.goes_on_ms:
+                    lane.goes_on_ms += next(lane.life)
+            for pi in self.coordinators:
+                while pi.program is not None and self.now_ms >= pi.goes_on_ms:
+                    pi.goes_on_ms += next(pi.life)
 
-    def _step_lane(self, pi: LanePi, head: Head) -> None:
-        now_s = pi.clock.read_s(self.now_ms)
-        for answer in pi.inbox:
-            head.hear(answer, now_s)
-        pi.inbox.clear()
-        ask = head.step(now_s)
-        pi.disk = head.obeys
-        if ask is not None:
-            for which in range(len(self.coordinators)):
-                self._send(which, ask)
-        self.judge.see(pi.name, head.aspect, self.now_ms)
-        pi.next_step_ms = self.now_ms + self.random.choice((STEP_MS, STEP_MS, STEP_MS, LATE_MS))
+    def _live_lane(self, pi: LanePi, head: Head) -> Iterator[int]:
+        """Step after step; yields for how many ms it stands still, or sleeps."""
+        while True:
+            pauses_ms = self._pauses_ms()
+            step_s = pi.clock.read_s(self.now_ms)
+            for answer in pi.inbox:
+                head.hear(answer, step_s)
+            pi.inbox.clear()
+            head.step(step_s)
+            pi.disk = head.obeys
+            yield next(pauses_ms)
+            self.judge.see(pi.name, head.aspect, self.now_ms)
+            yield next(pauses_ms)
+            head.lit(step_s, pi.clock.read_s(self.now_ms))
+            ask = head.ask(step_s)
+            yield next(pauses_ms)
+            if ask is not None:
+                for which in range(len(self.coordinators)):
+                    self._send(which, ask)
+            yield next(pauses_ms)
 
-    def _step_coordinator(self, which: int, pi: CoordinatorPi, program: Coordinator) -> None:
-        now_s = pi.clock.read_s(self.now_ms)
-        answers = [program.hear(ask, now_s) for ask in pi.inbox]
-        pi.inbox.clear()
-        wanted = {name: Aspect.GREEN if name in self.stage else Aspect.RED for name in HEADS}
-        for answer in [*answers, *program.want(wanted, now_s)]:
-            if answer is not None:
-                self._send(which, answer)
-        pi.next_step_ms = self.now_ms + STEP_MS
+    def _live_coordinator(self, which: int, pi: CoordinatorPi, program: Coordinator) -> Iterator[int]:
+        """Likewise."""
+        while True:
+            pauses_ms = self._pauses_ms()
+            step_s = pi.clock.read_s(self.now_ms)
+            yield next(pauses_ms)
+            wanted = dict.fromkeys(HEADS, Aspect.FLASHING_RED if self.stage is None else Aspect.RED)
+            wanted |= dict.fromkeys(self.stage or (), Aspect.GREEN)
+            answers: list[Answer | None] = [*program.want(wanted, step_s)]
+            yield next(pauses_ms)
+            asks, pi.inbox = pi.inbox, []
+            heard_s = pi.clock.read_s(self.now_ms)
+            yield next(pauses_ms)
+            for answer in [*(program.hear(ask, heard_s) for ask in asks), *answers]:
+                if answer is not None:
+                    self._send(which, answer)
+            # Where it forgets what it heard before a hold can be over.
+            if self.times.lost_after_s <= TIMES.lost_after_s and program.clash(heard_s):
+                raise Unsafe(f"the coordinator hears that {program.clash(heard_s)} go together")
+            yield next(pauses_ms)
+
+    def _pauses_ms(self) -> Iterator[int]:
+        """The four pauses of a step, mostly one at its end; all together they are no fault."""
+        whole_ms = self.random.choice((STEP_MS, STEP_MS, STEP_MS, LATE_MS))
+        within_ms = whole_ms if whole_ms > STEP_MS else 20
+        cuts_ms = sorted(self.random.randrange(0, within_ms, 20) for _ in range(3))
+        return (to_ms - from_ms for from_ms, to_ms in zip([0, *cuts_ms], [*cuts_ms, whole_ms], strict=True))
 
     def _send(self, which: int, message: Ask | Answer) -> None:
         """To or from that coordinator."""

@@ -120,6 +120,7 @@ class Speaker:
                 holds=ask.holds,
                 aspect=ask.aspect,
                 heard=ask.heard,
+                ending_ms=round(ask.ending_s * 1000),
             )
         )
 
@@ -157,6 +158,7 @@ def ask_in(message: LeaseAsk) -> Ask | None:
         message.holds,
         message.aspect,
         message.heard,
+        message.ending_ms / 1000,
     )
 
 

@@ -43,7 +43,7 @@ from edge_agent.signals.aside import Aside
 from edge_agent.signals.changes import Changes, waits_too_long
 from edge_agent.signals.config import SignalsConfig, wiring_of
 from edge_agent.signals.driving import Driven, Driving, ManyPis
-from edge_agent.signals.loop import STEP_S, Lateness, Tick, Wait, looking, ticks, wait_for_signal
+from edge_agent.signals.loop import STEP_S, Lateness, Tick, Wait, looking, monotonic_s, ticks, wait_for_signal
 from edge_agent.signals.memory import LAST_GOOD_NAME, HeadsLock, Kept, KeptFault, Memory
 from edge_agent.signals.priority import settle, share_memory
 from edge_agent.signals.recording import Recording
@@ -170,12 +170,12 @@ class Daemon:
         self._senses: Senses | None = None
         self._contacts: Contacts | None = None
         self._wait: Wait = wait_for_signal
-        self._clock_s: Callable[[], float] = time.monotonic
+        self._clock_s: Callable[[], float] = monotonic_s
 
     def run(self) -> None:
         """Step until a signal ends it."""
         # The heads are red, and no step can be late yet.
-        while not self._is_settled and self._open_next(time.monotonic()):
+        while not self._is_settled and self._open_next(monotonic_s()):
             pass
         try:
             for tick in ticks(SIGNALS, wait=self._wait_for):
@@ -478,7 +478,7 @@ class Daemon:
             "the configuration is refused, the lights go on:\n%s", why, extra={"action": "config_refused"}
         )
         if self._recording is not None:
-            now_s = time.monotonic()
+            now_s = monotonic_s()
             self._for_records.do(now_s, None, self._recording.log, "error", "lights_config_refused", why)
 
     # --- what the lights do not depend on ---
@@ -538,7 +538,7 @@ class Daemon:
         from edge_agent.signals.contacts import LOOK_S, open_contacts
 
         contacts = open_contacts(self._config.contacts)
-        self._contacts, self._wait = contacts, looking(lambda: contacts.look(time.monotonic()), LOOK_S)
+        self._contacts, self._wait = contacts, looking(lambda: contacts.look(monotonic_s()), LOOK_S)
 
     def _remember_good(self) -> None:
         """Keep the configuration for a start without one; in a thread, since the disk may be slow."""

@@ -119,7 +119,7 @@ class LoopSettings(_Section, frozen=True):
     """How the step loop runs."""
 
     late_s: Annotated[float, Meta(ge=0.2, le=2.0)] = 0.4
-    """A step that comes later than this is a fault. At a junction of several Pis, the same on all of them."""
+    """A step that comes later than this is a fault."""
     realtime: bool = True
     """Ask the kernel for a real-time priority and for memory that is not swapped; without where refused."""
 

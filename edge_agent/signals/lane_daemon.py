@@ -16,7 +16,7 @@ from common.commands import ClearFault, OrderResult
 from common.notify import notify, watchdog_interval_s
 from common.topics import LEASE
 from edge_agent.domain.signals.interlock import Limits
-from edge_agent.domain.signals.leases import Obeyed
+from edge_agent.domain.signals.leases import Obeyed, lease_times
 from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.link.messages import TOO_LATE, Ask, OrderAnswer
 from edge_agent.link.server import LinkServer
@@ -26,7 +26,8 @@ from edge_agent.signals.aside import Aside
 from edge_agent.signals.broker import connect, speaker_for
 from edge_agent.signals.config import SignalsConfig
 from edge_agent.signals.lane_pi import LanePi, will_of
-from edge_agent.signals.loop import STEP_S, Tick, ticks
+from edge_agent.signals.loop import STEP_S, Tick, monotonic_s, ticks
+from edge_agent.signals.memory import RETRY_S, Kept, KeptFault, Memory
 from edge_agent.signals.priority import settle
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,10 @@ class LaneDaemon:
         self._head = config.lane.head or config.lane.movement
         self._path = Path(config.state_dir) / OBEYS_NAME
         self._saved: SimpleQueue[Obeyed] = SimpleQueue()
+        self._unsaved: Obeyed | None = None
+        self._saves: Thread | None = None
+        self._memory = Memory(Path(config.state_dir))
+        self._kept = self._memory.load()
         self._speaker = speaker_for(config, self._head)
         topic = LEASE.topic(config.described.name, self._head)
         will = will_of(self._speaker, self._head)
@@ -95,7 +100,9 @@ class LaneDaemon:
             self._pi.saved(self._saved.get_nowait())
         self._hear(self._pi, now_s)
         self._pi.step(now_s)
-        if self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s / 2:
+        self._keep(self._pi)
+        took_it = self._pi.heads_took_it
+        if took_it and self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s / 2:
             self._fed_s = now_s
             with contextlib.suppress(OSError):
                 notify("WATCHDOG=1")
@@ -109,20 +116,33 @@ class LaneDaemon:
             self._hangs_up.join(_HANG_UP_S)
         self._speaker.bus.close()
         self._server.close()
+        self._memory.close()
 
     def _begin(self, now_s: float) -> LanePi:
         limits = Limits(late_step_s=STEP_S + self._config.loop.late_s)
-        return LanePi(
+        pi = LanePi(
             self._config.described,
             self._head,
             self._lane.movement,
             self._heads,
             self._speaker,
             now_s,
+            clock=monotonic_s,
             save=self._save,
             obeys=self._read_obeys(),
+            times=lease_times(limits.late_step_s),
             limits=limits,
         )
+        if self._kept.fault is not None:
+            pi.report(self._kept.fault.code, self._kept.fault.detail, now_s)
+        return pi
+
+    def _keep(self, pi: LanePi) -> None:
+        """A fault is latched over restarts too."""
+        fault = KeptFault(pi.fault.code, pi.fault.detail) if pi.fault else None
+        if fault != self._kept.fault:
+            self._kept = Kept(fault)
+            self._memory.keep(self._kept)
 
     def _read_obeys(self) -> Obeyed | None:
         try:
@@ -134,13 +154,21 @@ class LaneDaemon:
             return None
 
     def _save(self, obeys: Obeyed) -> None:
-        """In a thread: until it is done nothing is asked, and so nothing is green."""
+        """In a thread: until it is done nothing is asked, and so nothing is green. A disk that refuses is asked
+        again, and the last word is written last."""
+        self._unsaved = obeys
+        self._saves = Thread(target=self._write, args=(obeys, self._saves), name="obeys", daemon=True)
+        self._saves.start()
 
-        def save() -> None:
+    def _write(self, obeys: Obeyed, before: Thread | None) -> None:
+        if before is not None:
+            # Two at once would write into one another.
+            before.join()
+        while self._unsaved == obeys:
             if written(self._path, msgspec.json.encode(obeys)):
                 self._saved.put(obeys)
-
-        Thread(target=save, name="obeys", daemon=True).start()
+                return
+            time.sleep(RETRY_S)
 
     def _hear(self, pi: LanePi, now_s: float) -> None:
         if not self._is_linked:

@@ -51,13 +51,14 @@ class LaneCount:
 
 
 class LanePi:
-    """One head, step by step. One thread calls all methods.
+    """One head, step by step. One thread calls all methods. `heads_took_it`: so it was in the last step.
 
     Args:
         junction: the whole one; the same description as the coordinator's.
         head: its name in the topics.
         movement: what it shows.
         obeys: as it was saved; None: nobody yet.
+        clock: the time that `now_s` is of, to see since when the lamps show something.
         save: see `Save`.
         now_s: monotonic, as in all methods.
     """
@@ -71,6 +72,7 @@ class LanePi:
         speaker: Speaker,
         now_s: float,
         *,
+        clock: Callable[[], float],
         save: Save,
         obeys: Obeyed | None = None,
         times: LeaseTimes = LEASE_TIMES,
@@ -82,13 +84,14 @@ class LanePi:
         own_times = HeadTimes(own.yellow_s, own.min_green_s, start_red_s(single))
         self._head = Head(head, str(speaker.boot), times, own_times, now_s, obeys)
         self._gate = Interlock(single, now_s, limits)
-        self._heads, self._speaker, self._save = heads, speaker, save
+        self._heads, self._speaker, self._clock, self._save = heads, speaker, clock, save
         self._saved = obeys
         self._saving: Obeyed | None = obeys
         self._aspect, self._since_s = Aspect.RED, now_s
         self._state_s = float("-inf")
         self._counts = _counts(junction, own)
         self._measures: dict[str, tuple[bool, float]] = {}
+        self.heads_took_it = True
         self._span_from_s = now_s
 
     @property
@@ -100,6 +103,11 @@ class LanePi:
     def fault(self) -> Fault | None:
         """Of this Pi's own; latched."""
         return self._gate.fault
+
+    def report(self, code: FaultCode, detail: str, now_s: float) -> None:
+        """Something else is wrong; flash."""
+        self._gate.report(code, detail, now_s)
+        self._head.fail(now_s)
 
     def saved(self, obeys: Obeyed) -> None:
         """Whom the head obeys is durable now."""
@@ -132,8 +140,9 @@ class LanePi:
             if isinstance(message, Lease):
                 self._head.hear(answer_in(message), now_s)
         self._read_back(now_s)
-        ask = self._head.step(now_s)
+        self._head.step(now_s)
         self._show(now_s)
+        ask = self._head.ask(now_s)
         if self._head.obeys != self._saving and self._head.obeys is not None:
             self._saving = self._head.obeys
             self._save(self._saving)
@@ -158,11 +167,16 @@ class LanePi:
         try:
             self._heads.show(aspects, now_s)
         except HeadsError as error:
-            self._gate.report(FaultCode.DRIVER_FAILED, str(error), now_s)
-            self._head.fail(now_s)
             self._heads.fail_safe()
+            self.report(FaultCode.DRIVER_FAILED, str(error), now_s)
+            self.heads_took_it = False
+        else:
+            self.heads_took_it = True
         if aspects[self._movement] is not self._aspect:
-            self._aspect, self._since_s, self._state_s = aspects[self._movement], now_s, float("-inf")
+            at_s = self._clock()
+            self._head.lit(now_s, at_s)
+            self._gate.lit(now_s, at_s)
+            self._aspect, self._since_s, self._state_s = aspects[self._movement], at_s, float("-inf")
 
     # --- what informs ---
 
@@ -170,7 +184,7 @@ class LanePi:
         epoch = self._head.obeys.epoch if self._head.obeys else 0
         if now_s - self._state_s >= STATE_EVERY_S:
             self._state_s = now_s
-            since_ms = int((now_s - self._since_s) * 1000)
+            since_ms = int(max(0.0, now_s - self._since_s) * 1000)
             self._speaker.say(
                 self._speaker.make(
                     LaneState, epoch, lane=self._name, online=True, aspect=self._aspect, aspect_since_ms=since_ms

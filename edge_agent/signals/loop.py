@@ -1,4 +1,4 @@
-"""When the next step is due: absolute deadlines on the monotonic clock, and how late steps were.
+"""The clock of the lights; when the next step is due: absolute deadlines on it; and how late steps were.
 
 A step that takes long does not shift those after it; deadlines that passed meanwhile are left out.
 While it waits, the loop takes in the process's signals, so that none interrupts a step.
@@ -70,6 +70,16 @@ class Tick:
     signals: frozenset[int]
 
 
+def monotonic_s() -> float:
+    """All that the lights time is timed on this clock: CLOCK_MONOTONIC_RAW, the crystal as it is.
+
+    CLOCK_MONOTONIC cannot be set, but it is what NTP makes run faster or slower until the time is right: by a
+    twentieth for some seconds (systemd-timesyncd), by a twelfth for long (chrony). A yellow would be shorter by as
+    much, and a lease longer than the drift that it is allowed.
+    """
+    return time.clock_gettime(time.CLOCK_MONOTONIC_RAW)
+
+
 Wait = Callable[[Collection[int], float], int | None]
 """Waits for one of these signals, or so many seconds; which one came."""
 
@@ -85,16 +95,16 @@ def looking(
     every_s: float,
     *,
     wait: Wait = wait_for_signal,
-    monotonic_s: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = monotonic_s,
 ) -> Wait:
     """Waits as `wait` does, and looks at something meanwhile, and once at least however late it is."""
 
     def wait_and_look(signals: Collection[int], timeout_s: float) -> int | None:
-        until_s = monotonic_s() + timeout_s
+        until_s = clock() + timeout_s
         while True:
-            found = wait(signals, max(0.0, min(every_s, until_s - monotonic_s())))
+            found = wait(signals, max(0.0, min(every_s, until_s - clock())))
             look()
-            if found is not None or monotonic_s() >= until_s:
+            if found is not None or clock() >= until_s:
                 return found
 
     return wait_and_look
@@ -104,19 +114,19 @@ def ticks(
     signals: Collection[int],
     *,
     step_s: float = STEP_S,
-    monotonic_s: Callable[[], float] = time.monotonic,
+    clock: Callable[[], float] = monotonic_s,
     wait: Wait = wait_for_signal,
 ) -> Iterator[Tick]:
     """A tick at once, and then one every `step_s`, for as long as somebody asks."""
-    due_s = monotonic_s()
+    due_s = clock()
     while True:
         came = set[int]()
         while True:
-            found = wait(signals, max(0.0, due_s - monotonic_s()))
+            found = wait(signals, max(0.0, due_s - clock()))
             if found is not None:
                 came.add(found)
             # However many signals come.
-            if (now_s := monotonic_s()) >= due_s:
+            if (now_s := clock()) >= due_s:
                 break
         late_s = now_s - due_s
         yield Tick(now_s, late_s, frozenset(came))

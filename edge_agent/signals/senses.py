@@ -23,8 +23,9 @@ _LINES = (DetectorKind.STOP_LINE, DetectorKind.ADVANCE)
 
 
 def boot_ahead_ns() -> int:
-    """By how much CLOCK_BOOTTIME, which the link speaks, is ahead of the monotonic clock: suspensions."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    """By how much CLOCK_BOOTTIME, which the link speaks, is ahead of the lights' clock: suspensions, and what NTP
+    made it gain."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
 
 
 class Senses:

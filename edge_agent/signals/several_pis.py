@@ -3,8 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,7 +13,7 @@ from common import __version__, topics
 from common.codes import Aspect
 from common.junction import DetectorKind, Junction
 from common.topics import CAR_COUNTS, JUNCTION_STATUS, LEASE_ASK, CarCounts, GreenTime, JunctionStatus
-from edge_agent.domain.signals.leases import LEASE_TIMES
+from edge_agent.domain.signals.leases import lease_times
 from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.lanes import LaneLink, LanesHeads
 from edge_agent.link.messages import Crossing, Presence, SensorState
@@ -24,7 +23,7 @@ from edge_agent.safe_file import write_safely, written
 from edge_agent.signals.broker import connect, speaker_for
 from edge_agent.signals.config import SignalsConfig
 from edge_agent.signals.driving import Driven
-from edge_agent.signals.loop import STEP_S
+from edge_agent.signals.loop import STEP_S, monotonic_s
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +43,8 @@ before though the disk be a new one, as long as the clock is right; where it is 
 class Lanes(LanesHeads):
     """`LanesHeads` that also hand on what lanes count, and tell lanes and people how the junction is."""
 
-    def __init__(self, junction: Junction, link: LaneLink, speaker: Speaker) -> None:
-        super().__init__(junction, link, speaker)
+    def __init__(self, junction: Junction, link: LaneLink, speaker: Speaker, clock: Callable[[], float]) -> None:
+        super().__init__(junction, link, speaker, clock)
         self._voice = speaker
         self._stop_lines = _stop_lines(junction)
         self._movement_of = {lane: one.name for one in junction.movements for lane in one.lanes}
@@ -163,9 +162,8 @@ def open_lanes(config: SignalsConfig) -> Lanes:
         """A start after this one is to be newer than that one."""
         Thread(target=written, args=(path, str(by).encode()), name="term", daemon=True).start()
 
-    # A lane's step may be late by as much as ours: once at the end of its green, once at the end of its yellow.
-    times = replace(LEASE_TIMES, guard_s=2.0 * (STEP_S + config.loop.late_s))
-    return Lanes(junction, LaneLink(heads, epoch, times, superseded=superseded), speaker)
+    times = lease_times(STEP_S + config.loop.late_s)
+    return Lanes(junction, LaneLink(heads, epoch, times, superseded=superseded), speaker, monotonic_s)
 
 
 def _next_term(path: Path) -> int:

@@ -100,11 +100,13 @@ class CoordinatorProcess:
         self._speaker = Speaker(NoBus(), junction.name, COORDINATOR, flat=True)
         prefix = f"stopline/{junction.name}/lanes/+"
         self.bus = connect(self._speaker, port, [f"{prefix}/lease/ask", f"{prefix}/car-counts"])
-        self._heads = Lanes(junction, LaneLink(HEADS, 1, TIMES, settle_s=25.0), self._speaker)
+        self._heads = Lanes(junction, LaneLink(HEADS, 1, TIMES, settle_s=25.0), self._speaker, lambda: self._now_s)
+        self._now_s = 0.0
         self._driving: Driving | None = None
         self._crossed: Counter[str] = Counter()
 
     def step(self, now_s: float) -> dict[str, Any]:
+        self._now_s = now_s
         if self._driving is None:
             lights = Lights(self._junction, now_s, limits=LIMITS)
             self._driving = Driving(lights, self._heads, [one.name for one in self._junction.movements])
@@ -132,14 +134,16 @@ class LaneProcess:
         self._speaker = Speaker(NoBus(), junction.name, head)
         self.bus = connect(self._speaker, port, [f"stopline/{junction.name}/lanes/{head}/lease"])
         self._heads = Unread([self._movement])
+        self._now_s = 0.0
         self._pi: LanePi | None = None
         self._random = Random(head)
         self._n_crossed = 0
 
     def step(self, now_s: float) -> dict[str, Any]:
+        self._now_s = now_s
         if self._pi is None:
-            save = self._saved
-            options: dict[str, Any] = {"save": save, "times": TIMES, "limits": LIMITS}
+            clock, save = lambda: self._now_s, self._saved
+            options: dict[str, Any] = {"clock": clock, "save": save, "times": TIMES, "limits": LIMITS}
             self._pi = LanePi(
                 self._junction, self._head, self._movement, self._heads, self._speaker, now_s, **options
             )

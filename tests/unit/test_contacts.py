@@ -144,7 +144,7 @@ def test_what_is_waited_for_is_looked_at_in_between_and_once_when_late() -> None
         now_s[0] += timeout_s
         return 15 if now_s[0] == 16.25 else None
 
-    wait_and_look = looking(lambda: looks.append(now_s[0]), 0.25, wait=wait, monotonic_s=lambda: now_s[0])
+    wait_and_look = looking(lambda: looks.append(now_s[0]), 0.25, wait=wait, clock=lambda: now_s[0])
     assert wait_and_look((), 1.125) is None
     assert looks == [8.25, 8.5, 8.75, 9.0, 9.125]
     assert wait_and_look((), 0.0) is None

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 from uuid import UUID
 
@@ -87,12 +88,12 @@ class Place:
 
     def __init__(self, junction: Junction = JUNCTION) -> None:
         self.net, self.now_ms = Net(), 0
-        speaker = Speaker(Port(self.net, "coordinator"), junction.name, "coordinator")
+        speaker = Speaker(self._port("coordinator"), junction.name, "coordinator")
         self.superseded: list[int] = []
         link = LaneLink(HEADS, 7, superseded=self.superseded.append)
-        self.heads = Lanes(junction, link, speaker)
+        self.heads = Lanes(junction, link, speaker, lambda: self.time_s("coordinator"))
         self.driving = Driving(Lights(junction, 0.0), self.heads, list(HEADS))
-        self.lamps = {name: SimulatedHeads([name]) for name in HEADS}
+        self.lamps = {name: self._head(name) for name in HEADS}
         self.lanes = {name: self._lane(name) for name in HEADS}
         self.driven: Driven | None = None
 
@@ -102,13 +103,24 @@ class Place:
         def save(obeys: Obeyed) -> None:
             lanes[name].saved(obeys)
 
-        speaker = Speaker(Port(self.net, name), JUNCTION.name, name)
-        lanes[name] = LanePi(JUNCTION, name, name, self.lamps[name], speaker, self.now_s, save=save)
+        speaker = Speaker(self._port(name), JUNCTION.name, name)
+        lamps, clock = self.lamps[name], lambda: self.time_s(name)
+        lanes[name] = LanePi(JUNCTION, name, name, lamps, speaker, self.now_s, clock=clock, save=save)
         return lanes[name]
 
     @property
     def now_s(self) -> float:
         return self.now_ms / 1000
+
+    def time_s(self, _name: str) -> float:
+        """What a party's clock shows: nothing takes time here."""
+        return self.now_s
+
+    def _port(self, name: str) -> "Port":
+        return Port(self.net, name)
+
+    def _head(self, name: str) -> SimulatedHeads:
+        return SimulatedHeads([name])
 
     def run(self, span_s: float) -> None:
         for _ in range(int(span_s * 1000 / STEP_MS)):
@@ -154,6 +166,115 @@ def test_stages_take_turns_and_lanes_are_told_their_times(place: Place) -> None:
         message.aspect for message in place.net.said if isinstance(message, LaneState) and message.lane == "north"
     ]
     assert states[-3:] == [Aspect.GREEN, Aspect.YELLOW, Aspect.RED]
+    assert {message.ending_ms for message in place.net.said if isinstance(message, LeaseAsk)} == {5000}
+
+
+class Halting(Place):
+    """Every party stands still again and again, anywhere in a step, for less than is a fault; the others go on."""
+
+    HALT_MS = (0, 0, 0, 120, 380)
+
+    def __init__(self, random: Random) -> None:
+        self.random, self.until_ms = random, dict.fromkeys([*HEADS, "coordinator"], 0)
+        self.due_ms = dict(self.until_ms)
+        self.under_way: list[tuple[int, Port, str, bytes, Qos]] = []
+        self.shown: list[tuple[int, str, Aspect]] = []
+        self.halts_ms: dict[str, int] = {}
+        super().__init__()
+
+    def time_s(self, name: str) -> float:
+        return max(self.now_ms, self.until_ms[name]) / 1000
+
+    def _port(self, name: str) -> "Port":
+        return HaltingPort(self.net, name, self)
+
+    def _head(self, name: str) -> SimulatedHeads:
+        return HaltingHead(name, self)
+
+    def halt(self, name: str) -> None:
+        """Here a party stands still, if it has not yet in this step."""
+        self.until_ms[name] = max(self.until_ms[name], self.now_ms) + self.halts_ms.pop(name, 0)
+        if name == "coordinator":
+            while self.now_ms < self.until_ms[name]:
+                self._step_lanes()
+                self.now_ms += 20
+
+    def _begin(self, name: str) -> bool:
+        """Whether a party's next step is due; perhaps it halts in it."""
+        if self.now_ms < max(self.until_ms[name], self.due_ms[name]):
+            return False
+        self.due_ms[name], self.halts_ms[name] = self.now_ms + STEP_MS, self.random.choice(self.HALT_MS)
+        return True
+
+    def _step_lanes(self) -> None:
+        for name, lane in self.lanes.items():
+            if self._begin(name):
+                lane.step(self.now_s)
+
+    def run(self, span_s: float) -> None:
+        until_ms = self.now_ms + int(span_s * 1000)
+        while self.now_ms < until_ms:
+            self.now_ms += 20
+            self._step_lanes()
+            if self._begin("coordinator"):
+                self.driven = self.driving.step(self.now_s, None, None)
+                self.heads.tell(self.driven)
+
+
+class HaltingHead(SimulatedHeads):
+    def __init__(self, name: str, place: Halting) -> None:
+        super().__init__([name])
+        self.name, self.place, self.aspect = name, place, Aspect.RED
+
+    def show(self, aspects: Mapping[str, Aspect], now_s: float) -> None:
+        if self.place.random.random() < 0.7:
+            self.place.halt(self.name)
+        super().show(aspects, now_s)
+        if aspects[self.name] is not self.aspect:
+            self.aspect = aspects[self.name]
+            self.place.shown.append((round(self.place.time_s(self.name) * 1000), self.name, self.aspect))
+        self.place.halt(self.name)
+
+
+@dataclass
+class HaltingPort(Port):
+    place: Halting
+
+    def take(self) -> list[Came]:
+        if self.place.random.random() < 0.5:
+            self.place.halt(self.name)
+        here_ms = round(self.place.time_s(self.name) * 1000)
+        due = [one for one in self.place.under_way if one[0] <= here_ms]
+        self.place.under_way = [one for one in self.place.under_way if one[0] > here_ms]
+        for _, port, topic, payload, qos in due:
+            Port.send(port, topic, payload, qos)
+        return super().take()
+
+    def send(self, topic: str, payload: bytes, qos: Qos, *, retain: bool = False) -> None:
+        self.place.halt(self.name)
+        self.place.under_way.append((round(self.place.time_s(self.name) * 1000), self, topic, payload, qos))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_where_parties_stand_still_in_a_step_every_yellow_and_clearance_is_as_long_as_described(seed: int) -> None:
+    place = Halting(Random(seed))
+    place.run(150.0)
+    rules = {one.name: one for one in JUNCTION.movements}
+    since, ended_ms = dict.fromkeys(HEADS, (0, Aspect.RED)), dict.fromkeys(HEADS, 0)
+    n_yellow = n_cleared = 0
+    for at_ms, name, aspect in sorted(place.shown):
+        before_ms, before = since[name]
+        if before is Aspect.YELLOW and aspect is Aspect.RED:
+            n_yellow += 1
+            ended_ms[name] = at_ms
+            assert at_ms - before_ms >= rules[name].yellow_s * 1000 - 1
+        for rival in HEADS:
+            if aspect is Aspect.GREEN and {name, rival} in [{*pair} for pair in JUNCTION.conflicts]:
+                n_cleared += since[rival][0] > 0
+                assert since[rival][1] in (Aspect.RED, Aspect.FLASHING_RED)
+                assert at_ms - ended_ms[rival] >= rules[rival].red_clearance_s * 1000 - 1
+        since[name] = at_ms, aspect
+    assert min(n_yellow, n_cleared) > 5
 
 
 def test_a_lane_that_is_cut_off_makes_all_flash_and_its_return_mends_it(place: Place) -> None:
@@ -167,6 +288,16 @@ def test_a_lane_that_is_cut_off_makes_all_flash_and_its_return_mends_it(place: P
     assert place.fault, "not before the wait is over"
     place.run_until(Aspect.GREEN, "north", "south")
     assert place.fault == ""
+
+
+def test_lanes_that_say_that_they_go_together_make_all_flash_at_once(place: Place) -> None:
+    lie = next(one for one in reversed(place.net.said) if isinstance(one, LeaseAsk) and one.lane == "east")
+    lie = structs.replace(lie, seq=lie.seq + 1, holds=True, aspect=Aspect.GREEN)
+    topic = LEASE_ASK.topic(JUNCTION.name, "east")
+    place.net.boxes["coordinator"].append(Came(topic, topics.write(lie), False))
+    place.run(0.2)
+    assert place.fault.startswith("conflict: ")
+    assert "east" in place.fault
 
 
 def test_a_lane_whose_lamp_fails_makes_all_flash_until_somebody_clears_it_there(place: Place) -> None:

@@ -1,5 +1,6 @@
 """Sequences that once led to danger, or hid one: the lights' daemon and what it stands on, in simulated time."""
 
+import errno
 import logging
 import os
 import signal
@@ -29,6 +30,7 @@ from common.commands import (
 from common.junction import Junction, MovementKind, Preemption
 from common.junction_checks import faults
 from common.notify import notify
+from edge_agent.domain.signals.leases import Obeyed
 from edge_agent.domain.signals.lights import Lights
 from edge_agent.domain.signals.steps import Decision, FaultCode
 from edge_agent.drivers.base import HeadsError
@@ -439,6 +441,58 @@ def test_a_lane_that_stops_does_not_wait_for_its_broker(tmp_path: Path) -> None:
         daemon.close()
     assert hangs_up.count(threading.main_thread()) == 1
     assert len(hangs_up) == 2
+
+
+def test_a_lanes_fault_outlives_its_daemon_which_feeds_the_watchdog_only_where_lamps_obey(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed: list[str] = []
+    monkeypatch.setattr("edge_agent.signals.lane_daemon.notify", fed.append)
+    monkeypatch.setattr("edge_agent.signals.lane_daemon.watchdog_interval_s", lambda: 2.0)
+    faults, were_cleared = [], []
+    for broken in ("no supply", "", ""):
+        daemon, fed[:] = lane_daemon(tmp_path), []
+        daemon._heads.broken = broken  # type: ignore[attr-defined]
+        try:
+            for step in range(30):
+                daemon.tick(Tick(100.0 + step / 10, 0.0, frozenset()))
+            assert daemon._pi is not None
+            faults.append(daemon._pi.fault and daemon._pi.fault.code)
+            assert ("WATCHDOG=1" in fed) is not bool(broken)
+            for step in range(30, 100):
+                daemon.tick(Tick(100.0 + step / 10, 0.0, frozenset()))
+            cleared = daemon._pi.clear(110.0)
+            daemon.tick(Tick(110.0, 0.0, frozenset()))
+        finally:
+            daemon.close()
+        were_cleared.append(cleared.accepted)
+    assert faults == [FaultCode.DRIVER_FAILED, FaultCode.DRIVER_FAILED, None]
+    assert were_cleared == [False, True, False]
+
+
+def test_a_lane_asks_its_disk_again_to_keep_whom_it_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that is full for a moment is no reason to flash until somebody comes."""
+    monkeypatch.setattr("edge_agent.signals.lane_daemon.RETRY_S", 0.01)
+    daemon, whole, full = lane_daemon(tmp_path), os.fsync, threading.Event()
+
+    def fsync(handle: int) -> None:
+        if not full.is_set():
+            full.set()
+            raise OSError(errno.ENOSPC, "full")
+        whole(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    try:
+        daemon._save(Obeyed(1, "one"))
+        assert daemon._saved.get(timeout=30) == Obeyed(1, "one")
+        assert full.is_set()
+        for term in range(2, 20):
+            daemon._save(Obeyed(term, "another"))
+        while daemon._saved.get(timeout=30) != Obeyed(19, "another"):
+            pass
+        assert daemon._read_obeys() == Obeyed(19, "another")
+    finally:
+        daemon.close()
 
 
 # --- what must be remembered ---

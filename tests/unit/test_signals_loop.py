@@ -1,6 +1,7 @@
 """Deadlines are absolute, steps that were missed are left out, and signals are taken in between."""
 
 import signal
+import time
 from collections.abc import Collection
 
 import pytest
@@ -32,7 +33,7 @@ class World:
 
     def ticks(self, n: int, work_s: float = 0.0) -> list[Tick]:
         found = []
-        for tick in ticks((TERM, HUP), monotonic_s=self.monotonic_s, wait=self.wait):
+        for tick in ticks((TERM, HUP), clock=self.monotonic_s, wait=self.wait):
             found.append(tick)
             self.now_s += work_s
             if len(found) == n:
@@ -46,6 +47,13 @@ def test_steps_do_not_drift_with_the_work_that_is_done_in_them() -> None:
     assert max(tick.late_s for tick in found) == pytest.approx(0.0)
 
 
+def test_the_clock_of_the_lights_is_the_one_that_ntp_cannot_bend(monkeypatch: pytest.MonkeyPatch) -> None:
+    clocks = {time.CLOCK_MONOTONIC_RAW: 100.0, time.CLOCK_MONOTONIC: 92.0}
+    monkeypatch.setattr(time, "clock_gettime", clocks.__getitem__)
+    monkeypatch.setattr(time, "monotonic", lambda: clocks[time.CLOCK_MONOTONIC])
+    assert next(ticks((), wait=lambda *_: None)).now_s == 100.0
+
+
 def test_a_wait_that_takes_too_long_is_lateness_and_shifts_nothing() -> None:
     world = World()
     world.oversleeps_s = 0.004
@@ -57,7 +65,7 @@ def test_a_wait_that_takes_too_long_is_lateness_and_shifts_nothing() -> None:
 def test_missed_steps_are_left_out_and_the_grid_stays() -> None:
     world = World()
     found = []
-    for tick in ticks((), monotonic_s=world.monotonic_s, wait=world.wait):
+    for tick in ticks((), clock=world.monotonic_s, wait=world.wait):
         found.append(tick)
         if len(found) == 2:
             world.now_s += 2.03
@@ -89,7 +97,7 @@ def test_a_flood_of_signals_keeps_no_step_from_its_turn() -> None:
         assert n_left[0] > 0, "it never comes to the step"
         return HUP
 
-    steps = ticks((TERM, HUP), monotonic_s=world.monotonic_s, wait=wait)
+    steps = ticks((TERM, HUP), clock=world.monotonic_s, wait=wait)
     assert max(next(steps).late_s for _ in range(20)) < 0.01
 
 

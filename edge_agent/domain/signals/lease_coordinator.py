@@ -8,6 +8,8 @@ from itertools import chain
 from common.codes import Aspect
 from edge_agent.domain.signals.leases import HOLD, Answer, Ask, Hold, HoldEvent, LeaseTimes, Obeyed
 
+_GO = frozenset({Aspect.GREEN, Aspect.YELLOW})
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -80,7 +82,7 @@ class Coordinator:
         self._known = {name: _Known() for name in lanes}
         self._rivals = {name: _rivals(name, lanes, conflicts) for name in lanes}
         self._wanted: dict[str, Aspect] = {}
-        self._not_before_s = now_s + max(times.hold_s(lane.yellow_s, lane.clearance_s) for lane in lanes.values())
+        self._not_before_s = now_s + max(self._hold_s(name)[0] for name in lanes)
         self.superseded_by: int | None = None
 
     @property
@@ -139,6 +141,15 @@ class Coordinator:
                 shown[self._lanes[name].movement].add(known.asked.aspect)
         return {movement: frozenset(aspects) for movement, aspects in shown.items()}
 
+    def clash(self, now_s: float) -> tuple[str, ...]:
+        """Heads that conflict and say that they are green or yellow, both, which no lease permits."""
+        going = {
+            name
+            for name, known in self._known.items()
+            if known.asked is not None and known.asked.aspect in _GO and self._is_open(known, now_s)
+        }
+        return tuple(name for name in self._known if name in going and not going.isdisjoint(self._rivals[name]))
+
     def hold(self, name: str, now_s: float) -> Hold:
         """What is believed of a head."""
         known = self._known[name]
@@ -188,8 +199,10 @@ class Coordinator:
         return known.open_since_s is not None and now_s - known.open_since_s <= self._times.lost_after_s
 
     def _hold_s(self, name: str) -> tuple[float, float]:
-        lane = self._lanes[name]
-        return self._times.hold_s(lane.yellow_s, lane.clearance_s), self._times.clearing_s(lane.clearance_s)
+        """After a grant, and after the word that it is red. A lane may have been told another yellow than we."""
+        lane, asked = self._lanes[name], self._known[name].asked
+        ending_s = max(self._times.ending_s(lane.yellow_s), asked.ending_s if asked is not None else 0.0)
+        return self._times.hold_s(ending_s, lane.clearance_s), self._times.clearing_s(lane.clearance_s)
 
 
 def _rivals(name: str, lanes: Mapping[str, Lane], conflicts: Collection[tuple[str, str]]) -> tuple[str, ...]:

@@ -23,7 +23,8 @@ _SHOWN = {
 
 
 class Head:
-    """A lane's side. Call `step` some ten times a second: a lease that ends is noticed there.
+    """A lane's side. Some ten times a second: `step`, by which a lease that ends is noticed; show `aspect`; say by
+    `lit` since when it is seen; and send what `ask` returns.
 
     Args:
         boot: new after each start.
@@ -36,7 +37,7 @@ class Head:
     ) -> None:
         self._name, self._boot, self._times, self._own = name, boot, times, own
         self._state, self._since_s = HeadState.RED, now_s
-        self._red_until_s = now_s + own.red_first_s
+        self._closed_from_s = now_s
         self._obeys, self._heard = obeys, 0
         self._heard_at_s = now_s
         self._asked_s = now_s
@@ -65,9 +66,9 @@ class Head:
         """Whether the coordinator has not been heard for too long."""
         return now_s - self._heard_at_s > self._times.lost_after_s
 
-    def step(self, now_s: float) -> Ask | None:
-        """Time has passed. The ask that is to be sent now, if one is due, after the lamps show `aspect`."""
-        if self._state is HeadState.GREEN and now_s >= self._lease_ends_s:
+    def step(self, now_s: float) -> None:
+        """Time has passed."""
+        if self._state is HeadState.GREEN and now_s >= self._lease_ends_s and self._was_seen(now_s):
             self._on(HeadEvent.EXPIRED, now_s)
         elif self._state is HeadState.GREEN and self._is_ending and self._had_min_green(now_s):
             self._on(HeadEvent.REFUSED, now_s)
@@ -75,6 +76,20 @@ class Head:
             self._on(HeadEvent.YELLOW_OVER, now_s)
         if self.lost(now_s):
             self._on(HeadEvent.LOST, now_s)
+
+    def lit(self, step_s: float, at_s: float) -> None:
+        """What came to be in the step of `step_s` is seen since `at_s` only, and lasts from then on."""
+        if self._since_s == step_s:
+            self._since_s = at_s
+        if self._closed_from_s == step_s:
+            self._closed_from_s = at_s
+
+    def ask(self, now_s: float) -> Ask | None:
+        """What is to be sent now, if anything is due. Call it when the lamps show `aspect`: that is what it says.
+
+        Args:
+            now_s: of the step. The lease counts from there.
+        """
         pause_s = self._times.ask_every_s if self._answered else self._times.patience_s
         if self._n_asked and not self._has_news and now_s - self._asked_s < pause_s:
             return None
@@ -95,7 +110,7 @@ class Head:
         else:
             return
         self._heard, self._heard_at_s, self._answered = answer.seq, now_s, True
-        if event is not None and not self._fault:
+        if event is not None and not self._fault and (event is HeadEvent.FLASH_TOLD or self._was_seen(now_s)):
             self._on(event, now_s)
 
     def fail(self, now_s: float) -> None:
@@ -123,8 +138,7 @@ class Head:
     def _granted(self, nominal_end_s: float, now_s: float) -> HeadEvent | None:
         ends_s = nominal_end_s - self._times.lease_s * self._times.drift
         if self._state in (HeadState.RED, HeadState.GREEN):
-            too_early = self._state is HeadState.RED and now_s < self._red_until_s
-            if ends_s <= now_s or too_early or self._is_ending:
+            if ends_s <= now_s or self._was_cut_off(now_s) or self._is_ending:
                 return None
             self._lease_ends_s = ends_s
         return HeadEvent.GRANTED
@@ -132,21 +146,39 @@ class Head:
     def _had_min_green(self, now_s: float) -> bool:
         return now_s - self._since_s >= self._own.min_green_s or now_s >= self._lease_ends_s
 
+    def _was_seen(self, now_s: float) -> bool:
+        """The lamps had time to show it: two answers at once would else go past a yellow, or a flash. What is not
+        heeded is told again, with the next ask."""
+        return now_s > self._since_s
+
+    def _was_cut_off(self, now_s: float) -> bool:
+        """It is red, but not for long, and came there without a yellow: after flash, darkness or a start."""
+        return self._state is HeadState.RED and now_s - self._closed_from_s < self._own.red_first_s
+
     def _on(self, event: HeadEvent, now_s: float) -> None:
         after = HEAD[self._state].get(event, self._state)
         if after is self._state:
             return
         if after is HeadState.RED and self._state is not HeadState.YELLOW:
-            self._red_until_s = now_s + self._own.red_first_s
+            self._closed_from_s = now_s
         self._state, self._since_s, self._is_ending = after, now_s, False
         self._has_news = True
 
     def _ask(self, now_s: float) -> Ask:
         self._n_asked += 1
         self._asked_s, self._answered, self._has_news = now_s, False, False
-        holds = self._state in HELD_IN
-        heard = self._heard
-        return Ask(self._name, self._boot, self._n_asked, self._nonce(), self._obeys, holds, self.aspect, heard)
+        holds = self._state in HELD_IN or self._was_cut_off(now_s)
+        return Ask(
+            self._name,
+            self._boot,
+            self._n_asked,
+            self._nonce(),
+            self._obeys,
+            holds,
+            self.aspect,
+            self._heard,
+            self._times.ending_s(self._own.yellow_s),
+        )
 
     def _nonce(self) -> str:
         return f"{self._boot}.{self._n_asked}"

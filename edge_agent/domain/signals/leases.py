@@ -23,7 +23,7 @@ All times are monotonic seconds of the party's own clock.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from common.codes import Aspect
@@ -96,8 +96,9 @@ HEAD: Mapping[HeadState, Mapping[HeadEvent, HeadState]] = {
 }
 """What follows; an event that is not listed changes nothing."""
 
-HELD_IN = frozenset({HeadState.GREEN, HeadState.YELLOW})
-"""States in which a head cannot say that it holds nothing."""
+HELD_IN = frozenset(HeadState) - {HeadState.RED}
+"""States in which a head cannot say that it holds nothing: flash and darkness may have cut a green off, and who
+was on the way then clears as after a yellow."""
 
 
 class Hold(StrEnum):
@@ -150,14 +151,15 @@ HOLD: Mapping[Hold, Mapping[HoldEvent, Hold]] = {
 
 @dataclass(frozen=True, slots=True)
 class LeaseTimes:
-    """The protocol's durations, the same on all Pis of a junction.
+    """The protocol's durations, the same on all Pis of a junction but for the guard.
 
     Attributes:
         lease_s: how long a grant holds from the ask on.
         ask_every_s: from an answered ask to the next.
         patience_s: from an ask without an answer to the next. Only the newest ask can be answered, so a way there
             and back may not take longer.
-        guard_s: for steps that come late, at a head and at the coordinator together.
+        guard_s: for what comes late at a head: that its lease is over is seen up to a late step after it, yellow
+            is lit up to one after that, and with red it is the same again.
         lost_after_s: so long without word from the other side, and it counts as lost.
         drift: by how much the rate of a clock may be off; 0.0005 is five times what a Pi's crystal does.
     """
@@ -165,20 +167,29 @@ class LeaseTimes:
     lease_s: float = 2.0
     ask_every_s: float = 0.25
     patience_s: float = 0.6
-    guard_s: float = 1.0
+    guard_s: float = 2.0
     lost_after_s: float = 3.0
     drift: float = 0.0005
 
-    def hold_s(self, yellow_s: float, clearance_s: float) -> float:
+    def ending_s(self, yellow_s: float) -> float:
+        """How long after its lease it may be until a head is red, by the head's clock."""
+        return yellow_s + self.guard_s
+
+    def hold_s(self, ending_s: float, clearance_s: float) -> float:
         """How long a head counts as taken after a grant, by the coordinator's clock."""
-        return (self.lease_s + yellow_s / (1.0 - self.drift) + clearance_s) * (1.0 + self.drift) + self.guard_s
+        return (self.lease_s + ending_s / (1.0 - self.drift) + clearance_s) * (1.0 + self.drift)
 
     def clearing_s(self, clearance_s: float) -> float:
-        """How long it does after it said that it is red. Late steps are no matter: it was red before."""
+        """How long it does after it was heard to say that it is red. Late steps are no matter: red came before."""
         return clearance_s * (1.0 + self.drift)
 
 
 LEASE_TIMES = LeaseTimes()
+
+
+def lease_times(late_step_s: float) -> LeaseTimes:
+    """The protocol's durations where a step that comes so long after the last one is no fault yet."""
+    return replace(LEASE_TIMES, guard_s=4.0 * late_step_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +213,8 @@ class Ask:
     aspect: Aspect
     heard: int = 0
     """`seq` of the newest answer it took from the coordinator that it obeys."""
+    ending_s: float = 0.0
+    """How long after its lease it may be until it is red, as it has been told itself."""
 
 
 @dataclass(frozen=True, slots=True)

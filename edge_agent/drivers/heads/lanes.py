@@ -50,10 +50,15 @@ class LaneLink:
 
 
 class LanesHeads:
-    """See the module. Once a step `care`, then `read_back` and `show`."""
+    """See the module. Once a step `care`, then `read_back` and `show`.
 
-    def __init__(self, junction: Junction, link: LaneLink, speaker: Speaker) -> None:
-        self._junction, self._link, self._speaker = junction, link, speaker
+    Args:
+        clock: the time that `now_s` is of. What a lane says was so when it was heard, which may be later than the
+            beginning of the step.
+    """
+
+    def __init__(self, junction: Junction, link: LaneLink, speaker: Speaker, clock: Callable[[], float]) -> None:
+        self._junction, self._link, self._speaker, self._clock = junction, link, speaker, clock
         self._coordinator: Coordinator | None = None
         self._told: Mapping[str, Aspect] = {movement.name: Aspect.RED for movement in junction.movements}
         self._told_since_s = self._steady_from_s = float("-inf")
@@ -70,11 +75,13 @@ class LanesHeads:
         if not _STEADY.issuperset(aspects.values()):
             self._steady_from_s = now_s
         changed = coordinator.want(aspects, now_s)
-        for message in self._speaker.hear():
+        came = list(self._speaker.hear())
+        heard_s = self._clock()
+        for message in came:
             if isinstance(message, CarCounts):
                 self._counts.append(message)
             elif isinstance(message, LeaseAsk) and (ask := ask_in(message)) is not None:
-                answer = coordinator.hear(ask, now_s)
+                answer = coordinator.hear(ask, heard_s)
                 if answer is not None:
                     self._speaker.answer(answer)
         for answer in changed:
@@ -90,6 +97,8 @@ class LanesHeads:
     def care(self, interlock: Interlock, now_s: float) -> None:
         """Report what is wrong with the links, and clear that fault when it is over."""
         coordinator = self._coordinator or self._begin(now_s)
+        if clash := coordinator.clash(now_s):
+            interlock.report(FaultCode.CONFLICT, f"{' and '.join(clash)} say that they are lit to go", now_s)
         wrong = self._wrong(coordinator, now_s)
         if wrong:
             interlock.report(FaultCode.LINK_LOST, wrong, now_s)

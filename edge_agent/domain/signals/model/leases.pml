@@ -6,6 +6,9 @@
  * number of times; a head that dies turns red (dead-man), and has on disk whom it obeys. A clock may lose (heads) or
  * gain (coordinator) a tick within a lease or hold: the worse way for each.
  *
+ * With STANDS_STILL clocks are right, and a head may stand still for a tick at the end of its green, and again at that
+ * of its yellow: what it shows next is lit so late, and lasts from then on.
+ *
  * It allows more than the code does, never less, which keeps the number of states small:
  * - A refusal needs no message: a head may do at any moment what it does when refused, or flash, or go dark, or obey
  *   the coordinator of this moment. So only grants are under way.
@@ -20,6 +23,9 @@
 
 #include "tables.pml"
 
+#ifdef FROM_STEP
+#define YELLOW 2                              /* so that some is left */
+#endif
 #ifndef LEASE
 #define LEASE 2
 #endif
@@ -28,7 +34,17 @@
 #endif
 #define RED 1
 
-#ifdef NO_DRIFT_GUARD
+#ifdef STANDS_STILL
+#ifdef SHORT_GUARD
+#define GUARD 1
+#else
+#define GUARD 2                               /* LeaseTimes.guard_s */
+#endif
+#else
+#define GUARD 0
+#endif
+
+#if defined(NO_DRIFT_GUARD) || defined(STANDS_STILL)
 #define DRIFT 0
 #else
 #define DRIFT 1
@@ -37,7 +53,7 @@
 #ifdef LEASE_ONLY
 #define TAKEN LEASE
 #else
-#define TAKEN (LEASE + YELLOW + RED + DRIFT)  /* LeaseTimes.hold_s */
+#define TAKEN (LEASE + YELLOW + RED + DRIFT + GUARD)  /* LeaseTimes.hold_s */
 #endif
 
 #define CLEARING (RED + DRIFT)                /* LeaseTimes.clearing_s */
@@ -53,7 +69,8 @@ byte state[2];             /* H_... */
 bit dead[2];               /* only where outputs are latched */
 byte left[2];              /* ticks of lease or yellow, by its own clock */
 byte age[2];               /* ticks since its newest ask, by its own clock */
-byte red[2];               /* real ticks without green and yellow */
+byte red[2];               /* real ticks without green and yellow; with STANDS_STILL, while yellow, with it */
+bit stood[2];              /* has stood still in this green or yellow */
 bit lost_since_ask[2];     /* its clock lost a tick since the newest ask */
 bit lost_in_lease[2];      /* and since the ask of the lease that it uses */
 bit ours[2];               /* obeys the coordinator that runs now */
@@ -86,10 +103,23 @@ inline happens(h, e) {
      assert(red[1 - h] >= RED)     /* and the other one was red for the clearance */
   :: else -> skip
   fi;
+#ifdef STANDS_STILL
   if
-  :: before == H_GREEN && state[h] == H_YELLOW -> left[h] = YELLOW
+  :: before == H_YELLOW && e == E_YELLOW_OVER -> assert(red[h] >= YELLOW)  /* however late it was lit */
+  :: before != state[h] && IS_OPEN(h) -> red[h] = 0
+  :: else -> skip
+  fi;
+#endif
+  if
+  :: before == H_GREEN && state[h] == H_YELLOW ->
+#ifdef FROM_STEP
+     left[h] = YELLOW - stood[h];
+#else
+     left[h] = YELLOW;
+#endif
+     stood[h] = 0
   :: IS_OPEN(h) -> skip
-  :: else -> left[h] = 0; lost_in_lease[h] = 0
+  :: else -> left[h] = 0; lost_in_lease[h] = 0; stood[h] = 0
   fi;
   if
   :: (before == H_GREEN || before == H_YELLOW) && !IS_OPEN(h) -> red[h] = 0
@@ -195,6 +225,7 @@ inline take_grant(h) {
   :: (state[h] == H_RED || state[h] == H_GREEN) && age[h] < USABLE ->
      happens(h, E_GRANTED);
      left[h] = USABLE - age[h];
+     stood[h] = 0;
      lost_in_lease[h] = lost_since_ask[h]
   :: state[h] == H_FLASH || state[h] == H_DARK -> happens(h, E_GRANTED)
   :: else -> skip
@@ -210,7 +241,13 @@ inline obey(h) {
 
 /* A real tick for one head; loses: not for its clock. */
 inline tick_head(h, loses) {
-  if :: !IS_OPEN(h) && red[h] < RED -> red[h]++ :: else -> skip fi;
+  if
+  :: !IS_OPEN(h) && red[h] < RED -> red[h]++
+#ifdef STANDS_STILL
+  :: state[h] == H_YELLOW && red[h] < YELLOW -> red[h]++
+#endif
+  :: else -> skip
+  fi;
   if
   :: loses -> lost_since_ask[h] = (age[h] < LEASE); lost_in_lease[h] = IS_OPEN(h)
   :: !loses && !dead[h] ->
@@ -256,7 +293,7 @@ inline restart_head(h) {
   dead[h] = 0;
 #endif
   if :: IS_OPEN(h) -> red[h] = 0 :: else -> skip fi;
-  state[h] = H_RED; left[h] = 0; age[h] = LEASE; lost_since_ask[h] = 0; lost_in_lease[h] = 0;
+  state[h] = H_RED; left[h] = 0; stood[h] = 0; age[h] = LEASE; lost_since_ask[h] = 0; lost_in_lease[h] = 0;
   tidy()
 }
 
@@ -275,11 +312,19 @@ inline restart_coordinator() {
 }
 
 #define MAY_GRANT(h) (hold[h] != C_UNKNOWN && hold[1 - h] == C_FREE)
+#ifdef STANDS_STILL
+#define CAN_STAND(h) (!dead[h] && IS_OPEN(h) && !stood[h])
+#define CAN_LOSE(h) 0
+#define CAN_GAIN 0
+#else
+#define CAN_STAND(h) 0
 #define CAN_LOSE(h) (!dead[h] && !lost_since_ask[h] && !lost_in_lease[h] && (age[h] < LEASE || IS_OPEN(h)))
 #define CAN_GAIN (!gained[0] && !gained[1] && (IS_TAKEN(0) || IS_TAKEN(1)))
+#endif
 
 #define OF_HEAD(h) \
   :: d_step { !dead[h] -> ask(h) } \
+  :: d_step { CAN_STAND(h) -> stood[h] = 1; left[h]++ } \
   :: d_step { MAY_GRANT(h) -> grant(h) } \
   :: d_step { granted[h] && !dead[h] -> take_grant(h) } \
   :: d_step { granted[h] -> granted[h] = 0 } \

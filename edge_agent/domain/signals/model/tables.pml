@@ -26,7 +26,7 @@
 #define D_RELEASED 3
 #define D_OVER 4
 
-#define HOLDS(s) ((s) == H_GREEN || (s) == H_YELLOW)
+#define HOLDS(s) ((s) == H_GREEN || (s) == H_YELLOW || (s) == H_FLASH || (s) == H_DARK)
 
 inline head_on(s, e) {
   if
