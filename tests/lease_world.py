@@ -21,7 +21,7 @@ CONFLICTS = (("a", "c"), ("c", "b"))
 YELLOW_S, CLEARANCE_S, RED_FIRST_S = 3.0, 2.0, 3.0
 TIMES = LeaseTimes()
 STEP_MS = 100
-LATE_MS = 480
+LATE_MS = 500
 """So long a step may take, wherever it stands still, and so late the next one may be."""
 
 

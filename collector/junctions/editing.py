@@ -205,11 +205,13 @@ class Editing:
             await connection.execute(self._queries["hold_days"])
 
     async def _row(self, connection: Connection, **key: Any) -> _Row | None:
-        """A junction as it is once nobody else edits it."""
-        parameters = {"id": None, "name": None, **key}
+        """A junction as it is once nobody else edits it; of no other than was locked."""
+        locked = await connection.execute(self._queries["lock"], {"id": None, "name": None, **key})
+        found = await locked.fetchone()
+        if found is None:
+            return None
         async with connection.cursor(row_factory=class_row(_Row)) as cursor:
-            await cursor.execute(self._queries["lock"], parameters)
-            await cursor.execute(self._queries["current"], parameters)
+            await cursor.execute(self._queries["current"], {"id": found[0]})
             return await cursor.fetchone()
 
     async def _put(

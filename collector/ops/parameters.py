@@ -113,9 +113,12 @@ def check_text(parameter: str, *texts: str | None) -> None:
         raise unusable(parameter, "it holds a NUL character, which no text here does")
 
 
-def check_query(request: Request[Any, Any, Any]) -> None:
+async def check_query(request: Request[Any, Any, Any]) -> None:
     """ApiProblem (400) for a parameter that the route does not know, which would narrow nothing down, unnoticed;
-    and for one that is given twice where one is meant. Devices may know more than their collector."""
+    and for one that is given twice where one is meant. Devices may know more than their collector.
+
+    It waits for nothing, but what is no coroutine would go through a thread, of which all together have few.
+    """
     if not request.url.query or not request.url.path.startswith("/api/") or _OF_DEVICES.match(request.url.path):
         return
     known = {}

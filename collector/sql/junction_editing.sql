@@ -3,7 +3,7 @@
 -- Until the transaction ends nobody else edits a junction, by id or by name; days may be made of it. By itself: a
 -- statement that has waited for others does not see all that they did, as where they put it.
 -- name: lock
-SELECT FROM junctions
+SELECT id FROM junctions
 WHERE id = %(id)s::uuid OR (%(id)s::uuid IS NULL AND name = %(name)s)
 FOR NO KEY UPDATE
 
@@ -18,7 +18,7 @@ SELECT j.id, j.name, j.timezone, l.name AS location_name, l.latitude, l.longitud
        ) AS has_counted
 FROM junctions j
 LEFT JOIN locations l ON l.id = j.location_id
-WHERE j.id = %(id)s::uuid OR (%(id)s::uuid IS NULL AND j.name = %(name)s)
+WHERE j.id = %(id)s
 
 -- Whether a junction gets another time zone, or devices.
 -- name: needs_days

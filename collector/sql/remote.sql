@@ -50,8 +50,11 @@ SELECT o.id, junction_id, device_id, command::text, issued_by_name, state,
 FROM open o JOIN junctions j ON j.id = o.junction_id
 ORDER BY o.no
 
+-- Also of what was given to a connection that is dead, as it seems: its device may wait again, at any worker.
 -- name: devices_with_commands
-SELECT DISTINCT device_id FROM commands WHERE state = 'queued' AND expires_at > now()
+SELECT DISTINCT device_id FROM commands
+WHERE expires_at > now()
+  AND (state = 'queued' OR state = 'delivered' AND told_at IS NULL AND delivered_at < now() - interval '2 seconds')
 
 -- What was not delivered in time never is, nor what seems to be from the time to come. What was delivered, and of which
 -- nothing was told for long after: nobody knows. Should the device tell after all, its word replaces this.

@@ -32,6 +32,8 @@ _PAUSE_S = 1.0
 """After an answer that came early and empty: who answers so does it again."""
 HELD_UP_S = 5.0
 """An answer that was longer on its way is asked for anew: a later order may have taken the place of one in it."""
+_ANEW = 2
+"""So often: where each answer takes as long, an order is better carried out late than not at all."""
 
 
 class OrdersState(msgspec.Struct, frozen=True):
@@ -83,7 +85,9 @@ class OrderFetcher:
         wait_s = self._wait_s * self._rng.uniform(_LEAST, 1.0)
         try:
             offer, sent = await self._ask(wait_s)
-            while self._is_held_up(offer, sent):
+            for _ in range(_ANEW):
+                if not self._is_held_up(offer, sent):
+                    break
                 offer, sent = await self._ask(0.0)
         except SyncTrouble as trouble:
             return self._wait_after(trouble)

@@ -17,6 +17,7 @@ from common.notify import notify, watchdog_interval_s
 from common.topics import LEASE
 from edge_agent.domain.signals.interlock import Limits
 from edge_agent.domain.signals.leases import Obeyed, lease_times
+from edge_agent.domain.signals.steps import FaultCode
 from edge_agent.drivers.base import HeadsError, SignalHeads
 from edge_agent.link.messages import TOO_LATE, Ask, OrderAnswer
 from edge_agent.link.server import LinkServer
@@ -44,6 +45,8 @@ def run_lane(config: SignalsConfig, heads: SignalHeads, signals: Collection[int]
         HeadsError: the broker's settings cannot be used.
     """
     daemon = LaneDaemon(config, heads)
+    # The head is red, and no step can be late yet.
+    daemon.settle()
     try:
         for tick in ticks(signals):
             if daemon.tick(tick):
@@ -80,13 +83,17 @@ class LaneDaemon:
         self._hangs_up: Thread | None = None
         self._watchdog_s, self._fed_s = watchdog_interval_s(), float("-inf")
 
+    def settle(self) -> None:
+        """What takes a while, and no step has to wait for."""
+        self._is_linked = self._for_link.do(monotonic_s(), False, self._open_link)
+        settle()
+
     def tick(self, tick: Tick) -> bool:
         """One step; whether it was the last."""
         now_s = tick.now_s
         if self._pi is None:
             self._pi = self._begin(now_s)
             notify(f"READY=1\nSTATUS=drives {self._head} of {self._config.described.name}")
-            settle()
         if tick.signals & {signal.SIGTERM, signal.SIGINT}:
             if self._stop_from_s is not None:
                 return True
@@ -138,7 +145,9 @@ class LaneDaemon:
         return pi
 
     def _keep(self, pi: LanePi) -> None:
-        """A fault is latched over restarts too."""
+        """A fault is latched over restarts too; not that the program was slow to end."""
+        if self._stop_from_s is not None and pi.fault and pi.fault.code is FaultCode.LATE_STEP:
+            return
         fault = KeptFault(pi.fault.code, pi.fault.detail) if pi.fault else None
         if fault != self._kept.fault:
             self._kept = Kept(fault)

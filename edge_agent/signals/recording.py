@@ -110,7 +110,7 @@ class Recording:
             self._sink.put(to_record(self._junction.name, event), self._at(event.at_s))
 
     def _at(self, at_s: float) -> Stamp:
-        """The stamp of a moment on the monotonic clock, which runs as CLOCK_BOOTTIME does."""
+        """The stamp of a moment on the lights' clock: of the last step, in which CLOCK_BOOTTIME ran alike."""
         back_s = self._stamp_s - at_s
         stamp = self._stamp
         return Stamp(

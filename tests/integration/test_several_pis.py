@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from common.junction import Junction, Lane, Movement, Plan, PlanStage, Stage, StartUp
+from edge_agent.signals.loop import monotonic_s
 from tests.integration.agent_helpers import clean_environment
 from tests.servers.broker import Mosquitto
 
@@ -151,7 +152,7 @@ def test_lanes_go_in_turn_and_flash_when_their_coordinator_dies(place: Place) ->
     coordinator = place.processes.pop("coordinator")
     coordinator.kill()
     coordinator.wait()
-    died_s = time.monotonic()
+    died_s = monotonic_s()
     place.wait_for(lambda: all(place.has_shown(lane, after_s=died_s) for lane in LANES))
     dark_s = [next(at_s for at_s, lit in place.lamps(lane) if at_s > died_s and not lit) for lane in LANES]
     assert not any(lit & GOING for lane in LANES for at_s, lit in place.lamps(lane) if at_s > max(dark_s))

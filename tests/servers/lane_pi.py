@@ -33,7 +33,7 @@ from tests.junctions import with_people
 
 FENCE_S = 2.0
 """Real seconds; what a broker took with it when it ended is not waited for any longer."""
-TIMES = LeaseTimes(lease_s=10.0, ask_every_s=2.9, patience_s=4.5, guard_s=4.0, lost_after_s=15.0)
+TIMES = LeaseTimes(lease_s=10.0, ask_every_s=2.9, patience_s=4.5, guard_s=8.04, lost_after_s=15.0)
 LIMITS = Limits(late_step_s=2.0)
 HEADS = {movement.name: movement.name for movement in with_people().movements} | {"north-pole": "north"}
 COORDINATOR = "coordinator"

@@ -150,12 +150,13 @@ def test_one_that_comes_too_late_is_not_given(world: World) -> None:
 
 def test_an_answer_that_was_held_up_is_asked_for_anew(world: World) -> None:
     """It may say less than the collector knows by now. What is too late in any case needs no second question."""
-    first, later, late = offered(), offered(), offered(expires_in_s=1.0)
+    first, later, late, slow = offered(), offered(), offered(expires_in_s=1.0), offered()
     answers = [
         (9.0, [first]),  # seconds on its way, and what it brings
         (6.0, [msgspec.structs.replace(first, expires_in_s=0.0), later]),
         (1.0, [msgspec.structs.replace(first, expires_in_s=0.0), later]),
         (9.0, [late]),
+        *[(6.0, [slow])] * 3,  # no answer comes sooner there
     ]
     waits_s = []
 
@@ -178,6 +179,8 @@ def test_an_answer_that_was_held_up_is_asked_for_anew(world: World) -> None:
     assert (waits_s[0] > 30.0, waits_s[1:]) == (True, [0.0, 0.0])
     asyncio.run(fetcher._round())
     assert world.words[2:] == [("expired", "it came too late, and was not given to the lights")]
+    asyncio.run(fetcher._round())
+    assert world.given[1:] == [(slow.id, "ada (collector)")]
     assert answers == []
 
 

@@ -166,7 +166,7 @@ def test_stages_take_turns_and_lanes_are_told_their_times(place: Place) -> None:
         message.aspect for message in place.net.said if isinstance(message, LaneState) and message.lane == "north"
     ]
     assert states[-3:] == [Aspect.GREEN, Aspect.YELLOW, Aspect.RED]
-    assert {message.ending_ms for message in place.net.said if isinstance(message, LeaseAsk)} == {5000}
+    assert {message.ending_ms for message in place.net.said if isinstance(message, LeaseAsk)} == {5040}
 
 
 class Halting(Place):

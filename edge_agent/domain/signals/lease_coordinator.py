@@ -29,6 +29,8 @@ class _Known:
         self.boot = ""
         self.earlier_boots: deque[str] = deque(maxlen=8)
         self.asked: Ask | None = None
+        self.heard_s = self.granted_s = float("-inf")
+        """When it last asked, and when it was last granted that."""
         self.granted: tuple[str, int] | None = None
         """Boot and `seq` of the ask that was granted last."""
         self.answered: Answer | None = None
@@ -111,7 +113,7 @@ class Coordinator:
         known = self._known.get(ask.head)
         if known is None or not known.takes(ask):
             return None
-        known.asked = ask
+        known.asked, known.heard_s = ask, now_s
         if ask.obeys is not None and ask.obeys != self._me and ask.obeys.epoch >= self._me.epoch:
             self.superseded_by = max(ask.obeys.epoch, self.superseded_by or 0)
         if ask.obeys == self._me:
@@ -142,13 +144,22 @@ class Coordinator:
         return {movement: frozenset(aspects) for movement, aspects in shown.items()}
 
     def clash(self, now_s: float) -> tuple[str, ...]:
-        """Heads that conflict and say that they are green or yellow, both, which no lease permits."""
+        """Heads that conflict and say that they are green or yellow, both, which no lease permits. A word from
+        before the other's grant may be out of date by now."""
         going = {
-            name
+            name: known
             for name, known in self._known.items()
             if known.asked is not None and known.asked.aspect in _GO and self._is_open(known, now_s)
         }
-        return tuple(name for name in self._known if name in going and not going.isdisjoint(self._rivals[name]))
+        return tuple(
+            name
+            for name, one in going.items()
+            if any(
+                one.heard_s >= going[rival].granted_s and going[rival].heard_s >= one.granted_s
+                for rival in self._rivals[name]
+                if rival in going
+            )
+        )
 
     def hold(self, name: str, now_s: float) -> Hold:
         """What is believed of a head."""
@@ -172,7 +183,7 @@ class Coordinator:
         is_granted, aspect = self._verdict(name, now_s)
         if is_granted:
             known.on(HoldEvent.GRANTED, now_s + self._hold_s(name)[0])
-            known.granted = (ask.boot, ask.seq)
+            known.granted, known.granted_s = (ask.boot, ask.seq), now_s
         known.n_answers += 1
         known.sent_s.append((known.n_answers, now_s))
         granted_s = self._times.lease_s if is_granted else 0.0

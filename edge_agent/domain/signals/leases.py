@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from common.codes import Aspect
+from edge_agent.domain.signals.interlock import TOLERANCE_S
 
 
 class HeadState(StrEnum):
@@ -167,7 +168,7 @@ class LeaseTimes:
     lease_s: float = 2.0
     ask_every_s: float = 0.25
     patience_s: float = 0.6
-    guard_s: float = 2.0
+    guard_s: float = 2.04
     lost_after_s: float = 3.0
     drift: float = 0.0005
 
@@ -189,7 +190,7 @@ LEASE_TIMES = LeaseTimes()
 
 def lease_times(late_step_s: float) -> LeaseTimes:
     """The protocol's durations where a step that comes so long after the last one is no fault yet."""
-    return replace(LEASE_TIMES, guard_s=4.0 * late_step_s)
+    return replace(LEASE_TIMES, guard_s=4.0 * (late_step_s + TOLERANCE_S))
 
 
 @dataclass(frozen=True, slots=True)

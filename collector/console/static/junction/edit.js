@@ -27,26 +27,25 @@ export class EditButton {
 
   #show(junction) {
     const { ask, path, can, edited } = this.means;
-    let { version } = junction;
+    let current = junction;
     const before = valuesOf(junction);
     const fields = [...(can("admin") ? ofAdmins(before) : []), ...ofPlace(before)];
     const typed = () => Object.fromEntries(fields.map((field) => [field.name, field.value]));
-    const { dialog, form } = formDialog(`Edit ${junction.name}`, {
+    const { dialog } = formDialog(`Edit ${junction.name}`, {
       fields,
       submit: "Save",
       before: [can("admin") && h("p", { class: "hint" }, "Its lanes, movements and plans are imported from its file.")].filter(Boolean),
-      after: can("admin") ? [h("button", { type: "button", class: "danger apart", onclick: () => this.#delete(junction.name, version, dialog, form) }, "Delete\u2026")] : [],
-      send: () => ask(path, { method: "PATCH", body: changeOf(typed(), junction), version }),
+      after: can("admin") ? [h("button", { type: "button", class: "danger apart", onclick: () => this.#delete(current, dialog) }, "Delete\u2026")] : [],
+      send: () => ask(path, { method: "PATCH", body: changeOf(typed(), current), version: current.version }),
       renew: async () => {
-        const now = await ask(path);
-        ({ version } = now);
-        return valuesOf(now);
+        current = await ask(path);
+        return valuesOf(current);
       },
       done: edited,
     });
   }
 
-  async #delete(name, version, dialog, form) {
+  async #delete({ name, version }, dialog) {
     const body = [h("p", {}, "For one that was made by mistake. Its lanes, and who may see it, go along; one with devices, counts or orders stays.")];
     if (!(await confirmed({ title: `Delete ${name}?`, body, yes: "Delete it", danger: true }))) return;
     try {
@@ -54,7 +53,9 @@ export class EditButton {
       dialog.close();
       this.means.deleted(name);
     } catch (error) {
-      form.complain(error);
+      // Opened again, it shows what others changed.
+      dialog.close();
+      this.means.fail(error);
     }
   }
 }
@@ -83,18 +84,24 @@ function valuesOf({ name, timezone, location }) {
     name,
     timezone,
     "location.name": location?.name === name ? "" : text(location?.name),
-    "location.address": text(location?.address),
+    "location.address": inOneLine(location?.address),
     "location.latitude": text(location?.latitude),
     "location.longitude": text(location?.longitude),
   };
 }
 
-/** A place that is left empty is not made. */
+/** As a field shows it. */
+function inOneLine(address) {
+  return (address ?? "").trim().replace(/\s*[\r\n]+\s*/g, ", ");
+}
+
+/** A place that is left empty is not made. An address that nobody changed stays in its lines. */
 function changeOf(typed, { location }) {
   const { name, timezone } = typed;
   const text = (part) => typed[`location.${part}`] || null;
   const number = (part) => (text(part) === null ? null : Number(text(part)));
-  const place = { name: text("name"), address: text("address"), latitude: number("latitude"), longitude: number("longitude") };
+  const address = typed["location.address"] === inOneLine(location?.address) ? (location?.address ?? null) : text("address");
+  const place = { name: text("name"), address, latitude: number("latitude"), longitude: number("longitude") };
   const isPlaced = location !== null || Object.values(place).some((value) => value !== null);
   return { name, timezone, location: isPlaced ? place : null };
 }
