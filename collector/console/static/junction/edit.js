@@ -31,11 +31,11 @@ export class EditButton {
     const before = valuesOf(junction);
     const fields = [...(can("admin") ? ofAdmins(before) : []), ...ofPlace(before)];
     const typed = () => Object.fromEntries(fields.map((field) => [field.name, field.value]));
-    const { dialog } = formDialog(`Edit ${junction.name}`, {
+    const { dialog, form } = formDialog(`Edit ${junction.name}`, {
       fields,
       submit: "Save",
       before: [can("admin") && h("p", { class: "hint" }, "Its lanes, movements and plans are imported from its file.")].filter(Boolean),
-      after: can("admin") ? [h("button", { type: "button", class: "danger apart", onclick: () => this.#delete(current, dialog) }, "Delete\u2026")] : [],
+      after: can("admin") ? [h("button", { type: "button", class: "danger apart", onclick: () => this.#delete(current, dialog, form) }, "Delete\u2026")] : [],
       send: () => ask(path, { method: "PATCH", body: changeOf(typed(), current), version: current.version }),
       renew: async () => {
         current = await ask(path);
@@ -45,7 +45,7 @@ export class EditButton {
     });
   }
 
-  async #delete({ name, version }, dialog) {
+  async #delete({ name, version }, dialog, form) {
     const body = [h("p", {}, "For one that was made by mistake. Its lanes, and who may see it, go along; one with devices, counts or orders stays.")];
     if (!(await confirmed({ title: `Delete ${name}?`, body, yes: "Delete it", danger: true }))) return;
     try {
@@ -53,9 +53,7 @@ export class EditButton {
       dialog.close();
       this.means.deleted(name);
     } catch (error) {
-      // Opened again, it shows what others changed.
-      dialog.close();
-      this.means.fail(error);
+      form.complain(error);
     }
   }
 }
