@@ -2758,7 +2758,8 @@ END $$;
 -- What few see ------------------------------------------------------------------------------------------------------
 
 -- What users who may see some junctions only see of devices, rejects and logs is found by functions of the owner's: to
--- ask of each row of each table whether they may see it, and to plan that, takes longer than to read it.
+-- ask of each row of each table whether they may see it, and to plan that, takes longer than to read it. The release
+-- before asks `device_facts`, `seen_device_facts`, `seen_log_page` and `log_places`; nobody else does.
 
 -- What is shown of devices, in the order in which they are asked for: each row is looked up once.
 CREATE TYPE device_shown AS (

@@ -45,9 +45,9 @@ def run_lane(config: SignalsConfig, heads: SignalHeads, signals: Collection[int]
         HeadsError: the broker's settings cannot be used.
     """
     daemon = LaneDaemon(config, heads)
-    # The head is red, and no step can be late yet.
-    daemon.settle()
     try:
+        # The head is red, and no step can be late yet.
+        daemon.settle()
         for tick in ticks(signals):
             if daemon.tick(tick):
                 break

@@ -326,8 +326,22 @@ def test_two_who_edit_a_junction_do_not_overwrite_each_other(browser: Any, colle
                 "latitude": 52.75,
                 "longitude": 13.5,
             }
+            lines = "1 Mill Lane\n12345 Old Town"
+            other.patch(path, json={"location": place | {"address": lines}}).raise_for_status()
             page.keyboard.press("Enter")
             form = page.get_by_role("dialog", name="Edit New Mill")
+            expect(form.get_by_label("Address")).to_have_value("1 Mill Lane, 12345 Old Town")
+            form.get_by_label("Latitude").fill("52.8")
+            page.keyboard.press("Enter")
+            expect(form).to_be_hidden()
+            assert other.get(path).json()["location"] | {"name": None} == {
+                "name": None,
+                "address": lines,
+                "latitude": 52.8,
+                "longitude": 13.4,
+            }
+            page.keyboard.press("Enter")
+            expect(form).to_be_visible()
             other.patch(path, json={"metadata": {"note": "mill"}}).raise_for_status()
             for _ in range(2):
                 form.get_by_role("button", name="Delete").press("Enter")

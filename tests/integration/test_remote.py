@@ -234,6 +234,22 @@ def test_an_order_is_for_who_drives_the_lights_and_holds_the_key(module_dsn: str
     assert state(module_dsn, later)[0] == "queued"
 
 
+def test_what_a_dead_connection_got_is_given_to_the_one_that_waits(module_dsn: str, pi: RemotePi) -> None:
+    """As where a Pi's network changed, and it waits at another worker by now."""
+    with waiting(pi) as answers, psycopg.connect(module_dsn) as connection:
+        # By then it has been looked up, in vain.
+        time.sleep(1.0)
+        row = connection.execute(
+            "INSERT INTO commands"
+            " (junction_id, device_id, command, issued_by_name, state, delivered_at, expires_at)"
+            " VALUES (%s, %s, %s, 'ada', 'delivered', now() - interval '1 s', now() + interval '1 m')"
+            " RETURNING id",
+            (pi.junction, pi.device.id, json.dumps(OVERRIDE)),
+        ).fetchone()
+    assert row is not None
+    assert [each["id"] for each in answers[0].json()["commands"]] == [str(row[0])]
+
+
 def test_a_clock_that_is_set_back_makes_no_order_last_longer(module_dsn: str, pi: RemotePi) -> None:
     def set_back(command: UUID, by_s: float) -> None:
         with psycopg.connect(module_dsn) as connection:

@@ -1,6 +1,6 @@
 """Several Pis, one junction: conflicting heads never go together, whatever messages, programs and clocks do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -373,8 +373,10 @@ def test_a_fault_of_the_lane_flashes_until_it_is_mended() -> None:
     assert shown(head) is Aspect.RED
 
 
-def coordinator() -> Coordinator:
-    lanes = {name: Lane(name, 3.0, 2.0) for name in ("a", "c")}
+LANES = {name: Lane(name, 3.0, 2.0) for name in ("a", "c")}
+
+
+def coordinator(lanes: Mapping[str, Lane] = LANES) -> Coordinator:
     made = Coordinator(lanes, [("a", "c")], ME, TIMES, 0.0)
     made.want({"a": Aspect.GREEN, "c": Aspect.RED}, 0.0)
     return made
@@ -481,6 +483,24 @@ def test_conflicting_heads_that_say_that_they_go_are_told_of() -> None:
     made.hear(ask("c", 4, aspect=Aspect.GREEN, holds=True, heard=3), 3.5)
     assert made.clash(3.5) == ("a", "c")
     assert made.clash(9.0) == (), "they are lost"
+
+
+def test_what_a_head_said_before_its_rival_was_let_go_is_no_conflict() -> None:
+    made = coordinator({name: Lane(name, 3.0, 0.0) for name in ("a", "c")})
+    for second in range(1, 10):
+        made.hear(ask("a", second, heard=second - 1), float(second))
+        made.hear(ask("c", second, heard=second - 1), float(second))
+    assert granted(made.hear(ask("a", 10, heard=9), 10.0))
+    made.want({"a": Aspect.RED, "c": Aspect.GREEN}, 14.0)
+    made.hear(ask("a", 11, aspect=Aspect.YELLOW, holds=True, heard=11), 14.5)
+    made.hear(ask("a", 12, aspect=Aspect.YELLOW, holds=True, heard=12), 15.5)
+    # What it says after that is lost; its lease, its yellow and the guard are over.
+    made.hear(ask("c", 10, heard=9), 15.5)
+    assert granted(made.hear(ask("c", 11, heard=10), 17.1))
+    made.hear(ask("c", 12, aspect=Aspect.GREEN, holds=True, heard=11), 17.3)
+    assert made.clash(17.3) == ()
+    made.hear(ask("a", 13, aspect=Aspect.YELLOW, holds=True, heard=13), 17.5)
+    assert made.clash(17.5) == ("a", "c")
 
 
 def test_the_tables_are_whole() -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from edge_agent.drivers.base import HeadsError
 from edge_agent.drivers.heads.simulated import SimulatedHeads
 from edge_agent.link.asking import Asking
 from edge_agent.link.messages import Ask
+from edge_agent.link.server import LinkServer
 from edge_agent.safe_file import write_safely
 from edge_agent.signals import app, driving, memory
 from edge_agent.signals.app import Daemon
@@ -46,9 +48,9 @@ from edge_agent.signals.config import (
     MqttSettings,
     SignalsConfig,
 )
-from edge_agent.signals.lane_daemon import LaneDaemon
+from edge_agent.signals.lane_daemon import LaneDaemon, run_lane
 from edge_agent.signals.log_aside import MAX_LINES, LogAside
-from edge_agent.signals.loop import Tick
+from edge_agent.signals.loop import Tick, ticks
 from edge_agent.signals.memory import (
     LOCK_NAME,
     STATE_NAME,
@@ -391,8 +393,8 @@ def test_a_flood_of_orders_does_not_hold_up_a_step(tmp_path: Path) -> None:
             bench.step()
 
 
-def lane_daemon(folder: Path) -> LaneDaemon:
-    config = SignalsConfig(
+def lane_config(folder: Path) -> SignalsConfig:
+    return SignalsConfig(
         state_dir=str(folder),
         socket=str(folder / "link"),
         heads=HeadsSettings(driver="simulated"),
@@ -400,7 +402,10 @@ def lane_daemon(folder: Path) -> LaneDaemon:
         lane=LaneSettings(movement="north"),
         mqtt=MqttSettings(host="127.0.0.1", port=9, tls=False),
     )
-    return LaneDaemon(config, SimulatedHeads(["north"]))
+
+
+def lane_daemon(folder: Path) -> LaneDaemon:
+    return LaneDaemon(lane_config(folder), SimulatedHeads(["north"]))
 
 
 def test_a_lane_clears_no_fault_for_somebody_who_went_away(tmp_path: Path) -> None:
@@ -468,6 +473,17 @@ def test_a_lanes_fault_outlives_its_daemon_which_feeds_the_watchdog_only_where_l
         were_cleared.append(cleared.accepted)
     assert faults == [FaultCode.DRIVER_FAILED, FaultCode.DRIVER_FAILED, None]
     assert were_cleared == [False, True, False]
+
+
+def test_a_lane_that_is_slow_to_start_has_no_late_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be latched, over restarts too, until somebody comes."""
+    faults = []
+    monkeypatch.setattr(LinkServer, "open", lambda server: time.sleep(0.8))
+    monkeypatch.setattr(LinkServer, "poll", lambda server: [])
+    monkeypatch.setattr("edge_agent.signals.lane_daemon.ticks", lambda signals: islice(ticks(signals), 3))
+    monkeypatch.setattr(LaneDaemon, "close", lambda daemon: faults.append(daemon._pi.fault))
+    run_lane(lane_config(tmp_path), SimulatedHeads(["north"]), ())
+    assert faults == [None]
 
 
 def test_a_lane_asks_its_disk_again_to_keep_whom_it_obeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
